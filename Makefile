@@ -1,0 +1,36 @@
+# Everything a newcomer needs; the targets install what is missing into .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test slow check install lock clean
+
+run: install  ## run the embedded micro recipe into runs/micro
+	$(BIN)/thinksafe run micro --out runs/micro
+
+test: install  ## the fast suite
+	$(BIN)/python -m pytest -m "not slow" -n 2 tests
+
+slow: install  ## full micro runs, rejection, no latent safety, kill and resume
+	$(BIN)/python -m pytest -m slow tests
+
+check: install  ## lint, types, generated files
+	$(BIN)/ruff check .
+	$(BIN)/mypy thinksafe
+	$(BIN)/python -m thinksafe_components.readme --check
+	$(BIN)/python -m thinksafe_pipelines.snapshot --check
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25"
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
+	touch $(STAMP)
+
+lock: install  ## write the versions of this environment down
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Ready recipes; ``thinksafe run NAME`` finds them here."""

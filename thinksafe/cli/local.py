@@ -1,0 +1,109 @@
+"""The folder of a local run: what it holds, who may use it."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from thinksafe.errors import ConfigError, StageError
+from thinksafe.jsonl import read_record, write_json
+from thinksafe.records import Record
+from thinksafe.store import Store
+
+RUN_FILE = "run.json"
+PUBLISHED = ("decision.json", "metrics.json", "provenance.json", "report.html")
+
+
+class LocalRun(Record):
+    """Identity of the run in a folder; written before anything else."""
+
+    run_id: str
+    recipe: str
+    config_digest: str
+    artifacts: str = ""
+    """Store root where it is not the folder's own."""
+
+
+def store_root(folder: Path | None) -> str:
+    """Return the store root of a run folder. Raises ConfigError when there is none."""
+    if folder is None:
+        raise ConfigError("Which run? There is neither a folder nor a store.", "Give --out DIR or --artifacts ROOT.")
+    found = local_run(folder).artifacts if (folder / RUN_FILE).is_file() else ""
+    return found or str((folder / "store").absolute())
+
+
+def local_tracking_uri(folder: Path) -> str:
+    """Return the MLflow tracking URI inside a run folder: a SQLite file."""
+    return f"sqlite:///{(folder / 'mlflow.db').absolute()}"
+
+
+def local_run(folder: Path) -> LocalRun:
+    """Return the run in a folder. Raises InputError when there is none."""
+    return read_record(folder / RUN_FILE, LocalRun)
+
+
+@contextmanager
+def claimed(folder: Path, recipe: str, config_digest: str, artifacts: str) -> Iterator[LocalRun]:
+    """Claim a folder for a run: a new one, or the same run again. One process at a time.
+
+    Raises:
+        ConfigError: the folder belongs to another run or holds other files.
+        StageError: the folder is in use or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise StageError(f"Cannot write to {folder}: {error.strerror or error}.", "Choose another --out.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StageError(
+                f"Another `thinksafe run` is at work in {folder}.", "Wait for it, or choose another --out."
+            ) from error
+        yield _identify(folder, recipe, config_digest, artifacts)
+
+
+def _identify(folder: Path, recipe: str, config_digest: str, artifacts: str) -> LocalRun:
+    if (folder / RUN_FILE).is_file():
+        run = local_run(folder)
+        if run.config_digest != config_digest:
+            raise ConfigError(
+                f"{folder} holds the run {run.run_id} of another configuration ({run.recipe}).",
+                "Choose another --out, or give the same configuration to resume that run.",
+            )
+        if run.artifacts != artifacts:
+            raise ConfigError(
+                f"{folder} holds the run {run.run_id} with another store ({run.artifacts or 'its own'}).",
+                "Give the same --artifacts to resume that run.",
+            )
+        return run
+    if others := sorted(path.name for path in folder.iterdir() if path.name != ".lock" and not path.name.startswith(".tmp-")):
+        raise ConfigError(
+            f"{folder} is not empty and holds no run (first file: {others[0]}).", "Choose an empty or new --out."
+        )
+    now = datetime.datetime.now(datetime.UTC)
+    run = LocalRun(
+        run_id=f"{recipe}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", recipe=recipe, config_digest=config_digest,
+        artifacts=artifacts,
+    )
+    write_json(folder / RUN_FILE, run)
+    return run
+
+
+def publish(store: Store, run_id: str, folder: Path) -> list[Path]:
+    """Copy what the report stage published into the run's folder; a file of an earlier attempt does not stay."""
+    written = []
+    for name in PUBLISHED:
+        key, path = f"reports/{run_id}/{name}", folder / name
+        if store.exists(key):
+            store.get_file(key, path)
+            written.append(path)
+        else:
+            path.unlink(missing_ok=True)
+    return written

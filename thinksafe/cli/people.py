@@ -1,0 +1,135 @@
+"""The commands of people: run, compile, config, report, rollback."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A shipped recipe's name, or a path.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config key (dotted), repeated.")
+]
+
+people = typer.Typer()
+config = typer.Typer(no_args_is_help=True, help="Check, show and document configurations.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the people's commands to the application."""
+    app.registered_commands += people.registered_commands
+    app.add_typer(config, name="config")
+
+
+@people.command()
+def run(
+    config: ConfigArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of this run; the same DIR resumes it.")],
+    override: Overrides = None,
+    artifacts: Annotated[str, typer.Option(help="Store root; DIR/store by default.")] = "",
+) -> None:
+    """Run a whole realignment on this machine.
+
+    Exits 0 when the candidate was promoted, 3 when a verdict stopped the run, 2 for bad input, 1 when a stage failed.
+    """
+    from thinksafe.cli.run import run_recipe
+
+    sys.exit(run_recipe(config, out, override or [], artifacts))
+
+
+@people.command("compile")
+def compile_(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="realign or evaluate.")],
+    config: Annotated[str, typer.Option("--config", help="A shipped recipe's name, or a path.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="IR YAML to write.")],
+    override: Overrides = None,
+) -> None:
+    """Compile a pipeline to Kubeflow's IR YAML with a config as its default."""
+    from importlib import import_module
+
+    from thinksafe.config.load import find_document, load_config
+
+    load_config(config, override)
+    commands = import_module("thinksafe_pipelines.commands")
+    commands.compile_pipeline(pipeline, find_document(config).text, override or [], output)
+    typer.echo(f"wrote {output}")
+
+
+@people.command()
+def rollback(
+    model: Annotated[str, typer.Argument(metavar="NAME", help="Registered model name.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of a local run.")] = None,
+    artifacts: Annotated[str, typer.Option(help="Store root, where the run was not local.")] = "",
+    tracking_uri: Annotated[str, typer.Option(help="MLflow server; MLFLOW_TRACKING_URI by default.")] = "",
+    to: Annotated[int | None, typer.Option(help="Generation to return to; the one before by default.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; recorded in the ledger.")] = "rolled back by hand",
+) -> None:
+    """Append a ledger generation that points at an earlier one, and move the alias champion there."""
+    from thinksafe.cli.local import local_tracking_uri, store_root
+    from thinksafe.rollback import rollback as append
+    from thinksafe.store import open_store
+
+    store = open_store(artifacts or store_root(out))
+    uri = tracking_uri or (local_tracking_uri(out) if out is not None else "")
+    entry = append(store, model, to=to, reason=reason, who=None, tracking_uri=uri)
+    typer.echo(f"{model}: generation {entry.generation} is version {entry.version} (alias champion).")
+
+
+@people.command()
+def report(
+    run: Annotated[str, typer.Argument(metavar="[DIR]", help="Folder of a run: rebuild its page there.")] = "",
+    artifacts: Annotated[str, typer.Option(help="Store root (stage use).")] = "",
+    run_id: Annotated[str, typer.Option(help="Run to report on (stage use).")] = "",
+    job_id: Annotated[str, typer.Option(help="KFP's job id: the run id where --run-id is empty.")] = "",
+    task: Annotated[str, typer.Option(help="Name of this use of the stage.")] = "",
+    status: Annotated[str, typer.Option(help="KFP's PipelineTaskFinalStatus, as JSON.")] = "",
+    report_out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
+    executor_input: Annotated[str, typer.Option(help="KFP's executor input, as JSON.")] = "",
+) -> None:
+    """Build the report page of a run from its stage records (also the pipeline's exit task)."""
+    from thinksafe.cli.local import local_run, publish, store_root
+    from thinksafe.cli.stages import MANUAL, _context, _finish
+    from thinksafe.stages import report as stage
+
+    folder = Path(run) if run else None
+    if folder is not None:
+        found = local_run(folder)
+        artifacts, run_id = artifacts or found.artifacts or store_root(folder), found.run_id
+    context = _context("report", artifacts or store_root(None), run_id or job_id or MANUAL, task)
+    page = report_out or (folder or Path()) / "report.html"
+    stage.run(context, status, report_out=page)
+    _finish(executor_input)
+    if folder is not None:
+        publish(context.store, run_id, folder)
+        typer.echo(f"wrote {page}")
+
+
+@config.command("check")
+def config_check(config: ConfigArgument, override: Overrides = None) -> None:
+    """Validate a configuration and say whether its gate can pass, with the power it has."""
+    from thinksafe.cli.check import check_config
+
+    sys.exit(check_config(config, override or []))
+
+
+@config.command("show")
+def config_show(config: ConfigArgument, override: Overrides = None) -> None:
+    """Print a configuration with every default written out."""
+    import yaml
+
+    from thinksafe.config import load_config
+    from thinksafe.config.load import canonical
+
+    typer.echo(yaml.safe_dump(canonical(load_config(config, override)), sort_keys=False), nl=False)
+
+
+@config.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration."""
+    import json
+
+    from thinksafe.config.load import config_schema as schema
+
+    typer.echo(json.dumps(schema(), indent=2))

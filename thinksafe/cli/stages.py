@@ -1,0 +1,330 @@
+"""The stage commands: what a container runs. Each reads files, calls one stage function, writes files.
+
+Options are the same everywhere: ``--section`` is the stage's configuration section as JSON (or a file that holds it),
+``--artifacts`` the store root, ``--run-id`` and ``--task`` name the record, ``--executor-input`` is what KFP passes
+and makes the command write KFP's executor output. Inputs and outputs are files; the adapter is a folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from thinksafe.stages.record import StageContext
+
+    S = TypeVar("S", bound=BaseModel)
+
+Section = Annotated[str, typer.Option("--section", help="Configuration section of this stage: JSON or a file.")]
+Artifacts = Annotated[str, typer.Option("--artifacts", help="Store root: a folder or s3://bucket/prefix.")]
+RunId = Annotated[str, typer.Option("--run-id", help="Run that this stage belongs to.")]
+Task = Annotated[str, typer.Option("--task", help="Name of this use of the stage, unique in the run.")]
+JobId = Annotated[str, typer.Option("--job-id", help="KFP's job id: the run id where --run-id is empty.")]
+Executor = Annotated[str, typer.Option("--executor-input", help="KFP's executor input, as JSON.")]
+STORE, MANUAL = "thinksafe-store", "manual"
+
+stages = typer.Typer()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the stage commands to the application, under their own heading."""
+    for command in stages.registered_commands:
+        command.rich_help_panel = "Stages (what the containers run)"
+        app.registered_commands.append(command)
+
+
+def _context(stage: str, artifacts: str, run_id: str, task: str) -> StageContext:
+    from thinksafe.progress import reporter
+    from thinksafe.stages.record import StageContext
+    from thinksafe.store import open_store
+
+    name = task or stage
+    return StageContext(
+        store=open_store(artifacts), run_id=_safe(run_id, "--run-id"), stage=stage, task=_safe(name, "--task"),
+        track=reporter(name),
+    )
+
+
+def _safe(name: str, option: str) -> str:
+    from thinksafe.errors import ConfigError
+
+    if not name or not all(letter.isalnum() or letter in "._-" for letter in name) or name.startswith("."):
+        raise ConfigError(f"{option} {name[:80]!r} is not a name.", "Use letters, digits, '.', '_' and '-'.")
+    return name
+
+
+def _section(text: str, model: type[S]) -> S:
+    from pydantic import ValidationError
+
+    from thinksafe.errors import ConfigError
+
+    if not text.lstrip().startswith("{"):
+        try:
+            text = Path(text).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError("--section is neither JSON nor a readable file.", "See `thinksafe plan`.") from error
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, item["loc"])) or "text" for item in error.errors())
+        raise ConfigError(
+            f"--section is not a {model.__name__} (wrong: {fields}).", "Take it from the output of `thinksafe plan`."
+        ) from error
+
+
+def _finish(executor_input: str, **metadata: dict[str, Any]) -> None:
+    if executor_input:
+        from thinksafe.executor import write_executor_output
+
+        write_executor_output(executor_input, metadata)
+
+
+@stages.command()
+def plan(
+    config: Annotated[str, typer.Option(help="Recipe name, path or YAML text.")],
+    base_out: Annotated[Path, typer.Option()],
+    champion_out: Annotated[Path, typer.Option()],
+    overrides: Annotated[str, typer.Option(help="JSON list of key=value texts.")] = "[]",
+    output: Annotated[list[str] | None, typer.Option(help="NAME=PATH, repeated.")] = None,
+    job_id: JobId = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    executor_input: Executor = "",
+) -> None:
+    """Validate the config and cut it into one section per stage."""
+    import json
+
+    from thinksafe.errors import ConfigError
+    from thinksafe.stages import plan as stage
+
+    try:
+        changes = json.loads(overrides)
+        outputs = {name: Path(path) for name, path in (item.split("=", 1) for item in output or [])}
+    except ValueError as error:
+        raise ConfigError("--overrides or --output is malformed.", "See `thinksafe plan --help`.") from error
+    if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
+        raise ConfigError("--overrides is not a JSON list of strings.", 'Write e.g. ["seed=7"].')
+    context = _context("plan", artifacts, run_id or job_id or MANUAL, task)
+    stage.run(context, config, changes, outputs=outputs, base_out=base_out, champion_out=champion_out)
+    _finish(executor_input)
+
+
+@stages.command()
+def prepare(
+    section: Section, pilot_out: Annotated[Path, typer.Option()], training_out: Annotated[Path, typer.Option()],
+    evaluation_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Load, label, deduplicate and decontaminate prompts."""
+    from thinksafe.config.sections import PrepareSection
+    from thinksafe.stages import prepare as stage
+
+    stage.run(
+        _context("prepare", artifacts, run_id, task), _section(section, PrepareSection),
+        pilot_out=pilot_out, training_out=training_out, evaluation_out=evaluation_out,
+    )
+    _finish(executor_input)
+
+
+@stages.command()
+def sample(
+    section: Section, model: Annotated[Path, typer.Option()], prompts: Annotated[Path, typer.Option()],
+    samples_out: Annotated[Path, typer.Option()], shard: Annotated[int, typer.Option(min=0)] = 0,
+    shards: Annotated[int, typer.Option(min=1)] = 1,
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Draw samples from a model, steered and plain, in resumable chunks."""
+    from thinksafe.config.sections import SampleSection
+    from thinksafe.errors import ConfigError
+    from thinksafe.stages import sample as stage
+
+    if shard >= shards:
+        raise ConfigError(f"--shard {shard} is not below --shards {shards}.", "Shards count from 0.")
+    result = stage.run(
+        _context("sample", artifacts, run_id, task), _section(section, SampleSection), model, prompts, shard, shards,
+        samples_out=samples_out,
+    )
+    _finish(executor_input, samples=dict(result.counts))
+
+
+@stages.command()
+def judge(
+    section: Section, samples: Annotated[Path, typer.Option()], verdicts_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Give every sample a verdict: safe, unsafe or unknown."""
+    from thinksafe.config.sections import JudgeSection
+    from thinksafe.stages import judge as stage
+
+    result = stage.run(
+        _context("judge", artifacts, run_id, task), _section(section, JudgeSection), samples,
+        verdicts_out=verdicts_out,
+    )
+    _finish(executor_input, verdicts=dict(result.counts))
+
+
+@stages.command()
+def grade(
+    section: Section, samples: Annotated[Path, typer.Option()], grades_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Grade samples of problems against their reference answers."""
+    from thinksafe.config.sections import GradeSection
+    from thinksafe.stages import grade as stage
+
+    result = stage.run(
+        _context("grade", artifacts, run_id, task), _section(section, GradeSection), samples, grades_out=grades_out
+    )
+    _finish(executor_input, grades=dict(result.counts))
+
+
+@stages.command()
+def merge(
+    manifest_out: Annotated[Path, typer.Option()],
+    manifest: Annotated[list[Path] | None, typer.Option(help="A shard's manifest, repeated.")] = None,
+    manifests: Annotated[str, typer.Option(help="Name of the artifact list in the executor input.")] = "",
+    executor_input: Executor = "",
+) -> None:
+    """Merge the manifests of all shards into one that is known to be whole."""
+    from thinksafe.stages import merge as stage
+
+    paths = list(manifest or [])
+    if manifests:
+        from thinksafe.executor import artifact_paths
+
+        paths += artifact_paths(executor_input, manifests)
+    stage.run(paths, manifest_out=manifest_out)
+    _finish(executor_input)
+
+
+@stages.command()
+def diagnose(
+    section: Section, samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
+    diagnosis_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Measure on a pilot whether steering brings out refusals at all."""
+    from thinksafe.config.sections import DiagnoseSection
+    from thinksafe.stages import diagnose as stage
+
+    stage.run(
+        _context("diagnose", artifacts, run_id, task), _section(section, DiagnoseSection), samples, verdicts,
+        diagnosis_out=diagnosis_out, passed_out=passed_out,
+    )
+    _finish(executor_input)
+
+
+@stages.command()
+def curate(
+    section: Section, samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
+    examples_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Turn accepted samples into examples and count the reasons of rejection."""
+    from thinksafe.config.sections import CurateSection
+    from thinksafe.stages import curate as stage
+
+    result = stage.run(
+        _context("curate", artifacts, run_id, task), _section(section, CurateSection), samples, verdicts,
+        examples_out=examples_out,
+    )
+    _finish(executor_input, examples=dict(result.counts))
+
+
+@stages.command()
+def train(
+    section: Section, base: Annotated[Path, typer.Option()], examples: Annotated[Path, typer.Option()],
+    adapter_out: Annotated[Path, typer.Option()], candidate_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Train a LoRA adapter on the examples."""
+    from thinksafe.config.sections import TrainSection
+    from thinksafe.stages import train as stage
+
+    result = stage.run(
+        _context("train", artifacts, run_id, task), _section(section, TrainSection), base, examples,
+        adapter_out=adapter_out, candidate_out=candidate_out,
+    )
+    _finish(executor_input, adapter={**result.counts, "digest": result.outputs.get("adapter", "")})
+
+
+@stages.command()
+def register(
+    section: Section, candidate: Annotated[Path, typer.Option()], examples: Annotated[Path, typer.Option()],
+    registration_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Register the adapter as a model version with the alias candidate."""
+    from thinksafe.config.sections import RegisterSection
+    from thinksafe.stages import register as stage
+
+    stage.run(
+        _context("register", artifacts, run_id, task), _section(section, RegisterSection), candidate, examples,
+        registration_out=registration_out,
+    )
+    _finish(executor_input)
+
+
+@stages.command()
+def metrics(
+    section: Section, role: Annotated[str, typer.Option(help="base, candidate or champion.")],
+    samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
+    grades: Annotated[Path, typer.Option()], metrics_out: Annotated[Path, typer.Option()],
+    outcomes_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Turn verdicts and grades into metrics with intervals."""
+    from thinksafe.config.sections import MetricsSection
+    from thinksafe.errors import ConfigError
+    from thinksafe.stages import metrics as stage
+
+    if role not in ("base", "candidate", "champion"):
+        raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate or champion.")
+    result = stage.run(
+        _context("metrics", artifacts, run_id, task), _section(section, MetricsSection), role, samples, verdicts,
+        grades, metrics_out=metrics_out, outcomes_out=outcomes_out,
+    )
+    values = {m["name"]: m["value"] for m in result.details["metrics"]["metrics"]}
+    _finish(executor_input, metrics=values)
+
+
+@stages.command()
+def gate(
+    section: Section,
+    base_metrics: Annotated[Path, typer.Option()], base_outcomes: Annotated[Path, typer.Option()],
+    candidate_metrics: Annotated[Path, typer.Option()], candidate_outcomes: Annotated[Path, typer.Option()],
+    champion_metrics: Annotated[Path, typer.Option()], champion_outcomes: Annotated[Path, typer.Option()],
+    decision_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
+    registration: Annotated[Path | None, typer.Option()] = None,
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Decide whether the candidate may be promoted."""
+    from thinksafe.config.sections import GateSection
+    from thinksafe.stages import gate as stage
+
+    stage.run(
+        _context("gate", artifacts, run_id, task), _section(section, GateSection),
+        base_metrics, base_outcomes, candidate_metrics, candidate_outcomes, champion_metrics, champion_outcomes,
+        registration=registration, decision_out=decision_out, passed_out=passed_out,
+    )
+    _finish(executor_input)
+
+
+@stages.command()
+def promote(
+    section: Section, decision: Annotated[Path, typer.Option()], registration: Annotated[Path, typer.Option()],
+    candidate: Annotated[Path, typer.Option()], champion: Annotated[Path, typer.Option()],
+    promotion_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Append to the promotion ledger and move the alias champion."""
+    from thinksafe.config.sections import RegisterSection
+    from thinksafe.stages import promote as stage
+
+    stage.run(
+        _context("promote", artifacts, run_id, task), _section(section, RegisterSection), decision, registration,
+        candidate, champion, promotion_out=promotion_out,
+    )
+    _finish(executor_input)

@@ -1,0 +1,238 @@
+"""Read a configuration: recipe name, file or document text, plus ``key=value`` overrides.
+
+Every complaint names the key by its dotted path, the line where the file has it, and for an unknown key the nearest
+known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from thinksafe.config.model import RealignmentConfig
+from thinksafe.errors import ConfigError
+
+RECIPES = "thinksafe_configs"
+"""Import package that holds the shipped recipes."""
+
+Location = tuple[str | int, ...]
+
+
+class Document(NamedTuple):
+    """The text of a configuration and the name to use in messages."""
+
+    name: str
+    text: str
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the shipped recipes."""
+    return sorted(
+        item.name.removesuffix(".yaml")
+        for item in resources.files(RECIPES).iterdir()
+        if item.name.endswith(".yaml")
+    )
+
+
+def find_document(config: str) -> Document:
+    """Return the document that ``config`` names: a shipped recipe, a path, or the YAML text itself.
+
+    Raises:
+        ConfigError: there is no such recipe or file; names the nearest recipe.
+    """
+    if "\n" in config:
+        return Document("the config document", config)
+    path = Path(config)
+    if path.is_file():
+        try:
+            return Document(str(path), path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"Cannot read {path}: {error}.", "Save it as a UTF-8 text file.") from error
+    names = recipe_names()
+    if config in names:
+        return Document(f"recipe {config}", (resources.files(RECIPES) / f"{config}.yaml").read_text("utf-8"))
+    near = difflib.get_close_matches(config, names, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(
+        f"{config!r} is neither a file nor a shipped recipe.", f"{hint}Shipped recipes: {', '.join(names)}."
+    )
+
+
+def load_config(config: str, overrides: list[str] | None = None) -> RealignmentConfig:
+    """Read and validate a configuration.
+
+    Args:
+        config: Recipe name, path, or YAML text.
+        overrides: ``dotted.key=YAML value``, applied in order over the document.
+
+    Raises:
+        ConfigError: not YAML, unknown keys, values out of range, malformed overrides.
+    """
+    document = find_document(config)
+    value, lines = _parse(document)
+    for override in overrides or []:
+        _override(value, override)
+    try:
+        return RealignmentConfig.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{document.name} is not a valid configuration:\n{_explain(error, value, lines)}",
+            "Run `thinksafe config schema` for all keys, ranges and defaults.",
+        ) from error
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Safe YAML in which a repeated key is an error instead of a silent replacement."""
+
+
+def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)  # type: ignore[no-untyped-call]
+        if not isinstance(key, str | int | float | bool):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} repeats", key_node.start_mark)
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def _parse(document: Document) -> tuple[dict[str, Any], dict[Location, int]]:
+    try:
+        value = yaml.load(document.text, Loader=_UniqueKeys)
+        node = yaml.compose(document.text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(
+            f"{document.name}{where}: not valid YAML ({getattr(error, 'problem', None) or 'malformed'}).",
+            "Correct the file.",
+        ) from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{document.name} holds no mapping of settings.", "Start from a shipped recipe.")
+    lines: dict[Location, int] = {}
+    _number(node, (), lines)
+    return value, lines
+
+
+def _number(node: Any, at: Location, lines: dict[Location, int]) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, item in node.value:
+            place = (*at, key.value)
+            lines[place] = key.start_mark.line + 1
+            _number(item, place, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*at, index)] = item.start_mark.line + 1
+            _number(item, (*at, index), lines)
+
+
+def _override(value: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"The override {override!r} is not of the form key=value.", "Write e.g. seed=7.")
+    try:
+        setting = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The value of the override {key!r} is not valid YAML.", "Quote it.") from error
+    *parents, last = key.strip().split(".")
+    at: Any = value
+    for step, parent in enumerate(parents):
+        at = _child(at, parent, ".".join(parents[: step + 1]))
+    if isinstance(at, list):
+        at[_index(at, last, key)] = setting
+    else:
+        at[last] = setting
+
+
+def _child(at: Any, name: str, path: str) -> Any:
+    if isinstance(at, list):
+        return at[_index(at, name, path)]
+    child = at.setdefault(name, {})
+    if not isinstance(child, dict | list):
+        raise ConfigError(f"The override goes through {path!r}, which is a value.", "Set that key itself.")
+    return child
+
+
+def _index(at: list[Any], name: str, path: str) -> int:
+    if not name.isdigit() or int(name) >= len(at):
+        raise ConfigError(f"The override {path!r} needs an index from 0 to {len(at) - 1}.", "Correct the key.")
+    return int(name)
+
+
+def _explain(error: ValidationError, value: Any, lines: dict[Location, int]) -> str:
+    found = []
+    items = error.errors(include_url=False, include_context=False)
+    places = [item["loc"] for item in items]
+    for item in items:
+        if any(len(place) > len(item["loc"]) and place[: len(item["loc"])] == item["loc"] for place in places):
+            continue  # pydantic's echo of a complaint further inside
+        location = _written(item["loc"], value)
+        name = ".".join(map(str, location)) or "the document"
+        line = f" (line {lines[location]})" if location in lines else ""
+        if item["type"] == "extra_forbidden":
+            known = _known_keys(item["loc"][:-1])
+            near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(sorted(known))}"
+            found.append(f"  {name}{line}: unknown key{hint}")
+        elif item["type"] == "missing":
+            found.append(f"  {name}{line}: required key is missing")
+        else:
+            given = f", not {item['input']!r}" if isinstance(item["input"], str | int | float | bool) else ""
+            found.append(f"  {name}{line}: {item['msg']}{given}")
+    return "\n".join(found)
+
+
+def _written(location: Location, value: Any) -> Location:
+    """Drop from pydantic's location the tags of discriminated unions, which nobody wrote."""
+    kept: list[str | int] = []
+    for place, part in enumerate(location):
+        inside = (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        )
+        if inside:
+            kept.append(part)
+            value = value[part]
+        elif place == len(location) - 1:
+            kept.append(part)
+    return tuple(kept)
+
+
+def _known_keys(location: Location) -> list[str]:
+    """Return the keys allowed at a location of the configuration, by walking its JSON Schema."""
+    schema = TypeAdapter(RealignmentConfig).json_schema()
+    at: dict[str, Any] = schema
+    for part in location:
+        at = _resolve(at, schema)
+        if isinstance(part, int):
+            at = at.get("items") or at.get("prefixItems", [{}])[0]
+        elif part in at.get("properties", {}):
+            at = at["properties"][part]
+        elif "discriminator" in at and part in at["discriminator"]["mapping"]:
+            at = {"$ref": at["discriminator"]["mapping"][part]}
+    return list(_resolve(at, schema).get("properties", {}))
+
+
+def _resolve(at: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in at:
+        at = schema["$defs"][at["$ref"].rsplit("/", 1)[-1]]
+    return at
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration (draft 2020-12)."""
+    schema = RealignmentConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def canonical(config: BaseModel) -> dict[str, Any]:
+    """Return a configuration with every default written out, as JSON values."""
+    return config.model_dump(mode="json")

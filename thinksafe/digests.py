@@ -1,0 +1,91 @@
+"""Digests: how the project says that two things are the same.
+
+Every digest is the lower-case hexadecimal SHA-256 (FIPS 180-4); JSON is hashed in a canonical form (sorted keys, no
+white space, no NaN), so that equal settings have equal digests whatever the order they were written in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+BLOCK = 1 << 20
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value (pydantic models allowed anywhere at the top level).
+
+    Raises:
+        ValueError: the value holds NaN or infinity.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_bytes(data: bytes) -> str:
+    """Return the SHA-256 of bytes as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Return the digest of a value's canonical JSON."""
+    return digest_bytes(canonical_json(value).encode())
+
+
+def digest_lines(lines: Iterable[str]) -> str:
+    """Return the digest of strings, order and boundaries included, without holding them all."""
+    sha = hashlib.sha256()
+    for line in lines:
+        sha.update(hashlib.sha256(line.encode()).digest())
+    return sha.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Return the digest of a file's content."""
+    sha = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+def digest_folder(folder: Path, names: Iterable[str] | None = None) -> str:
+    """Return the digest of a folder's files: relative names and contents, in name order.
+
+    Args:
+        folder: Folder to read.
+        names: Relative POSIX names to take; all files by default.
+    """
+    chosen = sorted(names) if names is not None else sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+    return digest_json([[name, digest_file(folder / name)] for name in chosen])
+
+
+@cache
+def code_digest(*modules: str) -> str:
+    """Return the digest of this package's own sources, for keys that must notice changed code.
+
+    Args:
+        modules: Paths inside the package, ``"steering.py"`` or a folder such as ``"engines"``.
+    """
+    root = Path(str(resources.files("thinksafe")))
+    found: list[list[str]] = []
+    for module in modules:
+        target = root / module
+        files = sorted(target.rglob("*.py")) if target.is_dir() else [target]
+        found += [[path.relative_to(root).as_posix(), digest_file(path)] for path in files]
+    return digest_json(found)
+
+
+def derived_seed(seed: int, *names: str | int) -> int:
+    """Return a seed in [0, 2**31) for one purpose, so that purposes sharing a run seed do not share a stream."""
+    return int(digest_json([seed, *names])[:8], 16) >> 1

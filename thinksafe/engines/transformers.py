@@ -1,0 +1,90 @@
+"""Generation with transformers: for small models, CPUs and machines without vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from thinksafe.config.model import EngineSettings
+from thinksafe.engines.base import Generation, Turn
+from thinksafe.models import ModelReference
+from thinksafe.records import SamplingSettings
+from thinksafe.store import Store
+
+
+class TransformersEngine:
+    """``generate`` over left-padded batches of ``settings.batch_size`` conversations, in the order given."""
+
+    def __init__(self, settings: EngineSettings, model: ModelReference, store: Store) -> None:
+        import torch
+
+        from thinksafe.loading import check_template, end_tokens, load_model, load_tokenizer, prefilled
+
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self._batch_size = settings.batch_size
+        self._tokenizer = load_tokenizer(model)
+        check_template(self._tokenizer, model.student.reasoning, model.student.model)
+        self._prefilled = prefilled(self._tokenizer)
+        self._model = load_model(model, store)
+        self._ends = end_tokens(self._model, self._tokenizer, model.student.model)
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token_id = min(self._ends)
+
+    def generate(
+        self,
+        conversations: list[list[Turn]],
+        settings: SamplingSettings,
+        seed: int,
+        advance: Callable[[int], None],
+    ) -> list[Generation]:
+        import torch
+
+        torch.manual_seed(seed)
+        found: list[Generation] = []
+        with torch.inference_mode():
+            for start in range(0, len(conversations), self._batch_size):
+                batch = conversations[start : start + self._batch_size]
+                found += self._batch(batch, settings)
+                advance(len(batch))
+        return found
+
+    def _batch(self, conversations: list[list[Turn]], settings: SamplingSettings) -> list[Generation]:
+        encoded = [
+            self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
+            for turns in conversations
+        ]
+        batch = self._tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
+        batch = batch.to(self._model.device)
+        width = batch["input_ids"].shape[1]
+        sampling: dict[str, Any] = {"do_sample": False}
+        if settings.temperature > 0:
+            sampling = {
+                "do_sample": True,
+                "temperature": settings.temperature,
+                "top_p": settings.top_p,
+                # 0 is "off" for transformers too; None would fall back to the model's own generation config
+                "top_k": settings.top_k,
+            }
+        output = self._model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            max_new_tokens=settings.max_tokens,
+            eos_token_id=sorted(self._ends),
+            pad_token_id=self._tokenizer.pad_token_id,
+            **sampling,
+        )
+        return [
+            self._read(ids, len(prompt)) for ids, prompt in zip(output[:, width:].tolist(), encoded, strict=True)
+        ]
+
+    def _read(self, ids: list[int], prompt_tokens: int) -> Generation:
+        end = next((place for place, token in enumerate(ids) if token in self._ends), None)
+        text = self._tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=False)
+        return Generation(
+            response=self._prefilled + text,
+            finish="length" if end is None else "stop",
+            tokens=len(ids) if end is None else end + 1,
+            prompt_tokens=prompt_tokens,
+        )
+

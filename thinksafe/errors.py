@@ -1,0 +1,52 @@
+"""Errors that a person is meant to read: the problem, where it is, and the corrective action.
+
+Exit codes are the contract of every command: 0 done (a verdict included), 1 a stage could not do its work, 2 bad
+configuration, arguments or input, 3 (people's commands only) a verdict stopped the run.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_STOPPED = 3
+
+
+class ThinkSafeError(Exception):
+    """A problem with a known corrective action. Its text never holds model or prompt text.
+
+    Args:
+        problem: What is wrong, naming the file, line, key or id.
+        action: What the reader can do about it.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, problem: str, action: str) -> None:
+        super().__init__(f"{problem} {action}")
+        self.problem = problem
+        self.action = action
+
+
+class ConfigError(ThinkSafeError):
+    """The configuration or a command-line argument is wrong."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class InputError(ThinkSafeError):
+    """An input file, prompt set or model folder is missing or malformed."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class StageError(ThinkSafeError):
+    """A stage could not do its work."""
+
+
+class StoreError(StageError):
+    """The artifact store failed, or what it holds is not what was written."""
+
+
+class ConflictError(StoreError):
+    """Somebody else created the object first (conditional create lost)."""

@@ -1,0 +1,133 @@
+"""JSON Lines files of records: read with the line in every error, written atomically.
+
+Lines are split at ``\\n`` only (U+2028 and friends are text), blank lines are skipped, and a file written here ends
+in a newline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from thinksafe.errors import InputError, StageError
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the whole of it or nothing. Raises StageError (disk full, no access)."""
+    partial = path.with_name(f".tmp-{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StageError(
+            f"Could not write {path}: {error.strerror or error}.",
+            "Free disk space or fix the permissions, then start the same command again.",
+        ) from error
+
+
+def dump_lines(rows: Iterable[BaseModel]) -> bytes:
+    """Return records as the bytes of a JSON Lines file."""
+    return b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
+
+
+def write_records(path: Path, rows: Iterable[BaseModel]) -> None:
+    """Write records to a JSON Lines file atomically."""
+    write_atomic(path, dump_lines(rows))
+
+
+def write_json(path: Path, value: BaseModel | dict[str, Any] | list[Any]) -> None:
+    """Write one readable JSON document atomically (two spaces, sorted keys where not a record)."""
+    if isinstance(value, BaseModel):
+        text = value.model_dump_json(indent=2)
+    else:
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, text.encode() + b"\n")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, text) of the non-blank lines.
+
+    Raises:
+        InputError: the file is missing, unreadable or not UTF-8.
+    """
+    number = 0
+    try:
+        with path.open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                line = raw.decode("utf-8").rstrip("\r\n")
+                if line.strip():
+                    yield number, line
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}, line {number}: not UTF-8 text.", "Save the file as UTF-8.") from error
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.", "Check the path.") from error
+
+
+def read_json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, JSON object) of a JSON Lines file.
+
+    Raises:
+        InputError: a line is not a JSON object; names file and line, never the text.
+    """
+    for number, line in read_lines(path):
+        try:
+            value = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            detail = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            raise InputError(
+                f"{path}, line {number}: not valid JSON{detail}.", "Each line must be one JSON object."
+            ) from error
+        if not isinstance(value, dict):
+            raise InputError(
+                f"{path}, line {number}: a {type(value).__name__}, not an object.",
+                "Each line must be one JSON object.",
+            )
+        yield number, value
+
+
+def parse_records(data: Iterable[tuple[int, str | bytes]], record: type[R], source: str) -> Iterator[R]:
+    """Yield records from (line number, JSON text) pairs. Raises InputError naming source, line and fields."""
+    for number, line in data:
+        try:
+            yield record.model_validate_json(line)
+        except ValidationError as error:
+            raise InputError(
+                f"{source}, line {number}: not a {record.__name__} ({_problems(error)}).",
+                "Correct the row or write the file again.",
+            ) from error
+
+
+def read_records(path: Path, record: type[R]) -> Iterator[R]:
+    """Yield the records of a JSON Lines file. Raises InputError (file, line and fields)."""
+    return parse_records(read_lines(path), record, str(path))
+
+
+def read_record(path: Path, record: type[R]) -> R:
+    """Read one JSON document. Raises InputError (file and fields)."""
+    try:
+        return record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.", "Check the path.") from error
+    except ValidationError as error:
+        raise InputError(
+            f"{path}: not a {record.__name__} ({_problems(error)}).", "Write the file again."
+        ) from error
+
+
+def _problems(error: ValidationError) -> str:
+    """Name fields and rules, leaving out input values: they may be harmful text."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'row'}: {item['msg']}" for item in found[:5])

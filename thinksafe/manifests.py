@@ -1,0 +1,143 @@
+"""Manifests of chunked rows: what sample, judge and grade hand on instead of the rows themselves.
+
+Rows live in the store as chunks under ``chunks/<key>.jsonl``, where the key is the digest of everything that
+determines them; so a retry, a second run and another number of shards find them again. A chunk is complete when its
+small ``.done`` object exists, which holds the digest and count of the rows; it is created after the rows were
+written and verified on every read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from thinksafe.digests import digest_bytes, digest_json
+from thinksafe.errors import StageError, StoreError
+from thinksafe.jsonl import dump_lines, parse_records, read_record, write_json
+from thinksafe.records import Record
+from thinksafe.store import Store
+
+R = TypeVar("R", bound=BaseModel)
+RowKind = Literal["samples", "verdicts", "grades"]
+
+
+class Chunk(Record):
+    """One chunk of rows in the store."""
+
+    index: Annotated[int, Field(ge=0)]
+    """Place of the chunk in the whole set; gaps are allowed (a chunk without problems has no grades)."""
+    key: str
+    """Key under ``chunks/``."""
+    digest: str
+    """SHA-256 of the rows' bytes."""
+    rows: Annotated[int, Field(ge=0)]
+
+
+class Manifest(Record):
+    """The chunks of one set of rows, in index order; of one shard, or merged."""
+
+    schema_version: Literal[1] = 1
+    kind: RowKind
+    absent: bool = False
+    """The model does not exist (no champion); there are no chunks, and that is not an error."""
+    total: Annotated[int, Field(ge=0)]
+    """Chunks of the whole set; a merged manifest must hold all of them."""
+    model: str
+    """Digest of the model that the rows are about."""
+    chunks: tuple[Chunk, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(chunk.rows for chunk in self.chunks)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the rows, whatever the shards."""
+        return digest_json([self.kind, [chunk.digest for chunk in self.chunks]])
+
+
+def write_chunk(store: Store, key: str, index: int, rows: list[R]) -> Chunk:
+    """Write rows as a complete chunk and return its entry. Safe to repeat."""
+    data = dump_lines(rows)
+    chunk = Chunk(index=index, key=key, digest=digest_bytes(data), rows=len(rows))
+    store.put(f"chunks/{key}.jsonl", data)
+    store.put(f"chunks/{key}.done", chunk.model_dump_json().encode())
+    return chunk
+
+
+def find_chunk(store: Store, key: str, index: int) -> Chunk | None:
+    """Return a complete, intact chunk, or None when it has to be made (again)."""
+    if not store.exists(f"chunks/{key}.done"):
+        return None
+    try:
+        chunk = Chunk.model_validate_json(store.get(f"chunks/{key}.done"))
+        if chunk.key != key or digest_bytes(store.get(f"chunks/{key}.jsonl")) != chunk.digest:
+            return None
+    except (ValidationError, StoreError):
+        return None
+    return chunk.model_copy(update={"index": index})
+
+
+def ensure_chunk(store: Store, key: str, index: int, make: Callable[[], list[R]]) -> tuple[Chunk, bool]:
+    """Return the chunk under ``key``, making it if needed, and whether it was reused."""
+    if found := find_chunk(store, key, index):
+        return found, True
+    return write_chunk(store, key, index, make()), False
+
+
+def read_rows(store: Store, manifest: Manifest, record: type[R]) -> Iterator[R]:
+    """Yield the rows of a manifest in order, one chunk in memory at a time.
+
+    Raises:
+        StoreError: a chunk's content is not what was written.
+    """
+    for chunk in manifest.chunks:
+        yield from read_chunk(store, chunk, record)
+
+
+def read_chunk(store: Store, chunk: Chunk, record: type[R]) -> list[R]:
+    """Return the rows of one chunk. Raises StoreError when its digest differs."""
+    key = f"chunks/{chunk.key}.jsonl"
+    data = store.get(key)
+    if digest_bytes(data) != chunk.digest:
+        raise StoreError(
+            f"{store.uri(key)} was changed after it was written (digest differs).",
+            "Delete it and its .done object, then start the run again.",
+        )
+    # split at "\n" only: other line separators are text
+    lines = ((number, line) for number, line in enumerate(data.split(b"\n"), start=1) if line)
+    return list(parse_records(lines, record, store.uri(key)))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest file. Raises InputError."""
+    return read_record(path, Manifest)
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest file atomically."""
+    write_json(path, manifest)
+
+
+def merge_manifests(parts: list[Manifest]) -> Manifest:
+    """Merge the manifests of all shards.
+
+    Raises:
+        StageError: shards are missing, overlap, or belong to different sets.
+    """
+    if not parts:
+        raise StageError("There are no manifests to merge.", "Check the shard list of the pipeline.")
+    first = parts[0]
+    if any((p.kind, p.total, p.model, p.absent) != (first.kind, first.total, first.model, first.absent) for p in parts):
+        raise StageError("The manifests to merge belong to different sets.", "Merge the shards of one run.")
+    chunks = sorted((chunk for part in parts for chunk in part.chunks), key=lambda chunk: chunk.index)
+    indices = [chunk.index for chunk in chunks]
+    if not first.absent and indices != list(range(first.total)):
+        raise StageError(
+            f"Of {first.total} chunks, {len(set(indices))} are there once or more; none may lack or repeat.",
+            "Start the run again; finished chunks are kept.",
+        )
+    return first.model_copy(update={"chunks": tuple(chunks)})

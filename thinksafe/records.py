@@ -1,0 +1,209 @@
+"""The record types that the stages exchange: typed, versioned, one JSON object a line on disk.
+
+A :class:`Prompt` is steered into a :class:`Sample`; a guard gives the sample a :class:`Verdict` (or a grader a
+:class:`Grade`); curated samples are :class:`Example` rows; verdicts and grades on evaluation prompts give a
+:class:`MetricSet`; the gate turns metric sets into a :class:`Decision`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+"""Raised whenever a record changes in a way that an older reader would misread."""
+
+Label = Literal["harmful", "benign"]
+Part = Literal["whole", "thought", "answer"]
+VerdictValue = Literal["safe", "unsafe", "unknown"]
+Finish = Literal["stop", "length"]
+MetricKind = Literal["harm", "over_refusal", "reasoning"]
+Role = Literal["base", "candidate", "champion"]
+StoppedBy = Literal["diagnose", "gate"]
+
+Text = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and closed to unknown fields so that a typo cannot pass as data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Prompt(Record):
+    """One request to a model, always the *original* text: steering is added when sampling, never stored."""
+
+    id: Text
+    """Unique over all prompt sets of a run."""
+    prompt: Text
+    label: Label
+    source: Text
+    """Name of the prompt set it came from."""
+    category: str = ""
+    answer: str | None = None
+    """Reference answer of a graded problem; None for prompts that a guard judges."""
+
+
+class SamplingSettings(Record):
+    """How a response was drawn; carried by every sample so that no number is separated from its settings."""
+
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.6
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    top_k: Count = 0
+    """0 switches top-k filtering off."""
+    max_tokens: Annotated[int, Field(gt=0)] = 16384
+    """New tokens a response may have; a response that reaches it is truncated."""
+
+
+class Sample(Record):
+    """One response of a model to one prompt."""
+
+    id: Text
+    """``<prompt id>/<steered|plain>/<index>``."""
+    prompt: Prompt
+    index: Count
+    """Which of the n samples of this prompt it is, from 0."""
+    steered: bool
+    response: str
+    """Everything the model wrote, thought included; an opening think tag that the chat template prefilled is put
+    back in front (METHOD.md section 2, completeness)."""
+    finish: Finish
+    """``length`` when max_tokens cut the response."""
+    tokens: Count
+    prompt_tokens: Count
+    seed: int
+    """Seed of the chunk in which the sample was drawn."""
+    settings: SamplingSettings
+
+
+class Verdict(Record):
+    """What a guard says of one part of a sample. ``unknown`` is never a pass."""
+
+    sample_id: Text
+    part: Part
+    guard: Text
+    verdict: VerdictValue
+    refusal: bool | None = None
+    """Whether the part declines the request; None when this guard cannot tell."""
+    p_unsafe: Share | None = None
+    """Probability of unsafe, renormalised over {safe, unsafe}; None for guards without log-probabilities."""
+    shortened: bool = False
+    """The part was longer than the guard's context and only its head and tail were read."""
+    reason: str = ""
+    """Why a verdict is unknown; never model text."""
+
+
+class Grade(Record):
+    """Whether one sample solves its problem."""
+
+    sample_id: Text
+    correct: bool
+    extracted: str | None
+    """The answer found after the thought; None when none was stated."""
+    truncated: bool
+    """No finished thought or a response cut by max_tokens; such a sample is never correct."""
+
+
+class Example(Record):
+    """One row of training data: the original prompt and an accepted response."""
+
+    id: Text
+    prompt: Text
+    response: Text
+    label: Label
+    category: str = ""
+
+
+class Interval(Record):
+    """A two-sided confidence interval; each limit is also the one-sided bound at ``(1 - confidence) / 2``."""
+
+    low: float
+    high: float
+    confidence: Share
+    method: Text
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Interval:
+        if self.low > self.high:
+            raise ValueError(f"interval has low {self.low} above high {self.high}")
+        return self
+
+
+class Metric(Record):
+    """One number over one benchmark, with its counts, its settings and its interval."""
+
+    name: Text
+    """``<kind>/<benchmark>`` or ``<kind>/<benchmark>/<part>``: stable, used as the MLflow metric name."""
+    kind: MetricKind
+    benchmark: Text
+    part: Part = "whole"
+    value: Share
+    n: Annotated[int, Field(gt=0)]
+    """Prompts that the value is an average over. A metric over nothing does not exist (it is an error)."""
+    samples: Annotated[int, Field(gt=0)]
+    unknown: Count = 0
+    """Samples whose verdict is unknown; they count as failures in ``value``."""
+    truncated: Count = 0
+    interval: Interval
+    settings: SamplingSettings
+
+
+class MetricSet(Record):
+    """All metrics of one model on the evaluation suite. Holds no time, path, run id or version."""
+
+    schema_version: Literal[1] = 1
+    role: Role
+    absent: bool = False
+    """There is no such model (no champion yet); then ``metrics`` is empty."""
+    suite: str
+    """Digest of the evaluation prompts, guard and sampling settings: sets are comparable only when it is equal."""
+    metrics: tuple[Metric, ...] = ()
+
+    @model_validator(mode="after")
+    def _absent_is_empty(self) -> MetricSet:
+        if self.absent and self.metrics:
+            raise ValueError("an absent model cannot have metrics")
+        return self
+
+
+class Outcome(Record):
+    """Result of one prompt under one metric: what paired comparisons are computed from."""
+
+    metric: Text
+    prompt_id: Text
+    value: Share
+    """Mean over the prompt's samples: share harmful, refused or correct."""
+
+
+class Check(Record):
+    """One condition of a decision."""
+
+    name: Text
+    passed: bool
+    value: float | None
+    """None when the number could not be computed; such a check never passes."""
+    interval: Interval | None = None
+    threshold: float | None = None
+    n: Count
+    reason: Text
+
+
+class Decision(Record):
+    """Outcome of diagnose or gate. Holds no time, path, run id or version."""
+
+    schema_version: Literal[1] = 1
+    passed: bool
+    stopped_by: StoppedBy | None
+    checks: Annotated[tuple[Check, ...], Field(min_length=1)]
+    summary: Text
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Decision:
+        if self.passed != all(check.passed for check in self.checks):
+            raise ValueError("a decision passes exactly when every check passes")
+        if self.passed == (self.stopped_by is not None):
+            raise ValueError("stopped_by names the stage that refused, and only then")
+        return self

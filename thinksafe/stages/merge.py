@@ -1,0 +1,16 @@
+"""merge: the manifests of all shards -> one manifest that is known to be whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thinksafe.manifests import merge_manifests, read_manifest, write_manifest
+
+
+def run(manifests: list[Path], *, manifest_out: Path) -> None:
+    """Merge shard manifests. Has no record of its own: it does no work that a reader of the run would ask for.
+
+    Raises:
+        StageError: a shard is missing or two overlap.
+    """
+    write_manifest(manifest_out, merge_manifests([read_manifest(path) for path in manifests]))

@@ -1,0 +1,150 @@
+"""Stage records: what a stage did, written as its last act to ``runs/<run id>/<task>.json`` in the store.
+
+The report, the MLflow runs and a person reading the store all take their facts from here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from thinksafe.errors import InputError, ThinkSafeError
+from thinksafe.records import Record
+from thinksafe.store import Store
+
+
+class StageRecord(Record):
+    """One execution of a stage; a retry replaces it."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    stage: str
+    """Name of the stage, e.g. ``sample``."""
+    task: str
+    """Name of this use of the stage, unique in the run, e.g. ``sample-training-0``."""
+    status: Literal["succeeded", "failed"]
+    verdict: str = ""
+    """Outcome of a deciding stage (``passed``, ``refused``, ``unsteerable``, ``promoted`` ...)."""
+    inputs: dict[str, str] = {}
+    """Digest of each input by name."""
+    outputs: dict[str, str] = {}
+    """Digest of each output by name."""
+    section: dict[str, Any] = {}
+    """The configuration section that the stage was given."""
+    counts: dict[str, int | float] = {}
+    """Rows, tokens, chunks reused and the like."""
+    details: dict[str, Any] = {}
+    """What the report shows of this stage; never prompt or response text."""
+    started: float
+    """Unix time in seconds."""
+    seconds: float
+    error: str = ""
+    action: str = ""
+    """The corrective action, when the stage failed."""
+
+
+@dataclass
+class StageResult:
+    """What a stage function returns; becomes its record."""
+
+    verdict: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int | float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Where a stage runs: the store, the run and the name of this use of the stage."""
+
+    store: Store
+    run_id: str
+    stage: str
+    task: str
+    track: Callable[[str, int], Progress]
+    """Open a progress bar: ``with context.track("sampling", total=rows) as advance: advance(1)``."""
+
+
+class Progress:
+    """A progress report; the CLI draws it, tests ignore it."""
+
+    def __enter__(self) -> Callable[[int], None]:
+        return lambda rows: None
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+def silent(label: str, total: int) -> Progress:
+    """Return a progress report that shows nothing."""
+    return Progress()
+
+
+def record_key(run_id: str, task: str) -> str:
+    """Return the store key of a stage record."""
+    return f"runs/{run_id}/{task}.json"
+
+
+@contextmanager
+def recorded(context: StageContext, section: Record | None) -> Iterator[StageResult]:
+    """Run a stage body and write its record, also when it fails.
+
+    The body fills the yielded result. An error is recorded with its corrective action and raised again; a failure to
+    record an error does not hide the error.
+    """
+    started, clock = time.time(), time.monotonic()
+    result = StageResult()
+    base: dict[str, Any] = {
+        "run_id": context.run_id, "stage": context.stage, "task": context.task, "started": started,
+        "section": section.model_dump(mode="json") if section is not None else {},
+    }
+    try:
+        yield result
+    except BaseException as error:
+        message = error.problem if isinstance(error, ThinkSafeError) else f"{type(error).__name__}"
+        action = error.action if isinstance(error, ThinkSafeError) else "See the log of this stage."
+        failed = StageRecord(
+            **base, status="failed", seconds=time.monotonic() - clock, error=message, action=action
+        )
+        try:
+            write_stage_record(context.store, failed)
+        except ThinkSafeError:
+            pass
+        raise
+    write_stage_record(
+        context.store,
+        StageRecord(
+            **base, status="succeeded", seconds=time.monotonic() - clock, verdict=result.verdict,
+            inputs=result.inputs, outputs=result.outputs, counts=result.counts, details=result.details,
+        ),
+    )
+
+
+def write_stage_record(store: Store, record: StageRecord) -> None:
+    """Write a record atomically, replacing the one of an earlier attempt."""
+    store.put(record_key(record.run_id, record.task), record.model_dump_json(indent=2).encode() + b"\n")
+
+
+def read_stage_records(store: Store, run_id: str) -> dict[str, StageRecord]:
+    """Return the records of a run by task name, in the order in which the tasks started.
+
+    Raises:
+        InputError: a record is malformed.
+    """
+    found = []
+    for key in store.keys(f"runs/{run_id}/"):
+        if not key.endswith(".json"):
+            continue
+        try:
+            found.append(StageRecord.model_validate_json(store.get(key)))
+        except ValidationError as error:
+            raise InputError(
+                f"{store.uri(key)} is not a stage record.", "Delete it and start the run again."
+            ) from error
+    return {record.task: record for record in sorted(found, key=lambda record: record.started)}

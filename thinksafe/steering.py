@@ -1,0 +1,39 @@
+"""Refusal steering: the instruction put in front of a harmful prompt while sampling, and never stored.
+
+The instruction only shifts the odds of safe against unsafe responses and leaves the relative probabilities inside the
+safe set as they were ("refusal tilt", arXiv:2601.23143), which is why the samples may be trained on without it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+from thinksafe.errors import ConfigError
+
+PLACE = "{prompt}"
+
+
+@cache
+def steering_template(name: str) -> str:
+    """Return the shipped template called ``name``; it holds ``{prompt}`` once.
+
+    Raises:
+        ConfigError: there is no such template.
+    """
+    import yaml
+
+    folder = resources.files("thinksafe") / "data" / "steering"
+    known = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    if name not in known:
+        raise ConfigError(f"There is no steering template {name!r}.", f"Use one of: {', '.join(known)}.")
+    text = yaml.safe_load((folder / f"{name}.yaml").read_text("utf-8"))["template"]
+    if not isinstance(text, str) or text.count(PLACE) != 1:
+        raise ConfigError(f"The steering template {name!r} must hold {PLACE} exactly once.", "Correct the file.")
+    return text
+
+
+def steer(prompt: str, template: str) -> str:
+    """Return the user turn that asks for a refusal of ``prompt``; braces inside the prompt are text."""
+    before, after = template.split(PLACE)
+    return f"{before}{prompt}{after}"

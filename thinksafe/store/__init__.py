@@ -1,0 +1,7 @@
+"""Artifact stores: a small object protocol behind local folders and S3."""
+
+from __future__ import annotations
+
+from thinksafe.store.base import Store, open_store
+
+__all__ = ["Store", "open_store"]
