@@ -46,8 +46,17 @@ def open_engine(settings: EngineSettings, model: ModelReference, store: Store) -
     """Load a model for generation.
 
     Raises:
+        ConfigError: the engine is not installed or its settings lack something.
         InputError: the model cannot be loaded or does not fit its settings.
     """
+    if settings.kind == "vllm":
+        from thinksafe.engines.vllm import VllmEngine
+
+        return VllmEngine(settings, model, store)
+    if settings.kind == "endpoint":
+        from thinksafe.engines.endpoint import EndpointEngine
+
+        return EndpointEngine(settings, model, store)
     from thinksafe.engines.transformers import TransformersEngine
 
     return TransformersEngine(settings, model, store)

