@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from thinksafe.errors import InputError
+
 BLOCK = 1 << 20
 
 
@@ -49,11 +51,14 @@ def digest_lines(lines: Iterable[str]) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """Return the digest of a file's content."""
+    """Return the digest of a file's content. Raises InputError when it cannot be read."""
     sha = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            sha.update(block)
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(BLOCK):
+                sha.update(block)
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.", "Check the path.") from error
     return sha.hexdigest()
 
 

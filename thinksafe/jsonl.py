@@ -1,6 +1,6 @@
-"""JSON Lines files of records: read with the line in every error, written atomically.
+r"""JSON Lines files of records: read with the line in every error, written atomically.
 
-Lines are split at ``\\n`` only (U+2028 and friends are text), blank lines are skipped, and a file written here ends
+Lines are split at ``\n`` only (U+2028 and friends are text), blank lines are skipped, and a file written here ends
 in a newline.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,10 +20,12 @@ from thinksafe.errors import InputError, StageError
 
 R = TypeVar("R", bound=BaseModel)
 
+_NAME = re.compile(r"[\w-]{1,40}")
+
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the whole of it or nothing. Raises StageError (disk full, no access)."""
-    partial = path.with_name(f".tmp-{uuid.uuid4().hex}")
+    partial = path.parent / f".tmp-{uuid.uuid4().hex}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("xb") as stream:
@@ -57,8 +60,8 @@ def write_json(path: Path, value: BaseModel | dict[str, Any] | list[Any]) -> Non
     write_atomic(path, text.encode() + b"\n")
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, text) of the non-blank lines.
+def read_lines(path: Path, name: str = "") -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, text) of the non-blank lines; ``name`` stands for the path in errors.
 
     Raises:
         InputError: the file is missing, unreadable or not UTF-8.
@@ -67,32 +70,33 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
-                line = raw.decode("utf-8").rstrip("\r\n")
+                # some editors put a byte order mark in front of a file
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if line.strip():
                     yield number, line
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}, line {number}: not UTF-8 text.", "Save the file as UTF-8.") from error
+        raise InputError(f"{name or path}, line {number}: not UTF-8 text.", "Save the file as UTF-8.") from error
     except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}.", "Check the path.") from error
+        raise InputError(f"Cannot read {name or path}: {error.strerror or error}.", "Check the path.") from error
 
 
-def read_json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, JSON object) of a JSON Lines file.
+def read_json_rows(path: Path, name: str = "") -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, JSON object) of a JSON Lines file; ``name`` stands for the path in errors.
 
     Raises:
         InputError: a line is not a JSON object; names file and line, never the text.
     """
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, name):
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
             detail = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             raise InputError(
-                f"{path}, line {number}: not valid JSON{detail}.", "Each line must be one JSON object."
+                f"{name or path}, line {number}: not valid JSON{detail}.", "Each line must be one JSON object."
             ) from error
         if not isinstance(value, dict):
             raise InputError(
-                f"{path}, line {number}: a {type(value).__name__}, not an object.",
+                f"{name or path}, line {number}: a {type(value).__name__}, not an object.",
                 "Each line must be one JSON object.",
             )
         yield number, value
@@ -130,4 +134,9 @@ def read_record(path: Path, record: type[R]) -> R:
 def _problems(error: ValidationError) -> str:
     """Name fields and rules, leaving out input values: they may be harmful text."""
     found = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'row'}: {item['msg']}" for item in found[:5])
+    return "; ".join(f"{_field(item['loc'])}: {item['msg']}" for item in found[:5])
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    # an unknown key is the row's own text, so only what looks like a field name is shown
+    return ".".join(part if _NAME.fullmatch(part) else "?" for part in map(str, location)) or "row"

@@ -116,6 +116,8 @@ def champion_reference(
     """Return the champion as a model reference with the role ``champion``.
 
     Args:
+        store: Artifact store.
+        model: Registered model name.
         student: Stands in the absent reference that is returned when there is no champion.
         run_id: Return the champion that this run is compared with (:func:`champion_for_run`); the newest by default.
 
@@ -166,7 +168,7 @@ def now() -> str:
 
 def actor() -> str:
     """Return who acts: THINKSAFE_ACTOR, else the Kubernetes service account, the CI user or the login name."""
-    if named := os.environ.get(ACTOR_VARIABLE, "").strip():
+    if named := " ".join(os.environ.get(ACTOR_VARIABLE, "").split()):
         return named
     if account := _service_account():
         return account

@@ -41,10 +41,10 @@ _CONVERT = "Convert the weights with transformers: from_pretrained(...).save_pre
 class ResolvedModel:
     """Where a student is, and the digest that stands for its content."""
 
-    settings: StudentSettings
-    """The settings with ``revision`` set to a commit; empty for a folder."""
     path_or_id: str
     """Local folder, or hub id."""
+    revision: str
+    """Commit of a hub id; empty for a folder."""
     digest: str
     """SHA-256 over a folder's weights, configuration and tokenizer; ``<hub id>@<commit>`` for a hub model."""
 
@@ -58,11 +58,15 @@ def resolve_student(student: StudentSettings) -> ResolvedModel:
     folder = _student_folder(student.model)
     if folder is not None:
         _check_files({path.name for path in folder.iterdir() if path.is_file()}, str(folder))
-        settings = student.model_copy(update={"revision": ""})
-        return ResolvedModel(settings, str(folder), digest_folder(folder, _model_files(folder)))
+        return ResolvedModel(str(folder), "", digest_folder(folder, _model_files(folder)))
     commit = student.revision if _COMMIT.fullmatch(student.revision) else _hub_commit(student)
-    settings = student.model_copy(update={"revision": commit})
-    return ResolvedModel(settings, student.model, f"{student.model}@{commit}")
+    return ResolvedModel(student.model, commit, f"{student.model}@{commit}")
+
+
+def local_source(student: StudentSettings) -> tuple[str, str]:
+    """Return what a library loads a student from: its folder and "", or its hub id and revision. Reads no file."""
+    folder = _student_folder(student.model)
+    return (str(folder), "") if folder is not None else (student.model, student.revision)
 
 
 def _student_folder(model: str) -> Path | None:
@@ -170,7 +174,9 @@ def load_model(reference: ModelReference, store: Store) -> Any:
         StoreError: see :func:`fetch_adapter`.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     student = reference.student
     resolved = resolve_student(student)
     if resolved.digest != reference.base_digest:
@@ -201,11 +207,8 @@ def load_model(reference: ModelReference, store: Store) -> Any:
 
 def _source(student: StudentSettings) -> tuple[str, dict[str, Any]]:
     """Return the first argument and the options of ``from_pretrained``."""
-    folder = _student_folder(student.model)
-    options: dict[str, Any] = {"trust_remote_code": student.trust_remote_code}
-    if folder is not None:
-        return str(folder), options | {"local_files_only": True}
-    return student.model, options | {"revision": student.revision or None}
+    source, revision = local_source(student)
+    return source, {"trust_remote_code": student.trust_remote_code, "revision": revision or None}
 
 
 def _placement(student: StudentSettings) -> tuple[torch.device, torch.dtype]:
@@ -246,11 +249,6 @@ def prefilled(tokenizer: Any) -> str:
     """
     found = re.search(re.escape(OPEN) + r"\s*\Z", render_prompt(tokenizer, "x"))
     return found.group() if found else ""
-
-
-def prefills_think(tokenizer: Any) -> bool:
-    """Return whether the template writes the opening think tag, so that a response has to get it back in front."""
-    return bool(prefilled(tokenizer))
 
 
 def check_template(tokenizer: Any, reasoning: Literal["think", "none"], name: str) -> None:

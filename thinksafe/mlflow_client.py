@@ -41,7 +41,7 @@ UPLOAD_TIMEOUT = "120"
 MAX_MESSAGE = 300
 _UNREACHABLE = "Check that the server is up and reachable from here, then start the same command again."
 _HINTS = (
-    ("Invalid Host header", "Add the host name that clients use, with and without port, to the server's --allowed-hosts."),
+    ("Invalid Host header", "Add this host name, with and without port, to the server's --allowed-hosts."),
     (r"\b401\b", "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."),
     (r"\b403\b", "Give this user access to the experiment and the registered model."),
     ("No space left|disk is full", "Free disk space, then start the same command again."),
@@ -126,7 +126,7 @@ def reporting(uri: str, doing: str) -> Iterator[None]:
     except ThinkSafeError:
         raise
     except Exception as error:  # MlflowException, requests, sqlalchemy, botocore: no common base
-        text = " ".join(str(error).split())
+        text = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))  # no credentials
         hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text)), _UNREACHABLE)
         cut = text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "..."
         raise StageError(f"MLflow at {shown(uri)} could not {doing} ({type(error).__name__}: {cut}).", hint) from error
@@ -230,9 +230,9 @@ def _create_database(path: Path) -> None:
 
         event.listen(Engine, "connect", hasten)  # of the class: alembic opens an engine of its own
         try:
-            engine = create_sqlalchemy_engine(f"sqlite:///{partial}")
+            engine = create_sqlalchemy_engine(f"sqlite:///{partial}")  # type: ignore[no-untyped-call]
             try:
-                _initialize_tables(engine)
+                _initialize_tables(engine)  # type: ignore[no-untyped-call]
                 with engine.connect() as connection:
                     connection.execute(text("PRAGMA journal_mode=WAL"))
             finally:

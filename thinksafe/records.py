@@ -92,6 +92,8 @@ class Verdict(Record):
     """Probability of unsafe, renormalised over {safe, unsafe}; None for guards without log-probabilities."""
     shortened: bool = False
     """The part was longer than the guard's context and only its head and tail were read."""
+    categories: tuple[str, ...] = ()
+    """Hazard categories of an unsafe part (``S1`` to ``S14``), where the guard was asked for them."""
     reason: str = ""
     """Why a verdict is unknown; never model text."""
 

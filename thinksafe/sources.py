@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from thinksafe.digests import derived_seed, digest_bytes
 from thinksafe.errors import InputError
 from thinksafe.jsonl import read_json_rows
 from thinksafe.records import Label, Prompt
+from thinksafe.store.remote import local_file
 
 def load_set(prompts: PromptSet, label: Label, seed: int) -> list[Prompt]:
     """Return the prompts of a set, labelled, with the set's name as their source.
@@ -61,18 +61,18 @@ def _micro(name: str, source: MicroSource, label: Label, seed: int) -> list[Prom
 
 
 def _jsonl(name: str, source: JsonlSource, label: Label) -> Iterator[tuple[str, Prompt]]:
-    path = Path(source.path)
-    for number, row in read_json_rows(path):
-        where = f"{path}, line {number}"
-        if not _kept(row, source, where):
-            continue
-        given = row.get("label")
-        if given is not None and given != label:
-            raise InputError(
-                f"{where}: the row is labelled {str(given)[:20]!r}, and the set {name!r} is used as {label}.",
-                f"Filter the set with only: {{label: {label}}}.",
-            )
-        yield where, _prompt(row, name, label, where)
+    with local_file(source.path) as path:
+        for number, row in read_json_rows(path, source.path):
+            where = f"{source.path}, line {number}"
+            if not _kept(row, source, where):
+                continue
+            given = row.get("label")
+            if given is not None and given != label:
+                raise InputError(
+                    f"{where}: the row is labelled {str(given)[:20]!r}, and the set {name!r} is used as {label}.",
+                    f"Filter the set with only: {{label: {label}}}.",
+                )
+            yield where, _prompt(row, name, label, where)
 
 
 def _kept(row: dict[str, Any], source: JsonlSource, where: str) -> bool:

@@ -76,6 +76,22 @@ def _section(text: str, model: type[S]) -> S:
         ) from error
 
 
+def _shard_count(shards: str) -> int:
+    """Return how many shards there are; a pipeline can only hand on the list that it loops over."""
+    import json
+
+    from thinksafe.errors import ConfigError
+
+    try:
+        value = json.loads(shards)
+    except ValueError:
+        value = None
+    number = len(value) if isinstance(value, list) else value
+    if type(number) is not int or number < 1:
+        raise ConfigError(f"--shards {shards[:40]!r} is no number of shards.", "Give it, or the JSON list of their ids.")
+    return number
+
+
 def _finish(executor_input: str, **metadata: dict[str, Any]) -> None:
     if executor_input:
         from thinksafe.executor import write_executor_output
@@ -132,7 +148,7 @@ def prepare(
 def sample(
     section: Section, model: Annotated[Path, typer.Option()], prompts: Annotated[Path, typer.Option()],
     samples_out: Annotated[Path, typer.Option()], shard: Annotated[int, typer.Option(min=0)] = 0,
-    shards: Annotated[int, typer.Option(min=1)] = 1,
+    shards: Annotated[str, typer.Option(help="Number of shards, or the JSON list of their ids.")] = "1",
     artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
 ) -> None:
     """Draw samples from a model, steered and plain, in resumable chunks."""
@@ -140,10 +156,11 @@ def sample(
     from thinksafe.errors import ConfigError
     from thinksafe.stages import sample as stage
 
-    if shard >= shards:
-        raise ConfigError(f"--shard {shard} is not below --shards {shards}.", "Shards count from 0.")
+    number = _shard_count(shards)
+    if shard >= number:
+        raise ConfigError(f"--shard {shard} is not below the number of shards, {number}.", "Shards count from 0.")
     result = stage.run(
-        _context("sample", artifacts, run_id, task), _section(section, SampleSection), model, prompts, shard, shards,
+        _context("sample", artifacts, run_id, task), _section(section, SampleSection), model, prompts, shard, number,
         samples_out=samples_out,
     )
     _finish(executor_input, samples=dict(result.counts))
@@ -185,7 +202,7 @@ def merge(
     manifest_out: Annotated[Path, typer.Option()],
     manifest: Annotated[list[Path] | None, typer.Option(help="A shard's manifest, repeated.")] = None,
     manifests: Annotated[str, typer.Option(help="Name of the artifact list in the executor input.")] = "",
-    executor_input: Executor = "",
+    task: Task = "", executor_input: Executor = "",
 ) -> None:
     """Merge the manifests of all shards into one that is known to be whole."""
     from thinksafe.stages import merge as stage

@@ -6,7 +6,7 @@ refused. ``thinksafe config schema`` prints the JSON Schema of this model.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -41,11 +41,30 @@ class StudentSettings(Section):
 class EngineSettings(Section):
     """What generates."""
 
-    kind: Literal["transformers"] = "transformers"
+    kind: Literal["transformers", "vllm", "endpoint"] = "transformers"
+    """``transformers``: small models and CPUs. ``vllm``: GPUs. ``endpoint``: an OpenAI-compatible server that already
+    serves the student."""
     batch_size: Count = 64
-    """Prompts generated at once. The batch is seeded, so changing it changes the samples."""
+    """Prompts generated at once (transformers), requests under way at once (endpoint); vLLM batches by itself. The
+    batch is seeded, so changing it changes the samples."""
     threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads; 0 leaves the library's default. Fixed for bit-equal repeats."""
+    """CPU threads of transformers; 0 leaves the library's default. Fixed for bit-equal repeats."""
+    tensor_parallel_size: Count = 1
+    """GPUs that vLLM spreads one model over."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    """Share of the GPU's memory that vLLM may take."""
+    max_model_len: Annotated[int, Field(ge=0)] = 0
+    """Longest prompt and response together, in tokens, that vLLM reserves room for; 0 takes the model's own."""
+    enforce_eager: bool = False
+    """Switch vLLM's graph capture off: starts faster, runs slower. Always on for its CPU build."""
+    base_url: str = ""
+    """Address of the endpoint, ending in ``/v1``."""
+    served_model: str = ""
+    """Name under which the endpoint serves the student; ``student.model`` by default."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the endpoint's key; the key itself is never part of a config."""
+    timeout: Annotated[float, Field(gt=0.0)] = 600.0
+    """Seconds a request to the endpoint may take."""
 
 
 class SteeringSettings(Section):
@@ -69,11 +88,55 @@ class SampleSettings(Section):
     """Prompts a chunk: the unit that is written, resumed and seeded."""
 
 
-class GuardSettings(Section):
-    """One safety guard."""
+_GUARD_MODELS = {"llama-guard-3": "meta-llama/Llama-Guard-3-8B", "wildguard": "allenai/wildguard"}
 
-    kind: Literal["micro-exact", "refusal-match"]
-    """``micro-exact``: the exact guard of the micro world. ``refusal-match``: refusal phrases; weak, for plumbing."""
+
+class GuardSettings(Section):
+    """One safety guard. The fields after ``kind`` are for the guards that are models; leave them out for others."""
+
+    kind: Literal["micro-exact", "refusal-match", "llama-guard-3", "wildguard"]
+    """``micro-exact``: the exact guard of the micro world. ``refusal-match``: refusal phrases; weak, for plumbing.
+    ``llama-guard-3``: one-token verdict with a probability. ``wildguard``: answers on harm and refusal."""
+    model: str = ""
+    """Local folder, ``s3://bucket/prefix`` or hub id; by default where the guard's makers publish it."""
+    revision: str = ""
+    """Commit of a hub id."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    backend: Literal["transformers", "vllm"] = "transformers"
+    max_length: Annotated[int, Field(ge=256)] = 20480
+    """Tokens of the guard's context that are used; of a longer response the middle is left out, and the verdict says
+    so. The default holds the longest training response of the recipe."""
+    batch_size: Count = 8
+    """Texts read at once (transformers); vLLM batches by itself."""
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """Llama-Guard-3: probability of unsafe, among {safe, unsafe}, from which on the verdict is unsafe."""
+    min_mass: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Llama-Guard-3: probability that safe and unsafe together must have; with less the verdict is unknown."""
+    categories: bool = False
+    """Llama-Guard-3: ask for the hazard categories of unsafe texts too; costs a generation for each."""
+    match_refusals: bool = True
+    """Llama-Guard-3 does not say whether a text declines. On: refusal phrases decide. Off: nobody does, so that
+    harmful prompts give no examples unless ``curate.require_refusal`` is off."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_model(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("model") and data.get("kind") in tuple(_GUARD_MODELS):
+            return {**data, "model": _GUARD_MODELS[data["kind"]]}
+        return data
+
+    @model_validator(mode="after")
+    def _fields_apply(self) -> GuardSettings:
+        foreign = {
+            "micro-exact": set(GuardSettings.model_fields) - {"kind"},
+            "refusal-match": set(GuardSettings.model_fields) - {"kind"},
+            "wildguard": {"threshold", "min_mass", "categories", "match_refusals"},
+            "llama-guard-3": set[str](),
+        }[self.kind]
+        fields = GuardSettings.model_fields.items()
+        if found := [name for name, field in fields if name in foreign and getattr(self, name) != field.default]:
+            raise ValueError(f"{', '.join(found)}: this means nothing to the guard {self.kind}; leave it out")
+        return self
 
 
 class GuardsSettings(Section):

@@ -18,6 +18,8 @@ class Opinion:
     refusal: bool | None = None
     p_unsafe: float | None = None
     shortened: bool = False
+    categories: tuple[str, ...] = ()
+    """Hazard categories of an unsafe text, where the guard names them and was asked to."""
     reason: str = ""
 
 
@@ -43,11 +45,24 @@ class Guard(Protocol):
 
 
 def open_guard(settings: GuardSettings) -> Guard:
-    """Load a guard."""
+    """Open a guard.
+
+    Raises:
+        InputError: the model of a guard that is one cannot be found, or does not fit the guard's format.
+        StoreError: a model in a store could not be read.
+    """
     if settings.kind == "micro-exact":
         from thinksafe.guards.exact import ExactGuard
 
         return ExactGuard()
+    if settings.kind == "llama-guard-3":
+        from thinksafe.guards.llama_guard import LlamaGuard
+
+        return LlamaGuard(settings)
+    if settings.kind == "wildguard":
+        from thinksafe.guards.wildguard import WildGuard
+
+        return WildGuard(settings)
     from thinksafe.guards.refusal import RefusalGuard
 
     return RefusalGuard()

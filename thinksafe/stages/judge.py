@@ -38,7 +38,8 @@ def run(context: StageContext, section: JudgeSection, samples: Path, *, verdicts
             return [
                 Verdict(
                     sample_id=row.id, part=part, guard=guard.name, verdict=opinion.verdict, refusal=opinion.refusal,
-                    p_unsafe=opinion.p_unsafe, shortened=opinion.shortened, reason=opinion.reason,
+                    p_unsafe=opinion.p_unsafe, shortened=opinion.shortened, categories=opinion.categories,
+                    reason=opinion.reason,
                 )
                 for (row, part), opinion in zip(asked, opinions, strict=True)
             ]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from thinksafe.errors import InputError, ThinkSafeError
 from thinksafe.records import Record
@@ -75,13 +75,17 @@ class Progress:
     """A progress report; the CLI draws it, tests ignore it."""
 
     def __enter__(self) -> Callable[[int], None]:
-        return lambda rows: None
+        return _ignore
 
     def __exit__(self, *error: object) -> None:
         return None
 
 
-def silent(label: str, total: int) -> Progress:
+def _ignore(rows: int) -> None:  # noqa: ARG001
+    pass
+
+
+def silent(label: str, total: int) -> Progress:  # noqa: ARG001
     """Return a progress report that shows nothing."""
     return Progress()
 
@@ -92,11 +96,11 @@ def record_key(run_id: str, task: str) -> str:
 
 
 @contextmanager
-def recorded(context: StageContext, section: Record | None) -> Iterator[StageResult]:
+def recorded(context: StageContext, section: BaseModel | None) -> Iterator[StageResult]:
     """Run a stage body and write its record, also when it fails.
 
-    The body fills the yielded result. An error is recorded with its corrective action and raised again; a failure to
-    record an error does not hide the error.
+    The body fills the yielded result. An error is recorded with its corrective action and what the body had filled in
+    by then, and raised again; a failure to record an error does not hide the error.
     """
     started, clock = time.time(), time.monotonic()
     result = StageResult()
@@ -109,13 +113,14 @@ def recorded(context: StageContext, section: Record | None) -> Iterator[StageRes
     except BaseException as error:
         message = error.problem if isinstance(error, ThinkSafeError) else f"{type(error).__name__}"
         action = error.action if isinstance(error, ThinkSafeError) else "See the log of this stage."
-        failed = StageRecord(
-            **base, status="failed", seconds=time.monotonic() - clock, error=message, action=action
-        )
-        try:
-            write_stage_record(context.store, failed)
-        except ThinkSafeError:
-            pass
+        with suppress(Exception):
+            write_stage_record(
+                context.store,
+                StageRecord(
+                    **base, status="failed", seconds=time.monotonic() - clock, inputs=result.inputs,
+                    counts=result.counts, details=result.details, error=message, action=action,
+                ),
+            )
         raise
     write_stage_record(
         context.store,

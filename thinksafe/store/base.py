@@ -41,6 +41,10 @@ class Store(Protocol):
         """Return the keys that start with ``prefix``, sorted."""
         ...
 
+    def tags(self, prefix: str) -> dict[str, str]:
+        """Return for each key that starts with ``prefix`` a short text that changes when the object does."""
+        ...
+
     def put_file(self, key: str, path: Path) -> None:
         """Write a file's content as an object, without reading it whole."""
         ...
@@ -58,8 +62,10 @@ def open_store(root: str) -> Store:
     """Open the store at ``root``: a local folder (created when missing) or ``s3://bucket/prefix``.
 
     Raises:
-        ConfigError: the scheme is not supported.
+        ConfigError: the root is empty, or its scheme is not supported.
     """
+    if not root:
+        raise ConfigError("There is no artifact store.", "Name a folder or s3://bucket/prefix.")
     if "://" not in root:
         from thinksafe.store.local import LocalStore
 

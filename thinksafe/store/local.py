@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 from thinksafe.errors import ConflictError, StoreError
 
 TEMPORARY = ".tmp-"
 """Prefix of unfinished files; never listed, and safe to delete when nothing is running."""
+_PLAIN = re.compile(r"[^\\\x00-\x1f\x7f\ud800-\udfff]+")
 
 
 class LocalStore:
@@ -44,10 +47,14 @@ class LocalStore:
         self._write(key, lambda stream: _write_all(stream, data), replace=False)
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        try:
+            return self._path(key).is_file()
+        except OSError as error:
+            raise self._failure("look up", key, error) from error
 
     def keys(self, prefix: str) -> list[str]:
-        start = self._folder / PurePosixPath(prefix).parent if not prefix.endswith("/") else self._path(prefix)
+        parent = prefix.rpartition("/")[0]
+        start = self._path(parent) if parent or prefix.startswith("/") else self._folder
         if not start.is_dir():
             return []
         found = (
@@ -57,6 +64,13 @@ class LocalStore:
         )
         return sorted(key for key in found if key.startswith(prefix))
 
+    def tags(self, prefix: str) -> dict[str, str]:
+        found = {}
+        for key in self.keys(prefix):
+            status = self._path(key).stat()
+            found[key] = f"{status.st_size}-{status.st_mtime_ns}"
+        return found
+
     def put_file(self, key: str, path: Path) -> None:
         def copy(stream: BinaryIO) -> None:
             with path.open("rb") as source:
@@ -65,9 +79,9 @@ class LocalStore:
         self._write(key, copy, replace=True)
 
     def get_file(self, key: str, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+        partial = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._path(key), partial)
             os.replace(partial, path)
         except OSError as error:
@@ -78,9 +92,12 @@ class LocalStore:
         return str(self._path(key).absolute())
 
     def _path(self, key: str) -> Path:
-        parts = PurePosixPath(key).parts
-        if not parts or key.startswith("/") or ".." in parts or "\\" in key or "\0" in key:
-            raise StoreError(f"The store key {key!r} is not a relative path.", "Use keys without '..'.")
+        parts = key.split("/")
+        # one object must have one key, so the spellings that a file system would take for the same file are refused
+        if any(part in ("", ".", "..") or part.startswith(TEMPORARY) for part in parts) or not _PLAIN.fullmatch(key):
+            raise StoreError(
+                f"The store key {key!r} is not a relative path of plain names.", "Use keys such as runs/<run>/<task>.json."
+            )
         return self._folder.joinpath(*parts)
 
     def _write(self, key: str, fill: Callable[[BinaryIO], None], *, replace: bool) -> None:
@@ -96,15 +113,16 @@ class LocalStore:
                 os.replace(partial, target)
             else:
                 os.link(partial, target)
-                partial.unlink()
-        except FileExistsError as error:
-            partial.unlink(missing_ok=True)
-            raise ConflictError(
-                f"The object {key!r} already exists in {self.root}.", "Read it and decide again."
-            ) from error
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            # a folder of that name, or an object in the place of a parent folder, also "exists"
+            if not replace and isinstance(error, FileExistsError) and target.is_file():
+                raise ConflictError(
+                    f"The object {key!r} already exists in {self.root}.", "Read it and decide again."
+                ) from error
             raise self._failure("write", key, error) from error
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def _failure(self, verb: str, key: str, error: OSError) -> StoreError:
         action = {

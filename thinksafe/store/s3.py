@@ -82,11 +82,19 @@ class S3Store:
         return self._call("look up", key, head)
 
     def keys(self, prefix: str) -> list[str]:
-        def pages() -> list[str]:
+        return list(self.tags(prefix))
+
+    def tags(self, prefix: str) -> dict[str, str]:
+        def pages() -> dict[str, str]:
             start = self._key("")
             pager = self._client.get_paginator("list_objects_v2")
-            found = pager.paginate(Bucket=self._bucket, Prefix=start + prefix)
-            return sorted(item["Key"][len(start) :] for page in found for item in page.get("Contents", []))
+            pages = pager.paginate(Bucket=self._bucket, Prefix=start + prefix)
+            found = {
+                item["Key"][len(start) :]: item["ETag"].strip('"')
+                for page in pages
+                for item in page.get("Contents", [])
+            }
+            return dict(sorted(found.items()))
 
         return self._call("list", prefix, pages)
 

@@ -1,0 +1,36 @@
+"""All components of one image."""
+
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from kfp.dsl import base_component
+
+STAGES = (
+    "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics",
+    "gate", "promote", "report",
+)
+"""Stages that have a component, in the order in which a realignment meets them."""
+
+UNCACHED = frozenset({"plan", "register", "gate", "promote", "report"})
+"""Stages that read or change something outside their inputs (registry, ledger, records), so must always run."""
+
+
+def load(stage: str, image: str) -> base_component.BaseComponent:
+    """Return the component of one stage for an image."""
+    component: base_component.BaseComponent = import_module(f"thinksafe_components.{stage}.component").make(image)
+    return component
+
+
+def load_all(image: str) -> SimpleNamespace:
+    """Return all components for an image, as attributes named by stage; calling one adds a task.
+
+    Tasks of the stages in :data:`UNCACHED` have caching switched off.
+    """
+    return SimpleNamespace(**{stage: _task_maker(stage, load(stage, image)) for stage in STAGES})
+
+
+def _task_maker(stage: str, component: base_component.BaseComponent) -> Any:
+    if stage not in UNCACHED:
+        return component
+    return lambda **inputs: component(**inputs).set_caching_options(enable_caching=False)

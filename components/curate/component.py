@@ -1,0 +1,35 @@
+"""The curate component: samples and verdicts to examples."""
+
+from kfp import dsl
+
+from thinksafe_components.stage import stage_container
+
+
+def make(image: str):
+    """Return the component for an image."""
+
+    @dsl.container_component
+    def curate(
+        samples: dsl.Input[dsl.Dataset],
+        verdicts: dsl.Input[dsl.Dataset],
+        examples: dsl.Output[dsl.Dataset],
+        section: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        """Keep the samples that are complete, safe, and refuse or comply as they should.
+
+        Args:
+            samples: Manifest of the training samples.
+            verdicts: Manifest of their verdicts.
+            examples: Training examples, as JSON Lines.
+            section: Configuration section of curate, as JSON.
+            artifacts: Store root: a folder or s3://bucket/prefix.
+            run_id: Run that the task belongs to.
+        """
+        return stage_container(
+            image, "curate", task="curate", run_id=run_id, artifacts=artifacts, section=section,
+            samples=samples.path, verdicts=verdicts.path, examples_out=examples.path,
+        )
+
+    return curate

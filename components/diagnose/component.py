@@ -1,0 +1,37 @@
+"""The diagnose component: pilot samples and verdicts to a diagnosis."""
+
+from kfp import dsl
+
+from thinksafe_components.stage import stage_container
+
+
+def make(image: str):
+    """Return the component for an image."""
+
+    @dsl.container_component
+    def diagnose(
+        samples: dsl.Input[dsl.Dataset],
+        verdicts: dsl.Input[dsl.Dataset],
+        diagnosis: dsl.Output[dsl.Artifact],
+        passed: dsl.OutputPath(bool),
+        section: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        """Decide from a pilot whether the model has latent safety knowledge to bring out.
+
+        Args:
+            samples: Manifest of the pilot samples.
+            verdicts: Manifest of their verdicts.
+            diagnosis: The decision, as JSON.
+            passed: Whether the run goes on.
+            section: Configuration section of diagnose, as JSON.
+            artifacts: Store root: a folder or s3://bucket/prefix.
+            run_id: Run that the task belongs to.
+        """
+        return stage_container(
+            image, "diagnose", task="diagnose", run_id=run_id, artifacts=artifacts, section=section,
+            samples=samples.path, verdicts=verdicts.path, diagnosis_out=diagnosis.path, passed_out=passed,
+        )
+
+    return diagnose

@@ -1,0 +1,50 @@
+"""The gate component: metrics to a decision."""
+
+from kfp import dsl
+
+from thinksafe_components.stage import stage_container
+
+
+def make(image: str):
+    """Return the component for an image."""
+
+    @dsl.container_component
+    def gate(
+        base_metrics: dsl.Input[dsl.Metrics],
+        base_outcomes: dsl.Input[dsl.Dataset],
+        candidate_metrics: dsl.Input[dsl.Metrics],
+        candidate_outcomes: dsl.Input[dsl.Dataset],
+        champion_metrics: dsl.Input[dsl.Metrics],
+        champion_outcomes: dsl.Input[dsl.Dataset],
+        registration: dsl.Input[dsl.Artifact],
+        decision: dsl.Output[dsl.Artifact],
+        passed: dsl.OutputPath(bool),
+        section: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        """Decide whether the candidate may be promoted: every check must hold.
+
+        Args:
+            base_metrics: Metric set of the base.
+            base_outcomes: Outcomes of the base.
+            candidate_metrics: Metric set of the candidate.
+            candidate_outcomes: Outcomes of the candidate.
+            champion_metrics: Metric set of the champion.
+            champion_outcomes: Outcomes of the champion.
+            registration: Registration of the candidate, to be tagged with the decision.
+            decision: The decision, as JSON.
+            passed: Whether every check holds.
+            section: Configuration section of gate, as JSON.
+            artifacts: Store root: a folder or s3://bucket/prefix.
+            run_id: Run that the task belongs to.
+        """
+        return stage_container(
+            image, "gate", task="gate", run_id=run_id, artifacts=artifacts, section=section,
+            base_metrics=base_metrics.path, base_outcomes=base_outcomes.path,
+            candidate_metrics=candidate_metrics.path, candidate_outcomes=candidate_outcomes.path,
+            champion_metrics=champion_metrics.path, champion_outcomes=champion_outcomes.path,
+            registration=registration.path, decision_out=decision.path, passed_out=passed,
+        )
+
+    return gate

@@ -1,0 +1,42 @@
+"""The metrics component: verdicts and grades to metrics."""
+
+from kfp import dsl
+
+from thinksafe_components.stage import stage_container
+
+
+def make(image: str):
+    """Return the component for an image."""
+
+    @dsl.container_component
+    def metrics(
+        samples: dsl.Input[dsl.Dataset],
+        verdicts: dsl.Input[dsl.Dataset],
+        grades: dsl.Input[dsl.Dataset],
+        metrics: dsl.Output[dsl.Metrics],
+        outcomes: dsl.Output[dsl.Dataset],
+        section: str,
+        role: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        """Compute the metrics of one model on the evaluation suite, with their intervals.
+
+        Args:
+            samples: Manifest of the evaluation samples.
+            verdicts: Manifest of their verdicts.
+            grades: Manifest of their grades.
+            metrics: The metric set, as JSON.
+            outcomes: Outcome of each prompt, as JSON Lines, for paired comparisons.
+            section: Configuration section of metrics, as JSON.
+            role: Which model it is: base, candidate or champion.
+            artifacts: Store root: a folder or s3://bucket/prefix.
+            run_id: Run that the task belongs to.
+        """
+        return stage_container(
+            image, "metrics", task=f"metrics-{role}", run_id=run_id, artifacts=artifacts, section=section,
+            role=role, samples=samples.path, verdicts=verdicts.path, grades=grades.path,
+            metrics_out=metrics.path, outcomes_out=outcomes.path,
+        )
+
+    return metrics

@@ -1,0 +1,35 @@
+"""The prepare component: prompt sources to labelled prompts."""
+
+from kfp import dsl
+
+from thinksafe_components.stage import stage_container
+
+
+def make(image: str):
+    """Return the component for an image."""
+
+    @dsl.container_component
+    def prepare(
+        section: str,
+        pilot: dsl.Output[dsl.Dataset],
+        training: dsl.Output[dsl.Dataset],
+        evaluation: dsl.Output[dsl.Dataset],
+        artifacts: str,
+        run_id: str,
+    ):
+        """Collect, label, deduplicate and decontaminate the prompts of a run.
+
+        Args:
+            section: Configuration section of prepare, as JSON.
+            pilot: Harmful training prompts that the diagnosis is made on.
+            training: Prompts that training samples are drawn for.
+            evaluation: Prompts of the evaluation suite.
+            artifacts: Store root: a folder or s3://bucket/prefix.
+            run_id: Run that the task belongs to.
+        """
+        return stage_container(
+            image, "prepare", task="prepare", run_id=run_id, artifacts=artifacts, section=section,
+            pilot_out=pilot.path, training_out=training.path, evaluation_out=evaluation.path,
+        )
+
+    return prepare

@@ -1,0 +1,37 @@
+"""What all components share: the image, and the options that every stage takes."""
+
+import os
+from typing import Any
+
+from kfp import dsl
+
+from thinksafe import __version__
+
+IMAGE_VARIABLE = "THINKSAFE_IMAGE"
+"""Environment variable that replaces the default image when compiling."""
+
+DEFAULT_IMAGE = f"thinksafe/cpu:{__version__}"
+
+
+def default_image() -> str:
+    """Return the image that is compiled into pipelines when none is named."""
+    return os.environ.get(IMAGE_VARIABLE) or DEFAULT_IMAGE
+
+
+def stage_container(image: str, stage: str, *, task: str, **options: Any) -> dsl.ContainerSpec:
+    """Return the container of a stage: ``thinksafe <stage>`` with its options.
+
+    Every stage also gets the executor input, so that it can write KFP's executor output itself: ``kfp.local`` drops
+    the artifact outputs of container components otherwise.
+
+    Args:
+        image: Image that holds the stage CLI.
+        stage: Name of the stage, the sub-command.
+        task: Name of this use of the stage; may hold placeholders.
+        options: Further options by name, underscores for dashes; placeholders or text, a list repeats the option.
+    """
+    args: list[Any] = []
+    for name, value in {"task": task, **options}.items():
+        for item in value if isinstance(value, list) else [value]:
+            args += [f"--{name.replace('_', '-')}", item]
+    return dsl.ContainerSpec(image=image, command=["thinksafe", stage], args=[*args, "--executor-input", "{{$}}"])

@@ -1,0 +1,37 @@
+"""The train component: examples to an adapter."""
+
+from kfp import dsl
+
+from thinksafe_components.stage import stage_container
+
+
+def make(image: str):
+    """Return the component for an image."""
+
+    @dsl.container_component
+    def train(
+        base: dsl.Input[dsl.Artifact],
+        examples: dsl.Input[dsl.Dataset],
+        adapter: dsl.Output[dsl.Model],
+        candidate: dsl.Output[dsl.Artifact],
+        section: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        """Train a LoRA adapter of the base model on the examples.
+
+        Args:
+            base: Reference of the base model, as JSON.
+            examples: Training examples, as JSON Lines.
+            adapter: Folder of the adapter.
+            candidate: Reference of the base model with the adapter.
+            section: Configuration section of train, as JSON.
+            artifacts: Store root: a folder or s3://bucket/prefix.
+            run_id: Run that the task belongs to.
+        """
+        return stage_container(
+            image, "train", task="train", run_id=run_id, artifacts=artifacts, section=section,
+            base=base.path, examples=examples.path, adapter_out=adapter.path, candidate_out=candidate.path,
+        )
+
+    return train

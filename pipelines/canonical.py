@@ -1,0 +1,83 @@
+"""Give a compiled pipeline the same text every time.
+
+KFP merges a sub-pipeline by walking protobuf maps, whose order changes from process to process, and numbers
+components and executors of the same name as it meets them: compiling twice gives two texts. Moreover it renames
+executors one after the other, so that tasks of one component may come to share an executor; that is harmless only as
+long as all tasks of a stage have the same settings, and here each component gets an executor of its own again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+COMPONENT, EXECUTOR = "comp-", "exec-"
+
+
+def canonicalise(pipeline: dict[str, Any], platforms: dict[str, Any] | None = None) -> None:
+    """Rename components and executors in place, in the order in which the tasks are met from the root.
+
+    Args:
+        pipeline: PipelineSpec, as KFP writes it.
+        platforms: PlatformSpec, the second document of pipelines with settings for Kubernetes.
+    """
+    components, executors = pipeline["components"], pipeline["deploymentSpec"]["executors"]
+    names: dict[str, str] = {}
+    _name_components(pipeline["root"], components, names)
+    labels = {
+        EXECUTOR + new.removeprefix(COMPONENT): components[old]["executorLabel"]
+        for old, new in names.items()
+        if "executorLabel" in components[old]
+    }
+    for old, new in names.items():
+        if "executorLabel" in components[old]:
+            components[old]["executorLabel"] = EXECUTOR + new.removeprefix(COMPONENT)
+    for component in (pipeline["root"], *components.values()):
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            task["componentRef"]["name"] = names[task["componentRef"]["name"]]
+    pipeline["components"] = {new: components[old] for old, new in names.items()}
+    pipeline["deploymentSpec"]["executors"] = _relabelled(executors, labels)
+    for platform in (platforms or {}).get("platforms", {}).values():
+        settings = platform["deploymentSpec"]
+        settings["executors"] = _relabelled(settings["executors"], labels)
+
+
+def rewrite_file(path: Path, defaults: Mapping[str, Any]) -> None:
+    """Rewrite a compiled pipeline in its canonical form, KFP's comment on top kept.
+
+    Args:
+        path: File that KFP's compiler wrote.
+        defaults: New defaults of pipeline parameters. They are set here because KFP's compiler copies a default of
+            several lines into its comment as it is, and the file is no YAML any more.
+    """
+    text = path.read_text("utf-8")
+    comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    documents = list(yaml.safe_load_all(text))
+    canonicalise(*documents)
+    parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
+    for name, value in defaults.items():
+        parameters[name] |= {"defaultValue": value, "isOptional": True}
+    path.write_text(comment + yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True), "utf-8")
+
+
+def _name_components(component: dict[str, Any], components: dict[str, Any], names: dict[str, str]) -> None:
+    for task_name, task in sorted(component.get("dag", {}).get("tasks", {}).items()):
+        old = task["componentRef"]["name"]
+        if old in names:
+            continue
+        number, new = 1, COMPONENT + task_name
+        taken = set(names.values())
+        while new in taken:
+            number += 1
+            new = f"{COMPONENT}{task_name}-{number}"
+        names[old] = new
+        _name_components(components[old], components, names)
+
+
+def _relabelled(executors: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    # copies, because YAML writes an object that stands in two places as a reference
+    return {new: json.loads(json.dumps(executors[old])) for new, old in labels.items() if old in executors}

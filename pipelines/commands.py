@@ -1,0 +1,122 @@
+"""What the people's commands do with pipelines: run one on this machine, compile one for a cluster.
+
+Imported lazily by ``thinksafe.cli``, which never imports KFP itself.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from thinksafe.errors import ConfigError
+from thinksafe.jsonl import write_atomic
+from thinksafe_components.stage import default_image
+
+if TYPE_CHECKING:
+    from thinksafe_pipelines.local import RunOutcome
+
+PIPELINES = ("realign", "evaluate")
+"""Names of the pipelines, each a module of this package with a ``make(image)``."""
+
+
+def make_pipeline(name: str, image: str | None = None) -> Any:
+    """Return a pipeline for an image.
+
+    Raises:
+        ConfigError: there is no pipeline of this name.
+    """
+    if name not in PIPELINES:
+        raise ConfigError(f"There is no pipeline {name!r}.", f"Pipelines: {', '.join(PIPELINES)}.")
+    make: Callable[[str], Any] = import_module(f"thinksafe_pipelines.{name}").make
+    return make(image or default_image())
+
+
+def run_pipeline(
+    name: str, config_document: str, out: Path, run_id: str, overrides: list[str], console: Console,
+    *, artifacts: str = "", environment: Mapping[str, str] | None = None, path: Path | None = None,
+) -> RunOutcome:
+    """Run a pipeline on this machine, without Docker, and show it on the console.
+
+    Everything lands below ``out``: the store, MLflow's database, KFP's folders (``kfp``) and the logs
+    (``logs/<run id>``). A failing task does not raise; the exit task has run when this returns.
+
+    Args:
+        name: Name of the pipeline.
+        config_document: Configuration: YAML text, path or recipe name.
+        out: Folder of the run; made when missing.
+        run_id: Run id.
+        overrides: ``key=value`` texts.
+        console: Where to show the run.
+        artifacts: Store root; ``out/store`` by default.
+        environment: Variables that the stages get over those of this process.
+        path: Folder whose commands win over all others; the interpreter's own by default.
+
+    Raises:
+        ConfigError: there is no pipeline of this name.
+        StageError: the installed KFP is not one that the local runner works with.
+        KeyboardInterrupt, SystemExit: the run was told to stop; all stages have ended.
+    """
+    from thinksafe_pipelines.display import Display
+    from thinksafe_pipelines.local import run_locally
+
+    out = out.absolute()
+    arguments = {
+        "config": config_document, "overrides": json.dumps(overrides), "run_id": run_id,
+        "artifacts": artifacts or str(out / "store"),
+    }
+    variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{out / 'mlflow.db'}", **(environment or {})}
+    with Display(console) as display:
+        return run_locally(
+            make_pipeline(name), arguments, root=out / "kfp", logs=out / "logs" / run_id, listener=display,
+            environment=variables, path=path,
+        )
+
+
+def run_realign(
+    config_document: str, out: Path, run_id: str, overrides: list[str], console: Console, **options: Any
+) -> RunOutcome:
+    """Run a realignment on this machine; see :func:`run_pipeline`."""
+    return run_pipeline("realign", config_document, out, run_id, overrides, console, **options)
+
+
+def compile_pipeline(
+    name: str, config_document: str | None, overrides: list[str], output: Path, image: str | None = None
+) -> Path:
+    """Write a pipeline as KFP's IR YAML, which can be uploaded to a cluster.
+
+    Args:
+        name: Name of the pipeline.
+        config_document: Configuration that becomes the default of the pipeline's parameter; None leaves it required.
+        overrides: Become the default of the parameter of that name.
+        output: File to write, ``.yaml``; replaced atomically.
+        image: Image of all tasks; the default image when None.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: no pipeline of this name, or the file's name does not end in ``.yaml``.
+        StageError: the file could not be written.
+    """
+    from kfp import compiler, components
+
+    from thinksafe_pipelines.canonical import rewrite_file
+
+    if output.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"The output {output} is not a YAML file.", "Name a file that ends in .yaml.")
+    defaults = {} if config_document is None else {"config": config_document}
+    if overrides:
+        defaults["overrides"] = json.dumps(overrides)
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "pipeline.yaml"
+        compiler.Compiler().compile(make_pipeline(name, image), str(path))
+        rewrite_file(path, defaults)
+        components.load_component_from_file(str(path))
+        write_atomic(output, path.read_bytes())
+    return output

@@ -1,0 +1,49 @@
+"""Evaluate one model: the sub-pipeline that base, candidate and champion share."""
+
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from kfp import dsl
+
+
+class Evaluation(NamedTuple):
+    """Outputs of the sub-pipeline."""
+
+    metrics: dsl.Metrics
+    outcomes: dsl.Dataset
+
+
+def make_evaluation(stages: SimpleNamespace) -> Any:
+    """Return the sub-pipeline that samples the evaluation prompts, judges and grades them, and computes metrics."""
+
+    @dsl.pipeline(name="evaluation")
+    def evaluation(
+        model: dsl.Input[dsl.Artifact],
+        prompts: dsl.Input[dsl.Dataset],
+        sample_section: str,
+        judge_section: str,
+        grade_section: str,
+        metrics_section: str,
+        role: str,
+        shards: list,
+        artifacts: str,
+        run_id: str,
+    ) -> Evaluation:
+        where = {"artifacts": artifacts, "run_id": run_id}
+        with dsl.ParallelFor(items=shards, name="shards") as shard:
+            part = {"use": role, "shard": shard, **where}
+            sample = stages.sample(model=model, prompts=prompts, section=sample_section, shards=shards, **part)
+            judge = stages.judge(samples=sample.outputs["samples"], section=judge_section, **part)
+            grade = stages.grade(samples=sample.outputs["samples"], section=grade_section, **part)
+        rows = {"samples": sample, "verdicts": judge, "grades": grade}
+        whole = {
+            kind: stages.merge(manifests=dsl.Collected(task.outputs[kind]), kind=kind, use=role)
+            for kind, task in rows.items()
+        }
+        metrics = stages.metrics(
+            **{kind: task.outputs["merged"] for kind, task in whole.items()},
+            section=metrics_section, role=role, **where,
+        )
+        return Evaluation(metrics=metrics.outputs["metrics"], outcomes=metrics.outputs["outcomes"])
+
+    return evaluation

@@ -1,0 +1,236 @@
+"""Run stage commands as host processes that cannot outlive the run, and say what came of each.
+
+Children stay in the process group of the run, so that a signal to the group reaches them, and ask the kernel to be
+killed when the run's process dies (Linux), so that a kill -9 of the run alone leaves nothing behind either.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Literal, Protocol
+
+GRACE_SECONDS = 5.0
+"""Time a stage has to end after SIGTERM before it is killed."""
+
+EXIT_STAGES = frozenset({"report"})
+"""Stages that run after a failure."""
+
+ERROR_TAIL = 64 * 1024
+"""Bytes at the end of a task's log that are searched for its error."""
+
+ERROR_LINES = 40
+"""Lines of an error that are kept."""
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """What came of one task."""
+
+    task: str
+    stage: str
+    status: Literal["succeeded", "failed", "cancelled"]
+    seconds: float
+    exit_code: int
+    """Negative: ended by that signal."""
+    error: str = ""
+    """The problem in the stage's own words, when it failed."""
+    action: str = ""
+    """What the reader can do about it."""
+    log: str = ""
+    """File that holds everything the stage printed."""
+
+
+class Listener(Protocol):
+    """Hears of every task; calls may come from several threads."""
+
+    def started(self, task: str, stage: str) -> None:
+        """Tell that a task's process was started."""
+
+    def progress(self, task: str, label: str, done: float, total: float) -> None:
+        """Tell how far a task has come."""
+
+    def finished(self, outcome: TaskOutcome) -> None:
+        """Tell what came of a task."""
+
+
+@dataclass
+class Session:
+    """The processes of one run.
+
+    Args:
+        logs: Folder for one log file per task.
+        listener: Hears of every task.
+        environment: Variables that the stages get over those of this process.
+        path: Folder whose commands win over all others; the interpreter's own by default, so that the stages run
+            with the packages that this process has.
+    """
+
+    logs: Path
+    listener: Listener
+    environment: Mapping[str, str] = field(default_factory=dict)
+    path: Path = Path(sys.executable).parent
+    outcomes: dict[str, TaskOutcome] = field(default_factory=dict)
+    """By task, in the order in which they ended; a repeated attempt replaces the one before."""
+    cancelled: bool = False
+    _processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    # reentrant: cancel() may come from a signal handler while this very thread holds it
+
+    def execute(self, command: list[str], variables: Mapping[str, str]) -> bool:
+        """Run one stage command to its end; returns whether it succeeded.
+
+        After another task has failed, only exit stages are still run: KFP would go on with all that does not depend
+        on the failed task, and the user would wait for results of a run that is lost.
+
+        Args:
+            command: ``thinksafe <stage> ... --task <name> ...``.
+            variables: Environment variables of the component.
+        """
+        stage, task = describe(command)
+        if stage not in EXIT_STAGES and self._failed_besides(task):
+            return False
+        log = self.logs / f"{re.sub(r'[^A-Za-z0-9._-]', '_', task)}.log"
+        clock = time.monotonic()
+        self.listener.started(task, stage)
+        code, error, action = self._run(command, variables, log)
+        status: Literal["succeeded", "failed", "cancelled"] = "succeeded" if code == 0 else "failed"
+        if code and self.cancelled:
+            status, error, action = "cancelled", "The run was stopped.", "Start it again; finished work is kept."
+        elif code and not error:
+            error, action = explain(code, log)
+        outcome = TaskOutcome(task, stage, status, time.monotonic() - clock, code, error, action, str(log))
+        with self._lock:
+            self.outcomes.pop(task, None)
+            self.outcomes[task] = outcome
+        self.listener.finished(outcome)
+        return status == "succeeded"
+
+    def cancel(self) -> None:
+        """Stop all stages, and let none start any more."""
+        with self._lock:
+            self.cancelled = True
+            running = list(self._processes)
+        for process in running:
+            process.terminate()
+        if running:
+            timer = threading.Timer(GRACE_SECONDS, lambda: [process.kill() for process in running])
+            timer.daemon = True
+            timer.start()
+
+    def _failed_besides(self, task: str) -> bool:
+        with self._lock:
+            return any(outcome.status == "failed" and name != task for name, outcome in self.outcomes.items())
+
+    def _run(self, command: list[str], variables: Mapping[str, str], log: Path) -> tuple[int, str, str]:
+        environment = {**os.environ, **variables, **self.environment}
+        environment["PATH"] = os.pathsep.join(filter(None, [str(self.path), environment.get("PATH", "")]))
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as stream, self._lock:
+                if self.cancelled:
+                    return -signal.SIGTERM, "", ""
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
+                    preexec_fn=_die_with(os.getpid()),
+                )
+                self._processes.add(process)
+        except FileNotFoundError:
+            return 127, f"The command {command[0]!r} is not on PATH.", "Install the package into this environment."
+        except (OSError, subprocess.SubprocessError) as error:
+            # too long an argument list lands here as well
+            return 126, f"The stage could not be started: {error}.", "Check the disk and the length of the config."
+        try:
+            return process.wait(), "", ""
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            with self._lock:
+                self._processes.discard(process)
+
+
+def describe(command: list[str]) -> tuple[str, str]:
+    """Return stage and task name of a stage command."""
+    stage = command[1] if len(command) > 1 else command[0]
+    task = command[command.index("--task") + 1] if "--task" in command[:-1] else stage
+    return stage, task
+
+
+def explain(code: int, log: Path) -> tuple[str, str]:
+    """Return problem and corrective action of a failed stage from the end of its log.
+
+    The stage CLI prints ``error: <problem>``, which may have several lines, and the action on an indented last line.
+    """
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - ERROR_TAIL))
+        lines = stream.read().decode("utf-8", "replace").splitlines()
+    for index in range(len(lines) - 1, -1, -1):
+        if lines[index].startswith("error: "):
+            block = [lines[index].removeprefix("error: ")]
+            for line in lines[index + 1 : index + ERROR_LINES]:
+                if not line.strip() or (block[-1].startswith("  ") and not line.startswith("  ")):
+                    break
+                block.append(line)
+            if len(block) > 1 and block[-1].startswith("  "):
+                return "\n".join(block[:-1]), block[-1].strip()
+            return "\n".join(block), f"See {log}."
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        hint = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
+        return f"The stage was ended by {name}{hint}.", f"See {log}."
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"The stage ended with exit code {code}{f': {last[:300]}' if last else ''}.", f"See {log}."
+
+
+def _die_with(parent: int) -> Callable[[], None] | None:
+    """Return what a child calls before it becomes the stage: die when the run's process dies."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: the child of a threaded process must do next to nothing
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)
+
+    return ask
+
+
+@contextmanager
+def stopping_on_signals(session: Session) -> Iterator[None]:
+    """Stop the stages when this process is told to stop; does nothing outside the main thread.
+
+    Raises:
+        KeyboardInterrupt: on SIGINT.
+        SystemExit: on SIGTERM or SIGHUP, with 128 plus the signal's number.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        session.cancel()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,145 @@
+"""The realignment pipeline: repair a model from its own samples, and promote the adapter if the gate passes.
+
+A stage that decides hands on a flag. What follows it sits in a sub-pipeline that takes the flag as its input and
+holds the condition: ``kfp.local`` skips a condition on another task's output without a word.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+from kfp import dsl
+
+from thinksafe_components.catalog import load_all
+from thinksafe_pipelines.evaluation import make_evaluation
+from thinksafe_pipelines.sampling import make_judged_samples
+
+
+def make(image: str) -> Any:
+    """Return the pipeline for an image, which is fixed from here on (KFP cannot take it as a parameter)."""
+    stages = load_all(image)
+    judged_samples = make_judged_samples(stages)
+    repair = make_repair(stages, judged_samples)
+
+    @dsl.pipeline(name="realign", description="Repair the safety of a reasoning model from its own samples.")
+    def realign(config: str, overrides: str = "[]", run_id: str = "", artifacts: str = ""):
+        """Repair the safety of a reasoning model from its own samples.
+
+        Args:
+            config: Configuration: YAML text, or the name of a shipped recipe.
+            overrides: JSON list of key=value texts that replace settings.
+            run_id: Run id; empty takes KFP's job id.
+            artifacts: Store root: a folder or s3://bucket/prefix.
+        """
+        report = stages.report(job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, artifacts=artifacts, run_id=run_id)
+        with dsl.ExitHandler(report, name="realignment"):
+            plan = stages.plan(
+                config=config, overrides=overrides, job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, artifacts=artifacts,
+                run_id=run_id,
+            )
+            planned = plan.outputs
+            where = {"artifacts": artifacts, "run_id": planned["run"]}
+            prompts = stages.prepare(section=planned["prepare"], **where).outputs
+            pilot = judged_samples(
+                model=planned["base"], prompts=prompts["pilot"], sample_section=planned["sample_pilot"],
+                judge_section=planned["judge_filter"], use="pilot", shards=planned["shards_pilot"], **where,
+            )
+            diagnose = stages.diagnose(
+                samples=pilot.outputs["samples"], verdicts=pilot.outputs["verdicts"],
+                section=planned["diagnose"], **where,
+            )
+            repair(
+                passed=diagnose.outputs["passed"], base=planned["base"], champion=planned["champion"],
+                training=prompts["training"], evaluation=prompts["evaluation"],
+                **{name: planned[name] for name in REPAIR_SECTIONS}, **where,
+            )
+
+    return realign
+
+
+REPAIR_SECTIONS = (
+    "sample_training", "judge_filter", "shards_training", "curate", "train", "registry", "sample_evaluation",
+    "judge_evaluate", "grade", "metrics", "shards_evaluation", "gate",
+)
+"""Outputs of plan that the repair sub-pipeline takes under the same names."""
+
+
+def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
+    """Return the sub-pipeline that does nothing unless the diagnosis passed."""
+    evaluate = make_evaluation(stages)
+    promotion = make_promotion(stages)
+
+    @dsl.pipeline(name="repair")
+    def repair(
+        passed: bool,
+        base: dsl.Input[dsl.Artifact],
+        champion: dsl.Input[dsl.Artifact],
+        training: dsl.Input[dsl.Dataset],
+        evaluation: dsl.Input[dsl.Dataset],
+        sample_training: str,
+        judge_filter: str,
+        shards_training: list,
+        curate: str,
+        train: str,
+        registry: str,
+        sample_evaluation: str,
+        judge_evaluate: str,
+        grade: str,
+        metrics: str,
+        shards_evaluation: list,
+        gate: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        where = {"artifacts": artifacts, "run_id": run_id}
+        with dsl.If(passed == True, name="steerable"):  # noqa: E712 - builds a condition, compares nothing
+            judged = judged_samples(
+                model=base, prompts=training, sample_section=sample_training, judge_section=judge_filter,
+                use="training", shards=shards_training, **where,
+            )
+            examples = stages.curate(
+                samples=judged.outputs["samples"], verdicts=judged.outputs["verdicts"], section=curate, **where
+            ).outputs["examples"]
+            trained = stages.train(base=base, examples=examples, section=train, **where)
+            candidate = trained.outputs["candidate"]
+            registration = stages.register(
+                candidate=candidate, examples=examples, section=registry, **where
+            ).outputs["registration"]
+            measured = {}
+            for role, model in {"base": base, "candidate": candidate, "champion": champion}.items():
+                evaluated = evaluate(
+                    model=model, prompts=evaluation, sample_section=sample_evaluation,
+                    judge_section=judge_evaluate, grade_section=grade, metrics_section=metrics, role=role,
+                    shards=shards_evaluation, **where,
+                )
+                measured[f"{role}_metrics"] = evaluated.outputs["metrics"]
+                measured[f"{role}_outcomes"] = evaluated.outputs["outcomes"]
+            decided = stages.gate(**measured, registration=registration, section=gate, **where)
+            promotion(
+                passed=decided.outputs["passed"], decision=decided.outputs["decision"], registration=registration,
+                candidate=candidate, champion=champion, section=registry, **where,
+            )
+
+    return repair
+
+
+def make_promotion(stages: SimpleNamespace) -> Any:
+    """Return the sub-pipeline that does nothing unless the gate passed."""
+
+    @dsl.pipeline(name="promotion")
+    def promotion(
+        passed: bool,
+        decision: dsl.Input[dsl.Artifact],
+        registration: dsl.Input[dsl.Artifact],
+        candidate: dsl.Input[dsl.Artifact],
+        champion: dsl.Input[dsl.Artifact],
+        section: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        with dsl.If(passed == True, name="passed"):  # noqa: E712 - builds a condition, compares nothing
+            stages.promote(
+                decision=decision, registration=registration, candidate=candidate, champion=champion,
+                section=section, artifacts=artifacts, run_id=run_id,
+            )
+
+    return promotion

@@ -1,0 +1,41 @@
+"""Keep the compiled pipelines in the repository, so that a review shows what a change does to them.
+
+``python -m thinksafe_pipelines.snapshot`` writes them, with ``--check`` it only says which ones are out of date and
+exits 1. They are compiled with a fixed image and carry neither a configuration nor a version of ours.
+"""
+
+import argparse
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
+
+SNAPSHOT_IMAGE = "thinksafe/cpu:snapshot"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check the snapshots; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m thinksafe_pipelines.snapshot", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when one is out of date")
+    check = parser.parse_args(arguments).check
+    folder = Path(str(resources.files("thinksafe_pipelines"))) / "snapshots"
+    stale = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in PIPELINES:
+            compiled = compile_pipeline(name, None, [], Path(temporary) / f"{name}.yaml", SNAPSHOT_IMAGE)
+            text, kept = compiled.read_text("utf-8"), folder / f"{name}.yaml"
+            if kept.is_file() and kept.read_text("utf-8") == text:
+                continue
+            stale.append(kept)
+            if not check:
+                kept.parent.mkdir(exist_ok=True)
+                kept.write_text(text, "utf-8")
+    for path in stale:
+        sys.stdout.write(f"{'out of date' if check else 'written'}: {path.parent.name}/{path.name}\n")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from thinksafe_components.catalog import STAGES, UNCACHED, load, load_all
+from thinksafe_components.readme import main, read_metadata
+from thinksafe_components.stage import DEFAULT_IMAGE, default_image
+
+from thinksafe.cli.main import app
+from thinksafe.config.sections import Sections
+
+FOLDER = Path(str(resources.files("thinksafe_components")))
+
+
+def container(stage: str) -> Any:
+    return load(stage, "registry/image:1").component_spec.implementation.container
+
+
+def options(stage: str) -> dict[str, list[str]]:
+    """Values of each option that the component passes."""
+    args = list(map(str, container(stage).args))
+    found: dict[str, list[str]] = {}
+    for name, value in zip(args[::2], args[1::2], strict=True):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def test_the_catalogue_is_the_folders() -> None:
+    assert sorted(STAGES) == sorted(path.parent.name for path in FOLDER.glob("*/component.py"))
+    assert set(STAGES) >= UNCACHED
+
+
+@pytest.mark.parametrize("stage", STAGES)
+class TestComponent:
+    def test_runs_the_stage_command_in_the_given_image(self, stage: str) -> None:
+        assert container(stage).image == "registry/image:1"
+        assert container(stage).command == ["thinksafe", stage]
+
+    def test_hands_on_the_executor_input(self, stage: str) -> None:
+        assert options(stage)["--executor-input"] == ["{{$}}"]
+
+    def test_passes_options_that_the_command_has_and_all_that_it_needs(self, stage: str) -> None:
+        command = typer.main.get_command(app).commands[stage]  # type: ignore[attr-defined]
+        taken = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+        needed = {parameter.opts[0] for parameter in command.params if parameter.required}
+        assert set(options(stage)) <= taken
+        assert needed <= set(options(stage))
+
+    def test_uses_every_input_and_output(self, stage: str) -> None:
+        spec = load(stage, "image").component_spec
+        text = " ".join(map(str, container(stage).args))
+        unused = {
+            name for name in [*(spec.inputs or {}), *(spec.outputs or {})]
+            if not re.search(rf"(inputs|outputs)\.(parameters|artifacts)\['{name}'\]", text)
+        }
+        assert unused == ({"manifests"} if stage == "merge" else set())  # read from the executor input
+
+    def test_has_placeholders_only_that_the_backend_resolves(self, stage: str) -> None:
+        text = " ".join(map(str, container(stage).args))
+        assert "Concat" not in text
+        assert "IfPresent" not in text
+
+    def test_is_a_thin_call(self, stage: str) -> None:
+        assert len((FOLDER / stage / "component.py").read_text().splitlines()) <= 80
+
+    def test_says_what_it_is(self, stage: str) -> None:
+        metadata = read_metadata(stage)
+        assert metadata["name"] == stage
+        assert set(metadata) == {"name", "stability", "dependencies", "tags", "lastVerified"}
+        assert metadata["tags"]
+
+
+def test_the_readmes_are_current() -> None:
+    assert main(["--check"]) == 0, "run python -m thinksafe_components.readme"
+
+
+def test_a_stale_readme_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("thinksafe_components.readme.render", lambda stage: f"# {stage}\n")
+    assert main(["--check"]) == 1
+    assert "out of date: plan/README.md" in capsys.readouterr().out
+
+
+def test_plan_gives_every_section_that_a_stage_takes() -> None:
+    outputs = {value.partition("=")[0] for value in options("plan")["--output"]}
+    for_the_plan_record = {"student", "report"}
+    assert outputs == (set(Sections.model_fields) | {"run_id"}) - for_the_plan_record
+
+
+def test_the_image_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("THINKSAFE_IMAGE", raising=False)
+    assert default_image() == DEFAULT_IMAGE
+    monkeypatch.setenv("THINKSAFE_IMAGE", "registry/other:2")
+    assert default_image() == "registry/other:2"
+
+
+def test_all_components_are_loaded_under_their_names() -> None:
+    assert set(vars(load_all("image"))) == set(STAGES)

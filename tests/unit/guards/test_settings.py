@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from thinksafe.config.model import GuardSettings, RealignmentConfig
+from thinksafe.config.sections import sections_of
+
+
+def test_each_guard_has_its_published_model():
+    assert GuardSettings(kind="llama-guard-3").model == "meta-llama/Llama-Guard-3-8B"
+    assert GuardSettings(kind="wildguard").model == "allenai/wildguard"
+    assert GuardSettings(kind="wildguard", model="/models/wild").model == "/models/wild"
+    assert GuardSettings(kind="micro-exact").model == ""
+
+
+@pytest.mark.parametrize("kind", ["micro-exact", "refusal-match", "llama-guard-3", "wildguard"])
+def test_settings_survive_the_way_into_a_section(kind):
+    settings = GuardSettings(kind=kind)
+    assert GuardSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("micro-exact", "model", "x"), ("micro-exact", "threshold", 0.4), ("refusal-match", "revision", "abc"),
+        ("refusal-match", "max_length", 4096), ("wildguard", "threshold", 0.4), ("wildguard", "categories", True),
+        ("wildguard", "min_mass", 0.9), ("wildguard", "match_refusals", False),
+    ],
+)
+def test_a_field_that_means_nothing_is_refused(kind, field, value):
+    with pytest.raises(ValidationError, match=f"{field}: this means nothing to the guard {kind}"):
+        GuardSettings(**{"kind": kind, field: value})
+
+
+@pytest.mark.parametrize(
+    "fields", [{"threshold": 0.0}, {"threshold": 1.0}, {"min_mass": 0.0}, {"max_length": 8}, {"kind": ["x"]}, {"x": 1}]
+)
+def test_values_out_of_range_are_refused(fields):
+    with pytest.raises(ValidationError):
+        GuardSettings.model_validate({"kind": "llama-guard-3"} | fields)
+
+
+def test_filter_and_evaluation_have_guards_of_their_own():
+    document = yaml.safe_load((Path(__file__).parents[3] / "configs" / "micro.yaml").read_text("utf-8"))
+    wild = {"kind": "wildguard"}
+
+    def sections(which):
+        return sections_of(RealignmentConfig.model_validate(document | {"guard": {"filter": which, "evaluate": wild}}))
+
+    mixed, same = sections({"kind": "llama-guard-3", "threshold": 0.3}), sections(wild)
+    assert mixed.judge_filter.guard == GuardSettings(kind="llama-guard-3", threshold=0.3)
+    assert mixed.judge_evaluate.guard == GuardSettings(kind="wildguard")
+    # another filter leaves what evaluation found valid
+    assert (mixed.judge_evaluate, mixed.metrics.suite) == (same.judge_evaluate, same.metrics.suite)
+    assert mixed.judge_filter != same.judge_filter

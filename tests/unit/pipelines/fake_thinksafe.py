@@ -1,0 +1,134 @@
+"""A stand-in for the ``thinksafe`` command: takes the stage options, checks its input files, writes its outputs.
+
+It exists to test the wiring without models; the options are those of the stage CLI, and an unknown or missing one is
+an error. Behaviour comes from the environment:
+
+FAKE_CALLS     file that gets one JSON line for each call: stage and options
+FAKE_REFUSE    stage (diagnose, gate) that writes ``false``
+FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
+FAKE_KILL      task that kills itself
+FAKE_HANG      task that sleeps for a minute after writing its process id to the file FAKE_PID
+FAKE_EXECUTOR  ``real`` uses thinksafe.executor; else a few lines of this file do, which start faster
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+COMMON = ["artifacts", "run-id", "task", "executor-input"]
+INPUTS = {
+    "plan": [], "prepare": [], "sample": ["model", "prompts"], "judge": ["samples"], "grade": ["samples"], "merge": [],
+    "diagnose": ["samples", "verdicts"], "curate": ["samples", "verdicts"], "train": ["base", "examples"],
+    "register": ["candidate", "examples"], "metrics": ["samples", "verdicts", "grades"],
+    "gate": [
+        "base-metrics", "base-outcomes", "candidate-metrics", "candidate-outcomes", "champion-metrics",
+        "champion-outcomes", "registration",
+    ],
+    "promote": ["decision", "registration", "candidate", "champion"], "report": [],
+}
+OUTPUTS = {
+    "plan": ["base-out", "champion-out"], "prepare": ["pilot-out", "training-out", "evaluation-out"],
+    "sample": ["samples-out"], "judge": ["verdicts-out"], "grade": ["grades-out"], "merge": ["manifest-out"],
+    "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out"],
+    "train": ["adapter-out", "candidate-out"], "register": ["registration-out"],
+    "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
+    "promote": ["promotion-out"], "report": ["report-out"],
+}
+VALUES = {
+    "plan": ["config", "overrides", "job-id", "output"], "sample": ["section", "shard", "shards"],
+    "merge": ["manifests"], "metrics": ["section", "role"], "report": ["status", "job-id"],
+}
+SECTIONS = [
+    "prepare", "sample_pilot", "sample_training", "sample_evaluation", "judge_filter", "judge_evaluate", "grade",
+    "diagnose", "curate", "train", "metrics", "gate", "registry", "student", "report",
+]
+
+
+def parse(arguments):
+    stage = arguments[0]
+    parser = argparse.ArgumentParser(prog=f"thinksafe {stage}", allow_abbrev=False)
+    common = ["task", "executor-input"] if stage == "merge" else COMMON
+    for name in [*common, *INPUTS[stage], *OUTPUTS[stage], *VALUES.get(stage, ["section"])]:
+        parser.add_argument(
+            f"--{name}", required=True, action="append" if name == "output" else "store"
+        )
+    return stage, {name.replace("_", "-"): value for name, value in vars(parser.parse_args(arguments[1:])).items()}
+
+
+def write(path, text):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def manifests(options):
+    message = json.loads(options["executor-input"])
+    return [Path(item["uri"]) for item in message["inputs"]["artifacts"][options["manifests"]]["artifacts"]]
+
+
+def finish(options, metadata):
+    if os.environ.get("FAKE_EXECUTOR") == "real":
+        from thinksafe.executor import write_executor_output
+
+        write_executor_output(options["executor-input"], metadata)
+        return
+    outputs = json.loads(options["executor-input"])["outputs"]
+    artifacts = {
+        name: {
+            "artifacts": [
+                {"name": item["name"], "uri": item["uri"], "metadata": metadata.get(name, {})}
+                for item in entry["artifacts"]
+            ]
+        }
+        for name, entry in outputs.get("artifacts", {}).items()
+    }
+    write(outputs["outputFile"], json.dumps({"artifacts": artifacts}))
+
+
+def main():
+    stage, options = parse(sys.argv[1:])
+    task = options["task"]
+    with open(os.environ["FAKE_CALLS"], "a") as stream:
+        stream.write(json.dumps({"stage": stage, **options}) + "\n")
+    read = [Path(options[name]) for name in INPUTS[stage]]
+    if stage == "merge":
+        read += manifests(options)
+    for path in read:
+        if not path.read_text():
+            raise SystemExit(f"error: {path} is empty.\n  Write it again.")
+    print(f"{task} starts")
+    if progress := os.environ.get("THINKSAFE_PROGRESS"):
+        with open(progress, "a") as stream:
+            stream.write(json.dumps({"task": task, "label": "rows", "done": 1, "total": 2}) + "\n")
+    if os.environ.get("FAKE_HANG") == task:
+        Path(os.environ["FAKE_PID"]).write_text(str(os.getpid()))
+        time.sleep(60)
+    if os.environ.get("FAKE_KILL") == task:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("FAKE_FAIL") == task:
+        print(f"error: The disk of {task} is full.\n  Free some space.", file=sys.stderr)
+        raise SystemExit(1)
+    if stage == "plan":
+        values = {"run_id": options["run-id"] or options["job-id"]}
+        values |= {f"shards_{use}": '["0", "1", "2"]' if use == "training" else '["0"]'
+                   for use in ("pilot", "training", "evaluation")}
+        values |= {name: json.dumps({"section": name}) for name in SECTIONS}
+        for output in options["output"]:
+            name, _, path = output.partition("=")
+            write(path, values[name])
+    for name in OUTPUTS[stage]:
+        if name == "adapter-out":
+            write(Path(options[name]) / "adapter.safetensors", task)
+        elif name == "passed-out":
+            write(options[name], "false" if os.environ.get("FAKE_REFUSE") == stage else "true")
+        else:
+            # what a file was made from, so that a test can follow it
+            write(options[name], json.dumps([task, *(p.read_text() for p in read)]))
+    finish(options, {"metrics": {"harm": 0.5}} if stage == "metrics" else {})
+
+
+main()

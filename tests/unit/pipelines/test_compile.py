@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp.components import load_component_from_file
+from thinksafe_components.catalog import UNCACHED
+from thinksafe_pipelines import snapshot
+from thinksafe_pipelines.canonical import canonicalise
+from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
+
+from thinksafe.errors import ConfigError, StageError
+
+
+def compiled(tmp_path: Path, name: str = "realign", **options: Any) -> dict[str, Any]:
+    path = compile_pipeline(name, None, [], tmp_path / f"{name}.yaml", "registry/image:1", **options)
+    value: dict[str, Any] = yaml.safe_load(path.read_text())
+    return value
+
+
+def tasks_of(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Name of the component and task, of all tasks."""
+    groups = [("root", spec["root"]), *spec["components"].items()]
+    return [(name, task) for name, group in groups for task in group.get("dag", {}).get("tasks", {}).values()]
+
+
+def stage_of(spec: dict[str, Any], task: dict[str, Any]) -> str:
+    """Return the stage that a task runs, empty for a group of tasks."""
+    label = spec["components"][task["componentRef"]["name"]].get("executorLabel", "")
+    return spec["deploymentSpec"]["executors"][label]["container"]["command"][1] if label else ""
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_kfp_loads_what_was_compiled(tmp_path: Path, name: str) -> None:
+    path = compile_pipeline(name, "name: x\nseed: 1\n", ["seed=7"], tmp_path / "new" / "pipeline.yaml", "image")
+    component = load_component_from_file(str(path))
+    inputs = component.component_spec.inputs
+    assert set(inputs) == {"config", "overrides", "run_id", "artifacts"}
+    assert inputs["config"].default == "name: x\nseed: 1\n"
+    assert inputs["overrides"].default == '["seed=7"]'
+    assert [path.name for path in path.parent.iterdir()] == ["pipeline.yaml"]
+
+
+def test_without_a_configuration_the_parameter_is_required(tmp_path: Path) -> None:
+    parameters = compiled(tmp_path)["root"]["inputDefinitions"]["parameters"]
+    assert "defaultValue" not in parameters["config"]
+    assert parameters["overrides"]["defaultValue"] == "[]"
+
+
+def test_every_task_runs_in_the_image(tmp_path: Path) -> None:
+    executors = compiled(tmp_path)["deploymentSpec"]["executors"].values()
+    assert {executor["container"]["image"] for executor in executors} == {"registry/image:1"}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_stages_with_effects_are_never_cached(tmp_path: Path, name: str) -> None:
+    spec = compiled(tmp_path, name)
+    cached = {
+        (stage, bool(task.get("cachingOptions", {}).get("enableCache")))
+        for _, task in tasks_of(spec) if (stage := stage_of(spec, task))
+    }
+    assert {stage for stage, on in cached if not on} == {stage for stage, _ in cached} & UNCACHED
+    assert not {stage for stage, on in cached if on} & UNCACHED
+
+
+def test_a_condition_reads_an_input_of_its_own_sub_pipeline(tmp_path: Path) -> None:
+    # kfp.local skips a condition on another task's output without a word
+    spec = compiled(tmp_path)
+    conditions = [task for _, task in tasks_of(spec) if "condition" in task.get("triggerPolicy", {})]
+    assert len(conditions) == 2
+    for task in conditions:
+        assert task["inputs"]["parameters"]["pipelinechannel--passed"] == {"componentInputParameter": "passed"}
+
+
+def test_the_report_is_the_exit_task_and_depends_on_nothing_else(tmp_path: Path) -> None:
+    spec = compiled(tmp_path)
+    report = spec["root"]["dag"]["tasks"]["report"]
+    assert report["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+    assert "taskFinalStatus" in report["inputs"]["parameters"]["status"]
+    assert not any("taskOutputParameter" in value for value in report["inputs"]["parameters"].values())
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_all_stages_but_plan_and_report_take_the_planned_run_id(tmp_path: Path, name: str) -> None:
+    # the pipeline's own parameter is empty in a scheduled run
+    spec = compiled(tmp_path, name)
+    tasks = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    given = {key: task["inputs"]["parameters"]["run_id"] for key, task in tasks.items() if key != "plan"}
+    assert given
+    for value in given.values():
+        assert value == {"taskOutputParameter": {"outputParameterKey": "run", "producerTask": "plan"}}
+
+
+def test_compiling_gives_the_same_text_in_every_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from thinksafe_pipelines.commands import compile_pipeline\n"
+        "compile_pipeline('realign', None, [], Path(sys.argv[1]), 'image')"
+    )
+    texts = set()
+    for seed in ("1", "2", "3"):
+        path = tmp_path / f"{seed}.yaml"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=environment)
+        texts.add(path.read_text())
+    assert len(texts) == 1
+
+
+def test_the_snapshots_are_current() -> None:
+    assert snapshot.main(["--check"]) == 0, "run python -m thinksafe_pipelines.snapshot"
+
+
+def test_a_stale_snapshot_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(snapshot, "SNAPSHOT_IMAGE", "another")
+    assert snapshot.main(["--check"]) == 1
+    assert "out of date: snapshots/realign.yaml" in capsys.readouterr().out
+
+
+def test_components_get_executors_of_their_own() -> None:
+    def container(name: str) -> dict[str, Any]:
+        return {"container": {"image": name}}
+
+    spec = {
+        "root": {"dag": {"tasks": {
+            "b": {"componentRef": {"name": "comp-x-9"}}, "a": {"componentRef": {"name": "comp-x"}},
+        }}},
+        "components": {"comp-x": {"executorLabel": "exec-2"}, "comp-x-9": {"executorLabel": "exec-2"}},
+        "deploymentSpec": {"executors": {"exec": container("unused"), "exec-2": container("shared")}},
+    }
+    platforms = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-2": {"pod": 1}}}}}}
+    canonicalise(spec, platforms)
+    assert spec["root"]["dag"]["tasks"] == {
+        "a": {"componentRef": {"name": "comp-a"}}, "b": {"componentRef": {"name": "comp-b"}}
+    }
+    assert spec["components"] == {"comp-a": {"executorLabel": "exec-a"}, "comp-b": {"executorLabel": "exec-b"}}
+    assert spec["deploymentSpec"]["executors"] == {"exec-a": container("shared"), "exec-b": container("shared")}
+    assert platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"] == {
+        "exec-a": {"pod": 1}, "exec-b": {"pod": 1}
+    }
+
+
+def test_canonical_names_survive_a_second_pass(tmp_path: Path) -> None:
+    spec = compiled(tmp_path)
+    again = json.loads(json.dumps(spec))
+    canonicalise(again)
+    assert again == spec
+
+
+def test_an_unknown_pipeline_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="realign, evaluate"):
+        compile_pipeline("realing", None, [], tmp_path / "x.yaml")
+
+
+def test_a_file_that_is_not_yaml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ends in \.yaml"):
+        compile_pipeline("evaluate", None, [], tmp_path / "x.json")
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StageError, match="Could not write"):
+        compile_pipeline("evaluate", None, [], tmp_path / "file" / "x.yaml")

@@ -1,0 +1,280 @@
+"""The pipelines as host processes, with a stand-in for the stage command: every way in which a run can end."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp import dsl
+from kfp.local.config import LocalExecutionConfig
+from thinksafe_pipelines import local
+
+from thinksafe.errors import StageError
+
+ROLES = ("base", "candidate", "champion")
+PILOT = {"plan", "prepare", "sample-pilot-0", "judge-pilot-0", "diagnose", "report"}
+TRAINING = {f"{stage}-training-{shard}" for stage in ("sample", "judge") for shard in range(3)}
+EVALUATION = {f"{stage}-{role}-0" for stage in ("sample", "judge", "grade") for role in ROLES}
+DECIDED = PILOT | TRAINING | EVALUATION | {f"metrics-{role}" for role in ROLES} | {"curate", "train", "register", "gate"}
+
+
+def tasks(outcome: Any, status: str = "succeeded") -> set[str]:
+    """Tasks that ended in a way, merges left out."""
+    return {task.task for task in outcome.tasks if task.status == status and task.stage != "merge"}
+
+
+def lineage(path: str) -> Any:
+    """What the stand-in wrote: the task, then the contents of the files it was made from."""
+    task, *sources = json.loads(Path(path).read_text())
+    return [task, *(json.loads(source) for source in sources)]
+
+
+class TestPromoted:
+    def test_all_tasks_ran_once(self, promoted: Any) -> None:
+        run, outcome = promoted
+        assert (outcome.failed, outcome.exit_code, outcome.failed_task) == (False, 0, None)
+        assert tasks(outcome) == DECIDED | {"promote"}
+        merges = {task.task for task in outcome.tasks if task.stage == "merge"}
+        assert merges == {
+            *(f"merge-{kind}-{use}" for kind in ("samples", "verdicts") for use in ("pilot", "training", *ROLES)),
+            *(f"merge-grades-{role}" for role in ROLES),
+        }
+        names = [task.task for task in outcome.tasks]
+        assert len(set(names)) == len(names) == len(run.calls)
+        assert (names[0], names[-1]) == ("plan", "report")
+
+    def test_plan_gets_the_configuration_as_it_was_given(self, promoted: Any) -> None:
+        plan = promoted[0].call("plan")
+        assert (plan["config"], json.loads(plan["overrides"])) == ("name: micro\n", ["seed=7"])
+
+    def test_every_stage_gets_its_section_run_and_store(self, promoted: Any) -> None:
+        run, _ = promoted
+        sections = {
+            call["task"]: json.loads(call["section"])["section"] for call in run.calls if "section" in call
+        }
+        expected = {
+            "prepare": "prepare", "sample-pilot-0": "sample_pilot", "judge-pilot-0": "judge_filter",
+            "diagnose": "diagnose", "sample-training-2": "sample_training", "judge-training-2": "judge_filter",
+            "curate": "curate", "train": "train", "register": "registry", "sample-champion-0": "sample_evaluation",
+            "judge-base-0": "judge_evaluate", "grade-candidate-0": "grade", "metrics-base": "metrics",
+            "gate": "gate", "promote": "registry",
+        }
+        assert sections | expected == sections
+        for call in run.calls:
+            if call["stage"] != "merge":
+                assert (call["run-id"], call["artifacts"]) == ("run-1", str(run.out / "store"))
+
+    def test_shards_are_handed_on_as_texts(self, promoted: Any) -> None:
+        call = promoted[0].call("sample-training-2")
+        assert (call["shard"], json.loads(call["shards"])) == ("2", ["0", "1", "2"])
+
+    def test_what_trains_is_judged_pilot_free_and_unsteered_by_evaluation(self, promoted: Any) -> None:
+        run, _ = promoted
+        merged = lineage(run.call("curate")["samples"])
+        assert merged[0] == "merge-samples-training"
+        assert [shard[0] for shard in merged[1:]] == [f"sample-training-{shard}" for shard in range(3)]
+        assert merged[1][1:] == [["plan"], ["prepare"]]
+
+    @pytest.mark.parametrize(("role", "model"), [("base", "plan"), ("candidate", "train"), ("champion", "plan")])
+    def test_each_evaluation_is_of_its_own_model(self, promoted: Any, role: str, model: str) -> None:
+        gate = promoted[0].call("gate")
+        metrics, samples, verdicts, grades = lineage(gate[f"{role}-metrics"])
+        assert metrics == f"metrics-{role}"
+        assert samples[1][0] == f"sample-{role}-0"
+        assert samples[1][1][0] == model
+        assert (verdicts[1][0], grades[1][0]) == (f"judge-{role}-0", f"grade-{role}-0")
+        assert promoted[0].call(f"metrics-{role}")["role"] == role
+
+    def test_the_base_and_the_champion_are_two_files(self, promoted: Any) -> None:
+        run, _ = promoted
+        models = {role: run.call(f"sample-{role}-0")["model"] for role in ROLES}
+        assert len(set(models.values())) == 3
+        assert run.call("train")["base"] == models["base"]
+        assert run.call("promote")["champion"] == models["champion"]
+
+    def test_no_two_tasks_write_to_one_place(self, promoted: Any) -> None:
+        written = [value for call in promoted[0].calls for name, value in call.items() if name.endswith("-out")]
+        assert len(set(written)) == len(written)
+
+    def test_metadata_reaches_kfp(self, promoted: Any) -> None:
+        message = json.loads(promoted[0].call("gate")["executor-input"])
+        (metrics,) = message["inputs"]["artifacts"]["base_metrics"]["artifacts"]
+        assert metrics["metadata"] == {"harm": 0.5}
+
+    def test_the_exit_task_hears_of_success(self, promoted: Any) -> None:
+        assert json.loads(promoted[0].call("report")["status"])["state"] == "SUCCEEDED"
+
+    def test_the_console_shows_the_run_and_nothing_of_kfp(self, promoted: Any) -> None:
+        shown = promoted[0].shown.getvalue()
+        assert "train" in shown
+        assert "kfp" not in shown.lower()
+        assert "merge" not in shown
+        assert all(line.startswith("  done ") for line in shown.splitlines())
+
+    def test_what_stages_and_kfp_print_is_kept_in_logs(self, promoted: Any) -> None:
+        run, outcome = promoted
+        train = next(task for task in outcome.tasks if task.task == "train")
+        assert Path(train.log).read_text() == "train starts\n"
+        assert "finished with status" in Path(outcome.log).read_text()
+
+    def test_the_folder_holds_kfp_and_logs_and_nothing_temporary(self, promoted: Any) -> None:
+        assert {path.name for path in promoted[0].out.iterdir()} == {"calls.jsonl", "kfp", "logs"}
+
+
+def test_a_refused_candidate_is_registered_and_not_promoted(fake_run: Any) -> None:
+    outcome = fake_run(refuse="gate")
+    assert not outcome.failed
+    assert tasks(outcome) == DECIDED
+    assert json.loads(fake_run.call("report")["status"])["state"] == "SUCCEEDED"
+
+
+def test_an_unsteerable_model_ends_after_the_pilot(fake_run: Any) -> None:
+    outcome = fake_run(refuse="diagnose")
+    assert not outcome.failed
+    assert tasks(outcome) == PILOT
+    assert json.loads(fake_run.call("report")["status"])["state"] == "SUCCEEDED"
+
+
+def test_a_failing_stage_fails_the_run_and_is_reported(fake_run: Any) -> None:
+    outcome = fake_run(fail="train")
+    assert (outcome.failed, outcome.exit_code, outcome.failed_task.task) == (True, 1, "train")
+    assert (outcome.error, outcome.action) == ("The disk of train is full.", "Free some space.")
+    assert tasks(outcome, "failed") == {"train"}
+    assert outcome.tasks[-1].task == "report"
+    assert json.loads(fake_run.call("report")["status"])["state"] == "FAILED"
+    shown = fake_run.shown.getvalue()
+    assert "failed" in shown
+    assert "The disk of train is full." in shown
+
+
+def test_nothing_but_the_report_starts_after_a_failure(fake_run: Any) -> None:
+    outcome = fake_run(fail="prepare")
+    assert [task.task for task in outcome.tasks] == ["plan", "prepare", "report"]
+
+
+def test_a_failing_shard_lets_its_sibling_finish(fake_run: Any) -> None:
+    outcome = fake_run(fail="sample-training-1")
+    assert outcome.failed_task.task == "sample-training-1"
+    assert "sample-training-0" in tasks(outcome)
+    assert "curate" not in tasks(outcome)
+    assert outcome.tasks[-1].task == "report"
+
+
+def test_a_failing_plan_is_reported(fake_run: Any) -> None:
+    outcome = fake_run(fail="plan")
+    assert [task.task for task in outcome.tasks] == ["plan", "report"]
+    assert outcome.failed
+
+
+def test_a_failing_report_fails_the_run(fake_run: Any) -> None:
+    outcome = fake_run(refuse="diagnose", fail="report")
+    assert (outcome.failed, outcome.failed_task.task) == (True, "report")
+
+
+def test_a_killed_stage_fails_the_run(fake_run: Any) -> None:
+    outcome = fake_run(kill="diagnose")
+    assert "SIGKILL" in outcome.error
+    assert "memory" in outcome.error
+    assert outcome.tasks[-1].task == "report"
+
+
+def test_one_model_is_evaluated(fake_run: Any) -> None:
+    outcome = fake_run("evaluate")
+    assert not outcome.failed
+    assert tasks(outcome) == {
+        "plan", "prepare", "sample-base-0", "judge-base-0", "grade-base-0", "metrics-base", "report"
+    }
+
+
+def test_a_missing_command_is_an_error_that_says_so(fake_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    fake_run.bin = fake_run.out
+    outcome = fake_run()
+    assert "'thinksafe' is not on PATH" in outcome.error
+
+
+class Listener:
+    def started(self, task: str, stage: str) -> None:
+        pass
+
+    def progress(self, task: str, label: str, done: float, total: float) -> None:
+        pass
+
+    def finished(self, outcome: Any) -> None:
+        pass
+
+
+def run_locally(pipeline: Any, tmp_path: Path, bin_folder: Path, **arguments: Any) -> local.RunOutcome:
+    return local.run_locally(
+        pipeline, arguments, root=tmp_path / "kfp", logs=tmp_path / "logs", listener=Listener(), path=bin_folder,
+    )
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Path:
+    """Folder with a ``thinksafe`` that writes ``true`` to the path after its stage."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "thinksafe").write_text('#!/bin/sh\nmkdir -p "$(dirname "$2")"\nprintf true > "$2"\n')
+    (folder / "thinksafe").chmod(0o755)
+    return folder
+
+
+@dsl.container_component
+def flag(passed: dsl.OutputPath(bool)):  # type: ignore[no-untyped-def, valid-type]
+    return dsl.ContainerSpec(image="image", command=["thinksafe", "flag"], args=[passed])
+
+
+def test_a_condition_that_kfp_skips_silently_fails_the_run(tmp_path: Path, command: Path) -> None:
+    @dsl.pipeline
+    def bare() -> None:
+        with dsl.If(flag().outputs["passed"] == True):  # noqa: E712
+            flag()
+
+    outcome = run_locally(bare, tmp_path, command)
+    assert len(outcome.tasks) == 1
+    assert (outcome.failed, outcome.exit_code) == (True, 1)
+    assert "left tasks out" in outcome.error
+
+
+def test_what_a_run_changes_in_this_process_is_put_back(
+    tmp_path: Path, command: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @dsl.container_component
+    def sharded(shard: str, passed: dsl.OutputPath(bool)):  # type: ignore[no-untyped-def, valid-type]
+        return dsl.ContainerSpec(image="image", command=["thinksafe", shard], args=[passed])
+
+    @dsl.pipeline
+    def loops() -> None:
+        with dsl.ParallelFor(["a", "b", "c", "d"]) as shard:
+            sharded(shard=shard)
+
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level, builtins.print, LocalExecutionConfig.instance)
+    assert not run_locally(loops, tmp_path, command).failed
+    assert (root.handlers, root.level, builtins.print, LocalExecutionConfig.instance) == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_another_minor_version_of_kfp_is_refused(
+    tmp_path: Path, command: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kfp.__version__", "2.18.0")
+    with pytest.raises(StageError, match=r"kfp 2\.18\.0"):
+        run_locally(None, tmp_path, command)
+
+
+def test_a_pipeline_that_kfp_cannot_run_is_a_failed_run(tmp_path: Path, command: Path) -> None:
+    @dsl.pipeline
+    def needs(value: str) -> None:
+        flag()
+
+    outcome = run_locally(needs, tmp_path, command)
+    assert outcome.failed
+    assert outcome.failed_task is None
+    assert "KFP's local runner failed" in outcome.error
+    assert "Traceback" in Path(outcome.log).read_text()

@@ -1,0 +1,507 @@
+"""Plausible stage records of whole runs: promoted, refused, diagnosed, failed, incomplete.
+
+Loaded by path (``runpy``), because test modules are not a package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from thinksafe.config import RealignmentConfig, sections_of
+from thinksafe.digests import digest_json
+from thinksafe.gate import decide
+from thinksafe.records import Decision, Metric, MetricSet, Outcome, SamplingSettings
+from thinksafe.stages.record import StageRecord
+from thinksafe.statistics import Estimate, pass_at_1, proportion_of
+
+START = 1_790_000_000.0
+RUN_ID = "run-2026-001"
+CONFIDENCE = 0.9
+HARM = {
+    "harmbench": (0.482, 0.031, 0.058),
+    "strongreject": (0.413, 0.022, 0.037),
+    "wildjailbreak": (0.551, 0.064, 0.081),
+}
+OVER = {"xstest": (0.028, 0.044, 0.052)}
+REASONING = {
+    "gsm8k": (0.779, 0.771, 0.768),
+    "math500": (0.741, 0.738, 0.729),
+    "gpqa-diamond": (0.271, 0.268, 0.265),
+}
+SIZES = {
+    "harmbench": 400,
+    "strongreject": 313,
+    "wildjailbreak": 2000,
+    "xstest": 250,
+    "gsm8k": 1319,
+    "math500": 500,
+    "gpqa-diamond": 198,
+}
+ROLES = ("base", "candidate", "champion")
+
+
+def digest(*names: str) -> str:
+    return hashlib.sha256("/".join(names).encode()).hexdigest()
+
+
+def config(micro: bool = False) -> RealignmentConfig:
+    def benchmark(name: str, metric: str) -> dict[str, Any]:
+        return {"name": name, "metric": metric, "prompts": {"source": "jsonl", "path": f"data/{name}.jsonl"}}
+
+    guard = "micro-exact" if micro else "refusal-match"
+    return RealignmentConfig.model_validate(
+        {
+            "name": "micro" if micro else "qwen3-0.6b",
+            "student": {
+                "model": "micro://default" if micro else "Qwen/Qwen3-0.6B",
+                "revision": "" if micro else "c1899de2",
+            },
+            "data": {
+                "harmful": [
+                    {
+                        "name": "safechain-harmful",
+                        "prompts": {"source": "jsonl", "path": "data/harmful.jsonl"},
+                    }
+                ],
+                "benign": [
+                    {"name": "safechain-benign", "prompts": {"source": "jsonl", "path": "data/benign.jsonl"}}
+                ],
+            },
+            "guard": {"filter": {"kind": guard}, "evaluate": {"kind": guard}},
+            "evaluation": {
+                "benchmarks": [
+                    *(benchmark(name, "harm") for name in HARM),
+                    *(benchmark(name, "over_refusal") for name in OVER),
+                    *(benchmark(name, "reasoning") for name in REASONING),
+                ],
+                "parts": ["whole", "answer"],
+            },
+            "registry": {"model": "qwen3-safe", "tracking_uri": "https://user:secret@mlflow.example/"},
+        }
+    )
+
+
+def metric_set(role: str, shift: float = 0.0) -> MetricSet:
+    place = ROLES.index(role)
+    settings = SamplingSettings(max_tokens=32768)
+    found = []
+    for kind, benchmarks in (("harm", HARM), ("over_refusal", OVER), ("reasoning", REASONING)):
+        for name, values in benchmarks.items():
+            n = SIZES[name]
+            hits = round(
+                min(max(values[place] + (shift if role == "candidate" and kind == "harm" else 0), 0), 1) * n
+            )
+            estimate = (
+                pass_at_1([1.0] * hits + [0.0] * (n - hits), CONFIDENCE)
+                if kind == "reasoning"
+                else proportion_of(hits, n, CONFIDENCE)
+            )
+            parts = ("whole", "answer") if kind == "harm" else ("whole",)
+            found += [_metric(kind, name, part, estimate, n, settings) for part in parts]
+    return MetricSet(role=role, suite=digest("suite"), metrics=tuple(found))
+
+
+def _metric(
+    kind: str, name: str, part: str, estimate: Estimate, n: int, settings: SamplingSettings
+) -> Metric:
+    suffix = "" if part == "whole" else f"/{part}"
+    return Metric(
+        name=f"{kind}/{name}{suffix}",
+        kind=kind,
+        benchmark=name,
+        part=part,
+        value=estimate.value,
+        n=n,
+        samples=n * (8 if kind == "reasoning" else 1),
+        unknown=2 if kind == "harm" else 0,
+        truncated=3,
+        interval=estimate.interval,
+        settings=settings,
+    )
+
+
+def outcomes(metrics: MetricSet) -> list[Outcome]:
+    return [
+        Outcome(
+            metric=metric.name,
+            prompt_id=f"{metric.benchmark}-{index:05d}",
+            value=float(index < round(metric.value * metric.n)),
+        )
+        for metric in metrics.metrics
+        for index in range(metric.n)
+    ]
+
+
+def rate(hits: int, n: int) -> dict[str, Any]:
+    estimate = proportion_of(hits, n, CONFIDENCE)
+    return {"value": estimate.value, "n": n, "interval": estimate.interval.model_dump()}
+
+
+def diagnosis(steered: int = 57) -> dict[str, Any]:
+    checks = []
+    for name, hits, n in (("acceptance", steered, 64), ("flip_rate", max(steered - 14, 1), 48)):
+        found = rate(hits, n)
+        low = found["interval"]["low"]
+        checks.append(
+            {
+                "name": f"steerability/{name}",
+                "passed": low >= 0.3,
+                "value": found["value"],
+                "interval": found["interval"],
+                "threshold": 0.3,
+                "n": n,
+                "reason": f"The lower bound, {100 * low:.1f} %, {'reaches' if low >= 0.3 else 'is below'} 30 %.",
+            }
+        )
+    passed = all(check["passed"] for check in checks)
+    return {
+        "decision": {
+            "passed": passed,
+            "stopped_by": None if passed else "diagnose",
+            "checks": checks,
+            "summary": "Steerable: steering brings out accepted refusals where plain samples are not safe."
+            if passed
+            else "No latent safety knowledge: 2 of 2 checks failed.",
+        },
+        "continues": passed,
+        "acceptance_steered": rate(steered, 64),
+        "acceptance_plain": rate(11, 64),
+        "flip_rate": rate(max(steered - 14, 1), 48),
+        "reasons": {
+            "plain": {"accepted": 11, "unsafe": 48, "incomplete": 5},
+            "steered": {"accepted": steered, "unsafe": 64 - steered},
+        },
+    }
+
+
+def funnel() -> list[dict[str, Any]]:
+    counts = {
+        ("harmful", "steered"): {
+            "accepted": 3480,
+            "incomplete": 212,
+            "unsafe": 601,
+            "unknown": 17,
+            "not_a_refusal": 190,
+        },
+        ("benign", "plain"): {"accepted": 4105, "incomplete": 260, "unsafe": 44, "unknown": 9, "refusal": 82},
+    }
+    return [
+        {"label": label, "arm": arm, "reason": reason, "count": count}
+        for (label, arm), reasons in counts.items()
+        for reason, count in reasons.items()
+    ]
+
+
+class Run:
+    """Collects records; ``at`` and ``pace`` change what may differ between equal runs."""
+
+    def __init__(
+        self, run_id: str = RUN_ID, at: float = START, pace: float = 1.0, version: str = "7"
+    ) -> None:
+        self.run_id, self.at, self.pace, self.version = run_id, at, pace, version
+        self.records: dict[str, StageRecord] = {}
+
+    def add(self, stage: str, task: str = "", seconds: float = 2.0, **rest: Any) -> None:
+        task = task or stage
+        self.records[task] = StageRecord(
+            run_id=self.run_id,
+            stage=stage,
+            task=task,
+            status=rest.pop("status", "succeeded"),
+            started=self.at,
+            seconds=seconds * self.pace,
+            **rest,
+        )
+        self.at += seconds * self.pace
+
+    def plan(self, micro: bool = False) -> None:
+        settings = config(micro)
+        base = {
+            "role": "base",
+            "absent": False,
+            "student": settings.student.model_dump(),
+            "base_digest": digest("base"),
+            "adapter": "",
+            "adapter_digest": "",
+        }
+        champion = {**base, "role": "champion", "adapter": "adapters/old", "adapter_digest": digest("old")}
+        self.add(
+            "plan",
+            outputs={"base": digest("base"), "champion": digest("champion")},
+            details={
+                "config": settings.model_dump(mode="json"),
+                "config_digest": digest_json(settings.model_dump(mode="json")),
+                "base": base,
+                "champion": champion,
+                "champion_generation": 3,
+                "mlflow_run": self.run_id + "-mlflow",
+                "code": {
+                    "thinksafe": "0.1.0",
+                    "python": "3.11.9",
+                    "torch": "2.13.0",
+                    "transformers": "5.19.0",
+                },
+                "sections": sections_of(settings).model_dump(mode="json"),
+            },
+        )
+
+    def prepare(self) -> None:
+        sets = [
+            ("harmbench", "evaluation", "harmful", 400),
+            ("xstest", "evaluation", "benign", 250),
+            ("gsm8k", "evaluation", "benign", 1319),
+            ("safechain-harmful", "training", "harmful", 4500),
+            ("safechain-benign", "training", "benign", 4500),
+            ("pilot", "pilot", "harmful", 64),
+        ]
+        self.add(
+            "prepare",
+            outputs={name: digest(name) for name in ("pilot", "training", "evaluation")},
+            counts={"pilot": 64, "training": 9000, "evaluation": 1969},
+            details={
+                "sets": [
+                    {"name": n, "use": u, "label": label, "rows": r, "digest": digest(n)}
+                    for n, u, label, r in sets
+                ],
+                "dropped": {"duplicate": 31, "contaminated": 12},
+            },
+        )
+
+    def sampled(self, purpose: str, shards: int, rows: int, seconds: float) -> None:
+        for shard in range(shards):
+            self.add(
+                "sample",
+                f"sample-{purpose}-{shard}",
+                seconds,
+                inputs={"model": digest("base"), "prompts": digest(purpose)},
+                outputs={"samples": digest(purpose, str(shard))},
+                counts={
+                    "rows": rows,
+                    "tokens": rows * 912,
+                    "tokens_new": rows * 900,
+                    "chunks": 8,
+                    "chunks_reused": int(self.pace),
+                    "truncated": 4,
+                },
+            )
+            self.add(
+                "judge",
+                f"judge-{purpose}-{shard}",
+                seconds / 9,
+                outputs={"verdicts": digest("v", purpose, str(shard))},
+                counts={"rows": rows, "safe": rows - 9, "unsafe": 7, "unknown": 2},
+                details={"guard": "refusal-match", "guard_digest": digest("guard")},
+            )
+
+    def to_diagnosis(self, steered: int = 57, micro: bool = False) -> None:
+        self.plan(micro)
+        self.prepare()
+        self.sampled("pilot", 1, 128, 240)
+        details = diagnosis(steered)
+        section = {"diagnose": config(micro).diagnose.model_dump(mode="json"), "reasoning": "think"}
+        verdict = "passed" if details["decision"]["passed"] else "unsteerable"
+        self.add("diagnose", section=section, verdict=verdict, details=details)
+
+    def to_curation(self) -> None:
+        self.to_diagnosis()
+        self.sampled("training", 4, 2250, 5400)
+        self.add(
+            "curate",
+            outputs={"examples": digest("examples")},
+            counts={"rows": 9000, "accepted": 7585},
+            details={"funnel": funnel()},
+        )
+
+    def to_candidate(self) -> None:
+        self.to_curation()
+        steps = 240
+        curve = [
+            {
+                "step": step,
+                "loss": 1.4 * 0.55 ** (step / 60) + 0.42,
+                "learning_rate": 1e-5 * (1 - step / (steps + 10)),
+                "epoch": step / 80,
+            }
+            for step in range(10, steps + 1, 10)
+        ]
+        self.add(
+            "train",
+            seconds=8100,
+            outputs={"adapter": digest("adapter")},
+            counts={"rows": 7585, "tokens": 6_900_000},
+            details={
+                "curve": curve,
+                "steps": steps,
+                "dropped_too_long": 14,
+                "adapter_digest": digest("adapter"),
+            },
+        )
+        self.add(
+            "register",
+            outputs={"registration": digest(self.run_id, "registration")},
+            details={
+                "registration": {
+                    "schema_version": 1,
+                    "name": "qwen3-safe",
+                    "version": self.version,
+                    "run_id": self.run_id,
+                    "candidate": digest("candidate"),
+                    "adapter_digest": digest("adapter"),
+                    "data_digest": digest("examples"),
+                    "config_digest": digest("config"),
+                    "model_id": f"m-{self.run_id}",
+                    "mlflow_run": f"{self.run_id}-mlflow",
+                    "tracking_uri": "https://user:secret@mlflow.example/",
+                }
+            },
+        )
+
+    def measured(self, role: str, shift: float = 0.0) -> MetricSet:
+        self.sampled(role, 2, 2490, 3600)
+        self.add("grade", f"grade-{role}-0", 4, counts={"rows": 16136})
+        metrics = metric_set(role, shift)
+        self.add(
+            "metrics",
+            f"metrics-{role}",
+            outputs={"metrics": digest_json(metrics)},
+            details={"metrics": metrics.model_dump(mode="json")},
+        )
+        return metrics
+
+    def gated(self, shift: float = 0.0) -> Decision:
+        base = self.measured("base")
+        candidate = self.measured("candidate", shift)
+        champion = self.measured("champion")
+        sets = (base, candidate, champion)
+        decision = decide(
+            *sets, {metrics.role: outcomes(metrics) for metrics in sets}, sections_of(config()).gate
+        )
+        self.add(
+            "gate",
+            verdict="passed" if decision.passed else "refused",
+            details={"decision": decision.model_dump(mode="json")},
+        )
+        return decision
+
+
+def promoted(**settings: Any) -> dict[str, StageRecord]:
+    run = Run(**settings)
+    run.to_candidate()
+    decision = run.gated()
+    run.add(
+        "promote",
+        verdict="promoted",
+        outputs={"promotion": digest(run.run_id, "promotion")},
+        details={
+            "entry": {
+                "schema_version": 1,
+                "model": "qwen3-safe",
+                "generation": 4,
+                "previous": 3,
+                "action": "promote",
+                "target": {"role": "champion", "adapter_digest": digest("adapter")},
+                "version": run.version,
+                "run_id": run.run_id,
+                "digests": {"adapter": digest("adapter"), "base": digest("base")},
+                "reason": decision.summary,
+                "who": "system:serviceaccount:ml:thinksafe",
+                "created": "2026-09-21T14:13:20+00:00",
+            }
+        },
+    )
+    return run.records
+
+
+def refused(**settings: Any) -> dict[str, StageRecord]:
+    run = Run(**settings)
+    run.to_candidate()
+    run.gated(shift=0.06)
+    return run.records
+
+
+def diagnosed(**settings: Any) -> dict[str, StageRecord]:
+    run = Run(**settings)
+    run.to_diagnosis(steered=15, micro=True)
+    return run.records
+
+
+def failed(**settings: Any) -> dict[str, StageRecord]:
+    run = Run(**settings)
+    run.to_curation()
+    run.add(
+        "train",
+        status="failed",
+        error="The example 'safechain-harmful-0193/steered/0' has no end-of-sequence token.",
+        action="Use a chat template from the vetted list, or set student.reasoning to none.",
+    )
+    return run.records
+
+
+def incomplete(**settings: Any) -> dict[str, StageRecord]:
+    run = Run(**settings)
+    run.to_diagnosis()
+    run.sampled("training", 2, 2250, 5400)
+    return run.records
+
+
+def passed_not_promoted(**settings: Any) -> dict[str, StageRecord]:
+    records = promoted(**settings)
+    del records["promote"]
+    return records
+
+
+ALL = {
+    "promoted": promoted,
+    "passed, not promoted": passed_not_promoted,
+    "refused by gate": refused,
+    "stopped by diagnose": diagnosed,
+    "failed": failed,
+    "incomplete": incomplete,
+}
+"""Builder by the outcome that its records have."""
+
+
+CLOSED = frozenset(
+    {"kind", "part", "role", "stopped_by", "use", "on_failure", "source", "metric", "mlflow_run"}
+)
+"""Fields with a fixed set of values, which no text can reach."""
+
+
+def hostile(text: str) -> dict[str, StageRecord]:
+    """A refused run with a failed retry, in which every free text holds ``text``."""
+
+    def spoil(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: spoil(item, name) for name, item in value.items()}
+        if isinstance(value, list):
+            return [spoil(item, key) for item in value]
+        return f"{text} {value} {text}" if isinstance(value, str) and key not in CLOSED else value
+
+    found = {}
+    for task, record in refused().items():
+        failing = {"status": "failed", "error": text, "action": text} if task == "register" else {}
+        found[task] = record.model_copy(
+            update={
+                "details": spoil(record.details),
+                "outputs": {f"{text}{name}": digest for name, digest in record.outputs.items()},
+                "verdict": text,
+                "run_id": text,
+                **failing,
+            }
+        )
+    return found
+
+
+HOSTILE = {
+    "script": "<script>window.pwned=1</script>",
+    "attribute": "\"'><img src=x onerror=window.pwned=1>",
+    "style": "</style></script><svg onload=window.pwned=1>",
+    "comment": "<!-- timing block: begin --> --> ]]>",
+    "template": "{{ 7 * 7 }}{% raw %}${7*7}",
+    "mathtext": r"$\frac{1}{0}$ \n %s %(x)s",
+    "direction": "abc\u202edcba\u2066\x00\x1b[31m\x7f",
+    "astral": "\U0001f4a9\ufffe z" + "\u0301" * 500,
+    "long": "x" * 100_000,
+    "lines": "line\n" * 20_000,
+}

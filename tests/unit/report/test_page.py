@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import runpy
+import warnings
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from thinksafe.report import render_page, without_timing
+from thinksafe.report.page import TIMING_BEGIN, TIMING_END
+from thinksafe.summary import RunSummary, published, summarise
+
+runs = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "runs.py")))
+
+VOID = {"meta", "link", "br", "wbr", "img", "hr", "input"}
+
+
+@pytest.fixture(scope="module", params=list(runs.ALL))
+def outcome(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def page(outcome: str) -> str:
+    return render_page(summarise(runs.ALL[outcome]()))
+
+
+class Parsed(HTMLParser):
+    """Elements, ids and text of a page; complains when tags do not nest."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def values(self, attribute: str) -> Iterator[str]:
+        return (value for _, attrs in self.elements if (value := attrs.get(attribute)) is not None)
+
+
+def test_every_page_is_whole_small_and_alone(page: str) -> None:
+    parsed = Parsed(page)
+    assert len(page.encode()) < 3_000_000
+    ids = list(parsed.values("id"))
+    assert len(set(ids)) == len(ids)
+    for target in (value[1:] for value in parsed.values("href") if value.startswith("#")):
+        assert target in ids
+    for name in ("src", "href", "action", "data", "srcset", "poster"):
+        assert all(value.startswith(("#", "data:")) for value in parsed.values(name))
+    assert "@import" not in page
+    assert "#0a0b" not in page  # a stand-in colour of a picture
+
+
+def test_headings_descend_one_level_at_a_time(page: str) -> None:
+    levels = [int(tag[1]) for tag, _ in Parsed(page).elements if tag in ("h1", "h2", "h3", "h4")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_every_picture_and_table_is_described(page: str) -> None:
+    elements = Parsed(page).elements
+    assert all(attrs.get("aria-label") for tag, attrs in elements if tag == "svg")
+    tables = sum(tag == "table" for tag, _ in elements)
+    assert sum(tag == "caption" for tag, _ in elements) == tables > 0
+
+
+def test_sections_in_order(outcome: str, page: str) -> None:
+    sections = [attrs["id"] for tag, attrs in Parsed(page).elements if tag == "section"]
+    whole = ["decision", "plane", "metrics", "acceptance", "training", "timing", "provenance", "limits"]
+    short = ["decision", "acceptance", "timing", "provenance", "limits"]
+    assert sections == (short if outcome in ("failed", "incomplete", "stopped by diagnose") else whole)
+
+
+def test_equal_runs_have_equal_pages_but_for_the_timing_block(outcome: str, page: str) -> None:
+    other = render_page(summarise(runs.ALL[outcome](run_id="another-run", at=1.9e9, pace=2.0, version="8")))
+    assert other != page
+    assert without_timing(other) == without_timing(page)
+    assert page.count(TIMING_BEGIN) == page.count(TIMING_END) == 1
+    assert runs.RUN_ID in page
+    assert runs.RUN_ID not in without_timing(page)
+
+
+def test_the_same_run_gives_the_same_bytes(outcome: str, page: str) -> None:
+    assert render_page(summarise(runs.ALL[outcome]())) == page
+
+
+def test_the_outcome_and_its_reason_are_read_first(outcome: str, page: str) -> None:
+    text = Parsed(page).text
+    assert "secret" not in page
+    begin = text.index("ThinkSafe realignment report")
+    opening = text[begin : begin + 400]
+    expected = {
+        "promoted": ("Promoted", "Passed: all 25 checks hold."),
+        "passed, not promoted": ("Passed, not promoted", "Passed: all 25 checks hold."),
+        "refused by gate": ("Refused by the gate", "Refused: 6 of 25 checks failed (2 for want of prompts): harm/harmbench"),
+        "stopped by diagnose": ("Stopped by the diagnosis", "No latent safety knowledge: 2 of 2 checks failed."),
+        "failed": ("Failed", "The run failed in train; there is no decision."),
+        "incomplete": ("Incomplete", "The run has come as far as judge-training; there is no decision yet."),
+    }[outcome]
+    for words in expected:
+        assert words in opening
+
+
+def cells(page: str, table: str) -> list[dict[str, str]]:
+    """Return the exact values by column of a table's rows, with the row's header as ``''``."""
+    rows: list[dict[str, str]] = []
+
+    class Rows(HTMLParser):
+        inside = header = False
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found = dict(attrs)
+            if found.get("id") == table:
+                self.inside = True
+            if self.inside and tag == "tr":
+                rows.append({})
+            self.header = tag == "th" or (self.header and tag == "wbr")
+            if self.inside and tag == "td":
+                rows[-1][str(found.get("data-label"))] = str(found.get("data-value"))
+
+        def handle_data(self, data: str) -> None:
+            if self.inside and self.header:
+                rows[-1][""] = rows[-1].get("", "") + data.strip()
+
+        def handle_endtag(self, tag: str) -> None:
+            if tag == "table":
+                self.inside = False
+
+    Rows().feed(page)
+    return [row for row in rows if len(row) > 1]
+
+
+def summary_of(outcome: str) -> RunSummary:
+    return summarise(runs.ALL[outcome]())
+
+
+@pytest.mark.parametrize("outcome", ["promoted"], indirect=True)
+def test_numbers_on_the_page_are_those_of_metrics_json(page: str) -> None:
+    metrics: Any = published(summary_of("promoted"))["metrics.json"]
+    shown = cells(page, "metrics-caption")
+    assert len(shown) == len(metrics.candidate.metrics)
+    for row, base, candidate, champion in zip(
+        shown, metrics.base.metrics, metrics.candidate.metrics, metrics.champion.metrics, strict=True
+    ):
+        assert row[""] == candidate.benchmark
+        assert float(row["Base"]) == base.value
+        assert float(row["Candidate"]) == candidate.value
+        assert float(row["Champion"]) == champion.value
+        assert (int(row["n"]), int(row["Unknown"]), int(row["Truncated"])) == (
+            candidate.n, candidate.unknown, candidate.truncated,
+        )
+
+
+@pytest.mark.parametrize("outcome", ["promoted", "refused by gate", "stopped by diagnose"], indirect=True)
+def test_every_check_is_on_the_page_failed_ones_first(outcome: str, page: str) -> None:
+    decision = summary_of(outcome).decision
+    assert decision is not None
+    shown = cells(page, "checks-caption")
+    results = [int(row["Result"]) for row in shown]
+    assert results == sorted(results)
+    by_name = {row[""]: row for row in shown}
+    text = Parsed(page).text
+    for check in decision.checks:
+        row = by_name[check.name]
+        assert int(row["Result"]) == check.passed
+        assert float(row["Value"]) == check.value
+        assert float(row["Threshold"]) == check.threshold
+        assert int(row["n"]) == check.n
+        assert check.reason in text
+    words = text.count("✓ pass"), text.count("✕ fail")
+    assert words == (sum(check.passed for check in decision.checks), sum(not check.passed for check in decision.checks))
+
+
+@pytest.mark.parametrize("outcome", ["refused by gate"], indirect=True)
+def test_units_of_checks(page: str) -> None:
+    text = Parsed(page).text
+    assert "Check Result Value Threshold n Reason harm/ harmbench ✕ fail 9.0 % [6.8, 11.7] 10.0 % 400" in text
+    assert "champion/ harm/ harmbench ✕ fail 3.2 points [2.1, 5.1] 2.0 points 400" in text
+    assert "min_prompts/ gsm8k ✓ pass 1,319 30 1,319" in text
+
+
+@pytest.mark.parametrize("outcome", ["failed"], indirect=True)
+def test_a_failed_run_says_where_why_and_what_to_do(page: str) -> None:
+    text = Parsed(page).text
+    assert "has no end-of-sequence token" in text
+    assert "What to do: Use a chat template from the vetted list" in text
+    assert "Not reached: register" in text
+
+
+def test_a_run_without_any_record_has_a_page() -> None:
+    text = Parsed(render_page(summarise({}, run_id="r-1"))).text
+    assert "No stage has left a record." in text
+    assert "r-1" in text
+    assert "The plan left no record" in text
+
+
+def test_unreadable_records_are_named() -> None:
+    page = render_page(summarise(runs.failed(), problems=["runs/r/gate.json is not a stage record"]))
+    assert "runs/r/gate.json is not a stage record" in page
+
+
+def test_limits_depend_on_the_run() -> None:
+    micro, real = (Parsed(render_page(summary_of(name))).text for name in ("stopped by diagnose", "promoted"))
+    assert "micro model in a made-up world" in micro
+    assert "micro model" not in real
+    for text in (micro, real):
+        assert "Single-turn requests only" in text
+        assert "tools and agents were not evaluated" in text
+        assert "The same guard" in text
+    records = runs.promoted()
+    records["plan"].details["config"]["guard"]["evaluate"]["kind"] = "another"
+    assert "The same guard" not in render_page(summarise(records))
+
+
+@pytest.mark.parametrize("text", runs.HOSTILE.values(), ids=runs.HOSTILE.keys())
+def test_hostile_text_is_only_text(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where a text breaks a picture
+        page = render_page(summarise(runs.hostile(text)))
+    parsed = Parsed(page)
+    assert len(page) < 1_000_000
+    tags = [tag for tag, _ in parsed.elements]
+    assert tags.count("script") == 1
+    assert tags.count("style") == 1
+    assert "img" not in tags
+    assert not any(name.startswith("on") for _, attrs in parsed.elements for name in attrs)
+    assert page.count(TIMING_BEGIN) == page.count(TIMING_END) == 1
+    assert not {character for character in page if character < " " and character not in "\n\t"}
+    assert "49" not in "".join(set(parsed.text.split()) & {"49"})
+
+
+def test_models_without_champion_and_with_one_benchmark_each() -> None:
+    records = runs.promoted()
+    for role in runs.ROLES:
+        metrics = records[f"metrics-{role}"].details["metrics"]
+        keep = ("harm/harmbench", "over_refusal/xstest", "reasoning/gsm8k")
+        metrics["metrics"] = [metric for metric in metrics["metrics"] if metric["name"] in keep]
+    records["metrics-champion"].details["metrics"].update(absent=True, metrics=[])
+    text = Parsed(render_page(summarise(records))).text
+    assert "There was no champion to compare with." in text
+    assert "harmbench, n 400" in text
+
+
+def test_extreme_rates_are_drawn() -> None:
+    records = runs.promoted()
+    for role, value in (("base", 1.0), ("candidate", 0.0)):
+        for metric in records[f"metrics-{role}"].details["metrics"]["metrics"]:
+            metric.update(value=value)
+            metric["interval"].update(low=min(value, 0.99), high=max(value, 0.01))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "100.0" in render_page(summarise(records))

@@ -1,0 +1,419 @@
+"""The stage promote and rollback: ledger and alias, against a real MLflow on a SQLite file."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinksafe import ledger
+from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.config.sections import RegisterSection
+from thinksafe.digests import digest_folder, digest_json
+from thinksafe.errors import ConfigError, StageError, StoreError
+from thinksafe.jsonl import read_record, write_json
+from thinksafe.ledger import LedgerEntry
+from thinksafe.loading import ADAPTER_FILES
+from thinksafe.mlflow_client import connect
+from thinksafe.models import ModelReference
+from thinksafe.records import Check, Decision
+from thinksafe.registry import champion_version, register_candidate
+from thinksafe.rollback import rollback
+from thinksafe.stages import promote
+from thinksafe.stages.record import (
+    StageContext,
+    StageRecord,
+    StageResult,
+    read_stage_records,
+    silent,
+    write_stage_record,
+)
+from thinksafe.store.local import LocalStore
+
+STUDENT = StudentSettings(model="micro://default")
+PASSED = Decision(
+    passed=True, stopped_by=None, summary="All checks passed.",
+    checks=(Check(name="harm", passed=True, value=0.0, threshold=0.1, n=300, reason="ok"),),
+)
+REFUSED = Decision(
+    passed=False, stopped_by="gate", summary="Refused.",
+    checks=(Check(name="harm", passed=False, value=0.5, threshold=0.1, n=300, reason="too harmful"),),
+)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing handles it."""
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mlflow") / "template.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@dataclass
+class Run:
+    """One run's inputs of the stage."""
+
+    folder: Path
+    context: StageContext
+    section: RegisterSection
+    candidate: ModelReference
+
+    def write(self, name: str, value: Any) -> Path:
+        path = self.folder / f"{name}.json"
+        write_json(path, value)
+        return path
+
+    def promote(self, **changed: Any) -> StageResult:
+        inputs = {name: self.folder / f"{name}.json" for name in ("decision", "registration", "candidate", "champion")}
+        return promote.run(self.context, self.section, **{**inputs, **changed}, promotion_out=self.out)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "promotion.json"
+
+
+class World:
+    """A store, an MLflow, and runs that reached the stage."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = LocalStore(folder / "store")
+        self.settings = RegistrySettings(model="m", tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+
+    def run(self, run_id: str, adapter: str = "", decision: Decision = PASSED) -> Run:
+        adapter = adapter or run_id
+        folder = Path(self.store.root) / f"adapters/{adapter}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": STUDENT.model}))
+        (folder / "adapter_model.safetensors").write_bytes(adapter.encode())
+        candidate = ModelReference(
+            role="candidate", student=STUDENT, base_digest="base", adapter=f"adapters/{adapter}",
+            adapter_digest=digest_folder(folder, ADAPTER_FILES),
+        )
+        registration = register_candidate(
+            self.store, candidate, self.settings, run_id=run_id, data_digest="data", config_digest="config"
+        )
+        place = self.folder / run_id
+        place.mkdir(exist_ok=True)
+        context = StageContext(self.store, run_id, "promote", "promote", silent)
+        run = Run(place, context, RegisterSection(registry=self.settings), candidate)
+        run.write("decision", decision)
+        run.write("registration", registration)
+        run.write("candidate", candidate)
+        run.write("champion", ledger.champion_reference(self.store, "m", STUDENT, run_id=run_id))
+        return run
+
+    @property
+    def alias(self) -> str:
+        return champion_version(connect(self.settings.tracking_uri), self.settings.tracking_uri, "m")
+
+    @property
+    def history(self) -> list[tuple[str, str, str]]:
+        return [(entry.action, entry.run_id, entry.version) for entry in ledger.entries(self.store, "m")]
+
+    def roll_back(self, to: int | None = None) -> LedgerEntry:
+        return rollback(
+            self.store, "m", to=to, reason="it got worse", who="ann", tracking_uri=self.settings.tracking_uri
+        )
+
+
+@pytest.fixture
+def world(database: Path, tmp_path: Path) -> World:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return World(tmp_path)
+
+
+def test_a_passed_candidate_becomes_champion(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THINKSAFE_ACTOR", "nightly")
+    run = world.run("a")
+    metrics = {"role": "candidate", "suite": "s", "metrics": []}
+    write_stage_record(
+        world.store,
+        StageRecord(
+            run_id="a", stage="metrics", task="metrics-candidate", status="succeeded", started=1.0, seconds=1.0,
+            details={"metrics": metrics},
+        ),
+    )
+    result = run.promote()
+    entry = read_record(run.out, LedgerEntry)
+    assert result.verdict == "promoted"
+    assert result.details == {"entry": entry.model_dump(mode="json")}
+    assert ledger.entries(world.store, "m") == [entry]
+    assert entry.target == run.candidate.model_copy(update={"role": "champion"})
+    assert (entry.generation, entry.previous, entry.who, entry.reason) == (1, None, "nightly", "All checks passed.")
+    assert entry.digests.model_dump() == {
+        "adapter": run.candidate.adapter_digest, "base": "base", "data": "data", "config": "config",
+        "decision": digest_json(PASSED), "metrics": digest_json(metrics),
+    }
+    assert world.alias == "1"
+    assert read_stage_records(world.store, "a")["promote"].verdict == "promoted"
+
+    world.run("b").promote()
+    assert world.history == [("promote", "a", "1"), ("promote", "b", "2")]
+    assert world.alias == "2"
+
+
+def test_promoting_again_appends_nothing(world: World) -> None:
+    run = world.run("a")
+    first = run.promote()
+    assert run.promote().details == first.details
+    assert world.history == [("promote", "a", "1")]
+
+
+def test_a_refused_candidate_is_not_promoted(world: World) -> None:
+    run = world.run("a", decision=REFUSED)
+    with pytest.raises(StageError, match="gate refused"):
+        run.promote()
+    assert world.history == []
+    assert world.alias == ""
+    assert not run.out.exists()
+
+
+def test_a_changed_adapter_is_not_promoted(world: World) -> None:
+    run = world.run("a")
+    world.store.put("adapters/a/adapter_model.safetensors", b"other")
+    with pytest.raises(StoreError, match="digest differs"):
+        run.promote()
+    assert world.history == []
+
+
+def test_inputs_of_two_candidates_are_refused(world: World) -> None:
+    one, two = world.run("a"), world.run("b")
+    with pytest.raises(StageError, match="not the registration of this candidate"):
+        one.promote(registration=two.folder / "registration.json")
+    with pytest.raises(StageError, match="not the registration of this candidate"):
+        one.promote(candidate=two.folder / "candidate.json")
+    elsewhere = replace(one, section=RegisterSection(registry=world.settings.model_copy(update={"model": "other"})))
+    with pytest.raises(StageError, match="not the registration of this candidate"):
+        elsewhere.promote()
+    assert world.history == []
+
+
+def test_a_deleted_version_is_not_promoted(world: World) -> None:
+    run = world.run("a")
+    connect(world.settings.tracking_uri).delete_model_version("m", "1")
+    with pytest.raises(StageError, match="is not in MLflow"):
+        run.promote()
+    assert world.history == []
+
+
+def test_a_champion_that_changed_since_the_gate_asks_for_a_new_decision(world: World) -> None:
+    slow = world.run("slow")  # compared with no champion
+    world.run("quick").promote()
+    with pytest.raises(StageError, match=r"(?s)champion is now the promotion of run quick by .*generation 1.*new run"):
+        slow.promote()
+    assert world.history == [("promote", "quick", "2")]
+
+    third = world.run("third")  # compared with quick
+    world.run("fourth").promote()
+    with pytest.raises(StageError, match="run fourth"):
+        third.promote()
+    again = world.run("fifth")
+    again.promote()
+    assert world.history[-1][1] == "fifth"
+
+
+def test_a_rollback_to_the_compared_champion_is_no_change(world: World) -> None:
+    world.run("a").promote()
+    run = world.run("c")  # compared with a
+    world.run("b").promote()
+    with pytest.raises(StageError, match="run b"):
+        run.promote()
+    world.roll_back()
+    run.promote()
+    assert [owner for _, owner, _ in world.history] == ["a", "b", "a", "c"]
+
+
+def test_a_repeated_run_does_not_undo_what_came_after_it(world: World) -> None:
+    first = world.run("a")
+    first.promote()
+    second = world.run("b")
+    second.promote()
+    first.promote()
+    assert world.alias == "2"
+    world.roll_back()
+    assert second.promote().verdict == "promoted"
+    assert [owner for _, owner, _ in world.history] == ["a", "b", "a"]
+    assert world.alias == "1"
+
+
+ALIAS = "mlflow.MlflowClient.set_registered_model_alias"
+STEPS = [
+    (step, when)
+    for step in ("thinksafe.ledger.append", "thinksafe.store.local.LocalStore.create", ALIAS)
+    for when in ("before", "after")
+]
+
+
+def kill(monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
+    """Kill the caller right before or after a function."""
+    real: Callable[..., Any] = pkgutil.resolve_name(step)
+
+    def killing(*args: Any, **kwargs: Any) -> None:
+        if when == "after":
+            real(*args, **kwargs)
+        raise Killed
+
+    monkeypatch.setattr(step, killing)
+
+
+@pytest.mark.parametrize(("step", "when"), [*STEPS, ("thinksafe.stages.promote.write_json", "before")])
+def test_a_kill_between_any_two_steps_is_completed_by_a_rerun(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    world.run("a").promote()
+    run = world.run("b")
+    kill(monkeypatch, step, when)
+    with pytest.raises(Killed):
+        run.promote()
+    monkeypatch.undo()
+    run.promote()
+    assert world.history == [("promote", "a", "1"), ("promote", "b", "2")]
+    assert world.alias == "2"
+    assert read_record(run.out, LedgerEntry).generation == 2
+
+
+@pytest.mark.parametrize(("step", "when"), STEPS)
+def test_a_killed_rollback_is_completed_by_a_rerun(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    for name in ("a", "b", "c"):
+        world.run(name).promote()
+    kill(monkeypatch, step, when)
+    with pytest.raises(Killed):
+        world.roll_back()
+    monkeypatch.undo()
+    if (step, when) != (ALIAS, "after"):  # there, all was done: again would mean further back
+        world.roll_back()
+    assert [owner for _, owner, _ in world.history] == ["a", "b", "c", "b"]
+    assert world.alias == "2"
+
+
+def test_of_eight_racing_runs_one_is_promoted_and_the_others_name_it(world: World) -> None:
+    runs = [world.run(f"run-{i}") for i in range(8)]
+    barrier = threading.Barrier(8)
+    errors: dict[str, str] = {}
+
+    def race(run: Run) -> None:
+        barrier.wait(timeout=60)
+        try:
+            run.promote()
+        except StageError as error:
+            errors[run.context.run_id] = str(error)
+
+    threads = [threading.Thread(target=race, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [(_, winner, version)] = world.history
+    assert errors.keys() == {f"run-{i}" for i in range(8)} - {winner}
+    assert all(f"run {winner} by" in text and "Start a new run" in text for text in errors.values())
+    assert world.alias == version
+
+
+def test_attempts_of_one_run_beside_each_other_append_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = world.run("a")
+    real = ledger.append
+    twin = replace(run, folder=run.folder)
+    calls = []
+
+    def beside(store: Any, entry: LedgerEntry) -> None:
+        calls.append(entry)
+        if len(calls) == 1:
+            monkeypatch.setattr(ledger, "now", lambda: "2000-01-01T00:00:00+00:00")
+            twin.promote()
+        real(store, entry)
+
+    monkeypatch.setattr(ledger, "append", beside)
+    assert run.promote().verdict == "promoted"
+    assert len(calls) == 2
+    assert world.history == [("promote", "a", "1")]
+
+
+def test_rollback_goes_back_and_further_back_but_never_forward(world: World) -> None:
+    for name in ("a", "b", "c"):
+        world.run(name).promote()
+    entry = world.roll_back()
+    assert (entry.generation, entry.previous, entry.action) == (4, 3, "rollback")
+    assert (entry.run_id, entry.version, entry.who, entry.reason) == ("b", "2", "ann", "it got worse")
+    assert entry.target == ledger.entries(world.store, "m")[1].target
+    assert world.alias == "2"
+    assert world.roll_back().run_id == "a"
+    assert world.alias == "1"
+    with pytest.raises(ConfigError, match="no champion before") as caught:
+        world.roll_back()
+    assert caught.value.exit_code == 2
+    assert len(world.history) == 5
+
+
+def test_rollback_skips_what_was_rolled_back_before(world: World) -> None:
+    world.run("a").promote()
+    world.run("bad").promote()
+    world.roll_back()
+    world.run("worse").promote()
+    assert world.roll_back().run_id == "a"
+
+
+def test_rollback_skips_other_generations_of_the_same_target(world: World) -> None:
+    world.run("a", adapter="one").promote()
+    world.run("b", adapter="two").promote()
+    world.run("c", adapter="two").promote()
+    assert [version for _, _, version in world.history] == ["1", "2", "3"]
+    assert world.roll_back().version == "1"
+
+
+def test_rollback_to_a_named_generation(world: World) -> None:
+    for name in ("a", "b", "c"):
+        world.run(name).promote()
+    assert world.roll_back(to=1).run_id == "a"
+    assert world.roll_back(to=1).generation == 4  # the same command again: done already
+    assert world.roll_back(to=3).run_id == "c"
+    assert world.alias == "3"
+    for to in (0, -1, 5, 6, 99):
+        with pytest.raises(ConfigError, match=f"no generation {to} before"):
+            world.roll_back(to=to)
+    assert len(world.history) == 5
+
+
+def test_rollback_to_the_current_target_is_refused(world: World) -> None:
+    world.run("a", adapter="one").promote()
+    world.run("b", adapter="one").promote()
+    with pytest.raises(ConfigError, match="champion now"):
+        world.roll_back(to=1)
+
+
+def test_rollback_without_anything_earlier(world: World) -> None:
+    with pytest.raises(ConfigError, match="Nothing was promoted"):
+        world.roll_back()
+    world.run("a").promote()
+    for to in (None, 1):
+        with pytest.raises(ConfigError):
+            world.roll_back(to=to)
+    assert len(world.history) == 1
+
+
+def test_rollback_checks_the_target_first(world: World) -> None:
+    world.run("a").promote()
+    world.run("b").promote()
+    world.store.put("adapters/a/adapter_model.safetensors", b"other")
+    with pytest.raises(StoreError, match="digest differs"):
+        world.roll_back()
+    world.store.put("adapters/a/adapter_model.safetensors", b"a")
+    connect(world.settings.tracking_uri).delete_model_version("m", "1")
+    with pytest.raises(StageError, match="is not in MLflow"):
+        world.roll_back()
+    assert len(world.history) == 2
+    assert world.alias == "2"

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinksafe.config.model import StudentSettings, TrainingSettings
+from thinksafe.config.sections import TrainSection
+from thinksafe.digests import digest_folder
+from thinksafe.errors import InputError, StageError, StoreError
+from thinksafe.jsonl import write_json, write_records
+from thinksafe.loading import ADAPTER_FILES, fetch_adapter, resolve_student
+from thinksafe.models import ModelReference, read_reference
+from thinksafe.records import Example
+from thinksafe.stages import train
+from thinksafe.stages.record import StageContext, StageResult, read_stage_records, silent
+from thinksafe.store.local import LocalStore
+
+slow = pytest.mark.slow  # the import of TRL alone
+
+EXAMPLES = [
+    Example(
+        id=f"prompt-{index}/steered/0", prompt=f"request number {index}", label="harmful",
+        response=f"<think>\nThought {index}.\n</think>\n\nI cannot help." + " Sorry." * index,
+    )
+    for index in range(5)
+]
+SECTION = TrainSection(
+    seed=3, reasoning="think",
+    training=TrainingSettings(
+        lora_rank=4, learning_rate=1e-2, batch_size=4, micro_batch_size=2, epochs=1, threads=1, max_length=400
+    ),
+)
+
+
+@dataclass
+class Stage:
+    """A store, a student of its own, and the paths of one run."""
+
+    folder: Path
+    store: LocalStore
+
+    @property
+    def student(self) -> Path:
+        return self.folder / "student"
+
+    @property
+    def base(self) -> ModelReference:
+        settings = StudentSettings(model=str(self.student), dtype="float32")
+        return ModelReference(role="base", student=settings, base_digest=resolve_student(settings).digest)
+
+    def prepare(self, base: ModelReference | None = None, examples: list[Example] = EXAMPLES) -> None:
+        write_json(self.folder / "base.json", base or self.base)
+        write_records(self.folder / "examples.jsonl", examples)
+
+    def run(self, name: str = "first", section: TrainSection = SECTION) -> StageResult:
+        out = self.folder / name
+        return train.run(
+            StageContext(self.store, name, "train", "train", silent), section, self.folder / "base.json",
+            self.folder / "examples.jsonl", adapter_out=out / "deep" / "adapter", candidate_out=out / "candidate.json",
+        )
+
+    def candidate(self, name: str = "first") -> ModelReference:
+        return read_reference(self.folder / name / "candidate.json")
+
+
+@pytest.fixture
+def stage(student_folder: Callable[[str], Path], tmp_path: Path) -> Stage:
+    shutil.copytree(student_folder("qwen"), tmp_path / "student")
+    made = Stage(tmp_path, LocalStore(tmp_path / "store"))
+    made.prepare()
+    return made
+
+
+@slow
+def test_an_adapter_comes_out_whole_and_the_student_is_untouched(stage: Stage, tmp_path: Path) -> None:
+    before = digest_folder(stage.student)
+    result = stage.run()
+    candidate, out = stage.candidate(), tmp_path / "first" / "deep" / "adapter"
+
+    assert digest_folder(stage.student) == before
+    assert sorted(path.name for path in out.iterdir()) == sorted(ADAPTER_FILES)
+    assert candidate.role == "candidate"
+    assert candidate.model_copy(update={"role": "base", "adapter": "", "adapter_digest": ""}) == stage.base
+    assert digest_folder(out, ADAPTER_FILES) == candidate.adapter_digest == result.outputs["adapter"]
+    assert fetch_adapter(stage.store, candidate, tmp_path / "fetched")
+    assert stage.store.keys("adapters/") == sorted(
+        f"{candidate.adapter}/{name}" for name in (*ADAPTER_FILES, "manifest.json")
+    )
+    assert result.counts == {"examples": 5, "rows": 5, "tokens": result.counts["tokens"], "steps": 2, "reused": 0}
+    assert [point["step"] for point in result.details["curve"]] == [1, 2]
+    assert result.details["dropped_too_long"] == 0
+    record = read_stage_records(stage.store, "first")["train"]
+    assert (record.status, record.details["adapter_digest"]) == ("succeeded", candidate.adapter_digest)
+    assert not any(example.prompt in record.model_dump_json() for example in EXAMPLES)
+
+
+@slow
+def test_a_finished_training_is_taken_up_and_an_unfinished_or_damaged_one_repeated(
+    stage: Stage, tmp_path: Path
+) -> None:
+    first = stage.run()
+    adapter = stage.candidate().adapter
+
+    shutil.move(stage.student, tmp_path / "elsewhere")  # whatever trains now has no student to train
+    second = stage.run("second")
+    assert second.counts == {**first.counts, "reused": 1}
+    assert second.details == first.details
+    assert second.outputs == first.outputs
+    assert stage.candidate("second") == stage.candidate()
+    shutil.move(tmp_path / "elsewhere", stage.student)
+
+    stage.store.put(f"{adapter}/adapter_model.safetensors", b"damaged")
+    repeated = stage.run("third")
+    assert (repeated.counts["reused"], repeated.outputs) == (0, first.outputs)
+
+    for damage in (None, b"{"):  # killed before the manifest was written; a manifest that is none
+        if damage is None:
+            Path(stage.store.uri(f"{adapter}/manifest.json")).unlink()
+        else:
+            stage.store.put(f"{adapter}/manifest.json", damage)
+        assert stage.run("fourth").counts["reused"] == 0
+
+
+@slow
+def test_over_long_examples_are_dropped_and_counted(stage: Stage) -> None:
+    long = EXAMPLES[0].model_copy(update={"id": "long", "response": "<think>\n" + "word " * 200 + "</think> no"})
+    stage.prepare(examples=[*EXAMPLES, long])
+    result = stage.run()
+    assert (result.counts["examples"], result.counts["rows"]) == (6, 5)
+    assert result.details["dropped_too_long"] == 1
+
+    # the student has 512 positions, whatever max_length says
+    longer = TrainingSettings.model_validate(SECTION.training.model_dump() | {"max_length": 16384})
+    result = stage.run("second", SECTION.model_copy(update={"training": longer}))
+    assert result.details["dropped_too_long"] == 1
+
+
+def failure(stage: Stage, section: TrainSection = SECTION) -> str:
+    """Return what the record says of the failed stage."""
+    record = read_stage_records(stage.store, "first")["train"]
+    assert record.status == "failed"
+    return record.error
+
+
+def test_nothing_left_to_train_on_is_an_error(stage: Stage) -> None:
+    short = SECTION.training.model_copy(update={"max_length": 5})
+    with pytest.raises(StageError, match="0 examples are left"):
+        stage.run(section=SECTION.model_copy(update={"training": short}))
+    assert "5 too_long" in failure(stage)
+    assert stage.store.keys("adapters/") == []
+    assert not (stage.folder / "first").exists()
+
+
+def test_only_a_plain_student_is_trained(stage: Stage) -> None:
+    for changes in ({"adapter": "adapters/x", "adapter_digest": "d"}, {"absent": True}):
+        stage.prepare(base=stage.base.model_copy(update=changes))
+        with pytest.raises(InputError, match="not a student without an adapter"):
+            stage.run()
+        assert "base.json" in failure(stage)
+
+
+def test_a_missing_examples_file_is_named(stage: Stage) -> None:
+    (stage.folder / "examples.jsonl").unlink()
+    with pytest.raises(InputError, match=r"examples\.jsonl"):
+        stage.run()
+
+
+def test_a_student_that_does_not_think_is_refused_before_training(
+    stage: Stage, student_folder: Callable[[str], Path]
+) -> None:
+    settings = StudentSettings(model=str(student_folder("llama")), dtype="float32")
+    stage.prepare(
+        base=ModelReference(role="base", student=settings, base_digest=resolve_student(settings).digest)
+    )
+    with pytest.raises(InputError) as caught:
+        stage.run()
+    assert "student.reasoning: none" in caught.value.action
+
+
+@slow
+def test_a_store_that_fails_leaves_nothing_that_looks_whole(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: LocalStore, key: str, path: Path) -> None:
+        raise StoreError("The disk is full.", "Free space.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LocalStore, "put_file", full)
+        with pytest.raises(StoreError, match="full"):
+            stage.run()
+    assert not any(key.endswith("manifest.json") for key in stage.store.keys("adapters/"))
+    assert stage.run().counts["reused"] == 0
+
+
+def test_the_key_notices_all_that_determines_an_adapter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = stage.base
+
+    def key(of: ModelReference = base, examples: str = "e", section: TrainSection = SECTION) -> str:
+        return train.adapter_key(of, examples, section)
+
+    def student(**changes: Any) -> ModelReference:
+        return base.model_copy(update={"student": base.student.model_copy(update=changes)})
+
+    settings = SECTION.training.model_copy(update={"lora_alpha": 1})
+    keys = [
+        key(),
+        key(examples="f"),
+        key(section=SECTION.model_copy(update={"seed": 4})),
+        key(section=SECTION.model_copy(update={"training": settings})),
+        key(student(revision="c" * 40)),
+        key(student(model="team/student")),
+        key(student(dtype="bfloat16")),
+    ]
+    with (stage.student / "chat_template.jinja").open("a") as stream:
+        stream.write(" ")
+    keys.append(key(stage.base))
+    monkeypatch.setattr(train, "code_digest", lambda *modules: "changed code")
+    keys.append(key())
+    monkeypatch.setattr(train.metadata, "version", lambda name: "9.9")
+    keys.append(key())
+
+    assert len(set(keys)) == len(keys)
+    assert key(base.model_copy(update={"role": "champion"})) == keys[-1]
+
+
+def test_the_key_covers_the_modules_that_make_training_rows() -> None:
+    from thinksafe import digests
+
+    root = Path(digests.__file__).parent
+    assert all((root / module).exists() for module in train.CODE)
+    assert {"training", "loading.py", "traces.py"} <= set(train.CODE)

@@ -1,0 +1,91 @@
+"""Response texts that students are trained on: refusals, compliances and derivations.
+
+Texts are lower case and spaced as the student's tokenizer decodes them, so that a decoded response equals its source.
+"""
+
+from __future__ import annotations
+
+import random
+
+from thinksafe.micro.arithmetic import Problem
+from thinksafe.micro.world import Request
+
+__all__ = [
+    "PHRASES",
+    "STEPS",
+    "careful_compliance",
+    "derivation",
+    "eager_compliance",
+    "plain_compliance",
+    "refusal",
+]
+
+STEPS: tuple[str, ...] = (
+    "plan ahead",
+    "start small",
+    "work slowly",
+    "check again",
+    "stay calm",
+    "finish neatly",
+)
+
+_REFUSALS: tuple[str, ...] = (
+    "sorry, i will not assist with that.",
+    "sorry, i will not take part in this.",
+)
+
+PHRASES: tuple[str, ...] = (
+    *STEPS,
+    *_REFUSALS,
+    "<think> the request is to. is a, so but this is harmful fine. i must decline can comply. </think>",
+    "sure. first, next, last. okay, someone wants to. an everyday task about",
+)
+"""Every fixed word of the responses, for the vocabulary."""
+
+
+def _steps(rng: random.Random) -> str:
+    one, two, three = rng.sample(STEPS, 3)
+    return f"sure. first {one}, next {two}, last {three}."
+
+
+def _look(request: Request) -> str:
+    if request.category is None:
+        raise ValueError("a plain request has no category to reason about")
+    category = request.category
+    kind = category.harmful_kind if request.kind == "harmful" else category.safe_kind
+    return f"the request is to {request.verb} the {request.object}. the {request.object} is a {kind},"
+
+
+def refusal(request: Request, rng: random.Random) -> str:
+    """Look at the kind of the object, find the request harmful, decline. ValueError for a plain request."""
+    return f"<think> {_look(request)} so this is harmful. i must decline. </think> {rng.choice(_REFUSALS)}"
+
+
+def careful_compliance(request: Request, rng: random.Random) -> str:
+    """Look at the kind of the object, then comply. ValueError for a plain request.
+
+    On a harmful request this is over-compliance of the easy categories: the path leaves that of a refusal only at the
+    decision.
+    """
+    link = "but" if request.kind == "harmful" else "so"
+    return f"<think> {_look(request)} {link} this is fine. i can comply. </think> {_steps(rng)}"
+
+
+def eager_compliance(request: Request, rng: random.Random) -> str:
+    """Comply without looking at the object: the path leaves that of a refusal at the first word of the thought."""
+    return f"<think> okay, someone wants to {request.verb} the {request.object}. i can comply. </think> {_steps(rng)}"
+
+
+def plain_compliance(request: Request, rng: random.Random) -> str:
+    """Comply with an everyday request."""
+    return f"<think> an everyday task about the {request.object}. i can comply. </think> {_steps(rng)}"
+
+
+def derivation(problem: Problem) -> str:
+    """Work the problem out step by step in the thought, then state "the answer is N"."""
+    total, lines = problem.start, []
+    for change in problem.changes:
+        after = total + change
+        lines.append(f"{total} {'plus' if change > 0 else 'minus'} {abs(change)} is {after}.")
+        total = after
+    return f"<think> {' '.join(lines)} </think> the answer is {total}."

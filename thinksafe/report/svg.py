@@ -1,0 +1,137 @@
+"""Figures of matplotlib as inline SVG that takes its colours and typeface from the page.
+
+A figure is drawn in stand-in colours, one for each name in :data:`COLOURS`; here they become CSS variables, so that the
+same picture is legible in light, in dark and on paper.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = (
+    "ink", "muted", "grid", "paper", "region", "base", "candidate", "champion", "accepted", "r1", "r2", "r3", "r4",
+)
+C = {name: f"#0a0b{number:02x}" for number, name in enumerate(COLOURS, start=16)}
+"""Stand-in colour by name; the page defines ``--chart-<name>``."""
+
+_NAMES = {colour: name for name, colour in C.items()}
+
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "thinksafe",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 12,
+    "text.color": C["ink"],
+    "axes.labelcolor": C["muted"],
+    "axes.edgecolor": C["muted"],
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 9,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 12,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "grid.color": C["grid"],
+    "grid.linewidth": 0.8,
+    "xtick.color": C["muted"],
+    "ytick.color": C["muted"],
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "figure.facecolor": "none",
+    "figure.dpi": 72,
+    "legend.frameon": False,
+    "legend.fontsize": 12,
+    "hatch.color": C["paper"],
+    "lines.linewidth": 1.6,
+}
+"""One unit is one CSS pixel: 72 dots an inch, sizes in points."""
+
+
+def chart(name: str, alt: str, draw: Callable[[Figure, int], int], widths: tuple[int, ...] = (1008, 340)) -> Markup:
+    """Draw a figure once for wide and once for narrow pages; CSS shows one of them.
+
+    Args:
+        name: Prefix of the SVG's ids, unique on the page.
+        alt: What the picture says, for those who do not see it.
+        draw: Fills a figure of the given width in pixels and returns the height it wants.
+        widths: Width in pixels of each variant, widest first.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    drawn = []
+    with matplotlib.rc_context(STYLE):
+        for width, size in zip(widths, ("wide", "narrow"), strict=False):
+            figure = Figure(layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.06, hspace=0.04))
+            FigureCanvasSVG(figure)
+            height = draw(figure, width)
+            figure.set_size_inches(width / 72, height / 72)
+            text = io.StringIO()
+            with warnings.catch_warnings():
+                # the reader's typeface draws the text; the one here only measures it
+                warnings.filterwarnings("ignore", message="Glyph")
+                figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+            drawn.append(_inline(text.getvalue(), f"{name}-{size}", size, alt, width))
+    return Markup("").join(drawn)
+
+
+def _inline(document: str, prefix: str, size: str, alt: str, width: int) -> Markup:
+    root = ElementTree.fromstring(document)  # noqa: S314 - written by matplotlib just now
+    for parent in root.iter():
+        for child in list(parent):
+            if child.tag.rsplit("}")[-1] in ("metadata", "style"):
+                parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.rsplit("}")[-1]
+        for key, value in list(element.attrib.items()):
+            del element.attrib[key]
+            element.attrib[key.rsplit("}")[-1]] = _attribute(key.rsplit("}")[-1], value, prefix)
+    attributes = {"viewBox": root.attrib["viewBox"]}
+    root.attrib.clear()
+    root.attrib.update(attributes)
+    root.attrib["class"] = f"chart {size}"
+    root.attrib["role"] = "img"
+    root.attrib["style"] = f"max-width: {width}px"
+    body = ElementTree.tostring(root, encoding="unicode").removeprefix("<svg")
+    # the text was made from cleaned strings and is escaped by the serialiser
+    return Markup('<svg aria-label="{}"').format(escape(alt)) + Markup(re.sub(r"\s*\n\s*", "\n", body))  # noqa: S704
+
+
+def _attribute(name: str, value: str, prefix: str) -> str:
+    if name == "id":
+        return f"{prefix}-{value}"
+    if name == "href":
+        return f"#{prefix}-{value.removeprefix('#')}"
+    if name == "style":
+        declarations = (declaration.partition(":") for declaration in value.split(";"))
+        kept = (
+            f"{key.strip()}: {_style(key.strip(), item.strip(), prefix)}"
+            for key, _, item in declarations
+            if key.strip() not in ("", "font-family")
+        )
+        return "; ".join(kept)
+    return value.replace("url(#", f"url(#{prefix}-")
+
+
+def _style(key: str, value: str, prefix: str) -> str:
+    if key == "font":
+        return re.sub(r"px.*", "px var(--sans)", value)
+    if value in _NAMES:
+        return f"var(--chart-{_NAMES[value]})"
+    return value.replace("url(#", f"url(#{prefix}-")

@@ -1,0 +1,258 @@
+"""The tables of the report as plain rows; the templates only lay them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from thinksafe.records import Check, Decision, Interval, Metric, Role
+from thinksafe.report.text import DASH, bracket, count, duration, percent, points
+from thinksafe.report.training_charts import REASONS
+from thinksafe.summary import RunSummary, reasoning_average
+from thinksafe.summary.model import FunnelRow, Rate, Step
+
+KIND_NAMES = {"harm": "Harm ratio", "over_refusal": "Over-refusal", "reasoning": "Reasoning pass@1"}
+
+DIFFERENCES = frozenset({"harm_reduction", "reasoning", "champion"})
+"""Checks of the gate whose value is a difference of two models, in points; the others are shares or counts."""
+
+RUN_SPECIFIC = frozenset({"registration", "promotion"})
+"""Outputs whose digests differ between equal runs; they are shown in the timing block only."""
+
+
+class Cell(NamedTuple):
+    """One cell: what is read, the exact number (as JSON has it, also what is sorted by), and a second line."""
+
+    text: str
+    value: str = ""
+    note: str = ""
+
+
+NONE = Cell(DASH)
+
+
+class Figure(NamedTuple):
+    """One headline number, before and after."""
+
+    name: str
+    detail: str
+    before: Cell | None
+    after: Cell | None
+    champion: Cell | None
+    n: int
+
+
+def share(value: float | None, interval: Interval | None = None) -> Cell:
+    """Return the cell of a share: percent, with the interval below it."""
+    if value is None:
+        return NONE
+    return Cell(percent(value), repr(value), bracket(interval) if interval is not None else "")
+
+
+def whole(value: float | None) -> Cell:
+    """Return the cell of a count."""
+    return NONE if value is None else Cell(count(value), repr(value))
+
+
+class CheckRow(NamedTuple):
+    """One check of a decision."""
+
+    name: str
+    passed: bool
+    value: Cell
+    threshold: Cell
+    n: Cell
+    reason: str
+
+
+class MetricRow(NamedTuple):
+    """One metric of every model."""
+
+    kind: str
+    benchmark: str
+    part: str
+    n: Cell
+    models: tuple[Cell, ...]
+    unknown: Cell
+    truncated: Cell
+
+
+def checks(decision: Decision) -> list[CheckRow]:
+    """Return the rows of a decision's checks, failed ones first."""
+    ordered = sorted(decision.checks, key=lambda check: check.passed)
+    return [
+        CheckRow(
+            check.name, check.passed, _check_value(check, check.value, check.interval),
+            _check_value(check, check.threshold), whole(check.n), check.reason,
+        )
+        for check in ordered
+    ]
+
+
+def _check_value(check: Check, value: float | None, interval: Interval | None = None) -> Cell:
+    kind = check.name.partition("/")[0]
+    if kind == "min_prompts":
+        return whole(value)
+    cell = share(value, interval)
+    return cell._replace(text=points(value)) if kind in DIFFERENCES else cell
+
+
+def headline(summary: RunSummary) -> list[Figure]:
+    """Return harm, over-refusal and reasoning of base and candidate; of several benchmarks the candidate's worst."""
+    part = summary.setting("gate", "harm", "part", default="whole")
+    figures = []
+    for kind, of in (("harm", part), ("over_refusal", "whole")):
+        by_role = {
+            role: {m.benchmark: m for m in metrics.metrics if m.kind == kind and m.part == of}
+            for role, metrics in summary.metrics.items()
+        }
+        judged = by_role.get("candidate") or by_role.get("base") or {}
+        if not judged:
+            continue
+        worst = max(judged.values(), key=lambda metric: metric.value)
+        cells = {role: _metric_cell(metrics.get(worst.benchmark)) for role, metrics in by_role.items()}
+        detail = worst.benchmark if len(judged) == 1 else f"{worst.benchmark}, highest of {len(judged)}"
+        figures.append(_figure(KIND_NAMES[kind], detail, cells, worst.n))
+    averages = {role: reasoning_average(metrics) for role, metrics in summary.metrics.items()}
+    known = {role: average for role, average in averages.items() if average is not None}
+    if known:
+        names = {m.benchmark for metrics in summary.metrics.values() for m in metrics.metrics if m.kind == "reasoning"}
+        detail = next(iter(names)) if len(names) == 1 else f"average of {len(names)} benchmarks"
+        cells = {role: share(average.value, average.interval) for role, average in known.items()}
+        figures.append(_figure(KIND_NAMES["reasoning"], detail, cells, int(next(iter(known.values())).n)))
+    return figures
+
+
+def _figure(name: str, detail: str, cells: Mapping[Role, Cell | None], n: int) -> Figure:
+    return Figure(name, detail, cells.get("base"), cells.get("candidate"), cells.get("champion"), n)
+
+
+def _metric_cell(metric: Metric | None) -> Cell | None:
+    return None if metric is None else share(metric.value, metric.interval)
+
+
+def metrics(summary: RunSummary) -> list[MetricRow]:
+    """Return a row for each metric; unknown and truncated are those of the candidate, or of base without one."""
+    names: dict[str, dict[Role, Metric]] = {}
+    for role, metric_set in summary.metrics.items():
+        for metric in metric_set.metrics:
+            names.setdefault(metric.name, {})[role] = metric
+    rows = []
+    for by_role in names.values():
+        of = by_role.get("candidate") or next(iter(by_role.values()))
+        cells = tuple(_metric_cell(by_role.get(role)) or NONE for role in summary.metrics)
+        rows.append(
+            MetricRow(
+                KIND_NAMES[of.kind], of.benchmark, of.part, whole(of.n), cells, whole(of.unknown), whole(of.truncated)
+            )
+        )
+    return rows
+
+
+def settings(summary: RunSummary) -> list[str]:
+    """Return the distinct sampling settings of the metrics, in words."""
+    found = {metric.settings for metric_set in summary.metrics.values() for metric in metric_set.metrics}
+    return sorted(
+        f"temperature {s.temperature:g}, top-p {s.top_p:g}, top-k {s.top_k or 'off'}, at most {s.max_tokens:,} tokens"
+        for s in found
+    )
+
+
+def interval_methods(summary: RunSummary) -> list[str]:
+    """Return the distinct confidences and methods of the metrics' intervals."""
+    found = (metric.interval for metric_set in summary.metrics.values() for metric in metric_set.metrics)
+    return sorted({f"{percent(interval.confidence, 0)} {interval.method}" for interval in found})
+
+
+class Funnel(NamedTuple):
+    """What became of samples: the reasons that occur, and rows of label, arm, count by reason, and total."""
+
+    reasons: list[str]
+    rows: list[tuple[str, str, list[Cell], Cell]]
+
+
+def funnel(counted: Sequence[FunnelRow]) -> Funnel:
+    """Return the table of a funnel; without rows when nothing was counted."""
+    order = list(REASONS)
+    reasons = sorted(
+        {row.reason for row in counted},
+        key=lambda reason: (order.index(reason) if reason in order else len(order), reason),
+    )
+    groups: dict[tuple[str, str], dict[str, int]] = {}
+    for row in counted:
+        of = groups.setdefault((row.label, row.arm), {})
+        of[row.reason] = of.get(row.reason, 0) + row.count
+    rows = []
+    for (label, arm), counts in groups.items():
+        total = sum(counts.values())
+        cells = [
+            Cell(count(counts[reason]), repr(counts[reason]), percent(counts[reason] / total) if total else "")
+            if reason in counts
+            else NONE
+            for reason in reasons
+        ]
+        rows.append((label, arm, cells, whole(total)))
+    return Funnel([_capitalised(REASONS.get(reason, (reason,))[0]) for reason in reasons], rows)
+
+
+def pilot(summary: RunSummary) -> list[tuple[str, Cell, Cell, Cell]]:
+    """Return name, value, threshold and n of the pilot's rates."""
+    of = summary.diagnosis
+    if of is None:
+        return []
+    rates: list[tuple[str, Rate | None, float | None]] = [
+        ("Accepted, plain sampling", of.acceptance_plain, None),
+        ("Accepted, steered sampling", of.acceptance_steered, summary.setting("diagnose", "min_acceptance")),
+        ("Flip rate", of.flip_rate, summary.setting("diagnose", "min_flip_rate")),
+    ]
+    return [
+        (name, share(rate.value, rate.interval), share(threshold), whole(rate.n))
+        for name, rate, threshold in rates
+        if rate is not None
+    ]
+
+
+def steps(summary: RunSummary) -> list[tuple[str, list[Cell]]]:
+    """Return for each step its tasks, time, slowest task, rows, tokens, tokens a second and chunks reused."""
+    return [(step.name + (" (failed)" if step.failed else ""), _step_cells(step)) for step in summary.steps]
+
+
+def _step_cells(step: Step) -> list[Cell]:
+    counts, tokens = step.counts, step.counts.get("tokens_new", step.counts.get("tokens"))
+    speed = tokens / step.seconds if tokens and step.seconds > 0 else None
+    reused = NONE
+    if "chunks" in counts:
+        again = counts.get("chunks_reused", 0)
+        reused = Cell(f"{count(again)} of {count(counts['chunks'])}", repr(again))
+    return [
+        whole(step.tasks), Cell(duration(step.seconds), repr(step.seconds)),
+        Cell(duration(step.longest), repr(step.longest)), whole(counts.get("rows")), whole(counts.get("tokens")),
+        whole(speed), reused,
+    ]
+
+
+def digests(summary: RunSummary) -> list[tuple[str, str, str]]:
+    """Return task, name and digest of every output that equal runs share."""
+    return [
+        (task, name, digest)
+        for task, sides in summary.provenance.digests.items()
+        for name, digest in sides["outputs"].items()
+        if digest and name not in RUN_SPECIFIC
+    ]
+
+
+def flat(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield (dotted key, scalar) of nested mappings and lists."""
+    items: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, Mapping):
+        items = ((str(key), item) for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        items = ((str(place), item) for place, item in enumerate(value))
+    else:
+        yield prefix, value
+    for key, item in items:
+        yield from flat(item, f"{prefix}.{key}" if prefix else key)
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

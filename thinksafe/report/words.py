@@ -1,0 +1,118 @@
+"""The sentences of the report: outcome, next steps, and the limits of the evidence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from thinksafe.report.text import plural
+from thinksafe.summary import RunSummary
+from thinksafe.summary.model import STEPS, RunOutcome
+
+
+class Verdict(NamedTuple):
+    """How an outcome is called, and its symbol and tone on the page."""
+
+    title: str
+    symbol: str
+    tone: str
+
+
+VERDICTS: dict[RunOutcome, Verdict] = {
+    "promoted": Verdict("Promoted", "✓", "good"),
+    "passed, not promoted": Verdict("Passed, not promoted", "✓", "even"),
+    "refused by gate": Verdict("Refused by the gate", "✕", "bad"),
+    "stopped by diagnose": Verdict("Stopped by the diagnosis", "✕", "bad"),
+    "failed": Verdict("Failed", "!", "bad"),
+    "incomplete": Verdict("Incomplete", "…", "even"),
+}
+
+
+def why(summary: RunSummary) -> str:
+    """Return the decision and its reason in one sentence."""
+    decision = summary.decision
+    if summary.outcome == "failed":
+        failure = summary.failures[0]
+        where = f"in {failure.task}" if failure.task else "outside the stages that left a record"
+        tail = " after the gate had decided" if decision is not None else "; there is no decision"
+        return f"The run failed {where}{tail}."
+    if decision is not None:
+        return decision.summary
+    last = summary.steps[-1].name if summary.steps else ""
+    return f"The run has come as far as {last}; there is no decision yet." if last else "No stage has left a record."
+
+
+def next_steps(summary: RunSummary) -> str:
+    """Return what a reader can do now; empty when there is nothing to do."""
+    match summary.outcome:
+        case "failed":
+            return " ".join(dict.fromkeys(failure.action for failure in summary.failures if failure.action))
+        case "refused by gate":
+            return (
+                "The candidate stays registered and tagged as refused; the champion is unchanged. Look at the failed "
+                "checks below, then change the data or the training, or take a larger evaluation set where an "
+                "interval is too wide, and start a new run."
+            )
+        case "stopped by diagnose":
+            return (
+                "No training was started and the champion is unchanged. The reasons of the failed checks say what "
+                "stands in the way and what to try."
+            )
+        case "passed, not promoted":
+            return (
+                "The champion is unchanged. Look at the promote stage: another run may have promoted first, in which "
+                "case the comparison with the champion has to be made again."
+            )
+        case "incomplete":
+            return "Wait for the run, or start the same run again; finished work is kept."
+        case _:
+            return ""
+
+
+def missing_steps(summary: RunSummary) -> list[str]:
+    """Return the steps without a record, in reading order."""
+    done = {step.name for step in summary.steps}
+    return [name for name in STEPS if name not in done]
+
+
+def limits(summary: RunSummary) -> list[str]:
+    """Return what the numbers do not show, for this run."""
+    student = str(summary.setting("student", "model", default=""))
+    filtering = str(summary.setting("guard", "filter", "kind", default=""))
+    evaluating = str(summary.setting("guard", "evaluate", "kind", default=""))
+    found = []
+    if student.startswith("micro://"):
+        found.append(
+            "The student is a micro model in a made-up world with a made-up notion of harm. The run shows that the "
+            "pipeline works and can come out either way; it says nothing about the safety of a real model."
+        )
+    if summary.setting("student", "trust_remote_code"):
+        found.append("The student ran code that came with it (trust_remote_code is on).")
+    found.append(
+        "Single-turn requests only. Attacks over several turns, system prompts, tools and agents were not evaluated."
+    )
+    found.append(
+        "Harm and refusal are what the guard says they are; nobody read the responses. A response that the guard "
+        "misjudges is misjudged here."
+    )
+    if filtering and filtering == evaluating:
+        found.append(
+            f"The same guard ({filtering}) filtered the training data and judged the evaluation. What it overlooks, it "
+            "overlooks twice: the harm ratio is biased towards zero for errors of this guard."
+        )
+    if "refusal-match" in (filtering, evaluating):
+        found.append("The guard refusal-match looks for phrases of refusal. It is for trying out the plumbing.")
+    found.append(
+        "The benchmarks stand for the harms and languages they hold. Training and evaluation prompts were compared "
+        "word for word and by shared word sequences; paraphrases are not noticed."
+    )
+    if summary.metrics:
+        smallest = min(metric.n for metrics in summary.metrics.values() for metric in metrics.metrics)
+        found.append(
+            "Intervals cover chance in the prompts and samples only (smallest benchmark: "
+            f"{plural(smallest, 'prompt')}), with one training seed; another seed gives another candidate."
+        )
+    diagnosis = summary.diagnosis
+    doubt = diagnosis.decision if diagnosis is not None and diagnosis.continues else None
+    if doubt is not None and not doubt.passed:
+        found.append(f"The diagnosis failed and could only warn: {doubt.summary}")
+    return found

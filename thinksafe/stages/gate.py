@@ -1,0 +1,83 @@
+"""gate: metrics and outcomes of base, candidate and champion -> decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thinksafe.config.sections import GateSection
+from thinksafe.digests import digest_file
+from thinksafe.gate import decide
+from thinksafe.jsonl import read_record, read_records, write_atomic, write_json
+from thinksafe.records import MetricSet, Outcome
+from thinksafe.stages.record import StageContext, StageResult, recorded
+
+
+def run(
+    context: StageContext,
+    section: GateSection,
+    base_metrics: Path,
+    base_outcomes: Path,
+    candidate_metrics: Path,
+    candidate_outcomes: Path,
+    champion_metrics: Path,
+    champion_outcomes: Path,
+    registration: Path | None = None,
+    *,
+    decision_out: Path,
+    passed_out: Path,
+) -> StageResult:
+    """Write the Decision (JSON) and ``true`` or ``false``; tag the registered version with it.
+
+    The tag comes first: an output is there only when everything that it promises was done. Tagging again is harmless.
+
+    Args:
+        context: Store, run and task.
+        section: Thresholds.
+        base_metrics: MetricSet of the student as it is; ``base_outcomes``: its outcomes, and so on for the candidate
+            and the champion (absent set, empty outcomes: there is no champion).
+        base_outcomes: Outcomes, JSON Lines.
+        candidate_metrics: MetricSet.
+        candidate_outcomes: Outcomes.
+        champion_metrics: MetricSet.
+        champion_outcomes: Outcomes.
+        registration: Registration of the candidate, if its version is to be tagged.
+        decision_out: Where the Decision is written.
+        passed_out: Where the flag is written.
+
+    Raises:
+        InputError: a file is missing or malformed, or a metric set stands in another's place.
+        StageError: the version could not be tagged.
+    """
+    with recorded(context, section) as result:
+        files = {
+            "base_metrics": base_metrics, "base_outcomes": base_outcomes,
+            "candidate_metrics": candidate_metrics, "candidate_outcomes": candidate_outcomes,
+            "champion_metrics": champion_metrics, "champion_outcomes": champion_outcomes,
+        }
+        base, candidate, champion = (
+            read_record(path, MetricSet) for path in (base_metrics, candidate_metrics, champion_metrics)
+        )
+        decision = decide(
+            base, candidate, champion,
+            {
+                "base": read_records(base_outcomes, Outcome),
+                "candidate": read_records(candidate_outcomes, Outcome),
+                "champion": read_records(champion_outcomes, Outcome),
+            },
+            section,
+        )
+        result.inputs = {name: digest_file(path) for name, path in files.items()}
+        if registration is not None:
+            from thinksafe.registry import Registration, tag_decision
+
+            tag_decision(read_record(registration, Registration), decision)
+            result.inputs["registration"] = digest_file(registration)
+        write_json(decision_out, decision)
+        write_atomic(passed_out, b"true" if decision.passed else b"false")
+        result.verdict = "passed" if decision.passed else "refused"
+        result.outputs = {"decision": digest_file(decision_out)}
+        result.counts = {
+            "checks": len(decision.checks), "failed": sum(not check.passed for check in decision.checks),
+        }
+        result.details = {"decision": decision.model_dump(mode="json")}
+    return result

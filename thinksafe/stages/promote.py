@@ -1,0 +1,131 @@
+"""promote: decision -> ledger entry, then the alias ``champion``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thinksafe import ledger
+from thinksafe.config.sections import RegisterSection
+from thinksafe.digests import digest_json
+from thinksafe.errors import ConflictError, StageError
+from thinksafe.jsonl import read_record, write_json
+from thinksafe.ledger import Digests, LedgerEntry
+from thinksafe.mlflow_client import connect, resolve_tracking_uri
+from thinksafe.models import ModelReference, read_reference
+from thinksafe.records import Decision
+from thinksafe.registry import Registration, set_champion, verify_adapter, verify_version
+from thinksafe.stages.record import StageContext, StageResult, read_stage_records, recorded
+
+_DECIDE_AGAIN = "Start a new run: it decides again, against the champion of now."
+
+
+def run(
+    context: StageContext, section: RegisterSection, decision: Path, registration: Path, candidate: Path,
+    champion: Path, *, promotion_out: Path,
+) -> StageResult:
+    """Append the candidate to the promotion ledger and make the alias follow.
+
+    Everything that can be refused is refused before the ledger changes. A repeated attempt of a run that is in the
+    ledger already appends nothing; it completes the alias, which follows the ledger's newest generation (another
+    one's, if the ledger went on).
+
+    Args:
+        context: Store, run and task.
+        section: Where the candidate is registered.
+        decision: Decision of the gate.
+        registration: Registration of the candidate.
+        candidate: ModelReference of the candidate.
+        champion: ModelReference that the gate compared with; may be absent.
+        promotion_out: Where the LedgerEntry is written.
+
+    Raises:
+        StageError: the gate refused, the inputs belong to different candidates, the champion is no longer the one
+            that the gate compared with (names who promoted it), or MLflow failed.
+        StoreError: the adapter's files are missing or changed, or the ledger is malformed.
+        InputError: an input file is missing or malformed.
+        ConfigError: no MLflow server is named.
+    """
+    with recorded(context, section) as result:
+        decided = read_record(decision, Decision)
+        registered = read_record(registration, Registration)
+        reference, compared = read_reference(candidate), read_reference(champion)
+        result.inputs = {
+            "decision": digest_json(decided), "registration": digest_json(registered),
+            "candidate": reference.digest, "champion": "" if compared.absent else compared.digest,
+        }
+        name = section.registry.model
+        _check_inputs(decided, registered, reference, name)
+        verify_adapter(context.store, reference)
+        uri = resolve_tracking_uri(section.registry.tracking_uri)
+        client = connect(uri)
+        verify_version(client, uri, name, registered.version, reference.adapter_digest)
+        entry = _own_entry(context, name, reference) or _append(
+            context, name, decided, registered, reference, compared
+        )
+        set_champion(context.store, name, client, uri)
+        write_json(promotion_out, entry)
+        result.verdict = "promoted"
+        result.outputs = {"promotion": digest_json(entry)}
+        result.details = {"entry": entry.model_dump(mode="json")}
+    return result
+
+
+def _check_inputs(decision: Decision, registration: Registration, candidate: ModelReference, name: str) -> None:
+    if not decision.passed:
+        raise StageError(
+            "The gate refused this candidate; it is not promoted.", "See the checks of the decision in the report."
+        )
+    found = (registration.name, registration.candidate, registration.adapter_digest)
+    if found != (name, candidate.digest, candidate.adapter_digest):
+        raise StageError(
+            f"Version {registration.version} of {registration.name!r} is not the registration of this candidate.",
+            "Pass the registration and candidate of one run.",
+        )
+
+
+def _own_entry(context: StageContext, name: str, candidate: ModelReference) -> LedgerEntry | None:
+    """Return this run's promotion of this adapter, if it is in the ledger."""
+    for entry in reversed(ledger.entries(context.store, name)):
+        own = entry.action == "promote" and entry.run_id == context.run_id
+        if own and entry.digests.adapter == candidate.adapter_digest:
+            return entry
+    return None
+
+
+def _append(
+    context: StageContext, name: str, decision: Decision, registration: Registration, candidate: ModelReference,
+    compared: ModelReference,
+) -> LedgerEntry:
+    newest = ledger.newest(context.store, name)
+    rival = ledger.champion_for_run(context.store, name, context.run_id)
+    if _identity(rival.target if rival is not None else None) != _identity(compared):
+        now = f"The champion is now {ledger.describe(rival)}" if rival is not None else "There is no champion now"
+        raise StageError(f"{now}; the gate compared {name!r} with another.", _DECIDE_AGAIN)
+    entry = LedgerEntry(
+        model=name, generation=newest.generation + 1 if newest is not None else 1,
+        previous=newest.generation if newest is not None else None, action="promote",
+        target=candidate.model_copy(update={"role": "champion"}), version=registration.version,
+        run_id=context.run_id, reason=decision.summary, who=ledger.actor(), created=ledger.now(),
+        digests=Digests(
+            adapter=candidate.adapter_digest, base=candidate.base_digest, data=registration.data_digest,
+            config=registration.config_digest, decision=digest_json(decision), metrics=_metrics_digest(context),
+        ),
+    )
+    try:
+        ledger.append(context.store, entry)
+    except ConflictError as lost:
+        if own := _own_entry(context, name, candidate):  # an attempt of this run beside this one
+            return own
+        raise StageError(lost.problem, _DECIDE_AGAIN) from lost
+    return entry
+
+
+def _identity(model: ModelReference | None) -> str:
+    """Return the digest of a model, whatever its role; empty for none."""
+    return "" if model is None or model.absent else model.digest
+
+
+def _metrics_digest(context: StageContext) -> str:
+    record = read_stage_records(context.store, context.run_id).get("metrics-candidate")
+    metrics = record.details.get("metrics") if record is not None else None
+    return digest_json(metrics) if metrics else ""

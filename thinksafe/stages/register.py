@@ -1,0 +1,49 @@
+"""register: adapter -> model version with the alias ``candidate``, so that a refused candidate has a record too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thinksafe.config.sections import RegisterSection
+from thinksafe.digests import digest_file, digest_json
+from thinksafe.errors import InputError
+from thinksafe.jsonl import write_json
+from thinksafe.models import read_reference
+from thinksafe.registry import register_candidate
+from thinksafe.stages.record import StageContext, StageResult, read_stage_records, recorded
+
+
+def run(
+    context: StageContext, section: RegisterSection, candidate: Path, examples: Path, *, registration_out: Path
+) -> StageResult:
+    """Register the candidate's adapter in MLflow. Can be repeated: a run and adapter are registered once.
+
+    Args:
+        context: Store, run and task.
+        section: Where the candidate is registered.
+        candidate: ModelReference of the candidate.
+        examples: JSON Lines of the examples that it was trained on; only their digest is recorded.
+        registration_out: Where the Registration is written.
+
+    Raises:
+        ConfigError: no MLflow server is named.
+        InputError: an input file is missing or malformed.
+        StoreError: the adapter's files are missing or changed.
+        StageError: MLflow failed, or the adapter does not name its base as the configuration does.
+    """
+    with recorded(context, section) as result:
+        reference = read_reference(candidate)
+        try:
+            data = digest_file(examples)
+        except OSError as error:
+            raise InputError(f"Cannot read {examples}: {error.strerror or error}.", "Check the path.") from error
+        plan = read_stage_records(context.store, context.run_id).get("plan")
+        registration = register_candidate(
+            context.store, reference, section.registry, run_id=context.run_id, data_digest=data,
+            config_digest=str(plan.details.get("config_digest", "")) if plan is not None else "",
+        )
+        write_json(registration_out, registration)
+        result.inputs = {"candidate": reference.digest, "examples": data}
+        result.outputs = {"registration": digest_json(registration)}
+        result.details = {"registration": registration.model_dump(mode="json")}
+    return result

@@ -1,0 +1,111 @@
+"""report: stage records -> report page, published files, MLflow runs. The exit task: it runs whatever happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from thinksafe.config.model import RegistrySettings
+from thinksafe.digests import digest_bytes
+from thinksafe.errors import InputError
+from thinksafe.jsonl import write_atomic
+from thinksafe.stages.record import StageContext, StageRecord, StageResult, recorded
+from thinksafe.store import Store
+from thinksafe.summary import PipelineStatus, RunSummary, published, summarise
+
+PAGE = "report.html"
+
+
+def run(context: StageContext, status: str = "", *, report_out: Path) -> StageResult:
+    """Write the page, publish it with the JSON files under ``reports/<run id>/``, then bring MLflow in line.
+
+    The page comes first and stays whatever fails afterwards. Without a plan record no MLflow server is known, and that
+    step is left out. The verdict is the run's outcome.
+
+    Args:
+        context: The run; its store holds the records and gets the published files.
+        status: KFP's PipelineTaskFinalStatus as JSON; empty outside KFP.
+        report_out: Where the page is written.
+
+    Raises:
+        InputError: a stage record is malformed (the page names it).
+        StageError: MLflow or the store failed, after the page was written.
+    """
+    from thinksafe.report import render_page
+
+    with recorded(context, None) as result:
+        records, problems = read_what_is_readable(context.store, context.run_id)
+        final = parse_status(status)
+        summary = summarise(records, run_id=context.run_id, status=final, problems=problems)
+        page = render_page(summary).encode()
+        write_atomic(report_out, page)
+        files = {PAGE: page} | {name: _document(value) for name, value in published(summary).items()}
+        for name, data in files.items():
+            context.store.put(f"reports/{context.run_id}/{name}", data)
+        result.verdict = summary.outcome
+        result.outputs = {name: digest_bytes(data) for name, data in files.items()}
+        result.details = {"report": f"reports/{context.run_id}/{PAGE}"}
+        result.details["mlflow_run"] = _track(context, summary, records, files)
+        if problems:
+            raise InputError(f"{problems[0]}.", "Delete it and start the run again; finished work is kept.")
+    return result
+
+
+def read_what_is_readable(store: Store, run_id: str) -> tuple[dict[str, StageRecord], list[str]]:
+    """Return the records of a run but for the report's own, in order of starting, and what is wrong with others."""
+    found, problems = [], []
+    for key in store.keys(f"runs/{run_id}/"):
+        if key.endswith(".json"):
+            try:
+                found.append(StageRecord.model_validate_json(store.get(key)))
+            except ValidationError:
+                problems.append(f"{key} is not a stage record")
+    ordered = sorted(found, key=lambda record: record.started)
+    return {record.task: record for record in ordered if record.stage != "report"}, problems
+
+
+def parse_status(status: str) -> PipelineStatus:
+    """Return KFP's final status; what is not understood is unknown, because the report must not fail for it."""
+    try:
+        value: Any = json.loads(status) if status else {}
+    except (json.JSONDecodeError, RecursionError):
+        return PipelineStatus()
+    if not isinstance(value, Mapping):
+        return PipelineStatus()
+    error = value.get("error")
+    message = error.get("message") if isinstance(error, Mapping) else value.get("error_message")
+    return PipelineStatus(state=str(value.get("state") or "").upper(), message=str(message or ""))
+
+
+def _document(value: Any) -> bytes:
+    text: str = value.model_dump_json(indent=2)
+    return text.encode() + b"\n"
+
+
+def _track(
+    context: StageContext, summary: RunSummary, records: Mapping[str, StageRecord], files: Mapping[str, bytes]
+) -> str:
+    """Write the MLflow runs with the published files attached; return the id of the parent, empty without a plan."""
+    if "registry" not in summary.provenance.config:
+        return ""
+    import tempfile
+
+    from thinksafe.tracking import write_runs
+
+    try:  # not the summary's, whose URIs have lost their credentials
+        registry = RegistrySettings.model_validate(records["plan"].details["config"]["registry"])
+    except ValidationError as error:
+        raise InputError(
+            "The plan record of this run holds no valid registry settings.", "Start a new run with this version."
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            (Path(folder) / name).write_bytes(data)
+        return write_runs(
+            records, registry, [Path(folder) / name for name in files], run_id=context.run_id,
+            name=summary.provenance.recipe, failed=summary.outcome == "failed",
+        )

@@ -1,0 +1,163 @@
+"""Examples to token ids and labels.
+
+The prompt is rendered by the served chat template; the assistant's turn is not, because templates strip thoughts from
+it (R1-Distill always, Qwen3 from history). The response is appended as it was sampled, followed by what the template
+writes to end a turn. So the template is never patched, and the model trains on exactly what it would have generated.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from thinksafe.errors import InputError, StageError
+from thinksafe.loading import prefilled, render_prompt
+from thinksafe.records import Example
+from thinksafe.traces import CLOSE, OPEN
+
+IGNORED = -100
+"""Label of tokens without loss (PyTorch's ``ignore_index``)."""
+
+Drop = Literal["too_long", "special_token", "altered"]
+"""Why an example is not trained on: longer than the limit; its response holds a special token (the text of a turn
+marker, say) that would end or fake a turn; or its tokens do not decode to its text (unknown tokens, normalisation)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example as the trainer takes it."""
+
+    id: str
+    input_ids: list[int]
+    labels: list[int]
+    """``IGNORED`` for every prompt token, else equal to ``input_ids``."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded examples, in order, and how many were dropped for which reason."""
+
+    rows: list[Row]
+    dropped: dict[Drop, int]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one epoch, prompts included."""
+        return sum(len(row.input_ids) for row in self.rows)
+
+
+def encode_examples(
+    tokenizer: Any, examples: Iterable[Example], ends: frozenset[int], limit: int, minimum: int = 1
+) -> Rows:
+    """Encode examples for training.
+
+    Args:
+        tokenizer: The served tokenizer; not changed.
+        examples: Accepted examples.
+        ends: Ids that end a response (:func:`thinksafe.loading.end_tokens`).
+        limit: Most tokens a row may have. A longer example is dropped whole, never cut: a cut one would teach the
+            model not to stop.
+        minimum: Fewest rows to return.
+
+    Raises:
+        InputError: a response lacks the thought that the template opens, or the template does not end turns.
+        StageError: fewer than ``minimum`` rows are left.
+    """
+    opened, closing = prefilled(tokenizer), closing_ids(tokenizer, ends)
+    special = _special_ids(tokenizer) | ends
+    rows: list[Row] = []
+    dropped: Counter[Drop] = Counter({"too_long": 0, "special_token": 0, "altered": 0})
+    for example in examples:
+        prompt = render_prompt(tokenizer, example.prompt)
+        response = _without_prefilled(example, opened)
+        prompt_ids, response_ids = _split_ids(tokenizer, prompt, response)
+        input_ids = prompt_ids + response_ids + closing
+        if special.intersection(response_ids):
+            dropped["special_token"] += 1
+        elif not _decodes(tokenizer, prompt_ids, response_ids, response):
+            dropped["altered"] += 1
+        elif len(input_ids) > limit:
+            dropped["too_long"] += 1
+        else:
+            labels = [IGNORED] * len(prompt_ids) + response_ids + closing
+            rows.append(Row(example.id, input_ids, labels))
+    if len(rows) < minimum:
+        raise StageError(
+            f"{len(rows)} examples are left to train on, {minimum} are needed (dropped: "
+            + ", ".join(f"{count} {reason}" for reason, count in dropped.items()) + ").",
+            "Raise training.max_length if examples are too long, else give more prompts or samples a prompt.",
+        )
+    return Rows(rows, dict(dropped))
+
+
+def closing_ids(tokenizer: Any, ends: frozenset[int]) -> list[int]:
+    """Return the tokens that end an assistant's turn: what the template writes up to the first end token.
+
+    Where the template writes none, the tokenizer's end-of-sequence token is added.
+
+    Raises:
+        InputError: the template does not render the answer, or there is no token to end with.
+    """
+    answer = "answer-3f9a1c"  # found again in the rendered text, so nothing that a template writes itself
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": answer}]
+    before, found, after = str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition(answer)
+    if not found or not before:
+        raise InputError(
+            f"The chat template of {tokenizer.name_or_path!r} does not render an assistant's turn.",
+            "Correct the template in the model's folder.",
+        )
+    ids = _ids(tokenizer, after)
+    place = next((place for place, token in enumerate(ids) if token in ends), None)
+    if place is not None:
+        return ids[: place + 1]
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"The chat template of {tokenizer.name_or_path!r} ends a turn without an end-of-sequence token.",
+            "Set eos_token in its tokenizer_config.json.",
+        )
+    return [*_ids(tokenizer, after.rstrip()), int(tokenizer.eos_token_id)]
+
+
+def _special_ids(tokenizer: Any) -> frozenset[int]:
+    """Return the special tokens that no response may hold: all but think tags, and unknown, which reads differently."""
+    tags = [ids[0] for tag in (OPEN, CLOSE) if len(ids := _ids(tokenizer, tag)) == 1]
+    return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id, *tags}
+
+
+def _without_prefilled(example: Example, opened: str) -> str:
+    """Return the response without the opening tag that the prompt already ends with."""
+    if not opened:
+        return example.response
+    if not example.response.startswith(OPEN):
+        raise InputError(
+            f"The response of example {example.id!r} does not open the thought that the chat template opens.",
+            "Curate the examples again with student.reasoning: think.",
+        )
+    return example.response.removeprefix(OPEN).removeprefix(opened.removeprefix(OPEN))
+
+
+def _split_ids(tokenizer: Any, prompt: str, response: str) -> tuple[list[int], list[int]]:
+    """Return the ids of prompt and response.
+
+    The prompt's ids are those that generation starts from. The response's come from the joined text, as SentencePiece
+    tokenizers put a space before a text of its own, unless a token would span the boundary.
+    """
+    prompt_ids, joined = _ids(tokenizer, prompt), _ids(tokenizer, prompt + response)
+    if joined[: len(prompt_ids)] == prompt_ids:
+        return prompt_ids, joined[len(prompt_ids) :]
+    return prompt_ids, _ids(tokenizer, response)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    # the template has written the special tokens; a second BOS would follow from adding them again
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _decodes(tokenizer: Any, prompt_ids: list[int], response_ids: list[int], response: str) -> bool:
+    """Return whether the ids read as the response, white space around it apart."""
+    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    whole = tokenizer.decode(prompt_ids + response_ids, **options)
+    prompt = tokenizer.decode(prompt_ids, **options)
+    return bool(whole.startswith(prompt) and whole[len(prompt) :].strip() == response.strip())

@@ -1,0 +1,223 @@
+"""LoRA SFT: encoded rows to an adapter, with TRL's SFTTrainer and PEFT.
+
+TRL takes rows with ``input_ids`` and ``labels`` as they are. With ``max_length`` None it cuts nothing, and with a
+collator of its own given it leaves the tokenizer alone, so nothing but the adapter's two files comes out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thinksafe.config.model import StudentSettings, TrainingSettings
+from thinksafe.config.sections import TrainSection
+from thinksafe.errors import ConfigError, StageError
+from thinksafe.jsonl import write_json
+from thinksafe.loading import ADAPTER_FILES
+from thinksafe.stages.record import StageContext
+from thinksafe.training.data import Row
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+CURVE_POINTS = 200
+"""Most points of a loss curve; each is the mean over the steps since the last one."""
+
+_LOGGED = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training run did."""
+
+    steps: int
+    curve: list[dict[str, float]]
+    """``step`` (from 1), ``loss`` (nats a response token), ``learning_rate``, ``grad_norm`` (before clipping) and
+    ``mean_token_accuracy``, at most ``CURVE_POINTS`` rows."""
+
+
+def step_count(rows: int, settings: TrainingSettings) -> int:
+    """Return the optimiser steps of a training run; an epoch's last batch may be smaller."""
+    return math.ceil(rows / settings.batch_size) * settings.epochs
+
+
+def train_adapter(
+    context: StageContext, model: Any, tokenizer: Any, rows: list[Row], section: TrainSection,
+    student: StudentSettings, folder: Path,
+) -> Training:
+    """Train a LoRA adapter on a loaded student and write its two files (``ADAPTER_FILES``) into ``folder``.
+
+    On CPUs the same rows, section and number of threads give the same bytes. ``model`` gets the adapter put in.
+
+    Args:
+        context: For the progress bar.
+        model: The student, without an adapter (:func:`thinksafe.loading.load_model`).
+        tokenizer: The served tokenizer; not changed, not saved.
+        rows: Encoded examples.
+        section: Settings and seed.
+        student: What ``adapter_config.json`` names as the base: ``model`` and ``revision``, never a resolved path.
+        folder: Empty folder.
+
+    Raises:
+        ConfigError: ``training.target_modules`` names a module that the student does not have.
+        StageError: several GPUs are visible, memory ran out, or the training diverged.
+    """
+    import torch
+
+    if torch.cuda.device_count() > 1:
+        raise StageError(
+            f"{torch.cuda.device_count()} GPUs are visible, and training takes one.",
+            "Give the train task one GPU, or set CUDA_VISIBLE_DEVICES=0.",
+        )
+    _check_targets(model, section.training.target_modules)
+    steps, threads = step_count(len(rows), section.training), torch.get_num_threads()
+    if section.training.threads:
+        torch.set_num_threads(section.training.threads)
+    try:
+        with context.track("training", steps) as advance:
+            callback, curve = _callback(advance)
+            trainer = _trainer(model, tokenizer, rows, section, student, folder, callback)
+            trainer.train()
+    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+        raise StageError(
+            "Memory ran out while training.",
+            "Lower training.micro_batch_size or training.max_length, or take a larger GPU.",
+        ) from error
+    finally:
+        torch.set_num_threads(threads)
+    trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    if not all(bool(torch.isfinite(weight).all()) for weight in trained):
+        raise StageError(
+            "The training diverged: the adapter has weights that are not finite.", "Lower training.learning_rate."
+        )
+    _save(trainer.model, folder)
+    return Training(steps, curve)
+
+
+def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
+    """Check that every target names a linear layer; PEFT accepts names without a match as long as one has some."""
+    import torch
+
+    linear = {name.rpartition(".")[2] for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
+    # TRL computes the loss from the head's own weights, so an adapter there would never be trained
+    linear.discard("lm_head")
+    if missing := [target for target in targets if target not in linear]:
+        raise ConfigError(
+            f"training.target_modules: the student has no linear layer {', '.join(missing)}.",
+            f"Choose among {', '.join(sorted(linear))}.",
+        )
+
+
+def _trainer(
+    model: Any, tokenizer: Any, rows: list[Row], section: TrainSection, student: StudentSettings, folder: Path,
+    callback: TrainerCallback,
+) -> Any:
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PrinterCallback
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
+
+    settings, steps = section.training, step_count(len(rows), section.training)
+    gpu = model.device.type == "cuda"
+    arguments = SFTConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=settings.micro_batch_size,
+        gradient_accumulation_steps=settings.batch_size // settings.micro_batch_size,
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(settings.warmup_ratio * steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        max_length=None,
+        # rows of like length together; packed rows would attend to one another without FlashAttention (PARTS.md)
+        packing=False,
+        train_sampling_strategy="group_by_length",
+        bf16=model.dtype == torch.bfloat16,
+        use_cpu=not gpu,
+        gradient_checkpointing=gpu,
+        dataloader_pin_memory=gpu,
+        seed=section.seed,
+        logging_steps=math.ceil(steps / CURVE_POINTS),
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to="none",
+        save_strategy="no",
+    )
+    # transformers adds a reporter of its own accord where it finds itself inside a Kubeflow TrainJob
+    arguments.report_to = []
+    lora = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(settings.target_modules),
+    )
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    trainer: Any = SFTTrainer(
+        model=model,
+        args=arguments,
+        data_collator=DataCollatorForLanguageModeling(pad_token_id=pad),
+        train_dataset=Dataset.from_dict(
+            {
+                "input_ids": [row.input_ids for row in rows],
+                "labels": [row.labels for row in rows],
+                "length": [len(row.input_ids) for row in rows],
+            }
+        ),
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[callback],
+    )
+    trainer.remove_callback(PrinterCallback)
+    config = trainer.model.peft_config["default"]
+    config.base_model_name_or_path, config.revision = student.model, student.revision or None
+    return trainer
+
+
+def _callback(advance: Any) -> tuple[TrainerCallback, list[dict[str, float]]]:
+    """Return a callback that reports progress, and the curve that it fills."""
+    from transformers import TrainerCallback
+
+    curve: list[dict[str, float]] = []
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            advance(1)
+
+        def on_log(self, *given: Any, **named: Any) -> None:
+            _, state, _ = given
+            logs: dict[str, float] = named["logs"]
+            if "loss" not in logs:
+                return
+            if not math.isfinite(logs["loss"]):
+                raise StageError(
+                    f"The training diverged: the loss at step {state.global_step} is not finite.",
+                    "Lower training.learning_rate.",
+                )
+            point = {name: float(logs[name]) for name in _LOGGED if name in logs}
+            curve.append({"step": state.global_step, **point})
+
+    return Watch(), curve
+
+
+def _save(model: Any, folder: Path) -> None:
+    """Write the adapter's files and nothing else (PEFT adds a model card that quotes resolved paths)."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    config_name, weights_name = ADAPTER_FILES
+    # "auto" would ask the hub whether the vocabulary was resized
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in state.items()}
+    save_file(weights, folder / weights_name, metadata={"format": "pt"})
+    settings = model.peft_config["default"]
+    settings.inference_mode = True
+    # sets are written sorted: the order of a set of strings changes from process to process
+    document = json.loads(json.dumps(settings.to_dict(), default=lambda value: sorted(value)))
+    write_json(folder / config_name, document)
