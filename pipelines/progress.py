@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ def parse_progress(line: bytes) -> tuple[str, str, float, float] | None:
         done, total = float(value["done"]), float(value["total"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    if not isinstance(task, str) or not isinstance(label, str):
+    if not (isinstance(task, str) and isinstance(label, str) and math.isfinite(done) and math.isfinite(total)):
         return None
     return task, label, done, total
 

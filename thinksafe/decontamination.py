@@ -27,8 +27,12 @@ class Contamination:
 
 
 def normalise(text: str) -> str:
-    """Return the words of a text, lower-cased and Unicode-normalised (NFKC), one space between."""
-    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).lower()))
+    """Return the words of a text, lower-cased and Unicode-normalised (NFKC), one space between.
+
+    A text without words (only signs) is kept as it is: all such texts would be equal otherwise.
+    """
+    plain = unicodedata.normalize("NFKC", text).lower()
+    return " ".join(_WORD.findall(plain)) or plain.strip()
 
 
 def find_contamination(

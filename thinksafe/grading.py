@@ -1,21 +1,24 @@
 """Grading of problems: find the stated answer after the thought, compare it with the reference.
 
-math-verify decides whether two expressions are equal; plain decimal numbers, by far the most common case, are compared
-directly because they need no computer algebra.
+Plain numbers, by far the most common case, are compared directly; :mod:`thinksafe.equality` decides about the rest.
 """
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Literal
 
+from thinksafe.equality import equal_expressions
 from thinksafe.records import Grade, Sample
 from thinksafe.traces import split
 
 _STATED = re.compile(r"(?:final\s+)?answer\s*(?:is|=|:)\s*:?\s*(.+?)(?=$|\n|\.\s|\.$)", re.IGNORECASE)
 _HASHES = re.compile(r"####\s*(.+)")
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+")
+_DIGITS = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|[-+]?\.\d+"
+_NUMBER = re.compile(_DIGITS)
+_QUANTITY = re.compile(rf"(?P<number>{_DIGITS})(?:\.?|\s+[^\W\d_]{{2,}}(?:\s+[^\W\d_]+)*)")
+"""A number, perhaps with a unit in words: "72", "72.", "18 dollars", not "3 x" or "1,2"."""
 
 
 def grade(sample: Sample, reasoning: Literal["think", "none"]) -> Grade:
@@ -31,9 +34,9 @@ def grade(sample: Sample, reasoning: Literal["think", "none"]) -> Grade:
 
 
 def extract_answer(text: str) -> str | None:
-    """Return the answer that a text states, or None.
+    r"""Return the answer that a text states, or None.
 
-    The last ``\\boxed{...}`` counts; without one the last line of the form "answer is ..." or "#### ..."; without
+    The last ``\boxed{...}`` counts; without one the last line of the form "answer is ..." or "#### ..."; without
     that the last number.
     """
     if (boxed := _last_boxed(text)) is not None:
@@ -62,18 +65,10 @@ def equal_answers(reference: str, extracted: str) -> bool:
     left, right = _number(reference), _number(extracted)
     if left is not None and right is not None:
         return left == right
-    from math_verify import parse, verify
-
-    # no time limits: math-verify implements them with SIGALRM, which only works in a main thread
-    gold = parse(f"${reference}$", parsing_timeout=None)
-    answer = parse(f"${extracted}$", parsing_timeout=None)
-    return bool(verify(gold, answer, timeout_seconds=None))
+    return equal_expressions(reference, extracted)
 
 
 def _number(text: str) -> Decimal | None:
-    text = text.strip().strip("$").removesuffix(".").replace(",", "").strip()
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return None
-    return value if value.is_finite() else None
+    plain = text.strip().removeprefix("\\$").strip("$ ").replace("\N{MINUS SIGN}", "-")
+    found = _QUANTITY.fullmatch(plain)
+    return Decimal(found["number"].replace(",", "")) if found else None

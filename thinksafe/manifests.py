@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from thinksafe.digests import digest_bytes, digest_json
 from thinksafe.errors import StageError, StoreError
@@ -28,12 +28,13 @@ class Chunk(Record):
     """One chunk of rows in the store."""
 
     index: Annotated[int, Field(ge=0)]
-    """Place of the chunk in the whole set; gaps are allowed (a chunk without problems has no grades)."""
+    """Place of the chunk in the whole set."""
     key: str
     """Key under ``chunks/``."""
     digest: str
     """SHA-256 of the rows' bytes."""
     rows: Annotated[int, Field(ge=0)]
+    """0 for a chunk that has nothing of this kind, such as grades where no prompt is a problem."""
 
 
 class Manifest(Record):
@@ -48,6 +49,12 @@ class Manifest(Record):
     model: str
     """Digest of the model that the rows are about."""
     chunks: tuple[Chunk, ...] = ()
+
+    @model_validator(mode="after")
+    def _absent_is_empty(self) -> Manifest:
+        if self.absent and (self.chunks or self.total):
+            raise ValueError("an absent model cannot have chunks")
+        return self
 
     @property
     def rows(self) -> int:
@@ -74,7 +81,8 @@ def find_chunk(store: Store, key: str, index: int) -> Chunk | None:
         return None
     try:
         chunk = Chunk.model_validate_json(store.get(f"chunks/{key}.done"))
-        if chunk.key != key or digest_bytes(store.get(f"chunks/{key}.jsonl")) != chunk.digest:
+        data = store.get(f"chunks/{key}.jsonl")
+        if (chunk.key, chunk.digest, chunk.rows) != (key, digest_bytes(data), data.count(b"\n")):
             return None
     except (ValidationError, StoreError):
         return None
@@ -131,13 +139,14 @@ def merge_manifests(parts: list[Manifest]) -> Manifest:
     if not parts:
         raise StageError("There are no manifests to merge.", "Check the shard list of the pipeline.")
     first = parts[0]
-    if any((p.kind, p.total, p.model, p.absent) != (first.kind, first.total, first.model, first.absent) for p in parts):
+    if len({(part.kind, part.total, part.model, part.absent) for part in parts}) > 1:
         raise StageError("The manifests to merge belong to different sets.", "Merge the shards of one run.")
     chunks = sorted((chunk for part in parts for chunk in part.chunks), key=lambda chunk: chunk.index)
     indices = [chunk.index for chunk in chunks]
     if not first.absent and indices != list(range(first.total)):
         raise StageError(
-            f"Of {first.total} chunks, {len(set(indices))} are there once or more; none may lack or repeat.",
+            f"Of {first.total} chunks {len(set(indices) & set(range(first.total)))} are there, in {len(indices)} entries; "
+            "none may lack or repeat.",
             "Start the run again; finished chunks are kept.",
         )
     return first.model_copy(update={"chunks": tuple(chunks)})

@@ -15,6 +15,7 @@ from thinksafe.jsonl import read_json_rows
 from thinksafe.records import Label, Prompt
 from thinksafe.store.remote import local_file
 
+
 def load_set(prompts: PromptSet, label: Label, seed: int) -> list[Prompt]:
     """Return the prompts of a set, labelled, with the set's name as their source.
 

@@ -14,14 +14,15 @@ def check_config(config: str, overrides: list[str]) -> int:
     loaded = load_config(config, overrides)
     findings = gate_feasibility(loaded)
     typer.echo(f"{loaded.name}: the configuration is valid.")
+    width = max(len(finding.check) for finding in findings)
     for finding in findings:
-        typer.echo(f"  {finding.level}: {finding.message}")
+        typer.echo(f"  {finding.level:8}{finding.check:{width}}  {finding.message}")
     return EXIT_BAD_INPUT if any(finding.level == "error" for finding in findings) else EXIT_OK
 
 
 def refuse_hopeless_gate(config: RealignmentConfig) -> None:
     """Raise ConfigError when the gate could not pass even with perfect results."""
-    errors = [finding.message for finding in gate_feasibility(config) if finding.level == "error"]
+    errors = [f"{finding.check}: {finding.message}" for finding in gate_feasibility(config) if finding.level == "error"]
     if errors:
         raise ConfigError(
             "The gate of this configuration can never pass: " + " ".join(errors),

@@ -20,6 +20,9 @@ from thinksafe.errors import ConfigError
 RECIPES = "thinksafe_configs"
 """Import package that holds the shipped recipes."""
 
+EXTENDS = "extends"
+"""Key of a document that names the recipe it is laid over."""
+
 Location = tuple[str | int, ...]
 
 
@@ -75,6 +78,7 @@ def load_config(config: str, overrides: list[str] | None = None) -> RealignmentC
     """
     document = find_document(config)
     value, lines = _parse(document)
+    value = _inherit(value, document)
     for override in overrides or []:
         _override(value, override)
     try:
@@ -121,6 +125,34 @@ def _parse(document: Document) -> tuple[dict[str, Any], dict[Location, int]]:
     lines: dict[Location, int] = {}
     _number(node, (), lines)
     return value, lines
+
+
+def _inherit(value: dict[str, Any], document: Document) -> dict[str, Any]:
+    """Lay a document over the shipped recipe that it ``extends``; lists are replaced, not joined.
+
+    Only shipped recipes can be extended: a document has to mean the same in a container as where it was written.
+    """
+    if EXTENDS not in value:
+        return value
+    name = value.pop(EXTENDS)
+    if name not in recipe_names():
+        raise ConfigError(
+            f"{document.name} extends {name!r}, which is not a shipped recipe.",
+            f"Shipped recipes: {', '.join(recipe_names())}.",
+        )
+    base = find_document(name)
+    below = _parse(base)[0]
+    if EXTENDS in below:
+        raise ConfigError(f"{document.name} extends {name!r}, which extends another recipe.", "Extend that one.")
+    return _merged(below, value)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, item in above.items():
+        under = merged.get(key)
+        merged[key] = _merged(under, item) if isinstance(under, dict) and isinstance(item, dict) else item
+    return merged
 
 
 def _number(node: Any, at: Location, lines: dict[Location, int]) -> None:
@@ -230,6 +262,10 @@ def _resolve(at: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema of the configuration (draft 2020-12)."""
     schema = RealignmentConfig.model_json_schema()
+    schema["properties"][EXTENDS] = {
+        "type": "string",
+        "description": "Shipped recipe that this document is laid over; its keys then need not be repeated.",
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

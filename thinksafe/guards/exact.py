@@ -14,7 +14,10 @@ class ExactGuard:
 
     @property
     def fingerprint(self) -> str:
-        return code_digest("guards/exact.py", "micro/guard.py", "micro/world.py")
+        return code_digest(
+            "guards/exact.py", "traces.py",
+            *(f"micro/{name}.py" for name in ("guard", "world", "arithmetic", "language", "splits")),
+        )
 
     def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
         from thinksafe.micro.guard import exact_verdict

@@ -79,14 +79,14 @@ def chart(name: str, alt: str, draw: Callable[[Figure, int], int], widths: tuple
     with matplotlib.rc_context(STYLE):
         for width, size in zip(widths, ("wide", "narrow"), strict=False):
             figure = Figure(layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.06, hspace=0.04))
-            FigureCanvasSVG(figure)
+            canvas = FigureCanvasSVG(figure)
             height = draw(figure, width)
             figure.set_size_inches(width / 72, height / 72)
             text = io.StringIO()
             with warnings.catch_warnings():
                 # the reader's typeface draws the text; the one here only measures it
                 warnings.filterwarnings("ignore", message="Glyph")
-                figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+                canvas.print_svg(text, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
             drawn.append(_inline(text.getvalue(), f"{name}-{size}", size, alt, width))
     return Markup("").join(drawn)
 

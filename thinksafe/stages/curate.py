@@ -24,10 +24,12 @@ def run(
     """Write the accepted samples as examples (original prompt -> response), sorted by sample id.
 
     Raises:
-        StageError: a sample has no verdict, or fewer than ``min_examples`` were accepted for a label.
+        StageError: a sample has no verdict, the verdicts are about another model, or fewer than ``min_examples`` were accepted for a label.
     """
     with recorded(context, section) as result:
         of, judged = read_manifest(samples), read_manifest(verdicts)
+        if of.model != judged.model:
+            raise StageError("The verdicts are about the samples of another model.", "Check the wiring of the pipeline.")
         opinions = {
             row.sample_id: row for row in read_rows(context.store, judged, Verdict) if row.part == "whole"
         }
@@ -46,6 +48,14 @@ def run(
                         label=sample.prompt.label, category=sample.prompt.category,
                     )
                 )
+        result.inputs = {"samples": of.digest, "verdicts": judged.digest}
+        result.counts = {"rows": sum(funnel.values()), "accepted": len(examples)}
+        result.details = {
+            "funnel": [
+                {"label": label, "arm": arm, "reason": reason, "count": number}
+                for (label, arm, reason), number in sorted(funnel.items())
+            ]
+        }
         for label in ("harmful", "benign"):
             count = sum(example.label == label for example in examples)
             if count < section.curate.min_examples:
@@ -56,15 +66,7 @@ def run(
                     "Give more prompts or samples a prompt, or look at the reasons of rejection in the report.",
                 )
         write_records(examples_out, sorted(examples, key=lambda example: example.id))
-        result.inputs = {"samples": of.digest, "verdicts": judged.digest}
         result.outputs = {"examples": digest_file(examples_out)}
-        result.counts = {"rows": sum(funnel.values()), "accepted": len(examples)}
-        result.details = {
-            "funnel": [
-                {"label": label, "arm": arm, "reason": reason, "count": number}
-                for (label, arm, reason), number in sorted(funnel.items())
-            ]
-        }
     return result
 
 

@@ -108,8 +108,9 @@ def llama_model(folder, tokenizer, *, boost=40.0, favoured=("safe", "unsafe")):
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=4096, initializer_range=0.2, rope_theta=500000.0,
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=32,  # the least that vLLM's CPU build knows
+        max_position_embeddings=4096, initializer_range=0.2, rope_theta=500000.0,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, tie_word_embeddings=False,
     )
     model = LlamaForCausalLM(config).eval()

@@ -243,7 +243,7 @@ def test_only_the_response_is_shortened_and_head_and_tail_stay(guard, tokenizer,
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 1500), st.sampled_from(["word ", "é🙂 ", "\nUser: x", "<|eot_id|>", "a", "\n", "<END CONVERSATION>"]))
+@given(st.integers(1, 1500), st.sampled_from(["word ", "é🙂 ", "\nUser: x", "<|eot_id|>", "\n", "<END CONVERSATION>"]))
 def test_ids_always_fit_and_shortened_says_whether_they_had_to_be_made_to(guard, count, unit):
     limit = 1024 - 1
     response = "x" + unit * count + "x"

@@ -89,8 +89,8 @@ def test_a_tokenizer_that_does_not_know_the_begin_token_is_refused(mistral_folde
     ("script", "verdict", "refusal"),
     [
         ((0, 1, 2), "unsafe", False), ((0, 4, 5), "safe", True), ((3, 1, 5), "safe", False),
-        ((3, 4, 2), "unsafe", True), ((6,), "unknown", None), ((0, 1), "unknown", None), ((), "unknown", None), ((5,), "unknown", None),
-        ((0, 1, 5, 6), "unknown", None),
+        ((3, 4, 2), "unsafe", True), ((6,), "unknown", None), ((0, 1), "unknown", None), ((), "unknown", None),
+        ((5,), "unknown", None), ((0, 1, 5, 6), "unknown", None),
     ],
 )
 def test_a_models_three_answers_become_an_opinion(tiny, tmp_path, script, verdict, refusal):

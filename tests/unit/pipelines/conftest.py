@@ -59,6 +59,6 @@ def fake_run(fake_bin: Path, tmp_path: Path) -> FakeRun:
 
 @pytest.fixture(scope="session")
 def promoted(fake_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeRun, RunOutcome]:
-    """A realignment that went through to the end, with the real executor module."""
+    """A realignment that went through to the end, metrics with the real executor module."""
     run = FakeRun(fake_bin, tmp_path_factory.mktemp("promoted"))
-    return run, run(executor="real")
+    return run, run(executor="metrics")

@@ -8,7 +8,7 @@ FAKE_REFUSE    stage (diagnose, gate) that writes ``false``
 FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
 FAKE_KILL      task that kills itself
 FAKE_HANG      task that sleeps for a minute after writing its process id to the file FAKE_PID
-FAKE_EXECUTOR  ``real`` uses thinksafe.executor; else a few lines of this file do, which start faster
+FAKE_EXECUTOR  stage that writes its output with thinksafe.executor; in the others a few lines do, which load faster
 """
 
 import argparse
@@ -70,8 +70,8 @@ def manifests(options):
     return [Path(item["uri"]) for item in message["inputs"]["artifacts"][options["manifests"]]["artifacts"]]
 
 
-def finish(options, metadata):
-    if os.environ.get("FAKE_EXECUTOR") == "real":
+def finish(stage, options, metadata):
+    if os.environ.get("FAKE_EXECUTOR") == stage:
         from thinksafe.executor import write_executor_output
 
         write_executor_output(options["executor-input"], metadata)
@@ -127,8 +127,8 @@ def main():
             write(options[name], "false" if os.environ.get("FAKE_REFUSE") == stage else "true")
         else:
             # what a file was made from, so that a test can follow it
-            write(options[name], json.dumps([task, *(p.read_text() for p in read)]))
-    finish(options, {"metrics": {"harm": 0.5}} if stage == "metrics" else {})
+            write(options[name], json.dumps([task, *(json.loads(path.read_text()) for path in read)]))
+    finish(stage, options, {"metrics": {"harm": 0.5}} if stage == "metrics" else {})
 
 
 main()

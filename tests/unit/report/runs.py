@@ -494,14 +494,10 @@ def hostile(text: str) -> dict[str, StageRecord]:
 
 
 HOSTILE = {
-    "script": "<script>window.pwned=1</script>",
-    "attribute": "\"'><img src=x onerror=window.pwned=1>",
-    "style": "</style></script><svg onload=window.pwned=1>",
-    "comment": "<!-- timing block: begin --> --> ]]>",
-    "template": "{{ 7 * 7 }}{% raw %}${7*7}",
-    "mathtext": r"$\frac{1}{0}$ \n %s %(x)s",
-    "direction": "abc\u202edcba\u2066\x00\x1b[31m\x7f",
-    "astral": "\U0001f4a9\ufffe z" + "\u0301" * 500,
+    "script": "<script>window.pwned=1</script><!-- timing block: begin --> ]]>",
+    "attribute": "\"'><img src=x onerror=window.pwned=1></style></script><svg onload=window.pwned=1>",
+    "template": "{{ 7 * 7 }}{% raw %} $\\frac{1}{0}$ \\n %s %(x)s",
+    "unicode": "ab\u202edc\u2066\x00\x1b[31m\x7f\U0001f4a9\ufffe z" + "\u0301" * 500,
     "long": "x" * 100_000,
     "lines": "line\n" * 20_000,
 }

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from thinksafe.report.svg import C, COLOURS, chart
+from thinksafe.report.svg import COLOURS, C, chart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -59,7 +59,8 @@ def test_bracket() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90_061, "25 h 1 min")]
+    ("seconds", "shown"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90_061, "25 h 1 min")],
 )
 def test_duration(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown

@@ -1,0 +1,184 @@
+"""The report page in a real browser: nothing breaks, nothing is fetched, everybody can read it."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from thinksafe.report import render_page
+from thinksafe.summary import published, summarise
+
+CHROMIUM = Path("/usr/bin/chromium")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
+axe_api = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe is not installed (pip install axe-playwright-python)"
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing (apt-get install chromium)"),
+]
+
+runs = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "unit" / "report" / "runs.py")))
+
+SIZES = {"wide": (1280, 900), "phone": (390, 844)}
+Opener = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("pages")
+
+    def path(name: str) -> Path:
+        file = folder / f"{name}.html"
+        if not file.exists():
+            records = runs.ALL[name]() if name in runs.ALL else runs.hostile(runs.HOSTILE[name])
+            file.write_text(render_page(summarise(records)), "utf-8")
+        return file
+
+    return path
+
+
+@pytest.fixture
+def opened(browser: Any, pages: Callable[[str], Path]) -> Iterator[Opener]:
+    """Open a page and, in the end, check that it was silent and asked nobody for anything."""
+    contexts, said, asked = [], [], []
+
+    def open_page(name: str, size: str = "wide", scheme: str = "light", **settings: Any) -> Any:
+        width, height = SIZES[size]
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(pages(name).as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert len([url for url in asked if url.startswith("file:")]) == len(contexts)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", runs.ALL)
+def test_accessible_and_within_the_window(opened: Opener, name: str, size: str, scheme: str) -> None:
+    page = opened(name, size, scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = true))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+    found = axe_api.Axe().run(page).response["violations"]
+    serious = [f"{item['id']}: {item['nodes'][0]['html'][:200]}" for item in found]
+    assert serious == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", runs.HOSTILE)
+def test_hostile_text_does_no_harm(opened: Opener, name: str, size: str) -> None:
+    page = opened(name, size)
+    assert page.evaluate("window.pwned") is None
+    assert page.evaluate("document.scripts.length") == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+    assert page.locator("h1").inner_text().endswith("Failed")
+    assert page.locator("#limits").is_visible()
+
+
+def test_the_policy_blocks_scripts_that_are_not_the_pages(opened: Opener) -> None:
+    page = opened("failed")
+    blocked = page.evaluate(
+        "new Promise((resolve) => { document.addEventListener('securitypolicyviolation', (e) => resolve(e.violatedDirective));"
+        " const script = document.createElement('script'); script.textContent = 'window.pwned = 1';"
+        " document.body.append(script); })"
+    )
+    assert blocked.startswith("script-src")
+    assert page.evaluate("window.pwned") is None
+    page.remove_listener  # the message about it is expected
+
+
+def test_numbers_are_those_of_metrics_json(opened: Opener) -> None:
+    page = opened("promoted")
+    metrics: Any = published(summarise(runs.promoted()))["metrics.json"]
+    for place, row in enumerate(page.locator("#metrics tbody tr").all()):
+        for label, of in (("Base", metrics.base), ("Candidate", metrics.candidate), ("Champion", metrics.champion)):
+            metric, cell = of.metrics[place], row.locator(f'td[data-label="{label}"]')
+            assert row.locator("th").inner_text() == metric.benchmark
+            assert float(cell.get_attribute("data-value")) == metric.value
+            low, high = (f"{100 * limit:.1f}" for limit in (metric.interval.low, metric.interval.high))
+            assert cell.inner_text().split() == [f"{100 * metric.value:.1f}", "%", f"[{low},", f"{high}]"]
+
+
+def test_tables_sort_by_mouse_and_keyboard(opened: Opener) -> None:
+    page = opened("promoted")
+    table = page.locator("#metrics table")
+    button = table.get_by_role("button", name="Candidate")
+
+    def values() -> list[float]:
+        return [float(cell.get_attribute("data-value")) for cell in table.locator('td[data-label="Candidate"]').all()]
+
+    unsorted = values()
+    button.click()
+    assert values() == sorted(unsorted)
+    assert table.locator('th[aria-sort="ascending"]').inner_text().startswith("Candidate")
+    button.press("Enter")
+    assert values() == sorted(unsorted, reverse=True)
+    table.get_by_role("button", name="Benchmark").click()
+    names = table.locator("tbody th").all_inner_texts()
+    assert names == sorted(names)
+
+
+def test_everything_that_acts_is_reached_by_the_keyboard(opened: Opener) -> None:
+    page = opened("promoted")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(150):
+        reached.add(page.evaluate("document.activeElement.outerHTML.slice(0, 120)"))
+        page.keyboard.press("Tab")
+    wanted = page.evaluate(
+        "[...document.querySelectorAll('a, button, summary, .scroll')].filter((e) => e.checkVisibility())"
+        ".map((e) => e.outerHTML.slice(0, 120))"
+    )
+    assert set(wanted) <= reached
+
+
+def test_readable_without_script(opened: Opener) -> None:
+    page = opened("refused by gate", java_script_enabled=False)
+    assert page.locator("#decision tbody tr").count() == 25
+    assert page.locator("button").count() == 0
+
+
+def test_one_size_of_each_picture_is_shown(opened: Opener) -> None:
+    for size, shown in (("wide", "wide"), ("phone", "narrow")):
+        page = opened("promoted", size)
+        charts = page.locator("svg.chart")
+        visible = [chart.get_attribute("class") for chart in charts.all() if chart.is_visible()]
+        assert visible == [f"chart {shown}"] * (charts.count() // 2)
+        smallest = page.evaluate(
+            "Math.min(...[...document.querySelectorAll('svg.chart text')].filter((e) => e.checkVisibility())"
+            ".map((e) => e.getBoundingClientRect().height))"
+        )
+        assert smallest >= 11
+
+
+def test_print_is_black_on_white_in_the_dark_too(opened: Opener) -> None:
+    page = opened("promoted", scheme="dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("nav").is_visible()
+    assert len(page.pdf()) > 10_000

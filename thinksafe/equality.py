@@ -1,0 +1,89 @@
+"""Are two mathematical expressions equal? Decided by math-verify in a process of its own.
+
+A model's answer is hostile text: ``9^{9^{9^9}}`` keeps computer algebra busy for ever, and no signal interrupts a single
+big-integer operation. So the comparison has a limit of processor time (not of wall-clock time, which would make grades
+depend on the load of the machine) and of memory; an answer that exceeds them is not equal to anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+SECONDS = 3
+"""Processor seconds a comparison may take."""
+MEMORY = 4 << 30
+"""Bytes of address space that the process may take."""
+LONGEST = 1000
+"""Characters of an expression; no reference answer comes near it."""
+
+_lock = threading.Lock()
+_worker: subprocess.Popen[str] | None = None
+
+
+def equal_expressions(reference: str, extracted: str) -> bool:
+    """Return whether math-verify finds two LaTeX expressions equal; False when it cannot tell within the limits."""
+    if max(len(reference), len(extracted)) > LONGEST:
+        return False
+    with _lock:
+        return _ask(json.dumps([reference, extracted]))
+
+
+def _ask(question: str) -> bool:
+    global _worker
+    if _worker is None or _worker.poll() is not None:
+        _worker = subprocess.Popen(
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.DEVNULL,
+        )
+        _read(_worker)  # the time for starting it is nobody's
+    assert _worker.stdin is not None
+    try:
+        _worker.stdin.write(question + "\n")
+        _worker.stdin.flush()
+    except BrokenPipeError:
+        pass
+    answer = _read(_worker)
+    if not answer:  # killed by a limit: the next question gets a new process
+        _worker.wait()
+    return answer == "true\n"
+
+
+def _read(worker: subprocess.Popen[str]) -> str:
+    assert worker.stdout is not None
+    return worker.stdout.readline()
+
+
+def _serve() -> None:
+    """Answer ``true`` or ``false`` to each JSON pair on stdin, within the limits."""
+    import logging
+    import resource
+
+    from math_verify import parse, verify
+
+    logging.disable(logging.CRITICAL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # nothing that a library prints is taken for an answer
+    answers.write("ready\n")
+    for line in sys.stdin:
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        limit = int(spent.ru_utime + spent.ru_stime) + 1 + SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+        reference, extracted = json.loads(line)
+        try:
+            # without time limits of its own: math-verify implements them with SIGALRM, which cannot stop one operation
+            gold = parse(f"${reference}$", parsing_timeout=None)
+            answer = parse(f"${extracted}$", parsing_timeout=None)
+            equal = verify(gold, answer, timeout_seconds=None)
+        except Exception:
+            equal = False
+        answers.write("true\n" if equal else "false\n")
+
+
+if __name__ == "__main__":
+    _serve()
