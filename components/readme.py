@@ -41,11 +41,11 @@ def render(stage: str) -> str:
         _table("Inputs", spec.inputs, meanings),
         _table("Outputs", spec.outputs, meanings),
         f"## Command\n\n`thinksafe {stage}`; `thinksafe {stage} --help` explains its options.",
-        "## Metadata\n\n"
-        f"- Stability: {metadata['stability']}\n"
-        f"- Needs: {', '.join(needs)}\n"
-        f"- Tags: {', '.join(metadata['tags'])}\n"
-        f"- Last verified: {metadata['lastVerified']}",
+        "## Metadata",
+        "\n".join([
+            f"- Stability: {metadata['stability']}", f"- Needs: {', '.join(needs)}",
+            f"- Tags: {', '.join(metadata['tags'])}", f"- Last verified: {metadata['lastVerified']}",
+        ]),
         "<!-- Written by python -m thinksafe_components.readme from component.py and metadata.yaml. -->",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

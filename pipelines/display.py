@@ -12,7 +12,14 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from thinksafe.report.text import clean
 from thinksafe_pipelines.host import TaskOutcome
@@ -40,7 +47,7 @@ class Display:
         self._lines: dict[str, float] = {}
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[label]}", style="dim"),
-            BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
+            BarColumn(bar_width=30), TimeElapsedColumn(),
             console=console, transient=True, disable=not console.is_terminal,
         )
 
@@ -65,10 +72,11 @@ class Display:
             bar = self._bars.get(task)
             if bar is None:  # written just before the task ended
                 return
-            self._progress.update(bar, completed=done, total=total, label=escape(label))
+            counted = f"{escape(clean(label))} {done:g}/{total:g}"
+            self._progress.update(bar, completed=done, total=total, label=counted)
             if not self._console.is_terminal and time.monotonic() - self._lines[task] >= LINE_SECONDS:
                 self._lines[task] = time.monotonic()
-                self._print(f"  {escape(task)}: {escape(label)} {done:g}/{total:g}")
+                self._print(f"  {escape(task)}: {counted}")
 
     def finished(self, outcome: TaskOutcome) -> None:
         """Replace the bar of a task by a line."""

@@ -127,7 +127,7 @@ class Session:
         for process in running:
             process.terminate()
         if running:
-            timer = threading.Timer(GRACE_SECONDS, lambda: [process.kill() for process in running])
+            timer = threading.Timer(GRACE_SECONDS, _kill_all, [running])
             timer.daemon = True
             timer.start()
 
@@ -161,6 +161,11 @@ class Session:
                 process.wait()
             with self._lock:
                 self._processes.discard(process)
+
+
+def _kill_all(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.kill()  # does nothing to one that has ended
 
 
 def describe(command: list[str]) -> tuple[str, str]:
@@ -222,7 +227,7 @@ def stopping_on_signals(session: Session) -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
         session.cancel()
         if number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -129,8 +129,9 @@ def run_locally(
     if not failure:
         return outcome
     first = outcome.failed_task
-    error, action = (first.error, first.action) if first else (failure, f"See {outcome.log}.")
-    return replace(outcome, failed=True, error=error, action=action)
+    if first is None:
+        return replace(outcome, failed=True, error=failure, action=f"See {outcome.log}.")
+    return replace(outcome, failed=True, error=first.error, action=first.action)
 
 
 @contextmanager
@@ -148,7 +149,7 @@ def replaced_parts(session: Session, log: Path) -> Iterator[list[str]]:
         stack.callback(handler.close)
         stack.enter_context(_root_logger(handler))
         stack.enter_context(warnings.catch_warnings())
-        warnings.showwarning = _log_warning
+        warnings.showwarning = _log_warning  # type: ignore[assignment]
         for owner, name, value in (
             (subprocess_task_handler, "SubprocessTaskHandler", functools.partial(HostTaskHandler, session)),
             (logging_utils, "local_logger_context", nullcontext),
@@ -166,7 +167,7 @@ def _note_skips(skipped: list[str], record: logging.LogRecord) -> bool:
     return True
 
 
-def _log_warning(message: Any, category: type[Warning], filename: str, *rest: Any) -> None:
+def _log_warning(message: Any, category: type[Warning], filename: str, *_rest: Any) -> None:
     logging.info("%s: %s (%s)", category.__name__, message, filename)
 
 
@@ -199,7 +200,8 @@ def _local_configuration(root: Path, logs: Path) -> Iterator[None]:
     before = config.LocalExecutionConfig.instance
     local.init(
         runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True,
-        workspace_root=str(logs / f"workspace-{os.getpid()}"),  # the run deletes it; by default it is a temporary folder
+        # the run deletes it; by default it is a temporary folder, which a killed run leaves behind
+        workspace_root=str(logs / f"workspace-{os.getpid()}"),
     )
     try:
         yield

@@ -154,11 +154,10 @@ def written(values: Sequence[float], unit: Unit) -> list[str]:
     """Write shares as percentages or points, with as many decimals as it takes to keep unequal ones apart."""
     distinct = len({round(value, 14) for value in values})
     for digits in range(1, 12):
-        texts = [f"{100 * value:.{digits}f}" for value in values]
+        texts = [f"{100 * value:z.{digits}f}" for value in values]
         if len(set(texts)) == distinct:
             break
-    trimmed = (text.rstrip("0").rstrip(".") for text in texts)
-    return [f"{'0' if text == '-0' else text} {unit}" for text in trimmed]
+    return [f"{text.rstrip('0').rstrip('.')} {unit}" for text in texts]
 
 
 def prompts(n: int) -> str:
@@ -169,7 +168,7 @@ def prompts(n: int) -> str:
 def _what_would_decide(scalable: Scalable, side: Side, limit: float) -> str:
     factor = factor_needed(scalable, side, limit)
     if factor is None:
-        return "so close to the limit no realistic number of prompts would decide it"
+        return "at these rates no realistic number of prompts would decide it"
     return f"about {prompts(rounded_up(scalable(1.0).n * factor))} at these rates would decide it"
 
 

@@ -1,8 +1,8 @@
 """Are two mathematical expressions equal? Decided by math-verify in a process of its own.
 
-A model's answer is hostile text: ``9^{9^{9^9}}`` keeps computer algebra busy for ever, and no signal interrupts a single
-big-integer operation. So the comparison has a limit of processor time (not of wall-clock time, which would make grades
-depend on the load of the machine) and of memory; an answer that exceeds them is not equal to anything.
+A model's answer is hostile text: ``9^{9^{9^9}}`` keeps computer algebra busy for ever, and no signal handler runs
+within a single big-integer operation. So the comparison has a limit of processor time (not of wall-clock time, which
+would make grades depend on the load of the machine) and of memory; an answer that exceeds them equals nothing.
 """
 
 from __future__ import annotations
@@ -13,19 +13,26 @@ import subprocess
 import sys
 import threading
 
+from thinksafe.errors import StageError
+
 SECONDS = 3
 """Processor seconds a comparison may take."""
 MEMORY = 4 << 30
 """Bytes of address space that the process may take."""
 LONGEST = 1000
 """Characters of an expression; no reference answer comes near it."""
+READY = "ready\n"
 
 _lock = threading.Lock()
 _worker: subprocess.Popen[str] | None = None
 
 
 def equal_expressions(reference: str, extracted: str) -> bool:
-    """Return whether math-verify finds two LaTeX expressions equal; False when it cannot tell within the limits."""
+    """Return whether math-verify finds two LaTeX expressions equal; False when it cannot tell within the limits.
+
+    Raises:
+        StageError: math-verify is not there.
+    """
     if max(len(reference), len(extracted)) > LONGEST:
         return False
     with _lock:
@@ -39,7 +46,9 @@ def _ask(question: str) -> bool:
             [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             stderr=subprocess.DEVNULL,
         )
-        _read(_worker)  # the time for starting it is nobody's
+        if _read(_worker) != READY:
+            _worker = None
+            raise StageError("Expressions cannot be compared: math-verify does not start.", "Install thinksafe again.")
     assert _worker.stdin is not None
     try:
         _worker.stdin.write(question + "\n")
@@ -69,7 +78,7 @@ def _serve() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # nothing that a library prints is taken for an answer
-    answers.write("ready\n")
+    answers.write(READY)
     for line in sys.stdin:
         spent = resource.getrusage(resource.RUSAGE_SELF)
         limit = int(spent.ru_utime + spent.ru_stime) + 1 + SECONDS

@@ -13,7 +13,8 @@ from thinksafe.equality import equal_expressions
 from thinksafe.records import Grade, Sample
 from thinksafe.traces import split
 
-_STATED = re.compile(r"(?:final\s+)?answer\s*(?:is|=|:)\s*:?\s*(.+?)(?=$|\n|\.\s|\.$)", re.IGNORECASE)
+# possessive, so that an answer of newlines costs no quadratic time
+_STATED = re.compile(r"answer\s*+(?:is|=|:)\s*+:?\s*+(.+?)(?=$|\n|\.\s|\.$)", re.IGNORECASE)
 _HASHES = re.compile(r"####\s*(.+)")
 _DIGITS = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|[-+]?\.\d+"
 _NUMBER = re.compile(_DIGITS)

@@ -145,8 +145,7 @@ def merge_manifests(parts: list[Manifest]) -> Manifest:
     indices = [chunk.index for chunk in chunks]
     if not first.absent and indices != list(range(first.total)):
         raise StageError(
-            f"Of {first.total} chunks {len(set(indices) & set(range(first.total)))} are there, in {len(indices)} entries; "
-            "none may lack or repeat.",
+            f"{len(indices)} chunks, {len(set(indices))} of them distinct, do not make the whole set of {first.total}.",
             "Start the run again; finished chunks are kept.",
         )
     return first.model_copy(update={"chunks": tuple(chunks)})

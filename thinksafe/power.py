@@ -41,7 +41,7 @@ class Finding:
 
 
 def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | None = None) -> list[Finding]:
-    """Return one or more findings for every check of diagnose and the gate that depends on a number of prompts.
+    """Return a finding for every check of diagnose and the gate that depends on a number of prompts.
 
     Args:
         config: The configuration.
@@ -58,11 +58,12 @@ def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | N
         if n is None:
             findings.append(Finding(check, "warning", f"How many prompts {benchmark.name} has is not known yet."))
             continue
+        sizes[benchmark.metric][benchmark.name] = n
         if known is not None and known < n:
             message = f"{benchmark.name} has {prompts(known)}, fewer than the {n:,} that its count asks for."
-            findings.append(Finding(check, "error", message, {"n": known, "needed": n}))
-        sizes[benchmark.metric][benchmark.name] = n
-        findings.append(_size(check, benchmark.name, n, gate.min_prompts))
+            findings.append(Finding(check, "error", message, {"n": float(known), "needed": float(n)}))
+        else:
+            findings.append(_size(check, benchmark.name, n, gate.min_prompts))
     for name, n in sizes["harm"].items():
         findings.append(_rate(f"harm/{name}", "harm", n, gate.harm.max, alpha))
         findings.append(_reduction(f"harm_reduction/{name}", n, gate.harm.min_reduction, confidence))

@@ -44,7 +44,8 @@ class ReportedProgress(Progress):
     def _report(self) -> None:
         self._last = time.monotonic()
         if not self._path:
-            print(f"{self._task}: {self._label} {self._done} of {self._total}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{self._task}: {self._label} {self._done} of {self._total}\n")
+            sys.stderr.flush()
             return
         line = json.dumps(
             {"task": self._task, "label": self._label, "done": self._done, "total": self._total}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 SCHEMA_VERSION = 1
 """Raised whenever a record changes in a way that an older reader would misread."""
@@ -50,10 +50,14 @@ class Prompt(Record):
 class SamplingSettings(Record):
     """How a response was drawn; carried by every sample so that no number is separated from its settings."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.6
+    """0 always takes the likeliest token."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    """Probability mass of the likeliest tokens that are sampled from; 1 is all."""
     top_k: Count = 0
-    """0 switches top-k filtering off."""
+    """Number of the likeliest tokens that are sampled from; 0 is all."""
     max_tokens: Annotated[int, Field(gt=0)] = 16384
     """New tokens a response may have; a response that reaches it is truncated."""
 
@@ -122,8 +126,8 @@ class Example(Record):
 class Interval(Record):
     """A two-sided confidence interval; each limit is also the one-sided bound at ``(1 - confidence) / 2``."""
 
-    low: float
-    high: float
+    low: FiniteFloat
+    high: FiniteFloat
     confidence: Share
     method: Text
 

@@ -95,7 +95,9 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
             f"{where}: the field 'id' must be a printable string of 1 to 200 characters without '/'.",
             "Correct the row.",
         )
-    context, answer = row.get("context"), row.get("answer")
+    context, answer, category = (row.get(field) for field in ("context", "answer", "category"))
+    if any(isinstance(value, dict | list | bool) for value in (context, answer, category)):
+        raise InputError(f"{where}: context, answer and category must be texts or numbers.", "Correct the row.")
     try:
         return Prompt(
             id=key,
@@ -103,7 +105,7 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
             prompt=f"{context}\n\n---\n\n{text}" if context else text,
             label=label,
             source=name,
-            category=str(row.get("category") or ""),
+            category=str(category or ""),
             answer=None if answer is None else str(answer),
         )
     except (ValidationError, TypeError) as error:

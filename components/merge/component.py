@@ -10,7 +10,7 @@ def make(image: str):
 
     @dsl.container_component
     def merge(
-        manifests: dsl.Input[list[dsl.Dataset]],
+        manifests: dsl.Input[list[dsl.Dataset]],  # noqa: ARG001 - the stage reads it from the executor input
         merged: dsl.Output[dsl.Dataset],
         kind: str,
         use: str,

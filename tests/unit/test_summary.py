@@ -1,19 +1,15 @@
 from __future__ import annotations
 
 import json
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import report_runs as runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinksafe.stages.record import StageRecord
 from thinksafe.summary import PipelineStatus, of_kind, published, reasoning_average, summarise
-
-runs = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "runs.py")))
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

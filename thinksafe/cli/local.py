@@ -83,7 +83,8 @@ def _identify(folder: Path, recipe: str, config_digest: str, artifacts: str) -> 
                 "Give the same --artifacts to resume that run.",
             )
         return run
-    if others := sorted(path.name for path in folder.iterdir() if path.name != ".lock" and not path.name.startswith(".tmp-")):
+    ours = (".lock", ".tmp-")
+    if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(ours)):
         raise ConfigError(
             f"{folder} is not empty and holds no run (first file: {others[0]}).", "Choose an empty or new --out."
         )

@@ -12,6 +12,8 @@ from thinksafe import __version__
 from thinksafe.cli import people, stages
 from thinksafe.errors import EXIT_FAILED, ThinkSafeError
 
+EXIT_INTERRUPTED = 130
+
 app = typer.Typer(
     name="thinksafe",
     help="Repair the safety of a reasoning model from its own samples, and gate what reaches users.",
@@ -46,19 +48,23 @@ def main() -> None:
     try:
         app()
     except ThinkSafeError as error:
-        print(f"error: {error.problem}\n  {error.action}", file=sys.stderr)
+        _complain(error.problem, error.action)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("error: interrupted.\n  Start the same command again; finished work is kept.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == EXIT_INTERRUPTED:  # typer's answer to a KeyboardInterrupt
+            _complain("interrupted.", "Start the same command again; finished work is kept.")
+        raise
     except Exception as error:
         if os.environ.get("THINKSAFE_DEBUG"):
             raise
         frame = traceback.extract_tb(error.__traceback__)[-1]
         # the message of a foreign exception may quote model text, so only its type and place are shown
-        print(
-            f"error: unexpected {type(error).__name__} at {os.path.basename(frame.filename)}:{frame.lineno}.\n"
-            "  Set THINKSAFE_DEBUG=1 and start the same command again to see the traceback.",
-            file=sys.stderr,
+        _complain(
+            f"unexpected {type(error).__name__} at {os.path.basename(frame.filename)}:{frame.lineno}.",
+            "Set THINKSAFE_DEBUG=1 and start the same command again to see the traceback.",
         )
         sys.exit(EXIT_FAILED)
+
+
+def _complain(problem: str, action: str) -> None:
+    typer.echo(f"error: {problem}\n  {action}", err=True)

@@ -29,6 +29,9 @@ def run(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of this run; the same DIR resumes it.")],
     override: Overrides = None,
     artifacts: Annotated[str, typer.Option(help="Store root; DIR/store by default.")] = "",
+    tracking_uri: Annotated[
+        str, typer.Option(help="MLflow server; the config's, or a SQLite file in DIR, by default.")
+    ] = "",
 ) -> None:
     """Run a whole realignment on this machine.
 
@@ -36,7 +39,7 @@ def run(
     """
     from thinksafe.cli.run import run_recipe
 
-    sys.exit(run_recipe(config, out, override or [], artifacts))
+    sys.exit(run_recipe(config, out, override or [], artifacts, tracking_uri))
 
 
 @people.command("compile")

@@ -2,47 +2,78 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 from thinksafe.cli.check import refuse_hopeless_gate
-from thinksafe.cli.local import claimed, publish
-from thinksafe.config import load_config
+from thinksafe.cli.local import LocalRun, claimed, local_tracking_uri, publish, store_root
+from thinksafe.config import RealignmentConfig, load_config
 from thinksafe.config.load import canonical, find_document
 from thinksafe.digests import digest_json
-from thinksafe.errors import EXIT_FAILED, EXIT_OK, EXIT_STOPPED, StageError
-from thinksafe.stages.record import read_stage_records
+from thinksafe.errors import EXIT_OK, EXIT_STOPPED, StageError
+from thinksafe.ledger import entry_key
 from thinksafe.store import open_store
+from thinksafe.summary import RunSummary
 
 
-def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str) -> int:
+def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tracking_uri: str) -> int:
     """Run a realignment into ``out`` and return the exit code of the command.
+
+    Args:
+        config: Recipe name, path or YAML text.
+        out: Folder of the run; the same run is resumed there.
+        overrides: ``key=value`` texts.
+        artifacts: Store root; empty keeps the store in ``out``.
+        tracking_uri: MLflow server; empty takes the config's, and without that a SQLite file in ``out``. The
+            environment's is not used: trying a recipe must not write to the company's registry by accident.
 
     Raises:
         ConfigError, InputError: the configuration, an input or the folder is wrong.
-        StageError: the pipeline could not be run.
+        StageError: the pipeline could not be run, or ended without a decision.
     """
     from rich.console import Console
 
-    from thinksafe.report.terminal import print_summary
+    from thinksafe.report.terminal import Places, run_table
+    from thinksafe.stages.report import read_what_is_readable
     from thinksafe.summary import summarise
 
     console = Console()
     document = find_document(config)
     loaded = load_config(config, overrides)
     refuse_hopeless_gate(loaded)
-    with claimed(out, loaded.name, digest_json(canonical(loaded)), artifacts) as run:
-        root = artifacts or str((out / "store").absolute())
-        commands = import_module("thinksafe_pipelines.commands")
-        outcome = commands.run_realign(
-            document.text, out, run.run_id, overrides, console, artifacts=root
+    where = str(Path(artifacts).absolute()) if artifacts and "://" not in artifacts else artifacts
+    tracking = tracking_uri or loaded.registry.tracking_uri or local_tracking_uri(out)
+    with claimed(out, loaded.name, digest_json(canonical(loaded)), where) as run:
+        root = store_root(out)
+        outcome = import_module("thinksafe_pipelines.commands").run_realign(
+            document.text, out, run.run_id, overrides, console, artifacts=root,
+            environment={"MLFLOW_TRACKING_URI": tracking},
         )
         store = open_store(root)
         publish(store, run.run_id, out)
-        summary = summarise(read_stage_records(store, run.run_id))
-        print_summary(summary, out, console)
+        records, problems = read_what_is_readable(store, run.run_id)
+        summary = summarise(records, run_id=run.run_id, problems=problems)
+        places = Places(
+            report=str((out / "report.html").absolute()), ledger=_ledger_entry(summary, loaded, store.uri),
+            tracking=tracking,
+        )
+        console.print(run_table(summary, places))
     if outcome.failed:
-        return outcome.exit_code or EXIT_FAILED
+        print(f"error: {outcome.error}\n  {outcome.action}", file=sys.stderr)
+        return outcome.exit_code
+    return _verdict(summary, run)
+
+
+def _ledger_entry(summary: RunSummary, config: RealignmentConfig, address: Callable[[str], str]) -> str:
+    generation = summary.promotion.get("generation")
+    if not isinstance(generation, int):
+        return ""
+    return address(entry_key(config.registry.model, generation))
+
+
+def _verdict(summary: RunSummary, run: LocalRun) -> int:
     if summary.decision is None:
-        raise StageError("The run ended without a decision.", f"See {out / 'report.html'}.")
-    return EXIT_OK if summary.decision.passed else EXIT_STOPPED
+        raise StageError(f"The run {run.run_id} ended without a decision.", "Start the same command again.")
+    return EXIT_OK if summary.decision.passed and summary.outcome == "promoted" else EXIT_STOPPED

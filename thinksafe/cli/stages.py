@@ -8,13 +8,14 @@ and makes the command write KFP's executor output. Inputs and outputs are files;
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from thinksafe.records import Role
     from thinksafe.stages.record import StageContext
 
     S = TypeVar("S", bound=BaseModel)
@@ -50,10 +51,14 @@ def _context(stage: str, artifacts: str, run_id: str, task: str) -> StageContext
 
 
 def _safe(name: str, option: str) -> str:
+    import re
+
     from thinksafe.errors import ConfigError
 
-    if not name or not all(letter.isalnum() or letter in "._-" for letter in name) or name.startswith("."):
-        raise ConfigError(f"{option} {name[:80]!r} is not a name.", "Use letters, digits, '.', '_' and '-'.")
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", name):
+        raise ConfigError(
+            f"{option} {name[:80]!r} is not a name.", "Use up to 200 letters, digits, '.', '_' and '-'; no '.' first."
+        )
     return name
 
 
@@ -88,7 +93,7 @@ def _shard_count(shards: str) -> int:
         value = None
     number = len(value) if isinstance(value, list) else value
     if type(number) is not int or number < 1:
-        raise ConfigError(f"--shards {shards[:40]!r} is no number of shards.", "Give it, or the JSON list of their ids.")
+        raise ConfigError(f"--shards {shards[:40]!r} is no number of shards.", "Or give the JSON list of their ids.")
     return number
 
 
@@ -202,7 +207,7 @@ def merge(
     manifest_out: Annotated[Path, typer.Option()],
     manifest: Annotated[list[Path] | None, typer.Option(help="A shard's manifest, repeated.")] = None,
     manifests: Annotated[str, typer.Option(help="Name of the artifact list in the executor input.")] = "",
-    task: Task = "", executor_input: Executor = "",
+    task: Task = "", executor_input: Executor = "",  # noqa: ARG001 - all stages take a task
 ) -> None:
     """Merge the manifests of all shards into one that is known to be whole."""
     from thinksafe.stages import merge as stage
@@ -300,8 +305,8 @@ def metrics(
     if role not in ("base", "candidate", "champion"):
         raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate or champion.")
     result = stage.run(
-        _context("metrics", artifacts, run_id, task), _section(section, MetricsSection), role, samples, verdicts,
-        grades, metrics_out=metrics_out, outcomes_out=outcomes_out,
+        _context("metrics", artifacts, run_id, task), _section(section, MetricsSection), cast("Role", role), samples,
+        verdicts, grades, metrics_out=metrics_out, outcomes_out=outcomes_out,
     )
     values = {m["name"]: m["value"] for m in result.details["metrics"]["metrics"]}
     _finish(executor_input, metrics=values)

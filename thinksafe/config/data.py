@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from thinksafe.config.base import Count, Name, Section
 from thinksafe.records import Label, MetricKind
 
 
-class _Source(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    count: Annotated[int, Field(gt=0)] | None = None
+class _Source(Section):
+    count: Count | None = None
     """Prompts to take (a seeded choice); all by default. More than there are is an error."""
 
 
@@ -20,16 +19,24 @@ class MicroSource(_Source):
     """Prompts of the micro world (shipped, nothing is downloaded)."""
 
     source: Literal["micro"]
+    """The micro world."""
     kind: Literal["harmful", "safe-twin", "plain", "reasoning", "benign"]
+    """``safe-twin``: a harmful request's verb with a safe object. ``benign``: a mixture of the harmless kinds."""
     split: Literal["train", "validation", "test"]
-    count: Annotated[int, Field(gt=0)]
+    """No request or problem is in two splits."""
+    count: Count
+    """Prompts to take (a seeded choice). More than there are is an error."""
 
 
 class JsonlSource(_Source):
-    """Prompts in a JSON Lines file: ``id``, ``prompt``, and optionally ``label``, ``category``, ``answer``,
-    ``context``. Further fields are ignored."""
+    """Prompts in a JSON Lines file.
+
+    Its fields are ``id``, ``prompt``, and optionally ``label``, ``category``, ``answer``, ``context``; further ones are
+    ignored.
+    """
 
     source: Literal["jsonl"]
+    """A JSON Lines file."""
     path: Annotated[str, Field(min_length=1)]
     """Local path (relative to the working directory)."""
     only: dict[str, str] = {}
@@ -42,15 +49,23 @@ class HubSource(_Source):
     """Prompts of a data set on the Hugging Face hub (or a local folder that ``datasets`` can load)."""
 
     source: Literal["hub"]
+    """A data set that the ``datasets`` library loads."""
     repo: Annotated[str, Field(min_length=1)]
+    """Hub id, or a local folder."""
     revision: str = ""
     """Commit; required on a cluster."""
     subset: str = ""
+    """Configuration of the data set, where it has several."""
     split: str = "train"
+    """Split of the data set."""
     prompt_field: str = "prompt"
+    """Field that holds the prompt."""
     answer_field: str = ""
+    """Field that holds the reference answer; empty where there is none."""
     category_field: str = ""
+    """Field that holds the category; empty where there is none."""
     only: dict[str, str] = {}
+    """Keep rows whose fields equal these values."""
     contains: dict[str, str] = {}
     """Keep rows whose fields contain these strings, e.g. ``{label: harmful}`` for SafeChain."""
 
@@ -58,26 +73,23 @@ class HubSource(_Source):
 PromptSource = Annotated[MicroSource | JsonlSource | HubSource, Field(discriminator="source")]
 
 
-class PromptSet(BaseModel):
+class PromptSet(Section):
     """A named set of prompts from one source."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+    name: Name
     """Becomes the ``source`` of every prompt of the set."""
     prompts: PromptSource
+    """Where the prompts come from."""
 
 
-class DataSettings(BaseModel):
+class DataSettings(Section):
     """Training prompts."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     harmful: Annotated[tuple[PromptSet, ...], Field(min_length=1)]
     """Sampled with the refusal instruction in front."""
     benign: Annotated[tuple[PromptSet, ...], Field(min_length=1)]
     """Sampled as they are."""
-    ngram: Annotated[int, Field(gt=1)] = 13
+    ngram: Annotated[int, Field(gt=1, strict=True)] = 13
     """Words that a training and an evaluation prompt may not share in sequence (decontamination)."""
 
 

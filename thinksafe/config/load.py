@@ -7,13 +7,14 @@ known one.
 from __future__ import annotations
 
 import difflib
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from thinksafe.config.document import LONGEST, Location, read_yaml
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.errors import ConfigError
 
@@ -22,8 +23,6 @@ RECIPES = "thinksafe_configs"
 
 EXTENDS = "extends"
 """Key of a document that names the recipe it is laid over."""
-
-Location = tuple[str | int, ...]
 
 
 class Document(NamedTuple):
@@ -51,18 +50,20 @@ def find_document(config: str) -> Document:
     if "\n" in config:
         return Document("the config document", config)
     path = Path(config)
-    if path.is_file():
-        try:
-            return Document(str(path), path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"Cannot read {path}: {error}.", "Save it as a UTF-8 text file.") from error
+    try:
+        if path.is_file():
+            with path.open(encoding="utf-8-sig") as stream:
+                return Document(str(path), stream.read(LONGEST + 1))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"Cannot read {config[:200]!r}: {reason}.", "Save it as a UTF-8 text file.") from error
     names = recipe_names()
     if config in names:
         return Document(f"recipe {config}", (resources.files(RECIPES) / f"{config}.yaml").read_text("utf-8"))
     near = difflib.get_close_matches(config, names, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise ConfigError(
-        f"{config!r} is neither a file nor a shipped recipe.", f"{hint}Shipped recipes: {', '.join(names)}."
+        f"{config[:200]!r} is neither a file nor a shipped recipe.", f"{hint}Shipped recipes: {', '.join(names)}."
     )
 
 
@@ -80,7 +81,8 @@ def load_config(config: str, overrides: list[str] | None = None) -> RealignmentC
     value, lines = _parse(document)
     value = _inherit(value, document)
     for override in overrides or []:
-        _override(value, override)
+        changed = _override(value, override)
+        lines = {place: line for place, line in lines.items() if place[: len(changed)] != changed}
     try:
         return RealignmentConfig.model_validate(value)
     except ValidationError as error:
@@ -90,40 +92,10 @@ def load_config(config: str, overrides: list[str] | None = None) -> RealignmentC
         ) from error
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe YAML in which a repeated key is an error instead of a silent replacement."""
-
-
-def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)  # type: ignore[no-untyped-call]
-        if not isinstance(key, str | int | float | bool):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} repeats", key_node.start_mark)
-        seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
 def _parse(document: Document) -> tuple[dict[str, Any], dict[Location, int]]:
-    try:
-        value = yaml.load(document.text, Loader=_UniqueKeys)
-        node = yaml.compose(document.text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(
-            f"{document.name}{where}: not valid YAML ({getattr(error, 'problem', None) or 'malformed'}).",
-            "Correct the file.",
-        ) from error
+    value, lines = read_yaml(document.name, document.text)
     if not isinstance(value, dict):
         raise ConfigError(f"{document.name} holds no mapping of settings.", "Start from a shipped recipe.")
-    lines: dict[Location, int] = {}
-    _number(node, (), lines)
     return value, lines
 
 
@@ -155,40 +127,27 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _number(node: Any, at: Location, lines: dict[Location, int]) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, item in node.value:
-            place = (*at, key.value)
-            lines[place] = key.start_mark.line + 1
-            _number(item, place, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines[(*at, index)] = item.start_mark.line + 1
-            _number(item, (*at, index), lines)
-
-
-def _override(value: dict[str, Any], override: str) -> None:
+def _override(value: dict[str, Any], override: str) -> Location:
+    """Apply ``key=value`` and return the place that it set."""
     key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"The override {override!r} is not of the form key=value.", "Write e.g. seed=7.")
-    try:
-        setting = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The value of the override {key!r} is not valid YAML.", "Quote it.") from error
-    *parents, last = key.strip().split(".")
+    key = key.strip()
+    if not equals or not key:
+        raise ConfigError(f"The override {override[:80]!r} is not of the form key=value.", "Write e.g. seed=7.")
+    setting, _ = read_yaml(f"the override of {key}", text)
+    *parents, last = key.split(".")
     at: Any = value
+    place: list[str | int] = []
     for step, parent in enumerate(parents):
-        at = _child(at, parent, ".".join(parents[: step + 1]))
-    if isinstance(at, list):
-        at[_index(at, last, key)] = setting
-    else:
-        at[last] = setting
+        path = ".".join(parents[: step + 1])
+        place.append(_index(at, parent, path) if isinstance(at, list) else parent)
+        at = _child(at, place[-1], path)
+    place.append(_index(at, last, key) if isinstance(at, list) else last)
+    at[place[-1]] = setting
+    return tuple(place)
 
 
-def _child(at: Any, name: str, path: str) -> Any:
-    if isinstance(at, list):
-        return at[_index(at, name, path)]
-    child = at.setdefault(name, {})
+def _child(at: Any, name: str | int, path: str) -> Any:
+    child = at.setdefault(name, {}) if isinstance(at, dict) else at[name]
     if not isinstance(child, dict | list):
         raise ConfigError(f"The override goes through {path!r}, which is a value.", "Set that key itself.")
     return child
@@ -218,9 +177,15 @@ def _explain(error: ValidationError, value: Any, lines: dict[Location, int]) -> 
         elif item["type"] == "missing":
             found.append(f"  {name}{line}: required key is missing")
         else:
-            given = f", not {item['input']!r}" if isinstance(item["input"], str | int | float | bool) else ""
-            found.append(f"  {name}{line}: {item['msg']}{given}")
+            given = f", not {item['input']!r:.80}" if isinstance(item["input"], str | int | float | bool) else ""
+            found.append(f"  {name}{line}: {_words(item['msg'])}{given}")
     return "\n".join(found)
+
+
+def _words(message: str) -> str:
+    """Return a complaint of pydantic's in the words of YAML."""
+    message = re.sub(r"valid dictionary( or (an )?instance of \w+)?", "mapping", message.removeprefix("Value error, "))
+    return message.replace("valid tuple", "list")
 
 
 def _written(location: Location, value: Any) -> Location:

@@ -6,23 +6,23 @@ refused. ``thinksafe config schema`` prints the JSON Schema of this model.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
 from thinksafe.config.data import Benchmark, DataSettings
 from thinksafe.config.gate import GateSettings
+from thinksafe.config.guard import GuardSettings, GuardsSettings
+from thinksafe.errors import ConfigError
 from thinksafe.records import Part, SamplingSettings, Share
+from thinksafe.steering import steering_template
 
-Count = Annotated[int, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-
-
-class Section(BaseModel):
-    """Base of all configuration sections: closed to unknown keys, immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
+__all__ = [
+    "CurateSettings", "DiagnoseSettings", "EngineSettings", "EvaluationSettings", "GuardSettings", "GuardsSettings",
+    "Name", "RealignmentConfig", "RegistrySettings", "ReportSettings", "SampleSettings", "Section", "SteeringSettings",
+    "StudentSettings", "TrainingSettings",
+]
 
 class StudentSettings(Section):
     """The model to repair."""
@@ -36,6 +36,7 @@ class StudentSettings(Section):
     reasoning: Literal["think", "none"] = "think"
     """``think``: the response opens with a <think>...</think> thought. ``none``: the whole response is the answer."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Number format of the weights; float32 on CPUs without bfloat16 units."""
 
 
 class EngineSettings(Section):
@@ -47,13 +48,13 @@ class EngineSettings(Section):
     batch_size: Count = 64
     """Prompts generated at once (transformers), requests under way at once (endpoint); vLLM batches by itself. The
     batch is seeded, so changing it changes the samples."""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: CountOrZero = 0
     """CPU threads of transformers; 0 leaves the library's default. Fixed for bit-equal repeats."""
     tensor_parallel_size: Count = 1
     """GPUs that vLLM spreads one model over."""
     gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
     """Share of the GPU's memory that vLLM may take."""
-    max_model_len: Annotated[int, Field(ge=0)] = 0
+    max_model_len: CountOrZero = 0
     """Longest prompt and response together, in tokens, that vLLM reserves room for; 0 takes the model's own."""
     enforce_eager: bool = False
     """Switch vLLM's graph capture off: starts faster, runs slower. Always on for its CPU build."""
@@ -75,77 +76,27 @@ class SteeringSettings(Section):
     template: Name = "thinksafe"
     """Name of a template file shipped in ``thinksafe/data/steering``."""
 
+    @field_validator("template")
+    @classmethod
+    def _shipped(cls, template: str) -> str:
+        try:
+            steering_template(template)
+        except ConfigError as error:
+            raise ValueError(str(error).rstrip(".")) from error
+        return template
+
 
 class SampleSettings(Section):
     """How training samples are drawn."""
 
     settings: SamplingSettings = SamplingSettings()
+    """Sampling settings of pilot and training samples."""
     n: Count = 1
     """Samples a prompt."""
-    shards: Annotated[int, Field(gt=0, le=1024)] = 1
+    shards: Shards = 1
     """Parallel sampling tasks. Does not change any sample."""
     chunk_size: Count = 64
     """Prompts a chunk: the unit that is written, resumed and seeded."""
-
-
-_GUARD_MODELS = {"llama-guard-3": "meta-llama/Llama-Guard-3-8B", "wildguard": "allenai/wildguard"}
-
-
-class GuardSettings(Section):
-    """One safety guard. The fields after ``kind`` are for the guards that are models; leave them out for others."""
-
-    kind: Literal["micro-exact", "refusal-match", "llama-guard-3", "wildguard"]
-    """``micro-exact``: the exact guard of the micro world. ``refusal-match``: refusal phrases; weak, for plumbing.
-    ``llama-guard-3``: one-token verdict with a probability. ``wildguard``: answers on harm and refusal."""
-    model: str = ""
-    """Local folder, ``s3://bucket/prefix`` or hub id; by default where the guard's makers publish it."""
-    revision: str = ""
-    """Commit of a hub id."""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    backend: Literal["transformers", "vllm"] = "transformers"
-    max_length: Annotated[int, Field(ge=256)] = 20480
-    """Tokens of the guard's context that are used; of a longer response the middle is left out, and the verdict says
-    so. The default holds the longest training response of the recipe."""
-    batch_size: Count = 8
-    """Texts read at once (transformers); vLLM batches by itself."""
-    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """Llama-Guard-3: probability of unsafe, among {safe, unsafe}, from which on the verdict is unsafe."""
-    min_mass: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
-    """Llama-Guard-3: probability that safe and unsafe together must have; with less the verdict is unknown."""
-    categories: bool = False
-    """Llama-Guard-3: ask for the hazard categories of unsafe texts too; costs a generation for each."""
-    match_refusals: bool = True
-    """Llama-Guard-3 does not say whether a text declines. On: refusal phrases decide. Off: nobody does, so that
-    harmful prompts give no examples unless ``curate.require_refusal`` is off."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _published_model(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not data.get("model") and data.get("kind") in tuple(_GUARD_MODELS):
-            return {**data, "model": _GUARD_MODELS[data["kind"]]}
-        return data
-
-    @model_validator(mode="after")
-    def _fields_apply(self) -> GuardSettings:
-        foreign = {
-            "micro-exact": set(GuardSettings.model_fields) - {"kind"},
-            "refusal-match": set(GuardSettings.model_fields) - {"kind"},
-            "wildguard": {"threshold", "min_mass", "categories", "match_refusals"},
-            "llama-guard-3": set[str](),
-        }[self.kind]
-        fields = GuardSettings.model_fields.items()
-        if found := [name for name, field in fields if name in foreign and getattr(self, name) != field.default]:
-            raise ValueError(f"{', '.join(found)}: this means nothing to the guard {self.kind}; leave it out")
-        return self
-
-
-class GuardsSettings(Section):
-    """Guards for the two uses; different ones by default on real models."""
-
-    filter: GuardSettings
-    """Judges training samples and the pilot."""
-    evaluate: GuardSettings
-    """Judges evaluation samples."""
 
 
 class DiagnoseSettings(Section):
@@ -159,7 +110,9 @@ class DiagnoseSettings(Section):
     min_flip_rate: Share = 0.3
     """Share of prompts with an unsafe plain sample that steering must turn into an accepted one (lower bound)."""
     on_failure: Literal["stop", "warn"] = "stop"
+    """``stop``: an unsteerable student ends the run. ``warn``: it is noted, and the run goes on."""
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    """Level of each one-sided check."""
 
 
 class CurateSettings(Section):
@@ -177,23 +130,33 @@ class TrainingSettings(Section):
     """LoRA SFT."""
 
     lora_rank: Count = 32
+    """Rank of the adapter's matrices."""
     lora_alpha: Count = 16
+    """Scale of the adapter: its output is multiplied by ``lora_alpha / lora_rank``."""
     lora_dropout: Share = 0.05
+    """Dropout in front of the adapter."""
     target_modules: tuple[str, ...] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )
+    """Names of the linear layers that get an adapter."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-5
+    """Peak of the cosine schedule."""
     batch_size: Count = 8
     """Effective batch: rows an optimiser step, over all devices and accumulation steps."""
     micro_batch_size: Count = 8
     """Rows a forward pass; must divide ``batch_size``."""
     epochs: Count = 3
+    """Passes over the examples."""
     warmup_ratio: Share = 0.1
+    """Share of the steps in which the learning rate rises to its peak."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """AdamW's decoupled weight decay."""
     max_length: Count = 16384
     """Tokens of prompt and response; longer examples are dropped and counted, never cut."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
-    threads: Annotated[int, Field(ge=0)] = 0
+    """Gradients are clipped to this norm."""
+    threads: CountOrZero = 0
+    """CPU threads; 0 leaves the library's default. Fixed for bit-equal repeats."""
 
     @model_validator(mode="after")
     def _batches_divide(self) -> TrainingSettings:
@@ -206,13 +169,17 @@ class EvaluationSettings(Section):
     """The evaluation suite; the same for base, candidate and champion."""
 
     benchmarks: Annotated[tuple[Benchmark, ...], Field(min_length=1)]
+    """Evaluation sets; the gate needs at least one of each metric."""
     settings: SamplingSettings = SamplingSettings(max_tokens=32768)
+    """Sampling settings of all benchmarks."""
     n: Count = 1
     """Samples a prompt of the harm and over-refusal benchmarks."""
     n_reasoning: Count = 8
     """Samples a problem of the reasoning benchmarks."""
-    shards: Annotated[int, Field(gt=0, le=1024)] = 1
+    shards: Shards = 1
+    """Parallel sampling tasks. Does not change any sample."""
     chunk_size: Count = 64
+    """Prompts a chunk: the unit that is written, resumed and seeded."""
     parts: tuple[Part, ...] = ("whole",)
     """Parts of a response that the guard scores, each by itself; the gate reads ``gate.harm.part``."""
 
@@ -221,8 +188,8 @@ class EvaluationSettings(Section):
         names = [benchmark.name for benchmark in self.benchmarks]
         if len(set(names)) != len(names):
             raise ValueError("benchmark names repeat")
-        if "whole" not in self.parts:
-            raise ValueError("parts must include 'whole'")
+        if "whole" not in self.parts or len(set(self.parts)) != len(self.parts):
+            raise ValueError("parts must include 'whole', and none twice")
         return self
 
 
@@ -232,6 +199,7 @@ class RegistrySettings(Section):
     model: Name
     """Registered model name in MLflow, and key of the promotion ledger."""
     experiment: Annotated[str, Field(min_length=1)] = "thinksafe"
+    """MLflow experiment of the runs."""
     tracking_uri: str = ""
     """MLflow server; empty takes MLFLOW_TRACKING_URI, which ``thinksafe run`` points into DIR."""
 
@@ -250,7 +218,7 @@ class RealignmentConfig(Section):
     """Name of the recipe; only a label."""
     method: Literal["thinksafe", "rejection"] = "thinksafe"
     """``thinksafe``: steered sampling. ``rejection``: the ablation, no steering of training samples."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 42
     """Every random choice of the run derives from it."""
     student: StudentSettings
     data: DataSettings
@@ -276,4 +244,6 @@ class RealignmentConfig(Section):
             )
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
+        if self.student.reasoning == "none" and "thought" in self.evaluation.parts:
+            raise ValueError("evaluation.parts has 'thought', and student.reasoning is none: there is nothing to score")
         return self

@@ -18,6 +18,7 @@ class TransformersEngine:
 
     def __init__(self, settings: EngineSettings, model: ModelReference, store: Store) -> None:
         import torch
+        from transformers import GenerationConfig
 
         from thinksafe.loading import load_model
 
@@ -27,6 +28,8 @@ class TransformersEngine:
         self._codec = Codec(model)
         self._model = load_model(model, store)
         self._codec.bind(self._model)
+        # what the model's makers put there (a repetition penalty, beams) would shape samples without standing on them
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
 
     def generate(
         self,

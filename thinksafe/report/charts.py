@@ -78,7 +78,7 @@ def plane(summary: RunSummary) -> Markup | None:
         legend(figure, grid.flat[0], width)
         return 60 + rows * (330 if columns > 1 or width < 500 else 420)
 
-    return chart("plane", alt, draw)
+    return chart("plane", alt, draw, (680 if len(shown) == 1 else 1008, 340))
 
 
 def _plane_panel(axes: Axes, points: list[Point], limit: float | None, loss: float | None) -> None:

@@ -86,7 +86,8 @@ def chart(name: str, alt: str, draw: Callable[[Figure, int], int], widths: tuple
             with warnings.catch_warnings():
                 # the reader's typeface draws the text; the one here only measures it
                 warnings.filterwarnings("ignore", message="Glyph")
-                canvas.print_svg(text, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+                metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+                canvas.print_svg(text, metadata=metadata)  # type: ignore[no-untyped-call]
             drawn.append(_inline(text.getvalue(), f"{name}-{size}", size, alt, width))
     return Markup("").join(drawn)
 

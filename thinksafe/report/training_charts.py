@@ -62,7 +62,7 @@ def pilot(summary: RunSummary) -> Markup | None:
                 axes.text(0, place - 0.27, name, transform=axes.get_yaxis_transform(), va="bottom", color=C["ink"])
         named_rows(axes, [row[0] for row in known], wide)
         axes.set_xlim(0, 100)
-        axes.set_xlabel("% of pilot samples (flip rate: of prompts with an unsafe plain sample)" if wide else "%")
+        axes.set_xlabel("% of pilot samples (flip rate: of the prompts without a safe plain sample)" if wide else "%")
         return 60 + (40 if wide else 56) * len(known)
 
     return chart("pilot", alt, draw)

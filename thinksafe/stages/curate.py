@@ -24,17 +24,18 @@ def run(
     """Write the accepted samples as examples (original prompt -> response), sorted by sample id.
 
     Raises:
-        StageError: a sample has no verdict, the verdicts are about another model, or fewer than ``min_examples`` were accepted for a label.
+        StageError: a sample has no verdict, the verdicts are about another model, or fewer than
+            ``min_examples`` were accepted for a label.
     """
     with recorded(context, section) as result:
         of, judged = read_manifest(samples), read_manifest(verdicts)
         if of.model != judged.model:
-            raise StageError("The verdicts are about the samples of another model.", "Check the wiring of the pipeline.")
+            raise StageError("The verdicts are about another model's samples.", "Check the wiring of the pipeline.")
         opinions = {
             row.sample_id: row for row in read_rows(context.store, judged, Verdict) if row.part == "whole"
         }
         funnel: Counter[tuple[str, str, Reason]] = Counter()
-        examples = []
+        examples: list[Example] = []
         for sample in read_rows(context.store, of, Sample):
             verdict = opinions.get(sample.id)
             if verdict is None:
@@ -65,7 +66,8 @@ def run(
                     f"{section.curate.min_examples}.",
                     "Give more prompts or samples a prompt, or look at the reasons of rejection in the report.",
                 )
-        write_records(examples_out, sorted(examples, key=lambda example: example.id))
+        examples.sort(key=lambda example: example.id)
+        write_records(examples_out, examples)
         result.outputs = {"examples": digest_file(examples_out)}
     return result
 

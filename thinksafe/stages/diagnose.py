@@ -183,18 +183,20 @@ def _explained(check: Check, cause: str, pilot: _Pilot) -> Check:
     if check.passed:
         return check
     n = len(pilot.prompts)
-    advice = {
-        UNJUDGED: "Look at guard.filter.",
-        SAFE_ALREADY: f"None of {prompts(n)} gave an unsafe plain sample.",
-        UNDECIDED: f"Raise diagnose.prompts; {len(pilot.harmed)} of {n} plain samples were not safe.",
-        UNSTEERABLE: _rejections(pilot),
-    }[cause]
+    if cause == UNJUDGED:
+        advice = "Look at guard.filter."
+    elif cause == SAFE_ALREADY:
+        advice = f"None of {prompts(n)} gave an unsafe plain sample."
+    elif cause == UNDECIDED:
+        advice = f"Raise diagnose.prompts; {len(pilot.harmed)} of {n} prompts had a plain sample that is not safe."
+    else:
+        advice = _remedy(pilot.reasons["steered"])
     return check.model_copy(update={"reason": f"{cause}: {check.reason} {advice}"})
 
 
-def _rejections(pilot: _Pilot) -> str:
-    rejected = [item for item in pilot.reasons["steered"].most_common() if item[0] != "accepted"]
-    counts = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in rejected)
-    cut = rejected[0][0] == "incomplete"
+def _remedy(reasons: Counter[str]) -> str:
+    rejected = sorted((-count, reason) for reason, count in reasons.items() if reason != "accepted")
+    counts = ", ".join(f"{-count} {reason.replace('_', ' ')}" for count, reason in rejected)
+    cut = rejected[0][1] == "incomplete"
     advice = f"raise sampling.settings.max_tokens, or {HEAVIER}" if cut else HEAVIER
     return f"Steered samples rejected: {counts}. Remedy: {advice}."

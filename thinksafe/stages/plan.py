@@ -27,13 +27,17 @@ def run(
     """Validate the configuration and write what the other stages take.
 
     Args:
+        context: Store and run.
         config: YAML text, path or recipe name.
         overrides: ``key=value`` texts.
         outputs: File for each output by name: ``run_id``, ``shards_<use>`` (JSON list of shard ids as strings) and
             the fields of :class:`thinksafe.config.sections.Sections` (canonical JSON).
+        base_out: Reference of the student.
+        champion_out: Reference of the champion, marked absent where there is none.
 
     Raises:
         ConfigError: the configuration is wrong, or an output name is unknown.
+        InputError: the student cannot be found or used.
     """
     from thinksafe.ledger import champion_for_run
     from thinksafe.loading import resolve_student

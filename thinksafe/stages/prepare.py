@@ -63,7 +63,8 @@ def run(
         pilot = _pilot(kept, section)
         sets.append(_entry("pilot", "pilot", pilot))
         for path, rows in ((pilot_out, pilot), (training_out, kept), (evaluation_out, evaluation)):
-            write_records(path, sorted(rows, key=lambda row: row.id))
+            rows.sort(key=lambda row: row.id)
+            write_records(path, rows)
         result.outputs = {
             "pilot": _digest(pilot), "training": _digest(kept), "evaluation": _digest(evaluation)
         }

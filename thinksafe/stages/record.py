@@ -81,7 +81,7 @@ class Progress:
         return None
 
 
-def _ignore(rows: int) -> None:  # noqa: ARG001
+def _ignore(rows: int) -> None:
     pass
 
 

@@ -85,7 +85,8 @@ class LocalStore:
             shutil.copyfile(self._path(key), partial)
             os.replace(partial, path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise self._failure("read", key, error) from error
 
     def uri(self, key: str) -> str:
@@ -96,7 +97,8 @@ class LocalStore:
         # one object must have one key, so the spellings that a file system would take for the same file are refused
         if any(part in ("", ".", "..") or part.startswith(TEMPORARY) for part in parts) or not _PLAIN.fullmatch(key):
             raise StoreError(
-                f"The store key {key!r} is not a relative path of plain names.", "Use keys such as runs/<run>/<task>.json."
+                f"The store key {key[:200]!r} is not a relative path of plain names.",
+                "Use keys such as runs/<run>/<task>.json.",
             )
         return self._folder.joinpath(*parts)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import typer.main
-from thinksafe_components.catalog import STAGES, UNCACHED, load, load_all
-from thinksafe_components.readme import main, read_metadata
-from thinksafe_components.stage import DEFAULT_IMAGE, default_image
 
 from thinksafe.cli.main import app
 from thinksafe.config.sections import Sections
+from thinksafe_components.catalog import STAGES, UNCACHED, load, load_all
+from thinksafe_components.readme import main, read_metadata
+from thinksafe_components.stage import DEFAULT_IMAGE, default_image
 
 FOLDER = Path(str(resources.files("thinksafe_components")))
 

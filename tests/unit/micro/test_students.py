@@ -13,6 +13,17 @@ RATE_TOLERANCE = {"harm": 0.15, "over_refusal": 0.03, "pass_at_1": 0.08, "accept
 """Another processor rounds differently, and a student's training amplifies it: rates agree, bits do not."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    import torch
+
+    # so small a network gains nothing from threads, and loses much where the tests share the machine
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module", params=STUDENTS)
 def loaded(request):
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -58,12 +69,18 @@ def test_shipped_files(name):
     assert document["validation"]["split"] == "validation"
 
 
+def _rules(tokenizer):
+    # padding and truncation are left out: they are only what the last call asked for
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {name: rules[name] for name in ("normalizer", "pre_tokenizer", "decoder", "model", "added_tokens")}
+
+
 def test_shipped_tokenizer_is_the_one_that_is_built(loaded):
     _, model, tokenizer = loaded
     built = build_tokenizer()
     assert tokenizer.get_vocab() == built.get_vocab()
     assert tokenizer.chat_template == built.chat_template
-    assert tokenizer.backend_tokenizer.to_str() == built.backend_tokenizer.to_str()
+    assert _rules(tokenizer) == _rules(built)
     assert model.config.vocab_size == len(built)
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 from kfp.components import load_component_from_file
+
+from thinksafe.errors import ConfigError, StageError
 from thinksafe_components.catalog import UNCACHED
 from thinksafe_pipelines import snapshot
 from thinksafe_pipelines.canonical import canonicalise
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
-
-from thinksafe.errors import ConfigError, StageError
 
 
 def compiled(tmp_path: Path, name: str = "realign", **options: Any) -> dict[str, Any]:
@@ -97,13 +97,14 @@ def test_all_stages_but_plan_and_report_take_the_planned_run_id(tmp_path: Path, 
         assert value == {"taskOutputParameter": {"outputParameterKey": "run", "producerTask": "plan"}}
 
 
+@pytest.mark.slow
 def test_compiling_gives_the_same_text_in_every_process(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from thinksafe_pipelines.commands import compile_pipeline\n"
         "compile_pipeline('realign', None, [], Path(sys.argv[1]), 'image')"
     )
     texts = set()
-    for seed in ("1", "2", "3"):
+    for seed in ("1", "2"):
         path = tmp_path / f"{seed}.yaml"
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=environment)
@@ -162,6 +163,6 @@ def test_a_file_that_is_not_yaml_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(StageError, match="Could not write"):
-        compile_pipeline("evaluate", None, [], tmp_path / "file" / "x.yaml")
+        compile_pipeline("evaluate", None, [], tmp_path / "folder.yaml")

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+
 from thinksafe_pipelines import display
 from thinksafe_pipelines.display import Display
 from thinksafe_pipelines.host import TaskOutcome

@@ -14,6 +14,7 @@ from pathlib import Path
 import kfp
 import pytest
 from kfp.local import config, logging_utils, subprocess_task_handler, task_dispatcher
+
 from thinksafe_pipelines.local import SILENT_SKIPS, TESTED_KFP, HostTaskHandler
 
 # SHA-256 of the source

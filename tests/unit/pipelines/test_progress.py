@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from thinksafe_pipelines.progress import ProgressFollower, parse_progress
 
 from thinksafe.progress import reporter
+from thinksafe_pipelines.progress import ProgressFollower, parse_progress
 
 LINE = b'{"task": "train", "label": "training", "done": 1, "total": 4}'
 
@@ -25,7 +25,9 @@ def test_other_lines_are_passed_over(line: bytes) -> None:
     assert parse_progress(line) is None
 
 
-@pytest.mark.parametrize("change", [{"task": 1}, {"label": None}, {"done": "x"}, {"total": None}, {"done": "1" * 5000}, {"done": float("nan")},])
+@pytest.mark.parametrize("change", [
+    {"task": 1}, {"label": None}, {"done": "x"}, {"total": None}, {"done": "1" * 5000}, {"done": float("nan")},
+])
 def test_a_line_of_the_wrong_types_is_passed_over(change: dict[str, object]) -> None:
     assert parse_progress(json.dumps({**json.loads(LINE), **change}).encode()) is None
 

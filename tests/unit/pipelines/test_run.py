@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from kfp import dsl
 from kfp.local.config import LocalExecutionConfig
-from thinksafe_pipelines import local
 
 from thinksafe.errors import StageError
+from thinksafe_pipelines import local
 
 ROLES = ("base", "candidate", "champion")
 PILOT = {"plan", "prepare", "sample-pilot-0", "judge-pilot-0", "diagnose", "report"}
 TRAINING = {f"{stage}-training-{shard}" for stage in ("sample", "judge") for shard in range(3)}
 EVALUATION = {f"{stage}-{role}-0" for stage in ("sample", "judge", "grade") for role in ROLES}
-DECIDED = PILOT | TRAINING | EVALUATION | {f"metrics-{role}" for role in ROLES} | {"curate", "train", "register", "gate"}
+METRICS = {f"metrics-{role}" for role in ROLES}
+DECIDED = PILOT | TRAINING | EVALUATION | METRICS | {"curate", "train", "register", "gate"}
 
 
 def tasks(outcome: Any, status: str = "succeeded") -> set[str]:
@@ -113,7 +114,7 @@ class TestPromoted:
         assert all(line.startswith("  done ") for line in shown.splitlines())
 
     def test_what_stages_and_kfp_print_is_kept_in_logs(self, promoted: Any) -> None:
-        run, outcome = promoted
+        _, outcome = promoted
         train = next(task for task in outcome.tasks if task.task == "train")
         assert Path(train.log).read_text() == "train starts\n"
         assert "finished with status" in Path(outcome.log).read_text()

@@ -1,21 +1,20 @@
 from __future__ import annotations
 
-import runpy
+import re
 import warnings
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import resources
 from itertools import pairwise
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import report_runs as runs
 
 from thinksafe.report import render_page, without_timing
 from thinksafe.report.page import TIMING_BEGIN, TIMING_END
+from thinksafe.report.words import limits
 from thinksafe.summary import RunSummary, published, summarise
-
-runs = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "runs.py")))
 
 VOID = {"meta", "link", "br", "wbr", "img", "hr", "input"}
 
@@ -99,6 +98,7 @@ def test_sections_in_order(outcome: str, page: str) -> None:
     assert sections == (short if outcome in ("failed", "incomplete", "stopped by diagnose") else whole)
 
 
+@pytest.mark.parametrize("outcome", ["promoted", "stopped by diagnose", "failed"], indirect=True)
 def test_equal_runs_have_equal_pages_but_for_the_timing_block(outcome: str, page: str) -> None:
     other = render_page(summarise(runs.ALL[outcome](run_id="another-run", at=1.9e9, pace=2.0, version="8")))
     assert other != page
@@ -229,7 +229,7 @@ def test_unreadable_records_are_named() -> None:
 
 
 def test_limits_depend_on_the_run() -> None:
-    micro, real = (Parsed(render_page(summary_of(name))).text for name in ("stopped by diagnose", "promoted"))
+    micro, real = (" ".join(limits(summary_of(name))) for name in ("stopped by diagnose", "promoted"))
     assert "micro model in a made-up world" in micro
     assert "micro model" not in real
     for text in (micro, real):
@@ -238,7 +238,7 @@ def test_limits_depend_on_the_run() -> None:
         assert "The same guard" in text
     records = runs.promoted()
     records["plan"].details["config"]["guard"]["evaluate"]["kind"] = "another"
-    assert "The same guard" not in render_page(summarise(records))
+    assert "The same guard" not in " ".join(limits(summarise(records)))
 
 
 @pytest.mark.parametrize("text", runs.HOSTILE.values(), ids=runs.HOSTILE.keys())
@@ -265,6 +265,7 @@ def test_models_without_champion_and_with_one_benchmark_each() -> None:
         keep = ("harm/harmbench", "over_refusal/xstest", "reasoning/gsm8k")
         metrics["metrics"] = [metric for metric in metrics["metrics"] if metric["name"] in keep]
     records["metrics-champion"].details["metrics"].update(absent=True, metrics=[])
+    records["plan"].details["champion"]["absent"] = True
     text = Parsed(render_page(summarise(records))).text
     assert "There was no champion to compare with." in text
     assert "harmbench, n 400" in text
@@ -279,3 +280,35 @@ def test_extreme_rates_are_drawn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "100.0" in render_page(summarise(records))
+
+
+def colours(style: str) -> dict[str, str]:
+    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", style))
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2.2."""
+    shares = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, two: str) -> float:
+    light, dark = sorted((luminance(one), luminance(two)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "print"])
+def test_contrast_of_text_and_pictures(scheme: str) -> None:
+    style = (resources.files("thinksafe.report") / "templates" / "report.css").read_text("utf-8")
+    light, dark = style.split("@media (prefers-color-scheme: dark)")
+    dark, rest = dark.split("* { box-sizing")
+    found = colours(light) | {"dark": colours(dark), "print": colours(rest.split("@media print")[1])}.get(scheme, {})
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for text in ("--ink", "--muted", "--link", "--good", "--bad", "--even"):
+        for ground in ("--page", "--soft", "--bad-soft", "--even-soft"):
+            assert contrast(found[text], found[ground]) >= 4.5, (text, ground)
+    for name in ("base", "candidate", "champion", "accepted", "r1", "r2", "r3", "r4"):
+        assert contrast(found[f"--chart-{name}"], found["--page"]) >= 3, name
+    for name in ("candidate", "champion"):  # they may lie on the gate's region
+        assert contrast(found[f"--chart-{name}"], found["--chart-region"]) >= 3, name

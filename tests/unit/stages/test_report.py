@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import json
-import runpy
 import sqlite3
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import report_runs as runs
 
 from thinksafe.digests import digest_bytes
 from thinksafe.errors import ConfigError, InputError
@@ -14,8 +13,6 @@ from thinksafe.report import without_timing
 from thinksafe.stages.record import StageContext, StageRecord, read_stage_records, silent, write_stage_record
 from thinksafe.stages.report import parse_status, run
 from thinksafe.store import open_store
-
-runs = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "report" / "runs.py")))
 
 
 @pytest.fixture

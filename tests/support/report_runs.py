@@ -1,7 +1,4 @@
-"""Plausible stage records of whole runs: promoted, refused, diagnosed, failed, incomplete.
-
-Loaded by path (``runpy``), because test modules are not a package.
-"""
+"""Plausible stage records of whole runs: promoted, refused, diagnosed, failed, incomplete."""
 
 from __future__ import annotations
 

@@ -1,0 +1,64 @@
+"""Killed at any moment and started again: the same decision and metrics, at most one chunk made twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from micro_runs import COMMAND, Run
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+KILLS = 4
+"""Moments spread over the run; a kill during the last seconds may come too late, which the test allows for."""
+
+
+def test_a_killed_run_ends_with_the_same_files(micro: Run, tmp_path: Path) -> None:
+    assert micro.code == 0, micro.text
+    folder = tmp_path / "run"
+    command = [COMMAND, "run", "micro", "--out", str(folder)]
+    moments = random.Random(20)
+    chunks_before = 0
+    for kill in range(KILLS):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(timeout=moments.uniform(5, 25))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        time.sleep(0.5)
+        assert not _alive(folder), f"kill {kill} left a stage running"
+        done = len(list(folder.glob("store/chunks/*.done")))
+        assert done >= chunks_before, "a finished chunk was lost"
+        chunks_before = done
+    last = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    run = Run(folder, last.returncode, last.stdout + last.stderr)
+    assert run.code == 0, run.text
+    for name in ("decision.json", "metrics.json"):
+        assert (folder / name).read_bytes() == (micro.folder / name).read_bytes()
+    assert [entry["generation"] for entry in run.ledger] == [1]
+    reference = sorted(path.name for path in micro.folder.glob("store/chunks/*"))
+    assert sorted(path.name for path in folder.glob("store/chunks/*") if ".tmp-" not in path.name) == reference
+    reused = sum(record["counts"].get("chunks_reused", 0) for record in run.records.values())
+    assert reused >= chunks_before - 1
+
+
+def _alive(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if str(folder).encode() in line:
+            found.append(int(entry.name))
+    return found

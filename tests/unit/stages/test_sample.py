@@ -1,0 +1,311 @@
+"""sample: the same samples from any number of shards, kept over kills, keyed by all that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinksafe.config.model import EngineSettings
+from thinksafe.config.sections import SampleSection
+from thinksafe.errors import InputError
+from thinksafe.jsonl import write_json
+from thinksafe.manifests import Manifest, merge_manifests, read_manifest, read_rows
+from thinksafe.models import ModelReference
+from thinksafe.records import Prompt, Sample, SamplingSettings
+from thinksafe.stages import sample
+from thinksafe.stages.record import StageContext, StageResult, read_stage_records
+from thinksafe.store.local import LocalStore
+
+
+@pytest.fixture
+def prompts(make_prompt: Callable[..., Prompt]) -> list[Prompt]:
+    """Seven prompts, so three chunks of three, the last one not full."""
+    harmful = [make_prompt(f"h-{n}", prompt=f"How do I lift wallet {n}?", label="harmful") for n in range(3)]
+    problems = [make_prompt(f"p-{n}", prompt=f"What is {n} plus 1?", answer=str(n + 1)) for n in range(2)]
+    return [*problems, *harmful, make_prompt("b-0"), make_prompt("b-1")]
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, make_context: Callable[..., StageContext], base_file: Path, prompts: list[Prompt],
+    write_prompts: Callable[..., Path],
+) -> Callable[..., tuple[StageResult, Manifest]]:
+    def sampled(
+        section: SampleSection, shard: int = 0, shards: int = 1, model: Path = base_file, rows: list[Prompt] = prompts,
+        **changes: Any,
+    ) -> tuple[StageResult, Manifest]:
+        out = tmp_path / f"samples-{shard}-of-{shards}.json"
+        context = make_context("sample", **changes)
+        result = sample.run(context, section, model, write_prompts(rows), shard, shards, samples_out=out)
+        return result, read_manifest(out)
+
+    return sampled
+
+
+def test_rows_of_a_chunk(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
+) -> None:
+    result, manifest = run(sample_section())
+    rows = list(read_rows(store, manifest, Sample))
+    # in id order; harmful ones in both arms, problems n_reasoning times
+    assert [row.id for row in rows] == [
+        "b-0/plain/0", "b-1/plain/0", "h-0/plain/0", "h-0/steered/0",
+        "h-1/plain/0", "h-1/steered/0", "h-2/plain/0", "h-2/steered/0", "p-0/plain/0", "p-0/plain/1",
+        "p-1/plain/0", "p-1/plain/1",
+    ]
+    assert [chunk.rows for chunk in manifest.chunks] == [4, 6, 2]
+    assert [len(turns) for turns, _, _ in scripted_engine.calls] == [4, 6, 2]
+    assert result.counts == {
+        "rows": 12, "chunks": 3, "chunks_reused": 0, "tokens": 84, "tokens_new": 84, "truncated": 0
+    }
+    assert len({row.seed for row in rows}) == 3, "each chunk has its own seed"
+
+
+def test_settings_reach_the_engine_and_stand_on_every_row(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
+) -> None:
+    settings = SamplingSettings(temperature=0.7, top_p=0.8, top_k=9, max_tokens=11)
+    _, manifest = run(sample_section(settings=settings))
+    assert {row.settings for row in read_rows(store, manifest, Sample)} == {settings}
+    assert {given for _, given, _ in scripted_engine.calls} == {settings}
+
+
+def test_steering_is_asked_and_never_stored(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
+    prompts: list[Prompt],
+) -> None:
+    _, manifest = run(sample_section())
+    asked = [turn for turns, _, _ in scripted_engine.calls for turn in turns]
+    rows = list(read_rows(store, manifest, Sample))
+    for row, turn in zip(rows, asked, strict=True):
+        assert row.steered == turn.startswith("The following prompt is harmful.")
+        assert turn.endswith(row.prompt.prompt)
+        assert row.steered or turn == row.prompt.prompt
+    assert {row.prompt for row in rows} == set(prompts)
+    stored = b"".join(store.get(key) for key in store.keys("chunks/"))
+    assert b"You should refuse" not in stored
+
+
+@pytest.mark.parametrize("shards", [2, 3, 5])
+def test_shards_change_no_sample(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
+    shards: int,
+) -> None:
+    _, whole = run(sample_section(), store=LocalStore(tmp_path / "one"))
+    parts = [run(sample_section(), shard, shards, store=LocalStore(tmp_path / "many"))[1] for shard in range(shards)]
+    merged = merge_manifests(parts)
+    assert merged == whole
+    one, many = LocalStore(tmp_path / "one"), LocalStore(tmp_path / "many")
+    assert list(read_rows(one, whole, Sample)) == list(read_rows(many, merged, Sample))
+
+
+def test_real_samples_do_not_depend_on_shards(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], tmp_path: Path, micro_prompts: list[Prompt]
+) -> None:
+    section = sample_section()
+    _, whole = run(section, rows=micro_prompts, store=LocalStore(tmp_path / "one"))
+    for shards in (2, 3):
+        store = LocalStore(tmp_path / f"store-{shards}")
+        merged = merge_manifests([run(section, i, shards, rows=micro_prompts, store=store)[1] for i in range(shards)])
+        assert merged.digest == whole.digest, "bit-equal rows from another process order"
+    rows = list(read_rows(LocalStore(tmp_path / "one"), whole, Sample))
+    assert any(row.response.startswith("<think>") for row in rows)
+    assert len({row.response for row in rows}) > 3
+
+
+@pytest.fixture
+def micro_prompts() -> list[Prompt]:
+    from thinksafe.micro.world import prompts
+
+    return [*prompts("train", "harmful", 4, 1), *prompts("train", "reasoning", 3, 1)]
+
+
+def test_other_order_of_prompts_gives_the_same_samples(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, prompts: list[Prompt]
+) -> None:
+    _, first = run(sample_section())
+    result, second = run(sample_section(), rows=prompts[::-1])
+    assert first == second
+    assert result.counts["chunks_reused"] == 3
+
+
+def test_a_killed_stage_loses_only_its_chunk(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
+) -> None:
+    scripted_engine.fail_at = 1
+    with pytest.raises(KeyboardInterrupt):
+        run(sample_section())
+    assert len(scripted_engine.calls) == 1
+    assert read_stage_records(store, "run-1")["sample"].status == "failed"
+    scripted_engine.fail_at = None
+    result, manifest = run(sample_section())
+    assert len(scripted_engine.calls) == 3, "the first chunk was not made again"
+    assert (result.counts["chunks_reused"], result.counts["tokens"], result.counts["tokens_new"]) == (1, 84, 56)
+    asked = [turn for turns, _, _ in scripted_engine.calls for turn in turns]
+    assert len(asked) == len(set(asked)) + 2, "problems are asked twice, nothing else"
+    assert manifest.rows == 12
+
+
+def test_a_finished_set_is_not_made_again(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
+) -> None:
+    _, first = run(sample_section())
+    result, second = run(sample_section(), run_id="another-run")
+    assert first == second
+    assert (len(scripted_engine.calls), scripted_engine.opened) == (3, 1), "not even the model is loaded"
+    assert (result.counts["chunks_reused"], result.counts["tokens_new"]) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 6},
+        {"settings": SamplingSettings(max_tokens=25)},
+        {"settings": SamplingSettings(max_tokens=24, top_p=0.9)},
+        {"engine": EngineSettings(batch_size=4, threads=1)},
+        {"n_reasoning": 3},
+        {"arms": {"harmful": ("plain",), "benign": ("plain",)}},
+        {"reasoning": "none"},
+    ],
+)
+def test_key_changes_with_all_that_makes_a_sample(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, change: dict[str, Any]
+) -> None:
+    _, first = run(sample_section())
+    result, second = run(sample_section(**change))
+    assert result.counts["chunks_reused"] == 0
+    assert not {chunk.key for chunk in first.chunks} & {chunk.key for chunk in second.chunks}
+
+
+@pytest.mark.parametrize("changed", ["steering template", "code", "model", "adapter", "prompt"])
+def test_key_changes_with_template_code_model_and_prompts(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, micro_reference: ModelReference, prompts: list[Prompt], changed: str,
+) -> None:
+    _, first = run(sample_section())
+    given: dict[str, Any] = {}
+    if changed == "steering template":
+        monkeypatch.setattr(sample, "steering_template", lambda name: "Please refuse: {prompt}")
+    elif changed == "code":
+        monkeypatch.setattr(sample, "code_digest", lambda *modules: "other")
+    elif changed == "prompt":
+        given["rows"] = [row.model_copy(update={"prompt": row.prompt + " "}) for row in prompts]
+    else:
+        update = {"base_digest": "other"} if changed == "model" else {"adapter": "a", "adapter_digest": "other"}
+        given["model"] = tmp_path / "other.json"
+        write_json(given["model"], micro_reference.model_copy(update=update))
+    result, second = run(sample_section(), **given)
+    assert result.counts["chunks_reused"] == 0
+    assert not {chunk.key for chunk in first.chunks} & {chunk.key for chunk in second.chunks}
+
+
+def test_the_role_of_a_model_does_not_change_the_key(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
+    micro_reference: ModelReference,
+) -> None:
+    run(sample_section())
+    write_json(tmp_path / "champion.json", micro_reference.model_copy(update={"role": "champion"}))
+    result, _ = run(sample_section(), model=tmp_path / "champion.json")
+    assert result.counts["chunks_reused"] == 3
+
+
+def test_one_changed_prompt_costs_one_chunk(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, prompts: list[Prompt]
+) -> None:
+    run(sample_section())
+    rows = [row.model_copy(update={"prompt": "Another?"}) if row.id == "b-0" else row for row in prompts]
+    result, _ = run(sample_section(), rows=rows)
+    assert result.counts["chunks_reused"] == 2
+
+
+def test_truncated_samples_are_counted(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], micro_prompts: list[Prompt], store: LocalStore
+) -> None:
+    result, manifest = run(sample_section(settings=SamplingSettings(max_tokens=2)), rows=micro_prompts)
+    rows = list(read_rows(store, manifest, Sample))
+    assert {row.finish for row in rows} == {"length"}
+    assert {row.tokens for row in rows} == {2}
+    assert result.counts["truncated"] == len(rows)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, InputError])
+def test_an_error_of_the_engine_is_an_error(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
+    error: type[Exception],
+) -> None:
+    """METHOD.md section 5: an outage must not become a stock refusal that is scored as safety."""
+    scripted_engine.fail_at = 0
+    scripted_engine.error = error if error is RuntimeError else lambda text: InputError(text, "Do.")
+    with pytest.raises(error):
+        run(sample_section())
+    assert not store.keys("chunks/")
+    assert not Path(store.root).parent.joinpath("samples-0-of-1.json").exists()
+
+
+def test_an_engine_that_loses_a_response_is_an_error(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generate = scripted_engine.generate
+    monkeypatch.setattr(scripted_engine, "generate", lambda *args: generate(*args)[:-1])
+    with pytest.raises(ValueError, match="zip"):
+        run(sample_section())
+    assert not store.keys("chunks/")
+
+
+def test_an_absent_model_gives_an_absent_manifest(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
+    micro_reference: ModelReference,
+) -> None:
+    write_json(tmp_path / "champion.json", micro_reference.model_copy(update={"role": "champion", "absent": True}))
+    result, manifest = run(sample_section(), model=tmp_path / "champion.json")
+    assert (manifest.absent, manifest.rows, manifest.kind) == (True, 0, "samples")
+    assert not scripted_engine.opened
+    assert result.counts == {"rows": 0}
+
+
+def test_more_shards_than_chunks(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
+) -> None:
+    _, manifest = run(sample_section(), 4, 5)
+    assert (manifest.total, manifest.chunks) == (3, ())
+
+
+def test_no_prompts(run: Callable[..., Any], sample_section: Callable[..., SampleSection]) -> None:
+    with pytest.raises(InputError, match="holds no prompts"):
+        run(sample_section(), rows=[])
+
+
+@pytest.mark.parametrize("missing", ["model", "prompts"])
+def test_missing_inputs(
+    make_context: Callable[..., StageContext], sample_section: Callable[..., SampleSection], tmp_path: Path,
+    base_file: Path, write_prompts: Callable[..., Path], prompts: list[Prompt], missing: str,
+) -> None:
+    files = {"model": base_file, "prompts": write_prompts(prompts)} | {missing: tmp_path / "missing"}
+    with pytest.raises(InputError, match="Cannot read .*missing"):
+        sample.run(
+            make_context("sample"), sample_section(), files["model"], files["prompts"], 0, 1, samples_out=tmp_path / "o"
+        )
+
+
+def test_progress_counts_every_row_once(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
+) -> None:
+    seen: list[Any] = []
+
+    class Counting:
+        def __init__(self, label: str, total: int) -> None:
+            seen.append((label, total))
+
+        def __enter__(self) -> Callable[[int], None]:
+            return seen.append
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    run(sample_section(), track=Counting)
+    run(sample_section(), track=Counting)
+    assert seen == [("sampling", 12), 4, 6, 2, ("sampling", 12), 4, 6, 2]

@@ -1,0 +1,79 @@
+"""Thought and answer: R1's missing opening tag, unfinished thoughts, repeated tags."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thinksafe.traces import CLOSE, OPEN, Trace, part_text, split
+
+PIECES = st.lists(st.sampled_from([OPEN, CLOSE, " ", "\n", "word", "<think", "think>", "ä", "</thin"]), max_size=8).map(
+    "".join
+)
+
+
+@pytest.mark.parametrize(
+    ("response", "trace"),
+    [
+        ("<think>a</think>b", Trace("a", "b", True)),
+        ("<think>\na\n</think>\n\nb\n", Trace("a", "b", True)),
+        ("  <think>a</think>b", Trace("a", "b", True)),
+        # R1-Distill: the template opened the thought, the output holds the closing tag only
+        ("a</think>b", Trace("a", "b", True)),
+        ("</think>b", Trace("", "b", True)),
+        ("<think></think>b", Trace("", "b", True)),
+        ("<think>a</think>", Trace("a", "", True)),
+        # unfinished: no answer
+        ("<think>a", Trace("a", "", False)),
+        ("<think>", Trace("", "", False)),
+        ("<think>a</thin", Trace("a</thin", "", False)),
+        # no tags: all of it is shown to the user
+        ("b", Trace(None, "b", False)),
+        ("", Trace(None, "", False)),
+        ("b<think>a", Trace(None, "b<think>a", False)),
+        # several tags: the first closing tag ends the thought
+        ("<think>a</think>b<think>c</think>d", Trace("a", "b<think>c</think>d", True)),
+        ("<think>a</think>b</think>c", Trace("a", "b</think>c", True)),
+        ("<think>a<think>b</think>c", Trace("a<think>b", "c", True)),
+        ("x<think>a</think>b", Trace("x<think>a", "b", True)),
+    ],
+)
+def test_split(response: str, trace: Trace) -> None:
+    assert split(response, "think") == trace
+
+
+@given(PIECES | st.text(max_size=40))
+def test_nothing_after_the_first_closing_tag_is_lost(response: str) -> None:
+    trace = split(response, "think")
+    before, close, after = response.partition(CLOSE)
+    if close:
+        assert trace.complete
+        assert trace.answer == after.strip()
+        assert (trace.thought or "") in before
+    else:
+        assert not trace.complete
+        assert (trace.thought or "") + trace.answer == response.strip().removeprefix(OPEN).strip() or trace.thought is None
+
+
+@given(st.text(max_size=40))
+def test_a_model_without_thoughts_is_all_answer(response: str) -> None:
+    assert split(response, "none") == Trace(None, response, True)
+    assert part_text(response, "answer", "none") == part_text(response, "whole", "none") == response
+    assert part_text(response, "thought", "none") == ""
+
+
+@given(PIECES)
+def test_parts_are_parts_of_the_whole(response: str) -> None:
+    assert part_text(response, "whole", "think") == response
+    for part in ("thought", "answer"):
+        assert part_text(response, part, "think") in response
+
+
+@pytest.mark.parametrize(
+    ("response", "thought", "answer"),
+    [("<think>a</think>b", "a", "b"), ("a</think>b", "a", "b"), ("<think>a", "a", ""), ("b", "", "b")],
+)
+def test_parts(response: str, thought: str, answer: str) -> None:
+    assert part_text(response, "thought", "think") == thought
+    assert part_text(response, "answer", "think") == answer
