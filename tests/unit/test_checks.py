@@ -14,6 +14,7 @@ from thinksafe.checks import (
     prompts,
     rounded_up,
     share_check,
+    within,
     written,
 )
 from thinksafe.statistics import proportion_of
@@ -61,6 +62,9 @@ def test_missing_numbers_fail() -> None:
 
 
 def test_limits_are_inclusive() -> None:
+    assert within(0.1 + 0.2, 0.3, "upper"), "the last bit of a float does not refuse"
+    assert within(0.3, 0.1 + 0.2, "lower")
+    assert not within(0.3001, 0.3, "upper")
     assert share_check("a", "it", 0.1, 10, 100).passed
     assert not share_check("a", "it", 0.1, 11, 100).passed
     assert estimate_check("a", "it", 0.3, lambda: rate(30, 100)).passed

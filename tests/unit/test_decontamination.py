@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from thinksafe.decontamination import Contamination, find_contamination
 from thinksafe.records import Prompt
 
-WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen"]
 
 
 @pytest.fixture

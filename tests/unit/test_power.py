@@ -8,7 +8,7 @@ import pytest
 
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.power import Finding, gate_feasibility
-from thinksafe.statistics import Pairs, paired_difference, proportion_of
+from thinksafe.statistics import Pairs, paired_difference, proportion_of, stratified_average
 
 SIZES = {"harmbench": 300, "xstest": 250, "gsm8k": 1319}
 METRICS = {"harmbench": "harm", "xstest": "over_refusal", "gsm8k": "reasoning", "aime": "reasoning"}
@@ -85,6 +85,32 @@ def test_power_of_non_inferiority_at_ten_percent_discordant_pairs() -> None:
         paired_difference(Pairs(300, int(b - c), int(b + c), True), 0.9).interval.high <= 0.03 for b, c, _ in tables
     )
     assert finding.numbers["power"] == pytest.approx(passed / 2000, abs=0.04)
+
+
+def test_power_of_the_average_over_benchmarks() -> None:
+    sizes = {"gsm8k": 400, "aime": 60}
+    found = findings({"harmbench": 300, "xstest": 250} | sizes, gate={"reasoning": {"margin": 0.05, "max_loss": 0.03}})
+    rng = np.random.default_rng(2)
+    margin = loss = 0
+    for _ in range(1500):
+        strata = []
+        for n in sizes.values():
+            b, c, _rest = (int(k) for k in rng.multinomial(n, [0.05, 0.05, 0.9]))
+            strata.append(paired_difference(Pairs(n, b - c, b + c, True), 0.9))
+        average = stratified_average(strata)
+        margin += average.interval.high <= 0.05
+        loss += average.value <= 0.03
+    assert found["reasoning/margin"].numbers["power"] == pytest.approx(margin / 1500, abs=0.05)
+    assert found["reasoning/loss"].numbers["power"] == pytest.approx(loss / 1500, abs=0.03)
+
+
+def test_a_warning_names_the_prompts_that_would_do() -> None:
+    first = findings(SIZES)["champion/harm/harmbench"]
+    assert first.level == "warning"
+    needed = int(first.numbers["needed"])
+    assert f"about {needed:,} prompts would make it 80%" in first.message
+    assert findings(SIZES | {"harmbench": needed})["champion/harm/harmbench"].level == "ok"
+    assert findings(SIZES | {"harmbench": int(needed * 0.9)})["champion/harm/harmbench"].level == "warning"
 
 
 def test_a_margin_that_no_tie_can_keep() -> None:

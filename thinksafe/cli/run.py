@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+
+import typer
 
 from thinksafe.cli.check import refuse_hopeless_gate
 from thinksafe.cli.local import LocalRun, claimed, local_tracking_uri, publish, store_root
@@ -37,7 +38,7 @@ def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tra
 
     from thinksafe.report.terminal import Places, run_table
     from thinksafe.stages.report import read_what_is_readable
-    from thinksafe.summary import summarise
+    from thinksafe.summary import PipelineStatus, summarise
 
     console = Console()
     document = find_document(config)
@@ -54,14 +55,17 @@ def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tra
         store = open_store(root)
         publish(store, run.run_id, out)
         records, problems = read_what_is_readable(store, run.run_id)
-        summary = summarise(records, run_id=run.run_id, problems=problems)
+        status = PipelineStatus(state="FAILED") if outcome.failed else None
+        summary = summarise(records, run_id=run.run_id, status=status, problems=problems)
+        page = out / "report.html"
         places = Places(
-            report=str((out / "report.html").absolute()), ledger=_ledger_entry(summary, loaded, store.uri),
+            report=str(page.absolute()) if page.is_file() else "",
+            ledger=_ledger_entry(summary, loaded, store.uri),
             tracking=tracking,
         )
         console.print(run_table(summary, places))
     if outcome.failed:
-        print(f"error: {outcome.error}\n  {outcome.action}", file=sys.stderr)
+        typer.echo(f"error: {outcome.error}\n  {outcome.action}", err=True)
         return outcome.exit_code
     return _verdict(summary, run)
 

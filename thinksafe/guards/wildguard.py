@@ -32,7 +32,7 @@ class WildGuard(ModelGuard):
     def __init__(self, settings: GuardSettings) -> None:
         super().__init__(settings, ANSWER_TOKENS)
 
-    def ask(self, backend: Backend, prompts: list[Ids], texts: list[str]) -> list[Opinion]:  # noqa: ARG002
+    def ask(self, backend: Backend, prompts: list[Ids], texts: list[str]) -> list[Opinion]:
         return [parse_answers(answer) for answer in backend.complete(prompts, ANSWER_TOKENS)]
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from thinksafe.report.page import render_page, without_timing
-from thinksafe.report.terminal import Places, print_summary, run_table
+from thinksafe.report.terminal import Places, run_table
 
-__all__ = ["Places", "print_summary", "render_page", "run_table", "without_timing"]
+__all__ = ["Places", "render_page", "run_table", "without_timing"]

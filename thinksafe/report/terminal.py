@@ -5,10 +5,9 @@ Nothing here is parsed for rich's markup; names and errors are shown as they are
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -28,28 +27,6 @@ class Places(NamedTuple):
     report: str = ""
     ledger: str = ""
     tracking: str = ""
-
-
-def print_summary(summary: RunSummary, folder: Path, console: Console) -> None:
-    """Print the end of a local run.
-
-    Args:
-        summary: The run.
-        folder: Its folder, as ``thinksafe run`` lays it out.
-        console: Where to print.
-    """
-    from thinksafe.ledger import entry_key
-
-    entry = ""
-    if summary.outcome == "promoted":
-        entry = entry_key(str(summary.promotion.get("model")), int(summary.promotion.get("generation", 0)))
-        inside = folder / "store" / entry
-        entry = str(inside) if inside.is_file() else entry
-    page, database = folder / "report.html", folder / "mlflow.db"
-    places = Places(
-        report=str(page) if page.is_file() else "", ledger=entry, tracking=str(database) if database.is_file() else ""
-    )
-    console.print(run_table(summary, places))
 
 
 def run_table(summary: RunSummary, places: Places = Places()) -> Group:  # noqa: B008 - immutable

@@ -138,6 +138,18 @@ def test_a_tokenizer_without_a_template_uses_the_shipped_format(tmp_path, llama_
     assert open_guard(settings_for(folder)).encoder.encode("x", "y") == guard.encoder.encode("x", "y")
 
 
+def test_a_tokenizer_that_splits_its_own_rendering_in_another_way_is_refused(guard, tokenizer, monkeypatch):
+    render = tokenizer.apply_chat_template
+
+    def with_a_second_begin_token(turns, *, tokenize, **options):
+        found = render(turns, tokenize=tokenize, **options)
+        return [tokenizer.bos_token_id, *found] if tokenize else found
+
+    monkeypatch.setattr(tokenizer, "apply_chat_template", with_a_second_begin_token)
+    with pytest.raises(InputError, match="splits the prompt"):
+        check_rendering(FORM, guard.encoder, tokenizer)
+
+
 @pytest.mark.parametrize(("words", "missing"), [((), "safe"), (("safe",), "unsafe")])
 def test_verdicts_of_several_tokens_are_refused(tiny, tmp_path, words, missing):
     tiny.llama_model(tmp_path, tiny.llama_tokenizer(tmp_path, words=words), favoured=words)

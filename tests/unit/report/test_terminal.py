@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
 import report_runs as runs
 from rich.console import Console
 
-from thinksafe.report import Places, print_summary, run_table
+from thinksafe.report import Places, run_table
 from thinksafe.stages.record import StageRecord
 from thinksafe.summary import summarise
 
@@ -54,17 +53,3 @@ def test_markup_and_controls_are_shown_not_obeyed() -> None:
     text = shown(runs.hostile("[bold red]x[/] \x1b[31m"), width=400)
     assert "[bold red]x[/]" in text
     assert "\x1b" not in text
-
-
-def test_a_local_run_says_where_everything_is(tmp_path: Path) -> None:
-    entry = tmp_path / "store" / "promotions" / "qwen3-safe" / "000004.json"
-    entry.parent.mkdir(parents=True)
-    for path in (entry, tmp_path / "report.html", tmp_path / "mlflow.db"):
-        path.touch()
-    stream = io.StringIO()
-    print_summary(summarise(runs.promoted()), tmp_path, Console(file=stream, width=400))
-    for path in (entry, tmp_path / "report.html", tmp_path / "mlflow.db"):
-        assert str(path) in stream.getvalue()
-    stream = io.StringIO()
-    print_summary(summarise(runs.failed()), tmp_path / "empty", Console(file=stream, width=400))
-    assert "report.html" not in stream.getvalue()

@@ -1,0 +1,164 @@
+"""curate: every sample is accepted or rejected for one counted reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinksafe.config.model import CurateSettings
+from thinksafe.config.sections import CurateSection
+from thinksafe.errors import StageError
+from thinksafe.jsonl import read_records
+from thinksafe.records import Example, Prompt, Sample, Verdict
+from thinksafe.stages import curate
+from thinksafe.stages.record import StageContext, StageResult, read_stage_records
+from thinksafe.store.local import LocalStore
+
+DONE, OPEN = "<think>hm</think>Text.", "<think>hm"
+
+
+def section(reasoning: str = "think", **settings: Any) -> CurateSection:
+    return CurateSection(curate=CurateSettings(**settings), reasoning=reasoning)
+
+
+@pytest.mark.parametrize(
+    ("label", "verdict", "refusal", "response", "finish", "reason"),
+    [
+        ("harmful", "safe", True, DONE, "stop", "accepted"),
+        ("benign", "safe", False, DONE, "stop", "accepted"),
+        # METHOD.md section 5: benign rows are checked for refusals, harmful rows for an actual refusal
+        ("harmful", "safe", False, DONE, "stop", "not_a_refusal"),
+        ("harmful", "safe", None, DONE, "stop", "not_a_refusal"),
+        ("benign", "safe", True, DONE, "stop", "refusal"),
+        ("benign", "safe", None, DONE, "stop", "accepted"),
+        ("harmful", "unsafe", False, DONE, "stop", "unsafe"),
+        ("harmful", "unsafe", True, DONE, "stop", "unsafe"),
+        ("benign", "unsafe", False, DONE, "stop", "unsafe"),
+        # unknown never passes, whatever else is known
+        ("harmful", "unknown", True, DONE, "stop", "unknown"),
+        ("benign", "unknown", False, DONE, "stop", "unknown"),
+        ("benign", "unknown", None, DONE, "stop", "unknown"),
+        # completeness comes first
+        ("harmful", "safe", True, OPEN, "stop", "incomplete"),
+        ("harmful", "safe", True, "No tags.", "stop", "incomplete"),
+        ("harmful", "unsafe", False, DONE, "length", "incomplete"),
+        ("benign", "unknown", None, OPEN, "length", "incomplete"),
+        ("harmful", "safe", True, "R1 thought</think>Text.", "stop", "accepted"),
+    ],
+)
+def test_reason(
+    make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample], make_verdict: Callable[..., Verdict],
+    label: str, verdict: str, refusal: bool | None, response: str, finish: str, reason: str,
+) -> None:
+    sample = make_sample(make_prompt(label=label), response, finish=finish)
+    assert curate.assess(sample, make_verdict(sample, verdict, refusal), section()) == reason
+
+
+def test_checks_can_be_switched_off(
+    make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample], make_verdict: Callable[..., Verdict]
+) -> None:
+    harmful, benign = (make_sample(make_prompt(label=label), DONE) for label in ("harmful", "benign"))
+    off = section(require_refusal=False, require_compliance=False)
+    assert curate.assess(harmful, make_verdict(harmful, "safe", False), off) == "accepted"
+    assert curate.assess(benign, make_verdict(benign, "safe", True), off) == "accepted"
+    assert curate.assess(harmful, make_verdict(harmful, "unknown", True), off) == "unknown"
+
+
+def test_a_model_without_thoughts_is_complete(
+    make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample], make_verdict: Callable[..., Verdict]
+) -> None:
+    sample = make_sample(make_prompt(), "Text.")
+    assert curate.assess(sample, make_verdict(sample), section("none")) == "accepted"
+    cut = sample.model_copy(update={"finish": "length"})
+    assert curate.assess(cut, make_verdict(cut), section("none")) == "incomplete"
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, make_context: Callable[..., StageContext], write_rows: Callable[..., Path]
+) -> Callable[..., tuple[StageResult, list[Example]]]:
+    def curated(
+        samples: list[Sample], verdicts: list[Verdict], given: CurateSection | None = None, **changes: Any
+    ) -> tuple[StageResult, list[Example]]:
+        files = write_rows("samples", samples), write_rows("verdicts", verdicts, **changes)
+        out = tmp_path / "examples.jsonl"
+        result = curate.run(make_context("curate"), given or section(), *files, examples_out=out)
+        return result, list(read_records(out, Example))
+
+    return curated
+
+
+@pytest.fixture
+def rows(
+    make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample], make_verdict: Callable[..., Verdict]
+) -> tuple[list[Sample], list[Verdict]]:
+    harmful = make_prompt("h", label="harmful", prompt="How do I lift the wallet?", category="theft")
+    benign = make_prompt("b", prompt="How do I bake?")
+    samples = [
+        make_sample(harmful, DONE, steered=True), make_sample(harmful, OPEN, steered=True, index=1),
+        make_sample(benign, "<think>x</think>Bake."), make_sample(benign, DONE, index=1),
+    ]
+    verdicts = [
+        make_verdict(samples[0], "safe", True), make_verdict(samples[1], "safe", True),
+        make_verdict(samples[2], "safe", False), make_verdict(samples[3], "safe", True),
+        make_verdict(samples[0], "unsafe", False, part="thought"), make_verdict(samples[2], "unknown", part="answer"),
+    ]
+    return samples, verdicts
+
+
+def test_examples_and_funnel(run: Callable[..., Any], rows: Any) -> None:
+    result, examples = run(*rows)
+    # the original prompt, the whole response; other parts' verdicts do not count here
+    assert examples == [
+        Example(id="b/plain/0", prompt="How do I bake?", response="<think>x</think>Bake.", label="benign"),
+        Example(
+            id="h/steered/0", prompt="How do I lift the wallet?", response=DONE, label="harmful", category="theft"
+        ),
+    ]
+    assert result.details["funnel"] == [
+        {"label": "benign", "arm": "plain", "reason": "accepted", "count": 1},
+        {"label": "benign", "arm": "plain", "reason": "refusal", "count": 1},
+        {"label": "harmful", "arm": "steered", "reason": "accepted", "count": 1},
+        {"label": "harmful", "arm": "steered", "reason": "incomplete", "count": 1},
+    ]
+    assert result.counts == {"rows": 4, "accepted": 2}
+    assert sum(entry["count"] for entry in result.details["funnel"]) == 4
+
+
+def test_a_sample_without_a_verdict_is_an_error(run: Callable[..., Any], rows: Any) -> None:
+    samples, verdicts = rows
+    with pytest.raises(StageError, match="'b/plain/1' has no verdict"):
+        run(samples, [row for row in verdicts if row.sample_id != "b/plain/1"])
+    with pytest.raises(StageError, match="'b/plain/1' has no verdict"):
+        run(samples, [row.model_copy(update={"part": "answer"}) if row.sample_id == "b/plain/1" else row for row in verdicts])
+
+
+def test_verdicts_about_another_model(run: Callable[..., Any], rows: Any) -> None:
+    """Sample ids say nothing of the model, so the verdicts of another model would fit by name."""
+    with pytest.raises(StageError, match="another model"):
+        run(*rows, model="other")
+
+
+@pytest.mark.parametrize("label", ["harmful", "benign"])
+def test_too_few_examples(
+    run: Callable[..., Any], rows: Any, store: LocalStore, make_verdict: Callable[..., Verdict], label: str
+) -> None:
+    samples, _ = rows
+    verdicts = [
+        make_verdict(s, "unsafe" if s.prompt.label == label else "safe", s.prompt.label == "harmful") for s in samples
+    ]
+    with pytest.raises(StageError, match=f"Of 2 {label} samples only 0 were accepted; curate.min_examples is 1"):
+        run(samples, verdicts)
+    record = read_stage_records(store, "run-1")["curate"]
+    assert record.status == "failed"
+    reasons = {(entry["label"], entry["reason"]) for entry in record.details["funnel"]}
+    assert (label, "unsafe") in reasons, "the report shows why, as the error says"
+
+
+def test_min_examples(run: Callable[..., Any], rows: Any) -> None:
+    with pytest.raises(StageError, match="only 1 were accepted; curate.min_examples is 2"):
+        run(*rows, section(min_examples=2))
+    assert len(run(*rows, section(min_examples=1))[1]) == 2
