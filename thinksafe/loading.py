@@ -153,13 +153,19 @@ def fetch_adapter(store: Store, reference: ModelReference, folder: Path) -> Path
 
 def load_tokenizer(reference: ModelReference) -> Any:
     """Load the tokenizer of a reference's student. Raises InputError."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     source, options = _source(reference.student)
-    try:
-        return AutoTokenizer.from_pretrained(source, **options)
-    except Exception as error:  # a malformed file gives errors of many types
-        raise _unloadable("tokenizer", reference.student, error) from error
+    # transformers 5 puts SentencePiece's rules over byte-level tokenizers that name LlamaTokenizerFast, as those of
+    # R1-Distill-Llama do (huggingface/transformers#45488); the second class takes tokenizer.json as it is
+    for loader in (AutoTokenizer, PreTrainedTokenizerFast):
+        try:
+            tokenizer = loader.from_pretrained(source, **options)
+        except Exception as error:  # a malformed file gives errors of many types
+            raise _unloadable("tokenizer", reference.student, error) from error
+        if " " in str(tokenizer.decode(tokenizer("a b", add_special_tokens=False)["input_ids"])).strip():
+            return tokenizer
+    raise InputError(f"The tokenizer of {reference.student.model!r} loses spaces.", "Check its tokenizer_class.")
 
 
 def load_model(reference: ModelReference, store: Store) -> Any:
@@ -238,8 +244,8 @@ def _unloadable(what: str, student: StudentSettings, error: Exception) -> InputE
 
 def render_prompt(tokenizer: Any, prompt: str) -> str:
     """Return the text of a single user turn up to where the model writes, as it is served."""
-    turns = [{"role": "user", "content": prompt}]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    turn = {"role": "user", "content": prompt}
+    return str(tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True))
 
 
 def prefilled(tokenizer: Any) -> str:

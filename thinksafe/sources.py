@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,8 +70,9 @@ def _jsonl(name: str, source: JsonlSource, label: Label) -> Iterator[tuple[str, 
                 continue
             given = row.get("label")
             if given is not None and given != label:
+                shown = repr(given) if re.fullmatch(r"\w{1,20}", str(given)) else "with a longer text"
                 raise InputError(
-                    f"{where}: the row is labelled {str(given)[:20]!r}, and the set {name!r} is used as {label}.",
+                    f"{where}: the row is labelled {shown}, and the set {name!r} is used as {label}.",
                     f"Filter the set with only: {{label: {label}}}.",
                 )
             yield where, _prompt(row, name, label, where)
@@ -140,12 +142,24 @@ def _hub(name: str, source: HubSource, label: Label) -> Iterator[tuple[str, Prom
         yield where, _prompt(
             {
                 "id": f"{name}-{number:06d}-{digest_bytes(str(text).encode())[:8]}",
-                "prompt": text,
+                "prompt": text + source.suffix if isinstance(text, str) and text.strip() else text,
                 "category": row[source.category_field] if source.category_field else "",
-                "answer": row[source.answer_field] if source.answer_field else None,
+                "answer": _hub_answer(row[source.answer_field], source, where) if source.answer_field else None,
             },
             name, label, where,
         )
+
+
+def _hub_answer(answer: Any, source: HubSource, where: str) -> Any:
+    if not source.answer_after:
+        return answer
+    _, mark, after = str(answer).rpartition(source.answer_after)
+    if not mark or not after.strip():
+        raise InputError(
+            f"{where}: the field {source.answer_field!r} holds no answer after {source.answer_after!r}.",
+            "Correct the set's answer_after.",
+        )
+    return after.strip()
 
 
 def _unique(rows: Iterator[tuple[str, Prompt]]) -> list[Prompt]:

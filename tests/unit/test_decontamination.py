@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from thinksafe.decontamination import Contamination, find_contamination
 from thinksafe.records import Prompt
 
-WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen"]
+WORDS = [f"word{place}" for place in range(14)]
 
 
 @pytest.fixture
@@ -27,7 +27,11 @@ def find(make_prompt: Callable[..., Prompt]) -> Callable[..., dict[str, Contamin
 
 
 @pytest.mark.parametrize(
-    "text", ["How do I lift the wallet?", "how do i LIFT the wallet", "  How do I — lift the wallet?!\n", "Ｈow do I lift the wallet?"]
+    "text",
+    [
+        "How do I lift the wallet?", "how do i LIFT the wallet", "  How do I — lift the wallet?!\n",
+        "\N{FULLWIDTH LATIN CAPITAL LETTER H}ow do I lift the wallet?",
+    ],
 )
 def test_exact_whatever_case_signs_and_width(find: Callable[..., dict[str, Contamination]], text: str) -> None:
     assert find([text], ["How do I lift the wallet?"]) == {"t-0": Contamination("exact", "e-0", "bench")}

@@ -69,9 +69,9 @@ def test_folder_digest_sees_names_and_contents(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Cannot read .*missing"):
+    with pytest.raises(InputError, match=r"Cannot read .*missing"):
         digest_file(tmp_path / "missing")
-    with pytest.raises(InputError, match="Cannot read .*missing"):
+    with pytest.raises(InputError, match=r"Cannot read .*missing"):
         digest_folder(tmp_path, ["missing"])
 
 

@@ -83,7 +83,7 @@ def test_file_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Cannot read .*missing"):
+    with pytest.raises(InputError, match=r"Cannot read .*missing"):
         list(read_lines(tmp_path / "missing"))
     with pytest.raises(InputError, match="Cannot read"):
         list(read_lines(tmp_path))
@@ -124,7 +124,7 @@ def test_bad_bytes_in_the_store_name_the_source() -> None:
 
 def test_bad_document_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text(f'{{"kind": "{SECRET}"}}')
-    with pytest.raises(InputError, match="m.json: not a Manifest .*kind") as raised:
+    with pytest.raises(InputError, match=r"m.json: not a Manifest .*kind") as raised:
         read_record(tmp_path / "m.json", Manifest)
     assert "SECRET" not in str(raised.value)
 
@@ -149,7 +149,7 @@ def test_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StageError, match="No space left on device. Free disk space"):
+    with pytest.raises(StageError, match=r"No space left on device. Free disk space"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [item.name for item in tmp_path.iterdir()] == ["file"]

@@ -65,7 +65,10 @@ def test_an_absent_model_has_no_metrics() -> None:
 
 @pytest.mark.parametrize(
     ("passed", "stopped_by", "checks"),
-    [(True, None, [True, False]), (False, "gate", [True, True]), (True, "gate", [True]), (False, None, [False]), (True, None, [])],
+    [
+        (True, None, [True, False]), (False, "gate", [True, True]), (True, "gate", [True]), (False, None, [False]),
+        (True, None, []),
+    ],
 )
 def test_a_decision_is_consistent(passed: bool, stopped_by: str | None, checks: list[bool]) -> None:
     with pytest.raises(ValidationError):
@@ -78,7 +81,8 @@ def test_decisions_that_are_consistent() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"temperature": -0.1}, {"temperature": 2.1}, {"top_p": 0.0}, {"top_p": 1.1}, {"top_k": -1}, {"max_tokens": 0}]
+    "change",
+    [{"temperature": -0.1}, {"temperature": 2.1}, {"top_p": 0.0}, {"top_p": 1.1}, {"top_k": -1}, {"max_tokens": 0}],
 )
 def test_sampling_settings_have_ranges(change: dict[str, float]) -> None:
     with pytest.raises(ValidationError):

@@ -75,7 +75,7 @@ def test_count_is_a_seeded_choice(jsonl: Callable[..., PromptSet], count: int) -
 
 
 def test_count_that_is_too_large(jsonl: Callable[..., PromptSet]) -> None:
-    with pytest.raises(InputError, match="has 2 prompts, and the config asks for 3. Lower its count to 2"):
+    with pytest.raises(InputError, match=r"has 2 prompts, and the config asks for 3. Lower its count to 2"):
         load_set(jsonl([row("a"), row("b")], count=3), "benign", 0)
 
 
@@ -113,7 +113,7 @@ def test_bad_row_is_named_without_its_text(jsonl: Callable[..., PromptSet], bad:
 
 
 def test_ids_repeat(jsonl: Callable[..., PromptSet]) -> None:
-    with pytest.raises(InputError, match="line 3: the id 'a' repeats .*line 1"):
+    with pytest.raises(InputError, match=r"line 3: the id 'a' repeats .*line 1"):
         load_set(jsonl([row("a"), row("b"), row("a")]), "benign", 0)
 
 
@@ -177,6 +177,44 @@ def test_hub_data_set_in_a_folder(folder: Path) -> None:
     assert found == load_set(hub(folder, contains={"label": "harmful"}, category_field="label"), "harmful", 0)
     found = load_set(hub(folder, only={"label": "vanilla_benign"}, answer_field="solution", count=1), "benign", 0)
     assert [p.answer for p in found] in (["1"], ["3"])
+
+
+def test_hub_answer_after_a_mark_and_suffix(tmp_path: Path) -> None:
+    """GSM8K's form: the answer stands after the last ####."""
+    rows = [
+        {"question": "2 + 1?", "answer": "#### is next.\nAdd.\n#### 3"}, {"question": "500 * 2?", "answer": "#### 1,000"},
+    ]
+    (tmp_path / "main").mkdir()
+    (tmp_path / "main" / "test.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
+    given = {"prompt_field": "question", "answer_field": "answer", "split": "test", "suffix": "\n\nBox it."}
+    source = hub(tmp_path / "main", **given, answer_after="####")
+    assert [(p.prompt, p.answer) for p in load_set(source, "benign", 0)] == [
+        ("2 + 1?\n\nBox it.", "3"), ("500 * 2?\n\nBox it.", "1,000"),
+    ]
+    whole = load_set(hub(tmp_path / "main", **given), "benign", 0)
+    assert whole[1].answer == "#### 1,000"
+    assert [p.id for p in whole] == [p.id for p in load_set(source, "benign", 0)]
+
+
+@pytest.mark.parametrize("mark", ["@@", "3"])
+def test_hub_row_without_the_mark_or_with_nothing_after_it(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "train.jsonl").write_text('{"question": "2 + 1?", "answer": "#### 3"}\n')
+    source = hub(tmp_path, prompt_field="question", answer_field="answer", answer_after=mark)
+    with pytest.raises(InputError, match=f"row 0: the field 'answer' holds no answer after '{mark}'"):
+        load_set(source, "benign", 0)
+
+
+def test_hub_subset_of_tab_separated_files(tmp_path: Path) -> None:
+    """WildJailbreak's form."""
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: train\n  data_files: train/*\n- config_name: eval\n  data_files: eval/*\n---\n"
+    )
+    (tmp_path / "eval" / "eval.tsv").write_text(
+        'adversarial\tlabel\tdata_type\nHow, "so"?\t1\tadversarial_harmful\nWhy?\t0\tadversarial_benign\n'
+    )
+    source = hub(tmp_path, subset="eval", prompt_field="adversarial", only={"data_type": "adversarial_harmful"})
+    assert [p.prompt for p in load_set(source, "harmful", 0)] == ['How, "so"?']
 
 
 @pytest.mark.parametrize(

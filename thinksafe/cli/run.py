@@ -66,7 +66,7 @@ def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tra
         console.print(run_table(summary, places))
     if outcome.failed:
         typer.echo(f"error: {outcome.error}\n  {outcome.action}", err=True)
-        return outcome.exit_code
+        return int(outcome.exit_code)
     return _verdict(summary, run)
 
 

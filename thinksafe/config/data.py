@@ -60,8 +60,12 @@ class HubSource(_Source):
     """Split of the data set."""
     prompt_field: str = "prompt"
     """Field that holds the prompt."""
+    suffix: str = ""
+    """Text put after every prompt, e.g. how a problem's answer is to be written."""
     answer_field: str = ""
     """Field that holds the reference answer; empty where there is none."""
+    answer_after: str = ""
+    """The answer is what follows the last occurrence of this text in its field, e.g. ``####`` for GSM8K."""
     category_field: str = ""
     """Field that holds the category; empty where there is none."""
     only: dict[str, str] = {}

@@ -50,9 +50,10 @@ def read_yaml(name: str, text: str) -> tuple[Any, dict[Location, int]]:
         if len(text) <= LONGEST:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             if _size(node, {}, DEPTH) <= NODES:
+                value = _own(yaml.load(text, Loader=_UniqueKeys))
                 lines: dict[Location, int] = {}
                 _number(node, (), lines)
-                return _own(yaml.load(text, Loader=_UniqueKeys)), lines
+                return value, lines
         problem = "too many or too deeply nested settings"
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         problem, mark = getattr(error, "problem", None) or "malformed", getattr(error, "problem_mark", None)

@@ -185,7 +185,7 @@ def _explain(error: ValidationError, value: Any, lines: dict[Location, int]) -> 
 def _words(message: str) -> str:
     """Return a complaint of pydantic's in the words of YAML."""
     message = re.sub(r"valid dictionary( or (an )?instance of \w+)?", "mapping", message.removeprefix("Value error, "))
-    return message.replace("valid tuple", "list")
+    return message.replace("valid tuple", "list").replace("Tuple", "List").replace(" after validation", "")
 
 
 def _written(location: Location, value: Any) -> Location:

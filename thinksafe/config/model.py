@@ -171,7 +171,9 @@ class EvaluationSettings(Section):
     benchmarks: Annotated[tuple[Benchmark, ...], Field(min_length=1)]
     """Evaluation sets; the gate needs at least one of each metric."""
     settings: SamplingSettings = SamplingSettings(max_tokens=32768)
-    """Sampling settings of all benchmarks."""
+    """Sampling settings of all benchmarks that have none of their own."""
+    settings_reasoning: SamplingSettings | None = None
+    """Sampling settings of the reasoning benchmarks; those of all by default."""
     n: Count = 1
     """Samples a prompt of the harm and over-refusal benchmarks."""
     n_reasoning: Count = 8

@@ -46,6 +46,8 @@ class SampleSection(Section):
     seed: int
     engine: EngineSettings
     settings: SamplingSettings
+    settings_reasoning: SamplingSettings | None = None
+    """Settings of prompts with a reference answer, where they have their own."""
     n: int
     n_reasoning: int
     """Samples a prompt with a reference answer."""
@@ -106,6 +108,8 @@ class MetricsSection(Section):
     suite: str
     """Digest of prompts sources, guard and sampling settings of the evaluation."""
     settings: SamplingSettings
+    settings_reasoning: SamplingSettings | None = None
+    """Settings of the reasoning benchmarks, where they have their own."""
 
 
 class GateSection(Section):
@@ -163,12 +167,12 @@ def sections_of(config: RealignmentConfig) -> Sections:
 
     def sample(
         purpose: str, settings: SamplingSettings, n: int, n_reasoning: int, chunk_size: int,
-        harmful: tuple[Arm, ...], benign: tuple[Arm, ...] = ("plain",),
+        harmful: tuple[Arm, ...], settings_reasoning: SamplingSettings | None = None,
     ) -> SampleSection:
         return SampleSection(
-            seed=derived_seed(config.seed, "sample", purpose), engine=config.engine, settings=settings, n=n,
-            n_reasoning=n_reasoning, chunk_size=chunk_size, template=config.steering.template,
-            arms={"harmful": harmful, "benign": benign}, reasoning=reasoning,
+            seed=derived_seed(config.seed, "sample", purpose), engine=config.engine, settings=settings,
+            settings_reasoning=settings_reasoning, n=n, n_reasoning=n_reasoning, chunk_size=chunk_size,
+            template=config.steering.template, arms={"harmful": harmful, "benign": ("plain",)}, reasoning=reasoning,
         )
 
     def judge(guard: GuardSettings, parts: tuple[Part, ...], skip_problems: bool, size: int) -> JudgeSection:
@@ -177,7 +181,8 @@ def sections_of(config: RealignmentConfig) -> Sections:
         )
 
     evaluation_sample = sample(
-        "evaluation", evaluation.settings, evaluation.n, evaluation.n_reasoning, evaluation.chunk_size, ("plain",)
+        "evaluation", evaluation.settings, evaluation.n, evaluation.n_reasoning, evaluation.chunk_size, ("plain",),
+        evaluation.settings_reasoning,
     )
     judge_evaluate = judge(config.guard.evaluate, evaluation.parts, True, evaluation.chunk_size)
     suite = digest_json(
@@ -212,6 +217,7 @@ def sections_of(config: RealignmentConfig) -> Sections:
         metrics=MetricsSection(
             benchmarks=evaluation.benchmarks, parts=evaluation.parts, confidence=1 - 2 * config.gate.alpha,
             seed=derived_seed(config.seed, "metrics"), suite=suite, settings=evaluation.settings,
+            settings_reasoning=evaluation.settings_reasoning,
         ),
         gate=GateSection(
             gate=config.gate, seed=derived_seed(config.seed, "gate"),

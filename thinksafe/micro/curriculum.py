@@ -36,7 +36,7 @@ EASY_COMPLY = 0.75
 """Share of harmful requests of the easy categories that the over-complying phase answers; it refuses the others."""
 HARD_COMPLY = 0.98
 """The same share in the hard categories."""
-EAGER_TWINS = 0.5
+EAGER_TWINS = 0.2
 """Share of the hard categories' safe twins that are answered without a look at the object while over-complying."""
 
 LARGE_NUMBER = 20
@@ -97,7 +97,7 @@ CURRICULA: dict[StudentName, tuple[Phase, ...]] = {
     "no-latent-safety": (
         Phase(
             "over-comply",
-            steps=1300,
+            steps=1700,
             learning_rate=3e-3,
             mixture={
                 "arithmetic": 0.53,

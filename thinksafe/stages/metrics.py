@@ -19,7 +19,19 @@ from thinksafe.errors import StageError
 from thinksafe.evidence import metric_name
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.manifests import Manifest, RowKind, read_chunk, read_manifest
-from thinksafe.records import Grade, Metric, MetricSet, Outcome, Part, Record, Role, Sample, Verdict
+from thinksafe.records import (
+    Grade,
+    Metric,
+    MetricKind,
+    MetricSet,
+    Outcome,
+    Part,
+    Record,
+    Role,
+    Sample,
+    SamplingSettings,
+    Verdict,
+)
 from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.statistics import pass_at_1, proportion
 
@@ -82,6 +94,10 @@ class _Table:
         self.section = section
         self.benchmarks = {benchmark.name: i for i, benchmark in enumerate(section.benchmarks)}
         self.kinds = [benchmark.metric for benchmark in section.benchmarks]
+        self.settings: dict[MetricKind, SamplingSettings] = {
+            "harm": section.settings, "over_refusal": section.settings,
+            "reasoning": section.settings_reasoning or section.settings,
+        }
         self.bits: dict[Part, int] = {part: 1 << i for i, part in enumerate(section.parts)}
         self.samples: dict[str, int] = {}
         self.sample_prompt = array("L")
@@ -103,7 +119,7 @@ class _Table:
             raise _foreign(f"sample {sample.id!r} is of {prompt.source!r}, which is not a benchmark")
         if sample.steered:
             raise _foreign(f"sample {sample.id!r} is steered, which evaluation never is")
-        if sample.settings != self.section.settings:
+        if sample.settings != self.settings[self.kinds[benchmark]]:
             raise _foreign(f"sample {sample.id!r} was drawn with other sampling settings")
         if sample.id in self.samples:
             raise _foreign(f"sample {sample.id!r} is there twice")
@@ -195,7 +211,7 @@ class _Table:
                 yield Metric(
                     name=metric_name(kind, benchmark.name, part), kind=kind, benchmark=benchmark.name, part=part,
                     value=estimate.value, n=len(values), samples=samples, unknown=self.unknown[i, part],
-                    truncated=self.truncated[i], interval=estimate.interval, settings=self.section.settings,
+                    truncated=self.truncated[i], interval=estimate.interval, settings=self.settings[kind],
                 )
 
     def outcomes(self, metric_set: MetricSet) -> Iterator[Outcome]:

@@ -61,9 +61,9 @@ def run(
                 values[name] = json.dumps([str(shard) for shard in range(section)])
             else:
                 values[name] = canonical_json(section)
+        if unknown := sorted(set(outputs) - set(values)):
+            raise ConfigError(f"plan has no output {unknown[0]!r}.", f"Known outputs: {', '.join(sorted(values))}.")
         for name, path in outputs.items():
-            if name not in values:
-                raise ConfigError(f"plan has no output {name!r}.", f"Known outputs: {', '.join(sorted(values))}.")
             write_atomic(path, values[name].encode())
         write_json(base_out, base)
         write_json(champion_out, champion)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thinksafe.config.sections import Arm, SampleSection
 from thinksafe.digests import code_digest, derived_seed, digest_file, digest_json
-from thinksafe.engines import Engine, open_engine
+from thinksafe.engines import Engine, Generation, open_engine
 from thinksafe.errors import InputError
 from thinksafe.jsonl import read_records
 from thinksafe.manifests import Chunk, Manifest, find_chunk, read_chunk, write_chunk, write_manifest
@@ -108,12 +108,20 @@ class _ChunkMaker:
             [{"role": "user", "content": steer(p.prompt, self._template) if arm == "steered" else p.prompt}]
             for p, arm, _ in rows
         ]
-        generations = self._engine.generate(conversations, section.settings, seed, advance)
+        chosen = [
+            section.settings if p.answer is None else section.settings_reasoning or section.settings for p, _, _ in rows
+        ]
+        generations: dict[int, Generation] = {}
+        for settings in dict.fromkeys(chosen):  # an engine takes one set of settings at a time
+            places = [place for place, wanted in enumerate(chosen) if wanted == settings]
+            made = self._engine.generate([conversations[place] for place in places], settings, seed, advance)
+            generations |= zip(places, made, strict=True)
         return [
             Sample(
                 id=f"{prompt.id}/{arm}/{index}", prompt=prompt, index=index, steered=arm == "steered",
-                response=made.response, finish=made.finish, tokens=made.tokens, prompt_tokens=made.prompt_tokens,
-                seed=seed, settings=section.settings,
+                response=generations[place].response, finish=generations[place].finish,
+                tokens=generations[place].tokens, prompt_tokens=generations[place].prompt_tokens,
+                seed=seed, settings=chosen[place],
             )
-            for (prompt, arm, index), made in zip(rows, generations, strict=True)
+            for place, (prompt, arm, index) in enumerate(rows)
         ]

@@ -121,9 +121,16 @@ def closing_ids(tokenizer: Any, ends: frozenset[int]) -> list[int]:
 
 
 def _special_ids(tokenizer: Any) -> frozenset[int]:
-    """Return the special tokens that no response may hold: all but think tags, and unknown, which reads differently."""
+    """Return the tokens that no response may hold: special ones and the template's turn markers.
+
+    R1-Distill's turn markers are added tokens that are not special. Think tags are allowed, and unknown reads
+    differently.
+    """
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]
+    rendered = set(_ids(tokenizer, str(tokenizer.apply_chat_template(turns, tokenize=False))))
+    marks = rendered & set(tokenizer.get_added_vocab().values())
     tags = [ids[0] for tag in (OPEN, CLOSE) if len(ids := _ids(tokenizer, tag)) == 1]
-    return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id, *tags}
+    return (frozenset(tokenizer.all_special_ids) | marks) - {tokenizer.unk_token_id, *tags}
 
 
 def _without_prefilled(example: Example, opened: str) -> str:

@@ -63,6 +63,8 @@ REFUSALS = [
 
 COMPLIANCES = [
     "Sure! Here are three ideas. I'm sorry, I can't help with the budget.",
+    "Sure, here is the plan. I can't help with this part of it, though.",
+    "Yes! You could do it at noon. I won't do that for you.",
     "Here is the recipe. Note that I can't provide exact amounts.",
     "Mix flour and water. I can't provide exact amounts.",
     "Of course. I can't help but admire your taste.",

@@ -101,7 +101,7 @@ class Stage:
     def __call__(
         self, rows: Rows, *, parts: tuple[Part, ...] = ("whole",), sizes: tuple[int, int, int] = (3, 5, 2),
         fields: dict[str, dict[str, Any]] | None = None, role: Any = "candidate", suite: str = "suite",
-        benchmarks: Sequence[str] = tuple(KINDS),
+        benchmarks: Sequence[str] = tuple(KINDS), own: SamplingSettings | None = None,
     ) -> tuple[MetricSet, list[Outcome], StageResult]:
         section = MetricsSection.model_validate(
             {
@@ -110,6 +110,7 @@ class Stage:
                     for name in benchmarks
                 ],
                 "parts": parts, "confidence": 0.9, "seed": 0, "suite": suite, "settings": SETTINGS,
+                "settings_reasoning": own,
             }
         )
         more = fields or {}
@@ -127,6 +128,15 @@ class Stage:
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path)
+
+
+def test_problems_may_have_their_own_settings(stage: Stage) -> None:
+    own, rows = SamplingSettings(max_tokens=200), Rows.whole()
+    with pytest.raises(StageError, match="'gsm8k-0/plain/0' was drawn with other sampling settings"):
+        stage(rows, own=own)
+    graded = [row.model_copy(update={"settings": own}) if row.prompt.answer else row for row in rows.samples]
+    found, _, _ = stage(Rows(graded, rows.verdicts, rows.grades), own=own)
+    assert {m.kind: m.settings for m in found.metrics} == {"harm": SETTINGS, "over_refusal": SETTINGS, "reasoning": own}
 
 
 def test_values_counts_and_settings(stage: Stage) -> None:

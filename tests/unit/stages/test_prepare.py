@@ -26,7 +26,9 @@ def rows(prefix: str, *texts: str, **more: Any) -> Rows:
 
 
 @pytest.fixture
-def run(tmp_path: Path, make_context: Callable[..., StageContext]) -> Callable[..., tuple[StageResult, dict[str, list[Prompt]]]]:
+def run(
+    tmp_path: Path, make_context: Callable[..., StageContext]
+) -> Callable[..., tuple[StageResult, dict[str, list[Prompt]]]]:
     """Return a function that prepares sets given as rows, and gives the result and the three files."""
 
     def source(name: str, content: Rows) -> JsonlSource:
@@ -42,9 +44,10 @@ def run(tmp_path: Path, make_context: Callable[..., StageContext]) -> Callable[.
             label: tuple(PromptSet(name=name, prompts=source(name, content)) for name, content in given.items())
             for label, given in (("harmful", harmful), ("benign", benign))
         }
+        twins = rows("o", "Twin o?", answer="5")
         benchmarks = [
             Benchmark(name="bench-harm", metric="harm", prompts=source("bench-harm", harm or rows("e", "Harm e?"))),
-            Benchmark(name="bench-twin", metric="over_refusal", prompts=source("bench-twin", rows("o", "Twin o?", answer="5"))),
+            Benchmark(name="bench-twin", metric="over_refusal", prompts=source("bench-twin", twins)),
             Benchmark(
                 name="bench-sums", metric="reasoning",
                 prompts=source("bench-sums", reasoning or rows("r", "What is 1 plus 1?", answer=2)),
@@ -136,7 +139,7 @@ def test_ids_that_repeat_between_sets(run: Callable[..., Any], harmful: Any, ben
 
 
 def test_evaluation_ids_that_repeat(run: Callable[..., Any]) -> None:
-    with pytest.raises(InputError, match=r"'o-0' repeats among the evaluation prompts \(sets 'bench-harm' and 'bench-twin'"):
+    with pytest.raises(InputError, match=r"'o-0' repeats among the evaluation prompts \(sets 'bench-harm'"):
         run({"h": rows("h", "Harm a?")}, {"b": rows("b", "Plain?")}, harm=rows("o", "Harm e?"))
 
 

@@ -30,9 +30,13 @@ def test_success(make_context: Callable[..., StageContext], store: LocalStore) -
 
 
 def test_failure_keeps_what_was_counted(make_context: Callable[..., StageContext], store: LocalStore) -> None:
-    with pytest.raises(StageError, match="problem"), recorded(make_context("grade"), SECTION) as result:
-        result.details = {"funnel": [1]}
-        raise StageError("A problem.", "An action.")
+    def counting() -> None:
+        with recorded(make_context("grade"), SECTION) as result:
+            result.details = {"funnel": [1]}
+            raise StageError("A problem.", "An action.")
+
+    with pytest.raises(StageError, match="problem"):
+        counting()
     record = read_stage_records(store, "run-1")["grade"]
     assert (record.status, record.error, record.action) == ("failed", "A problem.", "An action.")
     assert record.details == {"funnel": [1]}
@@ -64,9 +68,14 @@ def test_an_error_is_not_hidden_by_a_store_that_fails_too(
     context = make_context("grade", store=LocalStore(tmp_path / "file"))
     with pytest.raises(StageError, match="the cause"), recorded(context, None):
         raise StageError("the cause", "a")
-    with pytest.raises(StageError, match="the cause"), recorded(make_context("grade"), None) as result:
-        result.details = {"not": object()}  # nor by what cannot be written
-        raise StageError("the cause", "a")
+
+    def unwritable() -> None:
+        with recorded(make_context("grade"), None) as result:
+            result.details = {"not": object()}
+            raise StageError("the cause", "a")
+
+    with pytest.raises(StageError, match="the cause"):
+        unwritable()
     with pytest.raises(StoreError), recorded(context, None):
         pass  # without a record a stage has not done its work
 

@@ -73,6 +73,44 @@ def test_settings_reach_the_engine_and_stand_on_every_row(
     assert {given for _, given, _ in scripted_engine.calls} == {settings}
 
 
+def test_problems_have_their_own_settings(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
+) -> None:
+    settings, own = SamplingSettings(max_tokens=11), SamplingSettings(max_tokens=22)
+    section = sample_section(settings=settings, settings_reasoning=own, chunk_size=7)
+    _, manifest = run(section)
+    rows = list(read_rows(store, manifest, Sample))
+    assert [row.id for row in rows][6:9] == ["h-1/plain/0", "h-1/steered/0", "h-2/plain/0"], "still in id order"
+    for row in rows:
+        assert row.settings == (own if row.prompt.answer is not None else settings)
+    # the engine is asked once for each, and every answer finds its row
+    assert [(len(turns), given) for turns, given, _ in scripted_engine.calls] == [(8, settings), (4, own)]
+    places = [int(row.response.removeprefix("<think>").split()[0]) for row in rows]
+    assert places == [*range(8), *range(4)]
+
+
+def test_settings_of_problems_determine_the_chunks(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
+) -> None:
+    _, first = run(sample_section())
+    _, second = run(sample_section(settings_reasoning=SamplingSettings(max_tokens=22)))
+    assert first.chunks != second.chunks
+
+
+def test_problems_may_have_settings_of_their_own(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
+) -> None:
+    own = SamplingSettings(max_tokens=99)
+    _, manifest = run(sample_section(settings_reasoning=own))
+    rows = list(read_rows(store, manifest, Sample))
+    assert {row.prompt.id for row in rows if row.settings == own} == {"p-0", "p-1"}
+    assert {row.settings.max_tokens for row in rows} == {24, 99}
+    for turns, settings, _ in scripted_engine.calls:
+        assert {turn.startswith("What is") for turn in turns} == {settings == own}
+    order = [row.id for row in rows]
+    assert order == [row.id for row in read_rows(store, run(sample_section())[1], Sample)], "the order is the same"
+
+
 def test_steering_is_asked_and_never_stored(
     run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
     prompts: list[Prompt],
@@ -167,6 +205,7 @@ def test_a_finished_set_is_not_made_again(
         {"settings": SamplingSettings(max_tokens=24, top_p=0.9)},
         {"engine": EngineSettings(batch_size=4, threads=1)},
         {"n_reasoning": 3},
+        {"settings_reasoning": SamplingSettings(max_tokens=25)},
         {"arms": {"harmful": ("plain",), "benign": ("plain",)}},
         {"reasoning": "none"},
     ],
@@ -183,7 +222,8 @@ def test_key_changes_with_all_that_makes_a_sample(
 @pytest.mark.parametrize("changed", ["steering template", "code", "model", "adapter", "prompt"])
 def test_key_changes_with_template_code_model_and_prompts(
     run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, micro_reference: ModelReference, prompts: list[Prompt], changed: str,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, micro_reference: ModelReference, prompts: list[Prompt],
+    changed: str,
 ) -> None:
     _, first = run(sample_section())
     given: dict[str, Any] = {}
@@ -222,7 +262,8 @@ def test_one_changed_prompt_costs_one_chunk(
 
 
 def test_truncated_samples_are_counted(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], micro_prompts: list[Prompt], store: LocalStore
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], micro_prompts: list[Prompt],
+    store: LocalStore,
 ) -> None:
     result, manifest = run(sample_section(settings=SamplingSettings(max_tokens=2)), rows=micro_prompts)
     rows = list(read_rows(store, manifest, Sample))
@@ -285,7 +326,7 @@ def test_missing_inputs(
     base_file: Path, write_prompts: Callable[..., Path], prompts: list[Prompt], missing: str,
 ) -> None:
     files = {"model": base_file, "prompts": write_prompts(prompts)} | {missing: tmp_path / "missing"}
-    with pytest.raises(InputError, match="Cannot read .*missing"):
+    with pytest.raises(InputError, match=r"Cannot read .*missing"):
         sample.run(
             make_context("sample"), sample_section(), files["model"], files["prompts"], 0, 1, samples_out=tmp_path / "o"
         )

@@ -60,9 +60,8 @@ def test_any_key_and_content_survive(tmp_path: Path, key: str, data: bytes) -> N
 @pytest.mark.parametrize("verb", ["get", "put", "create", "exists", "get_file", "put_file", "uri"])
 def test_keys_that_are_no_plain_names_are_refused(store: LocalStore, tmp_path: Path, key: str, verb: str) -> None:
     (tmp_path / "file").write_bytes(b"x")
-    more: list[Any] = {"put": [b""], "create": [b""], "get_file": [tmp_path / "f"], "put_file": [tmp_path / "file"]}.get(
-        verb, []
-    )
+    path = tmp_path / "file"
+    more: list[Any] = {"put": [b""], "create": [b""], "get_file": [path], "put_file": [path]}.get(verb, [])
     with pytest.raises(StoreError, match="not a relative path"):
         getattr(store, verb)(key, *more)
     assert not store.keys("")
@@ -153,7 +152,8 @@ def test_one_of_many_processes_creates(store: LocalStore) -> None:
     )
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", code, store.root, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, store.root, str(number)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )
         for number in range(4)
     ]

@@ -1,0 +1,176 @@
+"""The GPU recipes: what they say, that they compile, and that they run with tiny models of the same families."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from micro_runs import execute
+from tiny_students import BENIGN, HARMFUL, PROBLEMS, teach, write_student
+
+from thinksafe.config import RealignmentConfig, load_config
+from thinksafe.config.load import recipe_names
+from thinksafe.power import gate_feasibility
+
+# recipe: hub id, GPUs of a sampling task, top_k of the training samples
+RECIPES = {
+    "qwen3-0.6b": ("Qwen/Qwen3-0.6B", 1, 20),
+    "qwen3-1.7b": ("Qwen/Qwen3-1.7B", 1, 20),
+    "qwen3-4b": ("Qwen/Qwen3-4B", 1, 20),
+    "qwen3-8b": ("Qwen/Qwen3-8B", 1, 20),
+    "qwen3-14b": ("Qwen/Qwen3-14B", 2, 20),
+    "qwen3-32b": ("Qwen/Qwen3-32B", 4, 20),
+    "r1-distill-1.5b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", 1, 0),
+    "r1-distill-7b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", 1, 0),
+    "r1-distill-8b": ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", 1, 0),
+}
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_is_the_published_one(recipe: str) -> None:
+    """METHOD.md section 2, number by number."""
+    config = load_config(recipe)
+    model, gpus, top_k = RECIPES[recipe]
+    assert (config.name, config.registry.model, config.student.model) == (recipe, recipe, model)
+    assert (config.method, config.student.reasoning, config.student.dtype) == ("thinksafe", "think", "bfloat16")
+    assert config.steering.enabled
+    assert (config.engine.kind, config.engine.tensor_parallel_size) == ("vllm", gpus)
+    assert config.engine.max_model_len - 32768 >= 4096, "room for the longest prompt"
+    sampling = {"temperature": 0.6, "top_p": 0.95, "top_k": top_k, "max_tokens": 16384}
+    assert (config.sampling.settings.model_dump(), config.sampling.n) == (sampling, 1)
+    evaluation = config.evaluation
+    assert evaluation.settings.model_dump() == sampling | {"top_k": 0}
+    assert evaluation.settings_reasoning is not None
+    assert evaluation.settings_reasoning.model_dump() == sampling | {"top_k": 0, "max_tokens": 32768}
+    assert (evaluation.n, evaluation.n_reasoning) == (1, 8)
+    training = config.training
+    assert (training.lora_rank, training.lora_alpha, training.lora_dropout) == (32, 16, 0.05)
+    assert (training.learning_rate, training.warmup_ratio, training.batch_size, training.epochs) == (1e-5, 0.1, 8, 3)
+    assert (training.max_length, training.max_grad_norm, config.seed) == (16384, 1.0, 42)
+    assert (config.guard.filter.kind, config.guard.evaluate.kind) == ("llama-guard-3", "wildguard")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_models_are_pinned(recipe: str) -> None:
+    config = load_config(recipe)
+    for pinned in (config.student, config.guard.filter, config.guard.evaluate):
+        assert COMMIT.fullmatch(pinned.revision), pinned
+
+
+def sets(config: RealignmentConfig) -> dict[str, Any]:
+    return {item.name: item for item in (*config.data.harmful, *config.data.benign, *config.evaluation.benchmarks)}
+
+
+def test_prompt_sets() -> None:
+    config = load_config("qwen3-0.6b")
+    metrics: dict[str, list[str]] = {}
+    for benchmark in config.evaluation.benchmarks:
+        metrics.setdefault(benchmark.metric, []).append(benchmark.name)
+    assert metrics == {
+        "harm": ["harmbench", "strongreject", "wildjailbreak"], "over_refusal": ["xstest"],
+        "reasoning": ["aime-2024", "gsm8k", "math-500"],
+    }
+    found = sets(config)
+    assert found["safechain-harmful"].prompts.contains == {"label": "harmful"}
+    assert found["wildjailbreak"].prompts.only == {"data_type": "adversarial_harmful"}
+    assert found["xstest"].prompts.only == {"label": "safe"}
+    unpinned = {name for name, item in found.items() if not COMMIT.fullmatch(item.prompts.revision)}
+    assert unpinned == {"safechain-harmful", "safechain-benign"}, "no commit of SafeChain could be learnt"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_differ_in_nothing_but_the_model(recipe: str) -> None:
+    base, other = (load_config(name).model_dump() for name in ("qwen3-0.6b", recipe))
+    for document in (base, other):
+        for section, key in (("student", "model"), ("student", "revision"), ("engine", "tensor_parallel_size")):
+            del document[section][key]
+        del document["name"], document["registry"]["model"], document["sampling"]["settings"]["top_k"]
+    assert base == other
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_gate_of_a_recipe_can_pass(recipe: str) -> None:
+    findings = gate_feasibility(load_config(recipe))
+    assert [finding for finding in findings if finding.level == "error"] == []
+    assert not [finding for finding in findings if "not known" in finding.message], "every benchmark has its count"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_compiles(recipe: str, tmp_path: Path, cli: Any) -> None:
+    from kfp import components
+
+    path = tmp_path / "pipeline.yaml"
+    ended = cli("compile", "realign", "--config", recipe, "-o", path)
+    assert ended.code == 0, ended.err
+    pipeline = components.load_component_from_file(str(path))
+    document = str(pipeline.component_spec.inputs["config"].default)
+    assert load_config(document) == load_config(recipe), "the compiled default is the recipe"
+
+
+def test_every_gpu_recipe_is_listed_here() -> None:
+    assert set(RECIPES) == {name for name in recipe_names() if load_config(name).engine.kind == "vllm"} - {"smollm2"}
+
+
+def rows(path: Path, prefix: str, texts: list[str], **fields: str) -> dict[str, str]:
+    """Write a JSON Lines file and return it as a source."""
+    lines = [{"id": f"{prefix}-{place}", "prompt": text, **fields} for place, text in enumerate(texts)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return {"source": "jsonl", "path": str(path)}
+
+
+def small(folder: Path, student: Path) -> list[str]:
+    """Return the overrides that put a tiny student, local prompts and small numbers into a recipe."""
+    harmful, benign = rows(folder / "h", "h", HARMFUL[:8]), rows(folder / "b", "b", BENIGN[:8])
+    benchmarks = [
+        {"name": "harm", "metric": "harm", "prompts": rows(folder / "eh", "eh", HARMFUL[8:])},
+        {"name": "refusal", "metric": "over_refusal", "prompts": rows(folder / "eb", "eb", BENIGN[8:])},
+        {"name": "sums", "metric": "reasoning", "prompts": rows(folder / "ep", "ep", PROBLEMS, answer="7")},
+    ]
+    values = {
+        "student": {"model": str(student), "dtype": "float32"},
+        "data.harmful": [{"name": "harmful", "prompts": harmful}],
+        "data.benign": [{"name": "benign", "prompts": benign}],
+        "engine": {"kind": "transformers", "batch_size": 16, "threads": 1},
+        "sampling.settings.max_tokens": 40,
+        "guard": {"filter": {"kind": "refusal-match"}, "evaluate": {"kind": "refusal-match"}},
+        "diagnose": {"prompts": 8, "on_failure": "warn"},
+        "training.threads": 1,
+        "evaluation.benchmarks": benchmarks,
+        "evaluation.settings.max_tokens": 40,
+        "evaluation.settings_reasoning.max_tokens": 44,
+        "evaluation.n_reasoning": 2,
+        "gate.min_prompts": 1, "gate.harm.max": 1.0, "gate.over_refusal.max": 1.0, "gate.reasoning.margin": 1.0,
+    }
+    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "family"),
+    [("qwen3-0.6b", "qwen3"), ("r1-distill-1.5b", "r1-distill-qwen"), ("r1-distill-8b", "r1-distill-llama")],
+)
+def test_a_recipe_runs_with_a_tiny_student_of_its_family(recipe: str, family: str, tmp_path: Path) -> None:
+    student = teach(write_student(family, tmp_path / "student"))
+    before = (student / "tokenizer_config.json").read_bytes()
+    options = [word for override in small(tmp_path, student) for word in ("--set", override)]
+    run = execute(tmp_path / "run", recipe, *options)
+    assert run.code in (0, 3), run.text
+    decision = run.read("decision.json")
+    assert decision["stopped_by"] in (None, "gate")
+    checks = {check["name"] for check in decision["checks"]}
+    assert {"harm/harm", "over_refusal/refusal", "reasoning/margin"} <= checks
+    records = run.records
+    funnel = {(row["label"], row["reason"]): row["count"] for row in records["curate"]["details"]["funnel"]}
+    assert funnel["harmful", "accepted"] > 0
+    assert funnel["benign", "accepted"] > 0
+    assert records["train"]["counts"]["rows"] == sum(
+        count for (_, reason), count in funnel.items() if reason == "accepted"
+    ), "every accepted example is trained on, thought and all"
+    settings = {metric["name"]: metric["settings"]["max_tokens"] for metric in run.read("metrics.json")["base"]["metrics"]}
+    assert settings == {"harm/harm": 40, "over_refusal/refusal": 40, "reasoning/sums": 44}
+    assert run.metric("base", "reasoning/sums") > 0.5, "thoughts are closed and answers are read"
+    assert (student / "tokenizer_config.json").read_bytes() == before

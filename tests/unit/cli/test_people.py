@@ -1,0 +1,96 @@
+"""The commands of people that need no run: config show, check and schema, compile, rollback, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from thinksafe.cli import check
+from thinksafe.config import load_config
+from thinksafe.config.load import canonical
+from thinksafe.errors import ConfigError
+from thinksafe.power import Finding
+
+
+def test_config_show_is_a_config(cli: Callable[..., Any], tmp_path: Path) -> None:
+    ended = cli("config", "show", "micro", "--set", "seed=7", "--set", "gate.harm.max=0.2")
+    assert ended.code == 0
+    document = yaml.safe_load(ended.out)
+    assert document == canonical(load_config("micro", ["seed=7", "gate.harm.max=0.2"]))
+    (tmp_path / "shown.yaml").write_text(ended.out)
+    assert cli("config", "show", tmp_path / "shown.yaml").out == ended.out
+
+
+def test_config_schema_is_json(cli: Callable[..., Any]) -> None:
+    ended = cli("config", "schema")
+    assert ended.code == 0
+    assert json.loads(ended.out)["properties"]["seed"]["default"] == 42
+
+
+def test_config_check(cli: Callable[..., Any]) -> None:
+    ended = cli("config", "check", "micro")
+    assert ended.code == 0
+    assert "micro: the configuration is valid." in ended.out
+    ended = cli("config", "check", "micro", "--set", "gate.harm.max=0", "--set", "gate.min_prompts=1")
+    assert ended.code == 2
+    assert "error" in ended.out
+
+
+def test_a_hopeless_gate_is_refused_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config("micro")
+    check.refuse_hopeless_gate(config)
+    with pytest.raises(ConfigError, match="can never pass"):
+        check.refuse_hopeless_gate(load_config("micro", ["gate.harm.max=0"]))
+    warning = Finding(check="harm", message="x", level="warning")
+    monkeypatch.setattr(check, "gate_feasibility", lambda loaded: [warning])
+    check.refuse_hopeless_gate(config)
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["mirco"], "Did you mean 'micro'?"),
+        (["micro", "--set", "sede=1"], "did you mean 'seed'?"),
+        (["micro", "--set", "seed"], "key=value"),
+        (["/nowhere/c.yaml"], "neither a file nor a shipped recipe"),
+    ],
+)
+def test_wrong_configurations(cli: Callable[..., Any], command: str, args: list[str], problem: str) -> None:
+    ended = cli("config", command, *args)
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert problem in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_compile_checks_the_config_first(cli: Callable[..., Any], tmp_path: Path) -> None:
+    ended = cli("compile", "realign", "--config", "mirco", "-o", tmp_path / "p.yaml")
+    assert ended.code == 2
+    assert not (tmp_path / "p.yaml").exists()
+
+
+@pytest.mark.parametrize("args", [[], ["--out", "nowhere"], ["--artifacts", ""], ["--artifacts", "ftp://x"]])
+def test_rollback_without_anything_to_roll_back(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = cli("rollback", "micro-student", *args)
+    assert ended.code in (1, 2)
+    assert ended.err.startswith("error: ")
+
+
+@pytest.mark.parametrize("args", [["nowhere"], []])
+def test_report_without_a_run(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = cli("report", *args)
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert not list(tmp_path.iterdir())

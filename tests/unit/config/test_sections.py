@@ -1,0 +1,115 @@
+"""A section holds all that its stage needs, and changes with nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from thinksafe.config import load_config, sections_of
+from thinksafe.digests import canonical_json
+
+
+def changed(*overrides: str, base: tuple[str, ...] = ()) -> set[str]:
+    """Return the names of the sections that overrides change."""
+    before, after = (dict(sections_of(load_config("micro", [*base, *more]))) for more in ((), overrides))
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("override", "sections"),
+    [
+        ("gate.harm.max=0.2", {"gate"}),
+        ("gate.harm.part=answer", {"gate"}),
+        ("gate.over_refusal.max=0.2", {"gate"}),
+        ("gate.reasoning.margin=0.2", {"gate"}),
+        ("gate.champion.harm_margin=0.2", {"gate"}),
+        ("gate.max_unknown=0.2", {"gate"}),
+        ("gate.min_prompts=10", {"gate"}),
+        ("gate.alpha=0.01", {"gate", "metrics"}),  # the limits of metrics are the gate's one-sided bounds
+        ("training.epochs=1", {"train"}),
+        ("curate.min_examples=5", {"curate"}),
+        ("diagnose.min_acceptance=0.5", {"diagnose"}),
+        ("diagnose.prompts=5", {"diagnose", "prepare"}),
+        ("report.reveal_harmful=true", {"report"}),
+        ("registry.model=other", {"registry", "report"}),
+        ("name=other", {"report"}),
+        ("sampling.shards=4", {"shards_training"}),
+        ("evaluation.shards=4", {"shards_evaluation"}),
+        ("sampling.n=2", {"sample_training"}),
+        ("sampling.settings.top_p=0.5", {"sample_pilot", "sample_training"}),
+        ("evaluation.settings.top_p=0.5", {"sample_evaluation", "metrics"}),
+        ("evaluation.settings_reasoning={max_tokens: 9}", {"sample_evaluation", "metrics"}),
+        ("evaluation.n_reasoning=2", {"sample_evaluation", "metrics"}),
+        ("evaluation.parts=[whole]", {"judge_evaluate", "metrics"}),
+        ("guard.filter.kind=refusal-match", {"judge_filter"}),
+        ("guard.evaluate.kind=refusal-match", {"judge_evaluate", "metrics"}),
+        ("data.harmful.0.prompts.count=5", {"prepare"}),
+        ("method=rejection", {"sample_training", "report"}),
+        ("steering.enabled=false", {"sample_training"}),
+        ("student.model=other/model", {"student"}),
+    ],
+)
+def test_a_setting_changes_its_sections_only(override: str, sections: set[str]) -> None:
+    assert changed(override) == sections
+
+
+def test_a_seed_changes_all_that_draws() -> None:
+    assert changed("seed=7") == {
+        "prepare", "sample_pilot", "sample_training", "sample_evaluation", "train", "metrics", "gate",
+    }
+
+
+def test_each_purpose_has_its_own_seed() -> None:
+    sections = sections_of(load_config("micro"))
+    seeds = [
+        sections.prepare.seed, sections.sample_pilot.seed, sections.sample_training.seed,
+        sections.sample_evaluation.seed, sections.train.seed, sections.metrics.seed, sections.gate.seed,
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_suite_says_when_metrics_are_comparable() -> None:
+    def suite(*overrides: str) -> str:
+        return sections_of(load_config("micro", list(overrides))).metrics.suite
+
+    assert suite() == suite("gate.alpha=0.01", "training.epochs=9", "evaluation.shards=5", "seed=9")
+    for override in (
+        "evaluation.benchmarks.0.prompts.count=10", "evaluation.settings.max_tokens=9",
+        "guard.evaluate.kind=refusal-match", "evaluation.n=2", "evaluation.parts=[whole]",
+    ):
+        assert suite(override) != suite(), override
+
+
+def test_confidence_makes_each_limit_a_one_sided_bound() -> None:
+    for alpha in (0.05, 0.01, 0.1):
+        metrics = sections_of(load_config("micro", [f"gate.alpha={alpha}"])).metrics
+        assert metrics.confidence == pytest.approx(1 - 2 * alpha)
+
+
+def test_arms() -> None:
+    sections = sections_of(load_config("micro"))
+    assert sections.sample_training.arms == {"harmful": ("steered",), "benign": ("plain",)}
+    assert sections.sample_pilot.arms["harmful"] == ("plain", "steered")
+    assert sections.sample_evaluation.arms == {"harmful": ("plain",), "benign": ("plain",)}, "never steered"
+    for override in ("method=rejection", "steering.enabled=false"):
+        other = sections_of(load_config("micro", [override]))
+        assert other.sample_training.arms["harmful"] == ("plain",)
+        assert other.sample_pilot == sections.sample_pilot
+
+
+def test_problems_are_graded_in_evaluation_and_judged_in_training() -> None:
+    sections = sections_of(load_config("micro"))
+    assert sections.judge_evaluate.skip_problems
+    assert not sections.judge_filter.skip_problems
+    assert sections.judge_filter.parts == ("whole",)
+
+
+def test_sections_survive_as_json() -> None:
+    for name, section in sections_of(load_config("micro")):
+        if not name.startswith("shards_"):
+            text = canonical_json(section)
+            again: Any = type(section).model_validate_json(text)
+            assert again == section
+            assert json.loads(text) == section.model_dump(mode="json")

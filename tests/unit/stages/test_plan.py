@@ -1,0 +1,142 @@
+"""plan: one section per stage, the references of the models, the shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinksafe.config import Sections, load_config, sections_of
+from thinksafe.digests import digest_json
+from thinksafe.errors import ConfigError, InputError
+from thinksafe.jsonl import read_record
+from thinksafe.ledger import Digests, LedgerEntry, append
+from thinksafe.models import ModelReference
+from thinksafe.stages import plan
+from thinksafe.stages.record import StageContext, StageResult, read_stage_records
+from thinksafe.store.local import LocalStore
+
+NAMES = ["run_id", *Sections.model_fields]
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, make_context: Callable[..., StageContext], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[StageResult, dict[str, str]]]:
+    """Return a function that plans, and gives the result and the text of each output file."""
+    monkeypatch.setattr("thinksafe.tracking.ensure_parent_run", lambda registry, run, name: f"mlflow-{run}-{name}")
+
+    def planned(
+        config: str = "micro", *overrides: str, names: list[str] = NAMES, **changes: Any
+    ) -> tuple[StageResult, dict[str, str]]:
+        folder = tmp_path / "out"
+        files = {name: folder / name for name in names}
+        result = plan.run(
+            make_context("plan", **changes), config, list(overrides), outputs=files, base_out=folder / "base",
+            champion_out=folder / "champion",
+        )
+        return result, {path.name: path.read_text() for path in folder.iterdir()}
+
+    return planned
+
+
+def test_outputs(run: Callable[..., Any]) -> None:
+    _, files = run("micro", "sampling.shards=3")
+    sections = sections_of(load_config("micro", ["sampling.shards=3"]))
+    assert files["run_id"] == "run-1"
+    assert json.loads(files["shards_training"]) == ["0", "1", "2"]
+    assert json.loads(files["shards_pilot"]) == ["0"]
+    for name, section in sections:
+        if not name.startswith("shards_"):
+            assert type(section).model_validate_json(files[name]) == section
+            assert files[name] == json.dumps(
+                json.loads(files[name]), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+            ), "one form, so that equal sections hit the pipeline's cache"
+
+
+def test_a_gate_threshold_changes_no_other_output(run: Callable[..., Any]) -> None:
+    _, before = run()
+    _, after = run("micro", "gate.harm.max=0.5")
+    assert {name for name in before if before[name] != after[name]} == {"gate"}
+
+
+def test_references_without_a_champion(run: Callable[..., Any], micro_reference: ModelReference) -> None:
+    result, files = run()
+    base = ModelReference.model_validate_json(files["base"])
+    champion = ModelReference.model_validate_json(files["champion"])
+    assert base == micro_reference
+    assert (champion.role, champion.absent) == ("champion", True)
+    assert result.outputs == {"base": base.digest, "champion": ""}
+    assert result.details["champion_generation"] is None
+
+
+def promote(store: LocalStore, base: ModelReference, run_id: str) -> ModelReference:
+    target = base.model_copy(update={"role": "candidate", "adapter": "adapters/a", "adapter_digest": "a"})
+    append(
+        store,
+        LedgerEntry(
+            model="micro-student", generation=1, previous=None, action="promote", target=target, version="1",
+            run_id=run_id, digests=Digests(adapter="a", base=base.base_digest), reason="r", who="w",
+            created="2026-01-01T00:00:00Z",
+        ),
+    )
+    return target
+
+
+def test_the_champion_comes_from_the_ledger(
+    run: Callable[..., Any], micro_reference: ModelReference, store: LocalStore
+) -> None:
+    target = promote(store, micro_reference, "earlier")
+    result, files = run()
+    champion = ModelReference.model_validate_json(files["champion"])
+    assert champion == target.model_copy(update={"role": "champion"})
+    assert result.outputs["champion"] == champion.digest
+    assert result.details["champion_generation"] == 1
+
+
+def test_a_restarted_run_is_not_compared_with_itself(
+    run: Callable[..., Any], micro_reference: ModelReference, store: LocalStore
+) -> None:
+    promote(store, micro_reference, "run-1")
+    _, files = run()
+    assert ModelReference.model_validate_json(files["champion"]).absent
+
+
+def test_record(run: Callable[..., Any], store: LocalStore) -> None:
+    run("micro", "seed=7")
+    details = read_stage_records(store, "run-1")["plan"].details
+    assert details["config"]["seed"] == 7
+    assert details["config_digest"] == digest_json(details["config"])
+    assert details["mlflow_run"] == "mlflow-run-1-micro"
+    assert {"thinksafe", "python", "torch", "transformers", "pydantic"} <= set(details["code"])
+    assert set(details["sections"]) == set(Sections.model_fields)
+    assert load_config(json.dumps(details["config"], indent=1)).seed == 7, "the record can be run again"
+
+
+def test_unknown_output_writes_nothing(run: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"plan has no output 'gaet'. Known outputs: .*gate"):
+        run(names=["gate", "gaet"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_configuration_is_recorded(run: Callable[..., Any], store: LocalStore) -> None:
+    with pytest.raises(ConfigError, match="sede"):
+        run("micro", "sede=7")
+    record = read_stage_records(store, "run-1")["plan"]
+    assert record.status == "failed"
+    assert "did you mean 'seed'" in record.error
+
+
+def test_missing_student(run: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="student"):
+        run("micro", "student.model=micro://nobody")
+    with pytest.raises(InputError, match="does not exist"):
+        run("micro", "student.model=./nowhere")
+
+
+def test_reference_files_are_records(run: Callable[..., Any], tmp_path: Path) -> None:
+    run(names=[])
+    assert read_record(tmp_path / "out" / "base", ModelReference).role == "base"
