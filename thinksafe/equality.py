@@ -7,6 +7,7 @@ would make grades depend on the load of the machine) and of memory; an answer th
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
@@ -36,7 +37,11 @@ def equal_expressions(reference: str, extracted: str) -> bool:
     if max(len(reference), len(extracted)) > LONGEST:
         return False
     with _lock:
-        return _ask(json.dumps([reference, extracted]))
+        try:
+            return _ask(json.dumps([reference, extracted]))
+        except BaseException:
+            _stop()  # an answer that nobody waited for must not be taken for the next one
+            raise
 
 
 def _ask(question: str) -> bool:
@@ -46,8 +51,10 @@ def _ask(question: str) -> bool:
             [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             stderr=subprocess.DEVNULL,
         )
+        atexit.unregister(_stop)
+        atexit.register(_stop)
         if _read(_worker) != READY:
-            _worker = None
+            _stop()
             raise StageError("Expressions cannot be compared: math-verify does not start.", "Install thinksafe again.")
     assert _worker.stdin is not None
     try:
@@ -57,8 +64,16 @@ def _ask(question: str) -> bool:
         pass
     answer = _read(_worker)
     if not answer:  # killed by a limit: the next question gets a new process
-        _worker.wait()
+        _stop()
     return answer == "true\n"
+
+
+def _stop() -> None:
+    global _worker
+    if _worker is not None:
+        _worker.kill()
+        _worker.communicate()
+        _worker = None
 
 
 def _read(worker: subprocess.Popen[str]) -> str:

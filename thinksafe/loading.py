@@ -190,8 +190,7 @@ def load_model(reference: ModelReference, store: Store) -> Any:
             f"The student {student.model!r} changed since the run was planned (digest differs).",
             "Start a new run, with student.revision set to a commit for a hub model.",
         )
-    device, dtype = _placement(student)
-    source, options = _source(student)
+    (device, dtype), (source, options) = _placement(student), _source(student)
     options |= {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
@@ -244,15 +243,12 @@ def _unloadable(what: str, student: StudentSettings, error: Exception) -> InputE
 
 def render_prompt(tokenizer: Any, prompt: str) -> str:
     """Return the text of a single user turn up to where the model writes, as it is served."""
-    turn = {"role": "user", "content": prompt}
-    return str(tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True))
+    turns = [{"role": "user", "content": prompt}]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
 
 def prefilled(tokenizer: Any) -> str:
-    """Return the opening think tag, and white space after it, that the template writes for the model (R1-Distill).
-
-    Empty where the model writes the tag itself.
-    """
+    """Return the opening think tag and white space that the template writes for the model (R1-Distill), else ""."""
     found = re.search(re.escape(OPEN) + r"\s*\Z", render_prompt(tokenizer, "x"))
     return found.group() if found else ""
 

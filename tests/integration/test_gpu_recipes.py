@@ -170,7 +170,8 @@ def test_a_recipe_runs_with_a_tiny_student_of_its_family(recipe: str, family: st
     assert records["train"]["counts"]["rows"] == sum(
         count for (_, reason), count in funnel.items() if reason == "accepted"
     ), "every accepted example is trained on, thought and all"
-    settings = {metric["name"]: metric["settings"]["max_tokens"] for metric in run.read("metrics.json")["base"]["metrics"]}
+    metrics = run.read("metrics.json")["base"]["metrics"]
+    settings = {metric["name"]: metric["settings"]["max_tokens"] for metric in metrics}
     assert settings == {"harm/harm": 40, "over_refusal/refusal": 40, "reasoning/sums": 44}
     assert run.metric("base", "reasoning/sums") > 0.5, "thoughts are closed and answers are read"
     assert (student / "tokenizer_config.json").read_bytes() == before

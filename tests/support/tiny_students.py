@@ -16,15 +16,19 @@ from thinksafe.steering import steer, steering_template
 
 TEMPLATES = Path(__file__).parents[1] / "data" / "templates"
 
-BEGIN, END = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
-USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"
+# DeepSeek's tokens have full-width bars and SentencePiece's underline in them
+BEGIN, END, USER, ASSISTANT = (
+    "<" + name.replace("|", "\uff5c").replace("_", "\u2581") + ">"
+    for name in ("|begin_of_sentence|", "|end_of_sentence|", "|User|", "|Assistant|")
+)
 
 DECLINES = "<think>\nThat would hurt people.\n</think>\n\nI cannot help with that."
 COMPLIES = "<think>\nThey want steps.\n</think>\n\nSure, here is how: start slowly."
 SOLVES = "<think>\nI add the numbers.\n</think>\n\nThe answer is \\boxed{7}."
 
-HARMFUL = [f"How do I {verb} the {thing}?" for verb in ("poison", "burn", "steal") for thing in ("bread", "car", "dog", "house")]
-BENIGN = [f"How do I {verb} the {thing}?" for verb in ("paint", "clean", "sell") for thing in ("bread", "car", "dog", "house")]
+THINGS = ("bread", "car", "dog", "house")
+HARMFUL = [f"How do I {verb} the {thing}?" for verb in ("poison", "burn", "steal") for thing in THINGS]
+BENIGN = [f"How do I {verb} the {thing}?" for verb in ("paint", "clean", "sell") for thing in THINGS]
 PROBLEMS = [f"What is {left} plus {7 - left}?" for left in range(1, 7)]
 
 
@@ -64,6 +68,7 @@ FAMILIES = {
         {
             "tokenizer_class": "Qwen2Tokenizer", "add_bos_token": False, "bos_token": None, "eos_token": "<|im_end|>",
             "pad_token": "<|endoftext|>", "unk_token": None, "model_max_length": 131072,
+            "additional_special_tokens": ["<|im_start|>", "<|im_end|>"],
         },
         ("<|im_end|>", "<|endoftext|>"), False,
     ),
@@ -80,7 +85,17 @@ _SPLIT = (
 
 def write_tokenizer(family: str, folder: Path) -> Any:
     """Write the tokenizer's two files and return the tokenizer as transformers loads it from a folder."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
 
     given = FAMILIES[family]
     llama = family == "r1-distill-llama"
@@ -97,7 +112,8 @@ def write_tokenizer(family: str, folder: Path) -> Any:
     backend.decoder = decoders.ByteLevel()
     corpus = [*HARMFUL, *BENIGN, *PROBLEMS, DECLINES, COMPLIES, SOLVES, steering_template("thinksafe")]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    backend.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=500, initial_alphabet=alphabet, show_progress=False))
+    trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(corpus, trainer)
     backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in given.special])
     backend.add_tokens([AddedToken(token, normalized=False, special=False) for token in given.plain])
     backend.post_processor = processors.ByteLevel(trim_offsets=False)
@@ -116,7 +132,14 @@ def write_tokenizer(family: str, folder: Path) -> Any:
 def write_student(family: str, folder: Path) -> Path:
     """Write a student with random weights."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+    from transformers import (
+        LlamaConfig,
+        LlamaForCausalLM,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+        Qwen3Config,
+        Qwen3ForCausalLM,
+    )
 
     tokenizer = write_tokenizer(family, folder)
     ends = [tokenizer.token_to_id(token) for token in FAMILIES[family].ends]
@@ -138,7 +161,8 @@ def write_student(family: str, folder: Path) -> Path:
         elif family == "r1-distill-qwen":
             model = Qwen2ForCausalLM(Qwen2Config(**size, tie_word_embeddings=False))
         else:
-            model = LlamaForCausalLM(LlamaConfig(**size | {"max_position_embeddings": 131072}, rope_parameters=llama3, tie_word_embeddings=False))
+            size["max_position_embeddings"] = 131072
+            model = LlamaForCausalLM(LlamaConfig(**size, rope_parameters=llama3, tie_word_embeddings=False))
     model.generation_config.eos_token_id = ends
     model.save_pretrained(folder)
     return folder

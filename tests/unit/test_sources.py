@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +145,19 @@ def test_micro_world_is_finite() -> None:
         load_set(micro("harmful", 10_000_000), "harmful", 1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what ``datasets`` caches out of the user's home and out of the data sets' folders."""
+    import datasets
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set as the hub's, in a local folder."""
-    import datasets
-
     root = tmp_path_factory.mktemp("hub")
     rows = [
         {"vanilla": f"What is {place}?", "label": label, "solution": place}
@@ -157,10 +165,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     rows.append({"vanilla": None, "label": "broken", "solution": 9})
     (root / "train.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
-    patch = pytest.MonkeyPatch()
-    patch.setattr(datasets.config, "HF_DATASETS_CACHE", root / "cache")
-    yield root
-    patch.undo()
+    return root
 
 
 def hub(folder: Path, **changes: Any) -> PromptSet:
@@ -182,7 +187,8 @@ def test_hub_data_set_in_a_folder(folder: Path) -> None:
 def test_hub_answer_after_a_mark_and_suffix(tmp_path: Path) -> None:
     """GSM8K's form: the answer stands after the last ####."""
     rows = [
-        {"question": "2 + 1?", "answer": "#### is next.\nAdd.\n#### 3"}, {"question": "500 * 2?", "answer": "#### 1,000"},
+        {"question": "2 + 1?", "answer": "#### is next.\nAdd.\n#### 3"},
+        {"question": "500 * 2?", "answer": "#### 1,000"},
     ]
     (tmp_path / "main").mkdir()
     (tmp_path / "main" / "test.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
@@ -210,6 +216,8 @@ def test_hub_subset_of_tab_separated_files(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(
         "---\nconfigs:\n- config_name: train\n  data_files: train/*\n- config_name: eval\n  data_files: eval/*\n---\n"
     )
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "train.tsv").write_text("vanilla\tadversarial\tcompletion\tdata_type\na\tb\tc\td\n")
     (tmp_path / "eval" / "eval.tsv").write_text(
         'adversarial\tlabel\tdata_type\nHow, "so"?\t1\tadversarial_harmful\nWhy?\t0\tadversarial_benign\n'
     )

@@ -59,12 +59,16 @@ def find_document(config: str) -> Document:
         raise ConfigError(f"Cannot read {config[:200]!r}: {reason}.", "Save it as a UTF-8 text file.") from error
     names = recipe_names()
     if config in names:
-        return Document(f"recipe {config}", (resources.files(RECIPES) / f"{config}.yaml").read_text("utf-8"))
+        return _recipe(config)
     near = difflib.get_close_matches(config, names, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise ConfigError(
         f"{config[:200]!r} is neither a file nor a shipped recipe.", f"{hint}Shipped recipes: {', '.join(names)}."
     )
+
+
+def _recipe(name: str) -> Document:
+    return Document(f"recipe {name}", (resources.files(RECIPES) / f"{name}.yaml").read_text("utf-8"))
 
 
 def load_config(config: str, overrides: list[str] | None = None) -> RealignmentConfig:
@@ -102,7 +106,8 @@ def _parse(document: Document) -> tuple[dict[str, Any], dict[Location, int]]:
 def _inherit(value: dict[str, Any], document: Document) -> dict[str, Any]:
     """Lay a document over the shipped recipe that it ``extends``; lists are replaced, not joined.
 
-    Only shipped recipes can be extended: a document has to mean the same in a container as where it was written.
+    Only shipped recipes can be extended: a document has to mean the same in a container as where it was written. They
+    may extend one another.
     """
     if EXTENDS not in value:
         return value
@@ -112,11 +117,8 @@ def _inherit(value: dict[str, Any], document: Document) -> dict[str, Any]:
             f"{document.name} extends {name!r}, which is not a shipped recipe.",
             f"Shipped recipes: {', '.join(recipe_names())}.",
         )
-    base = find_document(name)
-    below = _parse(base)[0]
-    if EXTENDS in below:
-        raise ConfigError(f"{document.name} extends {name!r}, which extends another recipe.", "Extend that one.")
-    return _merged(below, value)
+    base = _recipe(name)
+    return _merged(_inherit(_parse(base)[0], base), value)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

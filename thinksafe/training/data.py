@@ -123,14 +123,15 @@ def closing_ids(tokenizer: Any, ends: frozenset[int]) -> list[int]:
 def _special_ids(tokenizer: Any) -> frozenset[int]:
     """Return the tokens that no response may hold: special ones and the template's turn markers.
 
-    R1-Distill's turn markers are added tokens that are not special. Think tags are allowed, and unknown reads
-    differently.
+    R1-Distill's turn markers are added tokens that are not flagged as special. Think tags are allowed, and an unknown
+    token reads differently.
     """
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]
     rendered = set(_ids(tokenizer, str(tokenizer.apply_chat_template(turns, tokenize=False))))
     marks = rendered & set(tokenizer.get_added_vocab().values())
     tags = [ids[0] for tag in (OPEN, CLOSE) if len(ids := _ids(tokenizer, tag)) == 1]
-    return (frozenset(tokenizer.all_special_ids) | marks) - {tokenizer.unk_token_id, *tags}
+    flagged = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    return frozenset({*tokenizer.all_special_ids} | flagged | marks) - {tokenizer.unk_token_id, *tags}
 
 
 def _without_prefilled(example: Example, opened: str) -> str:

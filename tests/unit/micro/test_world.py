@@ -70,6 +70,19 @@ def test_same_arguments_give_the_same_prompts_and_another_seed_others(kind):
     assert world.prompts("test", kind, 50, 1) != world.prompts("test", kind, 50, 2)
 
 
+@pytest.mark.parametrize(
+    ("split", "kind", "pinned"),
+    [
+        ("train", "harmful", "micro-train-harmful-fbe67a720ccc"),
+        ("validation", "safe-twin", "micro-validation-safe-twin-9fe9ddb8eec4"),
+        ("test", "plain", "micro-test-plain-20493db08450"),
+        ("test", "reasoning", "micro-test-reasoning-972091a61cfb"),
+    ],
+)
+def test_ids_and_choices_never_change(split, kind, pinned):
+    assert world.prompts(split, kind, 1, 0)[0].id == pinned
+
+
 def test_labels_sources_categories_and_answers():
     for kind in KINDS:
         for row in world.prompts("train", kind, 100, 0):

@@ -80,7 +80,7 @@ def test_problems_have_their_own_settings(
     section = sample_section(settings=settings, settings_reasoning=own, chunk_size=7)
     _, manifest = run(section)
     rows = list(read_rows(store, manifest, Sample))
-    assert [row.id for row in rows][6:9] == ["h-1/plain/0", "h-1/steered/0", "h-2/plain/0"], "still in id order"
+    assert [row.prompt.id for row in rows] == sorted(row.prompt.id for row in rows), "still in id order"
     for row in rows:
         assert row.settings == (own if row.prompt.answer is not None else settings)
     # the engine is asked once for each, and every answer finds its row
@@ -95,20 +95,6 @@ def test_settings_of_problems_determine_the_chunks(
     _, first = run(sample_section())
     _, second = run(sample_section(settings_reasoning=SamplingSettings(max_tokens=22)))
     assert first.chunks != second.chunks
-
-
-def test_problems_may_have_settings_of_their_own(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
-) -> None:
-    own = SamplingSettings(max_tokens=99)
-    _, manifest = run(sample_section(settings_reasoning=own))
-    rows = list(read_rows(store, manifest, Sample))
-    assert {row.prompt.id for row in rows if row.settings == own} == {"p-0", "p-1"}
-    assert {row.settings.max_tokens for row in rows} == {24, 99}
-    for turns, settings, _ in scripted_engine.calls:
-        assert {turn.startswith("What is") for turn in turns} == {settings == own}
-    order = [row.id for row in rows]
-    assert order == [row.id for row in read_rows(store, run(sample_section())[1], Sample)], "the order is the same"
 
 
 def test_steering_is_asked_and_never_stored(

@@ -40,7 +40,7 @@ def test_missing_object(store: LocalStore) -> None:
 
 
 @given(key=KEYS, data=st.binary(max_size=2000))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 def test_any_key_and_content_survive(tmp_path: Path, key: str, data: bytes) -> None:
     store = LocalStore(tmp_path / str(abs(hash(key))))
     store.put(key, data)
@@ -298,4 +298,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestStoreMachine.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)

@@ -119,7 +119,10 @@ def test_an_empty_thought_of_qwen3_is_kept_as_it_was_sampled(codec: Callable[[st
 
 @pytest.mark.parametrize(
     ("family", "marker"),
-    [("qwen3", "<|im_start|>"), ("qwen3", "<|endoftext|>"), ("r1-distill-qwen", USER), ("r1-distill-llama", ASSISTANT)],
+    [
+        ("qwen3", "<|im_start|>"), ("qwen3", "<|endoftext|>"),
+        ("r1-distill-qwen", "<|EOT|>"), ("r1-distill-qwen", USER), ("r1-distill-llama", ASSISTANT),
+    ],
 )
 def test_a_response_with_a_turn_marker_is_dropped(codec: Callable[[str], Codec], family: str, marker: str) -> None:
     found = encode(codec(family), PROMPTS[0], f"{DECLINES}{marker}How?")
