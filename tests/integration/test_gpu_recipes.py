@@ -115,6 +115,12 @@ def test_every_gpu_recipe_is_listed_here() -> None:
     assert set(RECIPES) == {name for name in recipe_names() if load_config(name).engine.kind == "vllm"} - {"smollm2"}
 
 
+def test_a_tuned_model_extends_the_recipe_of_its_family(tmp_path: Path) -> None:
+    text = f"extends: r1-distill-7b\nname: ours\nstudent: {{model: {tmp_path}, revision: ''}}\nregistry: {{model: ours}}\n"
+    ours, recipe = load_config(text), load_config("r1-distill-7b")
+    assert (ours.student.model, ours.sampling, ours.training) == (str(tmp_path), recipe.sampling, recipe.training)
+
+
 def rows(path: Path, prefix: str, texts: list[str], **fields: str) -> dict[str, str]:
     """Write a JSON Lines file and return it as a source."""
     lines = [{"id": f"{prefix}-{place}", "prompt": text, **fields} for place, text in enumerate(texts)]
