@@ -116,7 +116,7 @@ def test_every_gpu_recipe_is_listed_here() -> None:
 
 
 def test_a_tuned_model_extends_the_recipe_of_its_family(tmp_path: Path) -> None:
-    text = f"extends: r1-distill-7b\nname: ours\nstudent: {{model: {tmp_path}, revision: ''}}\nregistry: {{model: ours}}\n"
+    text = f"extends: r1-distill-7b\nname: ours\nstudent: {{model: {tmp_path}, revision: ''}}\n"
     ours, recipe = load_config(text), load_config("r1-distill-7b")
     assert (ours.student.model, ours.sampling, ours.training) == (str(tmp_path), recipe.sampling, recipe.training)
 

@@ -56,7 +56,10 @@ class VllmEngine:
         }
         if settings.max_model_len:
             options["max_model_len"] = settings.max_model_len
-        if not cpu:
+        if cpu:
+            # a prompt cut over two steps makes vLLM rewind the row's generator, which a CPU generator cannot do
+            options["enable_chunked_prefill"] = False
+        else:
             options["gpu_memory_utilization"] = settings.gpu_memory_utilization
         self._adapter: Any = None
         self._folder = tempfile.TemporaryDirectory()
