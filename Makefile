@@ -13,7 +13,7 @@ test: install  ## the fast suite
 	$(BIN)/python -m pytest -m "not slow" -n 2 tests
 
 slow: install  ## full micro runs, rejection, no latent safety, kill and resume
-	$(BIN)/python -m pytest -m slow tests
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations=15 tests
 
 check: install  ## lint, types, generated files
 	$(BIN)/ruff check .
