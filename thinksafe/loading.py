@@ -78,9 +78,13 @@ def _student_folder(model: str) -> Path | None:
             return student_path(model.removeprefix("micro://"))
         except (ValueError, FileNotFoundError) as error:
             raise InputError(f"student.model {model!r}: {error}.", "Use one of the shipped students.") from error
+    if model.startswith("s3://"):
+        from thinksafe.store.remote import local_folder
+
+        return local_folder(model)
     if "://" in model:
         raise InputError(
-            f"student.model {model!r} has a scheme that is not supported.", "Use micro://, a folder or a hub id."
+            f"student.model {model!r} has a scheme that is not supported.", "Use micro://, s3://, a folder or a hub id."
         )
     folder = Path(model).expanduser()
     if folder.is_dir():

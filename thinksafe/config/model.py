@@ -28,7 +28,7 @@ class StudentSettings(Section):
     """The model to repair."""
 
     model: Annotated[str, Field(min_length=1)]
-    """``micro://<student>`` (shipped), a local folder, or a hub id."""
+    """``micro://<student>`` (shipped), a local folder, ``s3://bucket/prefix``, or a hub id."""
     revision: str = ""
     """Commit of a hub id; a branch name is resolved when planning."""
     trust_remote_code: bool = False

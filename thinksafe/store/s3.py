@@ -216,12 +216,13 @@ _ACTIONS = {
 
 def s3_client() -> S3Client:
     """Return a client with the project's time-outs and retries; a region is only asked for by AWS itself."""
-    import boto3
+    import boto3.session
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
     try:
-        return boto3.client(
+        # a session of its own: boto3's default one is not safe among threads and keeps the first credentials it finds
+        return boto3.session.Session().client(
             "s3",
             region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
             config=Config(

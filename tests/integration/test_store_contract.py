@@ -1,0 +1,247 @@
+"""One contract for every store: a local folder, moto's S3 server over HTTP, Ceph's S3 gateway."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ceph import S3Server
+from s3_servers import BUCKET, bucket, moto_s3, real_s3
+
+from thinksafe.config.data import JsonlSource, PromptSet
+from thinksafe.config.model import StudentSettings
+from thinksafe.errors import ConfigError, ConflictError, StoreError
+from thinksafe.loading import resolve_student
+from thinksafe.manifests import Manifest, ensure_chunk, find_chunk, read_rows
+from thinksafe.micro.students import student_path
+from thinksafe.records import Grade
+from thinksafe.sources import load_set
+from thinksafe.store import Store, open_store
+from thinksafe.store.remote import local_folder
+from thinksafe.store.s3 import PART, s3_client
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, S3Server]]:
+    with moto_s3() as moto:
+        yield {"moto": moto}
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with real_s3(tmp_path_factory.mktemp("ceph")) as server:
+        yield server
+
+
+KINDS = ["local", "moto", pytest.param("ceph", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=KINDS)
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    if request.param == "local":
+        yield str(tmp_path / "store")
+        return
+    server = (
+        request.getfixturevalue("servers")["moto"] if request.param == "moto" else request.getfixturevalue("gateway")
+    )
+    with bucket(server, monkeypatch) as address:
+        yield f"{address}/{tmp_path.name}"
+
+
+@pytest.fixture
+def store(root: str) -> Store:
+    return open_store(root)
+
+
+def test_objects_are_read_back_whole(store: Store) -> None:
+    data = bytes(range(256)) * 40
+    store.put("a/b.bin", data)
+    store.put("a/empty", b"")
+    assert store.get("a/b.bin") == data
+    assert store.get("a/empty") == b""
+    store.put("a/b.bin", b"new")
+    assert store.get("a/b.bin") == b"new"
+
+
+def test_missing_objects_are_errors_that_name_the_key(store: Store, tmp_path: Path) -> None:
+    assert not store.exists("nothing")
+    with pytest.raises(StoreError, match="nothing"):
+        store.get("nothing")
+    with pytest.raises(StoreError, match="nothing"):
+        store.get_file("nothing", tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_keys_are_listed_in_order_below_a_prefix(store: Store) -> None:
+    for key in ("runs/b/2.json", "runs/a/1.json", "runs/ab.json", "other"):
+        store.put(key, b"x")
+    assert store.keys("runs/") == ["runs/a/1.json", "runs/ab.json", "runs/b/2.json"]
+    assert store.keys("runs/a") == ["runs/a/1.json", "runs/ab.json"]
+    assert store.keys("none/") == []
+
+
+def test_a_listing_is_complete_beyond_one_page(store: Store) -> None:
+    names = [f"many/{number:05d}" for number in range(1005)]
+    threads = [
+        threading.Thread(target=lambda part=part: [store.put(name, b"") for name in names[part::8]])
+        for part in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.keys("many/") == names
+
+
+def test_exactly_one_of_many_creators_wins(root: str) -> None:
+    for turn in range(3):
+        wins: list[int] = []
+        losses: list[int] = []
+
+        def create(number: int, key: str, won: list[int], lost: list[int]) -> None:
+            try:
+                open_store(root).create(key, str(number).encode())
+            except ConflictError:
+                lost.append(number)
+            else:
+                won.append(number)
+
+        threads = [
+            threading.Thread(target=create, args=(number, f"ledger/{turn}", wins, losses)) for number in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(wins) == 1
+        assert len(losses) == 7
+        assert open_store(root).get(f"ledger/{turn}") == str(wins[0]).encode()
+
+
+def test_files_larger_than_a_part_go_through_unchanged(store: Store, tmp_path: Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "deep" / "copy"
+    source.write_bytes(b"0123456789abcdef" * ((2 * PART + 4096) // 16))
+    store.put_file("big", source)
+    store.get_file("big", copy)
+    assert copy.read_bytes() == source.read_bytes()
+    assert not list(tmp_path.rglob(".tmp-*"))
+
+
+def test_chunks_are_found_again_and_damage_is_noticed(store: Store) -> None:
+    rows = [Grade(sample_id="p/plain/0", correct=True, extracted="4", truncated=False)]
+    made, old = ensure_chunk(store, "key", 0, lambda: rows)
+    assert not old
+    again, old = ensure_chunk(store, "key", 0, lambda: pytest.fail("made twice"))
+    assert old
+    assert again == made
+    manifest = Manifest(kind="grades", total=1, model="m", chunks=(made,))
+    assert list(read_rows(store, manifest, Grade)) == rows
+    store.put("chunks/key.jsonl", b"{}\n")
+    assert find_chunk(store, "key", 0) is None
+    with pytest.raises(StoreError, match="digest differs"):
+        list(read_rows(store, manifest, Grade))
+
+
+def test_prompts_and_model_folders_come_from_the_store(
+    root: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "://" not in root:
+        pytest.skip("a local path needs no copy")
+    monkeypatch.setenv("THINKSAFE_CACHE", str(tmp_path / "cache"))
+    store.put("prompts.jsonl", b'{"id": "a", "prompt": "What is rain?"}\n')
+    source = JsonlSource(source="jsonl", path=f"{root}/prompts.jsonl")
+    (row,) = load_set(PromptSet(name="ours", prompts=source), "benign", 0)
+    assert row.prompt == "What is rain?"
+    store.put("model/config.json", b"{}")
+    store.put("model/sub/x.txt", b"1")
+    folder = local_folder(f"{root}/model")
+    assert (folder / "sub" / "x.txt").read_bytes() == b"1"
+    assert local_folder(f"{root}/model") == folder
+    store.put("model/config.json", b'{"new": 1}')
+    changed = local_folder(f"{root}/model")
+    assert changed != folder
+    assert (changed / "config.json").read_bytes() == b'{"new": 1}'
+
+
+def test_a_student_in_the_store_is_the_same_student(
+    moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THINKSAFE_CACHE", str(tmp_path / "cache"))
+    store = open_store(f"{moto}/student")
+    for path in student_path("default").iterdir():
+        if path.is_file():
+            store.put_file(path.name, path)
+    here, there = (
+        resolve_student(StudentSettings(model=model)) for model in ("micro://default", f"{moto}/student")
+    )
+    assert there.digest == here.digest
+
+
+@pytest.fixture
+def moto(servers: dict[str, S3Server], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with bucket(servers["moto"], monkeypatch) as address:
+        yield address
+
+
+def test_an_object_changed_in_place_is_noticed_on_reading(moto: str) -> None:
+    store = open_store(f"{moto}/changed")
+    store.put("x", b"right")
+    metadata = s3_client().head_object(Bucket=BUCKET, Key="tests/changed/x")["Metadata"]
+    s3_client().put_object(Bucket=BUCKET, Key="tests/changed/x", Body=b"wrong", Metadata=metadata)
+    with pytest.raises(StoreError, match="damaged"):
+        store.get("x")
+
+
+def test_a_create_whose_answer_was_lost_knows_its_own_object(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first attempt lands and its answer is lost; the retry meets the object and must not take it for another's."""
+    from thinksafe.store.s3 import S3Store
+
+    store = S3Store(f"{moto}/lost")
+    put = store._put
+
+    def twice(*arguments: object, **options: object) -> None:
+        put(*arguments, **options)  # type: ignore[arg-type]
+        put(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "_put", twice)
+    store.create("x", b"mine")
+    assert store.get("x") == b"mine"
+    with pytest.raises(ConflictError):
+        S3Store(f"{moto}/lost").create("x", b"other")
+
+
+def test_errors_say_what_to_do(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="Create the bucket"):
+        open_store("s3://no-such-bucket/x").put("a", b"")
+    with pytest.raises(ConfigError, match="bucket"):
+        open_store("s3://")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
+        open_store(moto).put("a", b"")
+
+
+@pytest.mark.slow
+def test_wrong_keys_are_refused_by_the_real_server(gateway: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**gateway.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StoreError, match="AWS_SECRET_ACCESS_KEY"):
+        open_store("s3://thinksafe/x").put("a", b"")
+
+
+@pytest.mark.slow
+def test_a_server_that_is_gone_fails_clearly_in_about_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in S3Server("http://127.0.0.1:9", "k", "s").environment.items():
+        monkeypatch.setenv(name, value)
+    import time
+
+    started = time.monotonic()
+    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL"):
+        open_store("s3://thinksafe/x").put("a", b"")
+    assert time.monotonic() - started < 150
