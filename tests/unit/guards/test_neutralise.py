@@ -74,10 +74,12 @@ def test_only_breaks_are_added_and_twice_is_once(text):
 
 
 @given(hostile)
+@example("AB")
 def test_no_delimiter_survives(text):
     result = NEUTRALISE(text)
     low = result.lower()
-    assert not [d for d in (*LLAMA.delimiters, *WILD.delimiters, "[TOOL_CALLS]", "ab", "ba") if d.lower() in low]
+    assert not [d for d in (*LLAMA.delimiters, *WILD.delimiters) if d.lower() in low]
+    assert not [token for token in ("[TOOL_CALLS]", "ab", "ba") if token in result]
     labels = tuple(label.lower() for label in (*LLAMA.labels, *WILD.labels))
     assert not [line for line in low.splitlines() if line.strip().startswith(labels)]
 
