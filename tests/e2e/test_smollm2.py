@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,42 +11,38 @@ import pytest
 from micro_runs import Run
 from smollm2 import require_vllm, smollm2_folder
 
-from thinksafe.jsonl import write_records
-from thinksafe.micro.world import prompts
-
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+PROMPTS = Path(os.environ.get("THINKSAFE_PROMPTS", Path(__file__).parents[3] / "shared" / "data"))
+"""Public prompts; the project neither holds nor needs them. A model this small does not see the harm in mild ones."""
+FILES = ("star1_harmful", "alpaca_benign", "strongreject", "xstest", "gsm8k_test")
 
 
 def test_a_real_model_runs_through_every_stage(run_recipe: Callable[..., Run], tmp_path: Path) -> None:
-    """Prompts are the micro world's mild ones; a small real model's refusals decide, whichever way."""
     require_vllm()
-    folder = tmp_path / "prompts"
-    sets = {
-        "harmful": ("train", "harmful", 24), "benign": ("train", "benign", 24),
-        "evaluation-harm": ("test", "harmful", 32), "evaluation-benign": ("test", "safe-twin", 32),
-        "evaluation-problems": ("test", "reasoning", 32),
-    }
-    for name, (split, kind, count) in sets.items():
-        write_records(folder / f"{name}.jsonl", prompts(split, kind, count, 5))  # type: ignore[arg-type]
-    config = tmp_path / "smollm2.yaml"
+    if missing := [name for name in FILES if not (PROMPTS / f"{name}.jsonl").is_file()]:
+        pytest.skip(f"no public prompts here ({', '.join(missing)}): set THINKSAFE_PROMPTS to their folder")
+
+    def prompts(name: str, count: int, **filters: object) -> dict[str, object]:
+        return {"source": "jsonl", "path": str(PROMPTS / f"{name}.jsonl"), "count": count, **filters}
+
     benchmarks = [
-        {"name": name, "metric": metric, "prompts": {"source": "jsonl", "path": str(folder / f"{file}.jsonl")}}
-        for name, metric, file in (
-            ("harm", "harm", "evaluation-harm"), ("over-refusal", "over_refusal", "evaluation-benign"),
-            ("problems", "reasoning", "evaluation-problems"),
-        )
+        {"name": "harm", "metric": "harm", "prompts": prompts("strongreject", 30)},
+        {"name": "over-refusal", "metric": "over_refusal", "prompts": prompts("xstest", 30, only={"label": "benign"})},
+        {"name": "problems", "metric": "reasoning", "prompts": prompts("gsm8k_test", 30)},
     ]
-    training = {
-        label: [{"name": label, "prompts": {"source": "jsonl", "path": str(folder / f"{label}.jsonl")}}]
-        for label in ("harmful", "benign")
-    }
-    tokens = {"settings": {"max_tokens": 32}}
+    config = tmp_path / "smollm2.yaml"
     config.write_text(
         json.dumps(
             {
-                "extends": "smollm2", "student": {"model": str(smollm2_folder())}, "data": training,
-                "sampling": tokens, "diagnose": {"prompts": 12},
-                "evaluation": {"benchmarks": benchmarks, **tokens},
+                "extends": "smollm2",
+                "student": {"model": str(smollm2_folder())},
+                "data": {
+                    "harmful": [{"name": "harmful", "prompts": prompts("star1_harmful", 24)}],
+                    "benign": [{"name": "benign", "prompts": prompts("alpaca_benign", 16)}],
+                },
+                "diagnose": {"prompts": 12},
+                "evaluation": {"benchmarks": benchmarks, "settings": {"max_tokens": 48}},
             }
         )
     )
