@@ -70,7 +70,7 @@ def drive(folder: Path, kind: str, model: ModelReference, turns: Any, calls: lis
         "model": model.model_dump(mode="json"), "conversations": turns, "store": str(folder / "store"),
         "engine": {"kind": kind, "batch_size": 16, "max_model_len": 512}, "calls": calls,
     }
-    script, task, result = folder / f"{kind}.py", folder / f"{kind}.json", folder / f"{kind}-out.json"
+    script, task, result = folder / f"drive_{kind}.py", folder / f"{kind}.json", folder / f"{kind}-out.json"
     script.write_text(DRIVER)
     task.write_text(json.dumps(job))
     done = subprocess.run(
