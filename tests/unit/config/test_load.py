@@ -93,7 +93,7 @@ def test_unknown_key(old: str, new: str, expected: str) -> None:
         ("training.epochs=true", "training.epochs: Input should be a valid integer, not True"),
         ("training.epochs=1.5", "training.epochs: Input should be a valid integer"),
         ("evaluation.shards='2'", "evaluation.shards: Input should be a valid integer"),
-        ("evaluation.shards=2000", "evaluation.shards: Input should be less than or equal to 1024, not 2000"),
+        ("evaluation.shards=2000", "evaluation.shards: Input should be less than or equal to 256, not 2000"),
         ("gate.harm.max=1.5", "gate.harm.max: Input should be less than or equal to 1"),
         ("gate.alpha=.nan", "gate.alpha: Input should be "),
         ("training.learning_rate=.inf", "training.learning_rate: Input should be a finite number"),
