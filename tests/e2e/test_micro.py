@@ -152,6 +152,15 @@ def test_a_student_without_latent_safety_is_stopped_before_training(
     assert (run.folder / "provenance.json").is_file()
 
 
+def test_the_page_can_be_rebuilt_from_the_records(micro: Run) -> None:
+    before = (micro.folder / "decision.json").read_bytes()
+    (micro.folder / "report.html").unlink()
+    done = thinksafe("report", str(micro.folder))
+    assert done.returncode == 0, done.stderr
+    assert (micro.folder / "report.html").stat().st_size > 50_000
+    assert (micro.folder / "decision.json").read_bytes() == before
+
+
 def test_rollback_needs_an_earlier_champion_and_then_appends(micro: Run) -> None:
     done = thinksafe("rollback", "micro-student", "--out", str(micro.folder))
     assert done.returncode == 2

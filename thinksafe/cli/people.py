@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -94,7 +95,7 @@ def report(
     executor_input: Annotated[str, typer.Option(help="KFP's executor input, as JSON.")] = "",
 ) -> None:
     """Build the report page of a run from its stage records (also the pipeline's exit task)."""
-    from thinksafe.cli.local import local_run, publish, store_root
+    from thinksafe.cli.local import local_run, local_tracking_uri, publish, store_root
     from thinksafe.cli.stages import MANUAL, _context, _finish
     from thinksafe.stages import report as stage
 
@@ -102,6 +103,8 @@ def report(
     if folder is not None:
         found = local_run(folder)
         artifacts, run_id = artifacts or found.artifacts or store_root(folder), found.run_id
+        if (folder / "mlflow.db").is_file():
+            os.environ["MLFLOW_TRACKING_URI"] = local_tracking_uri(folder)
     context = _context("report", artifacts or store_root(None), run_id or job_id or MANUAL, task)
     page = report_out or (folder or Path()) / "report.html"
     stage.run(context, status, report_out=page)
