@@ -64,11 +64,14 @@ def conversations() -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": row.prompt}] for row in rows]
 
 
-def drive(folder: Path, kind: str, model: ModelReference, turns: Any, calls: list[tuple[dict[str, Any], int]]) -> Any:
+def drive(
+    folder: Path, kind: str, model: ModelReference, turns: Any, calls: list[tuple[dict[str, Any], int]],
+    **engine: Any,
+) -> Any:
     """Generate in a process of its own: vLLM starts workers that import the main module again."""
     job = {
         "model": model.model_dump(mode="json"), "conversations": turns, "store": str(folder / "store"),
-        "engine": {"kind": kind, "batch_size": 16, "max_model_len": 512}, "calls": calls,
+        "engine": {"kind": kind, "batch_size": 16, "max_model_len": 512, **engine}, "calls": calls,
     }
     script, task, result = folder / f"drive_{kind}.py", folder / f"{kind}.json", folder / f"{kind}-out.json"
     script.write_text(DRIVER)
@@ -123,9 +126,11 @@ def test_an_adapter_of_rank_32_gives_the_same_text_as_in_transformers(
     )
     greedy = [(GREEDY.model_dump(), 1)]
     ours = drive(tmp_path, "vllm", adapted, conversations, greedy)[0]
+    merged = drive(tmp_path, "vllm", adapted, conversations, greedy, merge_adapter=True)[0]
     reference = drive(tmp_path, "transformers", adapted, conversations, greedy)[0]
     plain = drive(tmp_path, "transformers", student, conversations, greedy)[0]
     texts = [[row["response"] for row in rows] for rows in (ours, reference, plain)]
+    assert sum(a["response"] == b for a, b in zip(merged, texts[1], strict=True)) >= 0.95 * len(texts[1])
     assert sum(a == b for a, b in zip(texts[0], texts[1], strict=True)) >= 0.95 * len(texts[1])
     assert sum(a == b for a, b in zip(texts[1], texts[2], strict=True)) < 0.5 * len(texts[1])
 

@@ -37,7 +37,7 @@ class Run:
         return float(values[name])
 
 
-def thinksafe(*arguments: str, cwd: Path | None = None, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+def thinksafe(*arguments: str, cwd: Path | None = None, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
     """Run the installed command without a terminal and return what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "THINKSAFE_"))}
     return subprocess.run(

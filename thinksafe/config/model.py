@@ -58,6 +58,9 @@ class EngineSettings(Section):
     """Longest prompt and response together, in tokens, that vLLM reserves room for; 0 takes the model's own."""
     enforce_eager: bool = False
     """Switch vLLM's graph capture off: starts faster, runs slower. Always on for its CPU build."""
+    merge_adapter: bool = False
+    """Merge the adapter into a temporary copy of the weights before vLLM loads them, instead of applying it beside
+    them. For vLLM's CPU build, whose LoRA kernels are slow; on GPUs it only costs disk."""
     base_url: str = ""
     """Address of the endpoint, ending in ``/v1``."""
     served_model: str = ""

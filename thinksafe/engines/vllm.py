@@ -63,7 +63,14 @@ class VllmEngine:
             options["gpu_memory_utilization"] = settings.gpu_memory_utilization
         self._adapter: Any = None
         self._folder = tempfile.TemporaryDirectory()
-        if model.adapter:
+        source, revision = local_source(model.student)
+        if revision:
+            options |= {"revision": revision, "tokenizer_revision": revision}
+        if model.adapter and settings.merge_adapter:
+            options |= {"tokenizer": source}
+            source = _merged(model, store, self._folder.name)
+            options.pop("revision", None)
+        elif model.adapter:
             folder = fetch_adapter(store, model, Path(self._folder.name))
             from vllm.lora.request import LoRARequest
 
@@ -71,9 +78,6 @@ class VllmEngine:
             rank = int(json.loads((folder / "adapter_config.json").read_text("utf-8"))["r"])
             options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": max(rank, 8)}
             self._adapter = LoRARequest("candidate", 1, str(folder))
-        source, revision = local_source(model.student)
-        if revision:
-            options |= {"revision": revision, "tokenizer_revision": revision}
         self._llm = vllm.LLM(model=source, **options)
         defaults = self._llm.llm_engine.model_config.try_get_generation_config()
         self._codec.bind(SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=defaults.get("eos_token_id"))))
@@ -106,3 +110,12 @@ class VllmEngine:
             self._codec.read(list(output.outputs[0].token_ids), len(ids))
             for output, ids in zip(outputs, encoded, strict=True)
         ]
+
+
+def _merged(model: ModelReference, store: Store, folder: str) -> str:
+    """Write the student with its adapter merged in to a folder and return it."""
+    from thinksafe.loading import load_model
+
+    merged = load_model(model, store).merge_and_unload()
+    merged.save_pretrained(folder)
+    return folder
