@@ -291,3 +291,7 @@ def test_defaults_are_the_published_recipe() -> None:
     assert (training.max_length, training.max_grad_norm, config.seed) == (16384, 1.0, 42)
     sampling = config.sampling.settings
     assert (sampling.temperature, sampling.top_p, sampling.max_tokens, config.sampling.n) == (0.6, 0.95, 16384, 1)
+
+
+def test_a_document_may_be_one_line_of_json() -> None:
+    assert load_config('{"extends": "micro", "name": "ours", "seed": 3}').seed == 3
