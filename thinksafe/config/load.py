@@ -47,7 +47,8 @@ def find_document(config: str) -> Document:
     Raises:
         ConfigError: there is no such recipe or file; names the nearest recipe.
     """
-    if "\n" in config:
+    # a document may be one line without an end, JSON or YAML; no name or sensible path holds these
+    if any(sign in config for sign in ("\n", ": ", "{")):
         return Document("the config document", config)
     path = Path(config)
     try:

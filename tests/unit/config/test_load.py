@@ -293,5 +293,11 @@ def test_defaults_are_the_published_recipe() -> None:
     assert (sampling.temperature, sampling.top_p, sampling.max_tokens, config.sampling.n) == (0.6, 0.95, 16384, 1)
 
 
-def test_a_document_may_be_one_line_of_json() -> None:
-    assert load_config('{"extends": "micro", "name": "ours", "seed": 3}').seed == 3
+@pytest.mark.parametrize("text", ['{"extends": "micro", "seed": 3}', "{extends: micro, seed: 3}"])
+def test_a_document_may_be_one_line(text: str) -> None:
+    assert load_config(text).seed == 3
+
+
+def test_a_file_of_one_line_without_an_end_is_a_document_in_the_pipeline_too(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("extends: micro")
+    assert load_config(find_document(str(tmp_path / "c.yaml")).text).name == "micro"
