@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 60, 8
-"""Retries of botocore's standard mode: some seconds of outage; a stage that fails later is started again and resumes."""
+"""Retries of botocore's standard mode, some seconds in all; a stage that fails later resumes when started again."""
 PART = 16 << 20
 """Bytes of one part of a multipart upload."""
 SHA256, WRITER = "sha256", "writer"
