@@ -8,11 +8,11 @@ from kfp.dsl import base_component
 
 STAGES = (
     "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics",
-    "gate", "promote", "report",
+    "gate", "promote", "plan_evaluation", "compare", "alarm", "report",
 )
-"""Stages that have a component, in the order in which a realignment meets them."""
+"""Stages that have a component, in the order in which a realignment meets them, then those of an evaluation."""
 
-UNCACHED = frozenset({"plan", "register", "gate", "promote", "report"})
+UNCACHED = frozenset({"plan", "register", "gate", "promote", "plan_evaluation", "compare", "alarm", "report"})
 """Stages that read or change something outside their inputs (registry, ledger, records), so must always run."""
 
 

@@ -39,7 +39,8 @@ def make_pipeline(name: str, image: str | None = None) -> Any:
 
 def run_pipeline(
     name: str, config_document: str, out: Path, run_id: str, overrides: list[str], console: Console,
-    *, artifacts: str = "", environment: Mapping[str, str] | None = None, path: Path | None = None,
+    *, artifacts: str = "", arguments: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None, path: Path | None = None,
 ) -> RunOutcome:
     """Run a pipeline on this machine, without Docker, and show it on the console.
 
@@ -54,6 +55,7 @@ def run_pipeline(
         overrides: ``key=value`` texts.
         console: Where to show the run.
         artifacts: Store root; ``out/store`` by default.
+        arguments: Further parameters of the pipeline.
         environment: Variables that the stages get over those of this process.
         path: Folder whose commands win over all others; the interpreter's own by default.
 
@@ -66,14 +68,14 @@ def run_pipeline(
     from thinksafe_pipelines.local import run_locally
 
     out = out.absolute()
-    arguments = {
+    given = {
         "config": config_document, "overrides": json.dumps(overrides), "run_id": run_id,
-        "artifacts": artifacts or str(out / "store"),
+        "artifacts": artifacts or str(out / "store"), **(arguments or {}),
     }
     variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{out / 'mlflow.db'}", **(environment or {})}
     with Display(console) as display:
         return run_locally(
-            make_pipeline(name), arguments, root=out / "kfp", logs=out / "logs" / run_id, listener=display,
+            make_pipeline(name), given, root=out / "kfp", logs=out / "logs" / run_id, listener=display,
             environment=variables, path=path,
         )
 
@@ -83,6 +85,15 @@ def run_realign(
 ) -> RunOutcome:
     """Run a realignment on this machine; see :func:`run_pipeline`."""
     return run_pipeline("realign", config_document, out, run_id, overrides, console, **options)
+
+
+def run_evaluation(
+    suite_document: str, out: Path, run_id: str, overrides: list[str], console: Console, *, model: str, fresh: bool,
+    **options: Any,
+) -> RunOutcome:
+    """Run an evaluation on this machine; see :func:`run_pipeline`."""
+    arguments = {"model": model, "fresh": fresh}
+    return run_pipeline("evaluate", suite_document, out, run_id, overrides, console, arguments=arguments, **options)
 
 
 def compile_pipeline(

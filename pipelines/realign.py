@@ -65,8 +65,7 @@ REPAIR_SECTIONS = (
 
 def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
     """Return the sub-pipeline that does nothing unless the diagnosis passed."""
-    evaluate = make_evaluation(stages)
-    promotion = make_promotion(stages)
+    tune_and_judge = make_tuning(stages)
 
     @dsl.pipeline(name="repair")
     def repair(
@@ -96,9 +95,44 @@ def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
                 model=base, prompts=training, sample_section=sample_training, judge_section=judge_filter,
                 use="training", shards=shards_training, **where,
             )
-            examples = stages.curate(
+            curated = stages.curate(
                 samples=judged.outputs["samples"], verdicts=judged.outputs["verdicts"], section=curate, **where
-            ).outputs["examples"]
+            )
+            tune_and_judge(
+                passed=curated.outputs["passed"], examples=curated.outputs["examples"], base=base, champion=champion,
+                evaluation=evaluation, train=train, registry=registry, sample_evaluation=sample_evaluation,
+                judge_evaluate=judge_evaluate, grade=grade, metrics=metrics, shards_evaluation=shards_evaluation,
+                gate=gate, **where,
+            )
+
+    return repair
+
+
+def make_tuning(stages: SimpleNamespace) -> Any:
+    """Return the sub-pipeline that does nothing unless there are enough examples to train on."""
+    evaluate = make_evaluation(stages)
+    promotion = make_promotion(stages)
+
+    @dsl.pipeline(name="tune-and-judge")
+    def tune_and_judge(
+        passed: bool,
+        examples: dsl.Input[dsl.Dataset],
+        base: dsl.Input[dsl.Artifact],
+        champion: dsl.Input[dsl.Artifact],
+        evaluation: dsl.Input[dsl.Dataset],
+        train: str,
+        registry: str,
+        sample_evaluation: str,
+        judge_evaluate: str,
+        grade: str,
+        metrics: str,
+        shards_evaluation: list,
+        gate: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        where = {"artifacts": artifacts, "run_id": run_id}
+        with dsl.If(passed == True, name="enough-examples"):  # noqa: E712 - builds a condition, compares nothing
             trained = stages.train(base=base, examples=examples, section=train, **where)
             candidate = trained.outputs["candidate"]
             registration = stages.register(
@@ -119,7 +153,7 @@ def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
                 candidate=candidate, champion=champion, section=registry, **where,
             )
 
-    return repair
+    return tune_and_judge
 
 
 def make_promotion(stages: SimpleNamespace) -> Any:

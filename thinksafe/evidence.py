@@ -9,13 +9,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from thinksafe.checks import NoEvidence, Scalable
-from thinksafe.records import Metric, MetricKind, MetricSet, Outcome, Part
+from thinksafe.records import Metric, MetricKind, MetricSet, Outcome, Part, Role
 from thinksafe.statistics import Pairs, paired_difference, pairs_of, proportion_of, stratified_average
 
 
 def metric_name(kind: MetricKind, benchmark: str, part: Part = "whole") -> str:
     """Return the stable name of a metric: ``<kind>/<benchmark>``, and ``/<part>`` unless it is the whole response."""
     return f"{kind}/{benchmark}" if part == "whole" else f"{kind}/{benchmark}/{part}"
+
+
+_NOUNS: dict[Role, str] = {"evaluated": "model", "previous": "model at its last evaluation"}
 
 
 class Evidence:
@@ -27,7 +30,8 @@ class Evidence:
     """
 
     def __init__(self, metric_set: MetricSet, outcomes: Iterable[Outcome]) -> None:
-        self.role = metric_set.role
+        self.role = _NOUNS.get(metric_set.role, metric_set.role)
+        """How messages call the model."""
         self.absent = metric_set.absent
         self.suite = metric_set.suite
         self.metrics: dict[str, Metric] = {metric.name: metric for metric in metric_set.metrics}

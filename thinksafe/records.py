@@ -19,8 +19,9 @@ Part = Literal["whole", "thought", "answer"]
 VerdictValue = Literal["safe", "unsafe", "unknown"]
 Finish = Literal["stop", "length"]
 MetricKind = Literal["harm", "over_refusal", "reasoning"]
-Role = Literal["base", "candidate", "champion"]
-StoppedBy = Literal["diagnose", "gate"]
+Role = Literal["base", "candidate", "champion", "evaluated", "previous"]
+"""``evaluated``: the model of an evaluation by itself. ``previous``: the same model at its last evaluation."""
+StoppedBy = Literal["diagnose", "curate", "gate", "compare"]
 
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -198,7 +199,7 @@ class Check(Record):
 
 
 class Decision(Record):
-    """Outcome of diagnose or gate. Holds no time, path, run id or version."""
+    """Outcome of diagnose, curate, gate or compare. Holds no time, path, run id or version."""
 
     schema_version: Literal[1] = 1
     passed: bool

@@ -13,6 +13,8 @@ def make(image: str):
         samples: dsl.Input[dsl.Dataset],
         verdicts: dsl.Input[dsl.Dataset],
         examples: dsl.Output[dsl.Dataset],
+        decision: dsl.Output[dsl.Artifact],
+        passed: dsl.OutputPath(bool),
         section: str,
         artifacts: str,
         run_id: str,
@@ -23,6 +25,8 @@ def make(image: str):
             samples: Manifest of the training samples.
             verdicts: Manifest of their verdicts.
             examples: Training examples, as JSON Lines.
+            decision: Whether there are enough to train on, as JSON.
+            passed: Whether every check holds.
             section: Configuration section of curate, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
             run_id: Run that the task belongs to.
@@ -30,6 +34,7 @@ def make(image: str):
         return stage_container(
             image, "curate", task="curate", run_id=run_id, artifacts=artifacts, section=section,
             samples=samples.path, verdicts=verdicts.path, examples_out=examples.path,
+            decision_out=decision.path, passed_out=passed,
         )
 
     return curate

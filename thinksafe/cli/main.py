@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from thinksafe import __version__
-from thinksafe.cli import people, stages
+from thinksafe.cli import evaluation_stages, people, stages
 from thinksafe.errors import EXIT_FAILED, ThinkSafeError
 
 EXIT_INTERRUPTED = 130
@@ -41,6 +41,7 @@ def _root(
 
 people.add_to(app)
 stages.add_to(app)
+evaluation_stages.add_to(app)
 
 
 def main() -> None:

@@ -45,6 +45,31 @@ def run(
     sys.exit(run_recipe(config, out, override or [], artifacts, tracking_uri))
 
 
+@people.command()
+def evaluate(
+    suite: Annotated[str, typer.Option(metavar="SUITE", help="A suite file, or a recipe whose evaluation is taken.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of this run; the same DIR resumes it.")],
+    model: Annotated[
+        str, typer.Option(help="champion, models:/NAME@champion, models:/NAME/VERSION, or a student.")
+    ] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Draw new samples; else kept ones are used.")] = False,
+    override: Overrides = None,
+    artifacts: Annotated[
+        str, typer.Option(help="Store root, which holds ledger and history; DIR/store by default.")
+    ] = "",
+    tracking_uri: Annotated[
+        str, typer.Option(help="MLflow server; the suite's, or a SQLite file in DIR, by default.")
+    ] = "",
+) -> None:
+    """Measure one model, and compare it with its limits and with its last evaluation.
+
+    Exits 0 when all is well, 3 when the alarm is raised, 2 for bad input, 1 when a stage failed. Moves no alias.
+    """
+    from thinksafe.cli.evaluate import run_suite
+
+    sys.exit(run_suite(suite, model, out, override or [], fresh, artifacts, tracking_uri))
+
+
 @people.command("compile")
 def compile_(
     pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="realign or evaluate.")],
@@ -55,9 +80,9 @@ def compile_(
     """Compile a pipeline to Kubeflow's IR YAML with a config as its default."""
     from importlib import import_module
 
-    from thinksafe.config.load import find_document, load_config
+    from thinksafe.config.load import find_document, load_config, load_suite
 
-    load_config(config, override)
+    (load_suite if pipeline == "evaluate" else load_config)(config, override)
     commands = import_module("thinksafe_pipelines.commands")
     commands.compile_pipeline(pipeline, find_document(config).text, override or [], output)
     typer.echo(f"wrote {output}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,8 +16,11 @@ from thinksafe.config.load import canonical, find_document
 from thinksafe.digests import digest_json
 from thinksafe.errors import EXIT_OK, EXIT_STOPPED, StageError
 from thinksafe.ledger import entry_key
-from thinksafe.store import open_store
+from thinksafe.store import Store, open_store
 from thinksafe.summary import RunSummary
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tracking_uri: str) -> int:
@@ -36,15 +40,11 @@ def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tra
     """
     from rich.console import Console
 
-    from thinksafe.report.terminal import Places, run_table
-    from thinksafe.stages.report import read_what_is_readable
-    from thinksafe.summary import PipelineStatus, summarise
-
     console = Console()
     document = find_document(config)
     loaded = load_config(config, overrides)
     refuse_hopeless_gate(loaded)
-    where = str(Path(artifacts).absolute()) if artifacts and "://" not in artifacts else artifacts
+    where = store_address(artifacts)
     tracking = tracking_uri or loaded.registry.tracking_uri or local_tracking_uri(out)
     with claimed(out, loaded.name, digest_json(canonical(loaded)), where) as run:
         root = store_root(out)
@@ -52,22 +52,50 @@ def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tra
             document.text, out, run.run_id, overrides, console, artifacts=root,
             environment={"MLFLOW_TRACKING_URI": tracking},
         )
-        store = open_store(root)
-        publish(store, run.run_id, out)
-        records, problems = read_what_is_readable(store, run.run_id)
-        status = PipelineStatus(state="FAILED") if outcome.failed else None
-        summary = summarise(records, run_id=run.run_id, status=status, problems=problems)
-        page = out / "report.html"
-        places = Places(
-            report=str(page.absolute()) if page.is_file() else "",
-            ledger=_ledger_entry(summary, loaded, store.uri),
-            tracking=tracking,
+        summary = conclude(
+            out, run.run_id, outcome, console, tracking,
+            lambda found, store: _ledger_entry(found, loaded, store.uri),
         )
-        console.print(run_table(summary, places))
     if outcome.failed:
         typer.echo(f"error: {outcome.error}\n  {outcome.action}", err=True)
         return int(outcome.exit_code)
     return _verdict(summary, run)
+
+
+def conclude(
+    out: Path, run_id: str, outcome: Any, console: Console, tracking: str,
+    ledger_entry: Callable[[RunSummary, Store], str],
+) -> RunSummary:
+    """Copy what a finished pipeline published into its folder, print the table of the run and return the summary.
+
+    Args:
+        out: Folder of the run.
+        run_id: The run.
+        outcome: ``RunOutcome`` of the local runner.
+        console: Where to print.
+        tracking: MLflow's address, to show.
+        ledger_entry: Returns the address of the ledger entry that the run wrote, or "".
+    """
+    from thinksafe.report.terminal import Places, run_table
+    from thinksafe.stages.report import read_what_is_readable
+    from thinksafe.summary import PipelineStatus, summarise
+
+    store = open_store(store_root(out))
+    publish(store, run_id, out)
+    records, problems = read_what_is_readable(store, run_id)
+    status = PipelineStatus(state="FAILED") if outcome.failed else None
+    summary = summarise(records, run_id=run_id, status=status, problems=problems)
+    page = out / "report.html"
+    places = Places(
+        report=str(page.absolute()) if page.is_file() else "", ledger=ledger_entry(summary, store), tracking=tracking
+    )
+    console.print(run_table(summary, places))
+    return summary
+
+
+def store_address(artifacts: str) -> str:
+    """Return a store root as the run keeps it: a folder absolutely."""
+    return str(Path(artifacts).absolute()) if artifacts and "://" not in artifacts else artifacts
 
 
 def _ledger_entry(summary: RunSummary, config: RealignmentConfig, address: Callable[[str], str]) -> str:

@@ -33,7 +33,12 @@ stages = typer.Typer()
 
 def add_to(app: typer.Typer) -> None:
     """Add the stage commands to the application, under their own heading."""
-    for command in stages.registered_commands:
+    add_commands(stages, app)
+
+
+def add_commands(commands: typer.Typer, app: typer.Typer) -> None:
+    """Add commands to the application under the heading of the stages."""
+    for command in commands.registered_commands:
         command.rich_help_panel = "Stages (what the containers run)"
         app.registered_commands.append(command)
 
@@ -104,6 +109,22 @@ def _finish(executor_input: str, **metadata: dict[str, Any]) -> None:
         write_executor_output(executor_input, metadata)
 
 
+def plan_options(overrides: str, output: list[str] | None) -> tuple[list[str], dict[str, Path]]:
+    """Return the overrides, and the file of each output by name. Raises ConfigError."""
+    import json
+
+    from thinksafe.errors import ConfigError
+
+    try:
+        changes = json.loads(overrides)
+        outputs = {name: Path(path) for name, path in (item.split("=", 1) for item in output or [])}
+    except ValueError as error:
+        raise ConfigError("--overrides or --output is malformed.", "See `thinksafe plan --help`.") from error
+    if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
+        raise ConfigError("--overrides is not a JSON list of strings.", 'Write e.g. ["seed=7"].')
+    return changes, outputs
+
+
 @stages.command()
 def plan(
     config: Annotated[str, typer.Option(help="Recipe name, path or YAML text.")],
@@ -115,18 +136,9 @@ def plan(
     executor_input: Executor = "",
 ) -> None:
     """Validate the config and cut it into one section per stage."""
-    import json
-
-    from thinksafe.errors import ConfigError
     from thinksafe.stages import plan as stage
 
-    try:
-        changes = json.loads(overrides)
-        outputs = {name: Path(path) for name, path in (item.split("=", 1) for item in output or [])}
-    except ValueError as error:
-        raise ConfigError("--overrides or --output is malformed.", "See `thinksafe plan --help`.") from error
-    if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
-        raise ConfigError("--overrides is not a JSON list of strings.", 'Write e.g. ["seed=7"].')
+    changes, outputs = plan_options(overrides, output)
     context = _context("plan", artifacts, run_id or job_id or MANUAL, task)
     stage.run(context, config, changes, outputs=outputs, base_out=base_out, champion_out=champion_out)
     _finish(executor_input)
@@ -241,7 +253,8 @@ def diagnose(
 @stages.command()
 def curate(
     section: Section, samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
-    examples_out: Annotated[Path, typer.Option()],
+    examples_out: Annotated[Path, typer.Option()], decision_out: Annotated[Path, typer.Option()],
+    passed_out: Annotated[Path, typer.Option()],
     artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
 ) -> None:
     """Turn accepted samples into examples and count the reasons of rejection."""
@@ -250,7 +263,7 @@ def curate(
 
     result = stage.run(
         _context("curate", artifacts, run_id, task), _section(section, CurateSection), samples, verdicts,
-        examples_out=examples_out,
+        examples_out=examples_out, decision_out=decision_out, passed_out=passed_out,
     )
     _finish(executor_input, examples=dict(result.counts))
 
@@ -291,7 +304,7 @@ def register(
 
 @stages.command()
 def metrics(
-    section: Section, role: Annotated[str, typer.Option(help="base, candidate or champion.")],
+    section: Section, role: Annotated[str, typer.Option(help="base, candidate, champion or evaluated.")],
     samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
     grades: Annotated[Path, typer.Option()], metrics_out: Annotated[Path, typer.Option()],
     outcomes_out: Annotated[Path, typer.Option()],
@@ -302,8 +315,8 @@ def metrics(
     from thinksafe.errors import ConfigError
     from thinksafe.stages import metrics as stage
 
-    if role not in ("base", "candidate", "champion"):
-        raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate or champion.")
+    if role not in ("base", "candidate", "champion", "evaluated"):
+        raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate, champion or evaluated.")
     result = stage.run(
         _context("metrics", artifacts, run_id, task), _section(section, MetricsSection), cast("Role", role), samples,
         verdicts, grades, metrics_out=metrics_out, outcomes_out=outcomes_out,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from thinksafe.config.load import load_config, recipe_names
+from thinksafe.config.load import load_config, load_suite, recipe_names
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.config.sections import Sections, sections_of
+from thinksafe.config.suite import SuiteConfig
+from thinksafe.config.suite_sections import SuiteSections, suite_sections
 
-__all__ = ["RealignmentConfig", "Sections", "load_config", "recipe_names", "sections_of"]
+__all__ = [
+    "RealignmentConfig", "Sections", "SuiteConfig", "SuiteSections", "load_config", "load_suite", "recipe_names",
+    "sections_of", "suite_sections",
+]

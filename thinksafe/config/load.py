@@ -10,13 +10,16 @@ import difflib
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from thinksafe.config.document import LONGEST, Location, read_yaml
 from thinksafe.config.model import RealignmentConfig
+from thinksafe.config.suite import SuiteConfig
 from thinksafe.errors import ConfigError
+
+C = TypeVar("C", bound=BaseModel)
 
 RECIPES = "thinksafe_configs"
 """Import package that holds the shipped recipes."""
@@ -73,7 +76,7 @@ def _recipe(name: str) -> Document:
 
 
 def load_config(config: str, overrides: list[str] | None = None) -> RealignmentConfig:
-    """Read and validate a configuration.
+    """Read and validate the configuration of a realignment.
 
     Args:
         config: Recipe name, path, or YAML text.
@@ -83,16 +86,37 @@ def load_config(config: str, overrides: list[str] | None = None) -> RealignmentC
         ConfigError: not YAML, unknown keys, values out of range, malformed overrides.
     """
     document = find_document(config)
+    return _validated(RealignmentConfig, document, *_read(document, overrides or []))
+
+
+def load_suite(suite: str, overrides: list[str] | None = None) -> SuiteConfig:
+    """Read and validate the configuration of an evaluation: a suite, or a realignment whose evaluation is taken.
+
+    A document with training data (``data``) is read as a realignment. Arguments and errors as :func:`load_config`.
+    """
+    document = find_document(suite)
+    value, lines = _read(document, overrides or [])
+    if "data" in value:
+        return SuiteConfig.of(_validated(RealignmentConfig, document, value, lines))
+    return _validated(SuiteConfig, document, value, lines)
+
+
+def _read(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dict[Location, int]]:
+    """Return a document's value with overrides applied, and the lines that its keys stand on."""
     value, lines = _parse(document)
     value = _inherit(value, document)
-    for override in overrides or []:
+    for override in overrides:
         changed = _override(value, override)
         lines = {place: line for place, line in lines.items() if place[: len(changed)] != changed}
+    return value, lines
+
+
+def _validated(model: type[C], document: Document, value: Any, lines: dict[Location, int]) -> C:
     try:
-        return RealignmentConfig.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
         raise ConfigError(
-            f"{document.name} is not a valid configuration:\n{_explain(error, value, lines)}",
+            f"{document.name} is not a valid configuration:\n{_explain(model, error, value, lines)}",
             "Run `thinksafe config schema` for all keys, ranges and defaults.",
         ) from error
 
@@ -162,7 +186,7 @@ def _index(at: list[Any], name: str, path: str) -> int:
     return int(name)
 
 
-def _explain(error: ValidationError, value: Any, lines: dict[Location, int]) -> str:
+def _explain(model: type[BaseModel], error: ValidationError, value: Any, lines: dict[Location, int]) -> str:
     found = []
     items = error.errors(include_url=False, include_context=False)
     places = [item["loc"] for item in items]
@@ -173,7 +197,7 @@ def _explain(error: ValidationError, value: Any, lines: dict[Location, int]) -> 
         name = ".".join(map(str, location)) or "the document"
         line = f" (line {lines[location]})" if location in lines else ""
         if item["type"] == "extra_forbidden":
-            known = _known_keys(item["loc"][:-1])
+            known = _known_keys(model, item["loc"][:-1])
             near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(sorted(known))}"
             found.append(f"  {name}{line}: unknown key{hint}")
@@ -206,9 +230,9 @@ def _written(location: Location, value: Any) -> Location:
     return tuple(kept)
 
 
-def _known_keys(location: Location) -> list[str]:
+def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
     """Return the keys allowed at a location of the configuration, by walking its JSON Schema."""
-    schema = TypeAdapter(RealignmentConfig).json_schema()
+    schema = TypeAdapter(model).json_schema()
     at: dict[str, Any] = schema
     for part in location:
         at = _resolve(at, schema)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
 from thinksafe.config.data import Benchmark, DataSettings
 from thinksafe.config.gate import GateSettings
@@ -19,9 +20,9 @@ from thinksafe.records import Part, SamplingSettings, Share
 from thinksafe.steering import steering_template
 
 __all__ = [
-    "CurateSettings", "DiagnoseSettings", "EngineSettings", "EvaluationSettings", "GuardSettings", "GuardsSettings",
-    "Name", "RealignmentConfig", "RegistrySettings", "ReportSettings", "SampleSettings", "Section", "SteeringSettings",
-    "StudentSettings", "TrainingSettings",
+    "AlarmSettings", "CurateSettings", "DiagnoseSettings", "EngineSettings", "EvaluationSettings", "GuardSettings",
+    "GuardsSettings", "Name", "RealignmentConfig", "RegistrySettings", "ReportSettings", "SampleSettings", "Section",
+    "SteeringSettings", "StudentSettings", "TrainingSettings",
 ]
 
 class StudentSettings(Section):
@@ -126,7 +127,7 @@ class CurateSettings(Section):
     require_compliance: bool = True
     """A benign prompt's sample must not decline."""
     min_examples: Count = 1
-    """Fewer accepted examples than this fail the stage."""
+    """Fewer accepted examples than this, of harmful or of benign prompts, end the run: there is nothing to train on."""
 
 
 class TrainingSettings(Section):
@@ -238,6 +239,7 @@ class RealignmentConfig(Section):
     gate: GateSettings = GateSettings()
     registry: RegistrySettings
     report: ReportSettings = ReportSettings()
+    alarm: AlarmSettings = AlarmSettings()
 
     @model_validator(mode="after")
     def _gate_has_benchmarks(self) -> RealignmentConfig:

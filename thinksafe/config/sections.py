@@ -6,7 +6,7 @@ stored. A section holds everything its stage needs, seeds included.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -21,11 +21,15 @@ from thinksafe.config.model import (
     RegistrySettings,
     ReportSettings,
     Section,
+    SteeringSettings,
     StudentSettings,
     TrainingSettings,
 )
 from thinksafe.digests import derived_seed, digest_json
 from thinksafe.records import Label, Part, SamplingSettings
+
+if TYPE_CHECKING:
+    from thinksafe.config.suite import SuiteConfig
 
 Arm = Literal["plain", "steered"]
 
@@ -34,7 +38,8 @@ class PrepareSection(Section):
     """Prompts of the pilot, of training and of evaluation."""
 
     seed: int
-    data: DataSettings
+    data: DataSettings | None
+    """None where nothing is trained: there are evaluation prompts only."""
     pilot: int
     """Harmful training prompts that the pilot samples."""
     benchmarks: tuple[Benchmark, ...]
@@ -136,6 +141,55 @@ class ReportSection(Section):
     method: str
 
 
+class Measurement(NamedTuple):
+    """Sections of the stages that measure one model, in a realignment as in an evaluation by itself."""
+
+    sample: SampleSection
+    judge: JudgeSection
+    grade: GradeSection
+    metrics: MetricsSection
+    reasoning_benchmarks: tuple[str, ...]
+    """Strata of the reasoning average."""
+
+
+def measurement(
+    config: RealignmentConfig | SuiteConfig, reasoning: Literal["think", "none"], draw: str = ""
+) -> Measurement:
+    """Return the sections that measure a model.
+
+    Args:
+        config: A realignment or a suite.
+        reasoning: Of the model that is measured.
+        draw: Samples are drawn anew for each value; the same model's samples of one draw are kept and used again.
+    """
+    evaluation = config.evaluation
+    sample = SampleSection(
+        seed=derived_seed(config.seed, "sample", "evaluation", *([draw] if draw else [])), engine=config.engine,
+        settings=evaluation.settings, settings_reasoning=evaluation.settings_reasoning, n=evaluation.n,
+        n_reasoning=evaluation.n_reasoning, chunk_size=evaluation.chunk_size,
+        # nothing is steered here; a fixed name, so that equal evaluations are seen to be equal
+        template=SteeringSettings().template, arms={"harmful": ("plain",), "benign": ("plain",)}, reasoning=reasoning,
+    )
+    judge = JudgeSection(
+        guard=config.guard.evaluate, parts=evaluation.parts, skip_problems=True, chunk_size=evaluation.chunk_size,
+        reasoning=reasoning,
+    )
+    suite = digest_json(
+        [
+            [benchmark.model_dump(mode="json") for benchmark in evaluation.benchmarks],
+            sample.model_dump(mode="json", exclude={"seed"}),
+            judge.model_dump(mode="json"),
+        ]
+    )
+    metrics = MetricsSection(
+        benchmarks=evaluation.benchmarks, parts=evaluation.parts, confidence=1 - 2 * config.gate.alpha,
+        seed=derived_seed(config.seed, "metrics"), suite=suite, settings=evaluation.settings,
+        settings_reasoning=evaluation.settings_reasoning,
+    )
+    strata = tuple(benchmark.name for benchmark in evaluation.benchmarks if benchmark.metric == "reasoning")
+    return Measurement(sample, judge, GradeSection(reasoning=reasoning), metrics, strata)
+
+
 class Sections(Section):
     """All sections of a run; each field is a stage (or one use of a stage)."""
 
@@ -165,63 +219,38 @@ def sections_of(config: RealignmentConfig) -> Sections:
     sampling, evaluation = config.sampling, config.evaluation
     steer = config.method == "thinksafe" and config.steering.enabled
 
-    def sample(
-        purpose: str, settings: SamplingSettings, n: int, n_reasoning: int, chunk_size: int,
-        harmful: tuple[Arm, ...], settings_reasoning: SamplingSettings | None = None,
-    ) -> SampleSection:
+    def sample(purpose: str, n: int, harmful: tuple[Arm, ...]) -> SampleSection:
         return SampleSection(
-            seed=derived_seed(config.seed, "sample", purpose), engine=config.engine, settings=settings,
-            settings_reasoning=settings_reasoning, n=n, n_reasoning=n_reasoning, chunk_size=chunk_size,
-            template=config.steering.template, arms={"harmful": harmful, "benign": ("plain",)}, reasoning=reasoning,
+            seed=derived_seed(config.seed, "sample", purpose), engine=config.engine, settings=sampling.settings, n=n,
+            n_reasoning=n, chunk_size=sampling.chunk_size, template=config.steering.template,
+            arms={"harmful": harmful, "benign": ("plain",)}, reasoning=reasoning,
         )
 
-    def judge(guard: GuardSettings, parts: tuple[Part, ...], skip_problems: bool, size: int) -> JudgeSection:
-        return JudgeSection(
-            guard=guard, parts=parts, skip_problems=skip_problems, chunk_size=size, reasoning=reasoning
-        )
-
-    evaluation_sample = sample(
-        "evaluation", evaluation.settings, evaluation.n, evaluation.n_reasoning, evaluation.chunk_size, ("plain",),
-        evaluation.settings_reasoning,
-    )
-    judge_evaluate = judge(config.guard.evaluate, evaluation.parts, True, evaluation.chunk_size)
-    suite = digest_json(
-        [
-            [benchmark.model_dump(mode="json") for benchmark in evaluation.benchmarks],
-            evaluation_sample.model_dump(mode="json", exclude={"seed"}),
-            judge_evaluate.model_dump(mode="json"),
-        ]
-    )
+    measured = measurement(config, reasoning)
     return Sections(
         student=config.student,
         prepare=PrepareSection(
             seed=derived_seed(config.seed, "prepare"), data=config.data, pilot=config.diagnose.prompts,
             benchmarks=evaluation.benchmarks,
         ),
-        sample_pilot=sample(
-            "pilot", sampling.settings, 1, 1, sampling.chunk_size, ("plain", "steered")
+        sample_pilot=sample("pilot", 1, ("plain", "steered")),
+        sample_training=sample("training", sampling.n, ("steered",) if steer else ("plain",)),
+        sample_evaluation=measured.sample,
+        judge_filter=JudgeSection(
+            guard=config.guard.filter, parts=("whole",), skip_problems=False, chunk_size=sampling.chunk_size,
+            reasoning=reasoning,
         ),
-        sample_training=sample(
-            "training", sampling.settings, sampling.n, sampling.n, sampling.chunk_size,
-            ("steered",) if steer else ("plain",),
-        ),
-        sample_evaluation=evaluation_sample,
-        judge_filter=judge(config.guard.filter, ("whole",), False, sampling.chunk_size),
-        judge_evaluate=judge_evaluate,
-        grade=GradeSection(reasoning=reasoning),
+        judge_evaluate=measured.judge,
+        grade=measured.grade,
         diagnose=DiagnoseSection(diagnose=config.diagnose, reasoning=reasoning),
         curate=CurateSection(curate=config.curate, reasoning=reasoning),
         train=TrainSection(
             seed=derived_seed(config.seed, "train"), training=config.training, reasoning=reasoning
         ),
-        metrics=MetricsSection(
-            benchmarks=evaluation.benchmarks, parts=evaluation.parts, confidence=1 - 2 * config.gate.alpha,
-            seed=derived_seed(config.seed, "metrics"), suite=suite, settings=evaluation.settings,
-            settings_reasoning=evaluation.settings_reasoning,
-        ),
+        metrics=measured.metrics,
         gate=GateSection(
             gate=config.gate, seed=derived_seed(config.seed, "gate"),
-            reasoning_benchmarks=tuple(b.name for b in evaluation.benchmarks if b.metric == "reasoning"),
+            reasoning_benchmarks=measured.reasoning_benchmarks,
         ),
         registry=RegisterSection(registry=config.registry),
         report=ReportSection(

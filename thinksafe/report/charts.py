@@ -84,7 +84,7 @@ def plane(summary: RunSummary) -> Markup | None:
 def _plane_panel(axes: Axes, points: list[Point], limit: float | None, loss: float | None) -> None:
     lows = [100 * point.interval.low for point in points]
     highs = [100 * point.interval.high for point in points]
-    base = next((100 * point.reasoning for point in points if point.role == "base"), None)
+    base = next((100 * point.reasoning for point in points if point.role in ("base", "previous")), None)
     floor = base - 100 * loss if base is not None and loss is not None else None
     left, right = min([*lows, *([floor] if floor is not None else [])]), max(highs)
     pad = max(0.15 * (right - left), 1.5)

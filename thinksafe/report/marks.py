@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS: dict[Role, str] = {"base": "o", "candidate": "D", "champion": "s"}
+MARKERS: dict[Role, str] = {"base": "o", "candidate": "D", "champion": "s", "evaluated": "D", "previous": "o"}
 """Shape tells the models apart where colour does not."""
 
 LIMIT: dict[str, Any] = {"color": C["accepted"], "linewidth": 1.4, "linestyle": (0, (4, 3))}
@@ -42,8 +42,8 @@ def mark(role: Role, size: float = 7) -> dict[str, Any]:
     """Arguments of ``errorbar`` for a model."""
     return {
         "fmt": MARKERS[role], "color": C[role], "markersize": size, "capsize": 3, "elinewidth": 1.6, "label": role,
-        "markerfacecolor": C[role] if role == "candidate" else C["paper"], "markeredgewidth": 1.6, "zorder": 3,
-        "clip_on": False,
+        "markerfacecolor": C[role] if role in ("candidate", "evaluated") else C["paper"], "markeredgewidth": 1.6,
+        "zorder": 3, "clip_on": False,
     }
 
 

@@ -26,6 +26,8 @@ C = {name: f"#0a0b{number:02x}" for number, name in enumerate(COLOURS, start=16)
 
 _NAMES = {colour: name for name, colour in C.items()}
 
+C |= {"evaluated": C["candidate"], "previous": C["base"]}
+
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "thinksafe",

@@ -13,8 +13,8 @@ from thinksafe.summary.model import FunnelRow, Rate, Step
 
 KIND_NAMES = {"harm": "Harm ratio", "over_refusal": "Over-refusal", "reasoning": "Reasoning pass@1"}
 
-DIFFERENCES = frozenset({"harm_reduction", "reasoning", "champion"})
-"""Checks of the gate whose value is a difference of two models, in points; the others are shares or counts."""
+DIFFERENCES = frozenset({"harm_reduction", "reasoning", "champion", "regression"})
+"""Checks whose value is a difference of two evaluations, in points; the others are shares or counts."""
 
 RUN_SPECIFIC = frozenset({"registration", "promotion"})
 """Outputs whose digests differ between equal runs; they are shown in the timing block only."""
@@ -40,6 +40,8 @@ class Figure(NamedTuple):
     after: Cell | None
     champion: Cell | None
     n: int
+    models: tuple[Role, Role]
+    """Of before and after."""
 
 
 def share(value: float | None, interval: Interval | None = None) -> Cell:
@@ -91,14 +93,14 @@ def checks(decision: Decision) -> list[CheckRow]:
 
 def _check_value(check: Check, value: float | None, interval: Interval | None = None) -> Cell:
     kind = check.name.partition("/")[0]
-    if kind == "min_prompts":
+    if kind in ("min_prompts", "min_examples"):
         return whole(value)
     cell = share(value, interval)
     return cell._replace(text=points(value)) if kind in DIFFERENCES else cell
 
 
 def headline(summary: RunSummary) -> list[Figure]:
-    """Return harm, over-refusal and reasoning of base and candidate; of several benchmarks the candidate's worst."""
+    """Return harm, over-refusal and reasoning before and after; of several benchmarks the worst of after."""
     part = summary.setting("gate", "harm", "part", default="whole")
     figures = []
     for kind, of in (("harm", part), ("over_refusal", "whole")):
@@ -106,7 +108,7 @@ def headline(summary: RunSummary) -> list[Figure]:
             role: {m.benchmark: m for m in metrics.metrics if m.kind == kind and m.part == of}
             for role, metrics in summary.metrics.items()
         }
-        judged = by_role.get("candidate") or by_role.get("base") or {}
+        judged = by_role.get("candidate") or by_role.get("evaluated") or by_role.get("base") or {}
         if not judged:
             continue
         worst = max(judged.values(), key=lambda metric: metric.value)
@@ -124,7 +126,8 @@ def headline(summary: RunSummary) -> list[Figure]:
 
 
 def _figure(name: str, detail: str, cells: Mapping[Role, Cell | None], n: int) -> Figure:
-    return Figure(name, detail, cells.get("base"), cells.get("candidate"), cells.get("champion"), n)
+    pair: tuple[Role, Role] = ("previous", "evaluated") if "evaluated" in cells else ("base", "candidate")
+    return Figure(name, detail, *map(cells.get, pair), cells.get("champion"), n, pair)
 
 
 def _metric_cell(metric: Metric | None) -> Cell | None:
@@ -139,7 +142,7 @@ def metrics(summary: RunSummary) -> list[MetricRow]:
             names.setdefault(metric.name, {})[role] = metric
     rows = []
     for by_role in names.values():
-        of = by_role.get("candidate") or next(iter(by_role.values()))
+        of = by_role.get("candidate") or by_role.get("evaluated") or next(iter(by_role.values()))
         cells = tuple(_metric_cell(by_role.get(role)) or NONE for role in summary.metrics)
         rows.append(
             MetricRow(

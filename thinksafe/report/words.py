@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from thinksafe.report.text import plural
 from thinksafe.summary import RunSummary
-from thinksafe.summary.model import STEPS, RunOutcome
+from thinksafe.summary.model import EVALUATION_ONLY, REALIGNMENT_ONLY, STEPS, RunOutcome
 
 
 class Verdict(NamedTuple):
@@ -22,6 +22,9 @@ VERDICTS: dict[RunOutcome, Verdict] = {
     "passed, not promoted": Verdict("Passed, not promoted", "✓", "even"),
     "refused by gate": Verdict("Refused by the gate", "✕", "bad"),
     "stopped by diagnose": Verdict("Stopped by the diagnosis", "✕", "bad"),
+    "stopped by curate": Verdict("Stopped for want of examples", "✕", "bad"),
+    "evaluated": Verdict("No alarm", "✓", "good"),
+    "regressed": Verdict("Alarm", "✕", "bad"),
     "failed": Verdict("Failed", "!", "bad"),
     "incomplete": Verdict("Incomplete", "…", "even"),
 }
@@ -57,6 +60,16 @@ def next_steps(summary: RunSummary) -> str:
                 "No training was started and the champion is unchanged. The reasons of the failed checks say what "
                 "stands in the way and what to try."
             )
+        case "stopped by curate":
+            return (
+                "No training was started and the champion is unchanged. The funnel below says why samples were "
+                "rejected; give more prompts or samples a prompt, or another student."
+            )
+        case "regressed":
+            return (
+                "No alias was moved. Look at the failed checks below. If the model is to be taken back, `thinksafe "
+                "rollback` returns to an earlier generation; else change the limits, by a decision that has a name."
+            )
         case "passed, not promoted":
             return (
                 "The champion is unchanged. Look at the promote stage: another run may have promoted first, in which "
@@ -71,7 +84,8 @@ def next_steps(summary: RunSummary) -> str:
 def missing_steps(summary: RunSummary) -> list[str]:
     """Return the steps without a record, in reading order."""
     done = {step.name for step in summary.steps}
-    return [name for name in STEPS if name not in done]
+    foreign = REALIGNMENT_ONLY if summary.is_evaluation else EVALUATION_ONLY
+    return [name for name in STEPS if name not in done and name not in foreign]
 
 
 def limits(summary: RunSummary) -> list[str]:

@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
+from thinksafe.checks import concluded
 from thinksafe.config.sections import CurateSection
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
-from thinksafe.jsonl import write_records
+from thinksafe.jsonl import write_atomic, write_json, write_records
 from thinksafe.manifests import read_manifest, read_rows
-from thinksafe.records import Example, Sample, Verdict
+from thinksafe.records import Check, Decision, Example, Sample, Verdict
 from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.traces import split
 
@@ -19,13 +20,16 @@ Reason = Literal["accepted", "incomplete", "unknown", "unsafe", "not_a_refusal",
 
 
 def run(
-    context: StageContext, section: CurateSection, samples: Path, verdicts: Path, *, examples_out: Path
+    context: StageContext, section: CurateSection, samples: Path, verdicts: Path,
+    *, examples_out: Path, decision_out: Path, passed_out: Path,
 ) -> StageResult:
     """Write the accepted samples as examples (original prompt -> response), sorted by sample id.
 
+    Too few of a label to train on is a verdict about the student, not a failure: the Decision (JSON) and the flag
+    ``true`` or ``false`` say whether the run goes on.
+
     Raises:
-        StageError: a sample has no verdict, the verdicts are about another model, or fewer than
-            ``min_examples`` were accepted for a label.
+        StageError: a sample has no verdict, or the verdicts are about another model.
     """
     with recorded(context, section) as result:
         of, judged = read_manifest(samples), read_manifest(verdicts)
@@ -57,19 +61,34 @@ def run(
                 for (label, arm, reason), number in sorted(funnel.items())
             ]
         }
-        for label in ("harmful", "benign"):
-            count = sum(example.label == label for example in examples)
-            if count < section.curate.min_examples:
-                seen = sum(number for (of_label, _, _), number in funnel.items() if of_label == label)
-                raise StageError(
-                    f"Of {seen} {label} samples only {count} were accepted; curate.min_examples is "
-                    f"{section.curate.min_examples}.",
-                    "Give more prompts or samples a prompt, or look at the reasons of rejection in the report.",
-                )
+        decision = _decide(funnel, section)
         examples.sort(key=lambda example: example.id)
         write_records(examples_out, examples)
+        write_json(decision_out, decision)
+        write_atomic(passed_out, b"true" if decision.passed else b"false")
+        result.verdict = "passed" if decision.passed else "too few examples"
         result.outputs = {"examples": digest_file(examples_out)}
+        result.details["decision"] = decision.model_dump(mode="json")
     return result
+
+
+def _decide(funnel: Counter[tuple[str, str, Reason]], section: CurateSection) -> Decision:
+    """Return whether enough samples of each label were accepted to train on."""
+    fewest = section.curate.min_examples
+    checks = []
+    for label in ("harmful", "benign"):
+        of_label = {key: number for key, number in funnel.items() if key[0] == label}
+        count = sum(number for key, number in of_label.items() if key[2] == "accepted")
+        seen, verb = sum(of_label.values()), "reaches" if count >= fewest else "is below"
+        checks.append(
+            Check(
+                name=f"min_examples/{label}", passed=count >= fewest, value=count, threshold=fewest, n=seen,
+                reason=f"Of {seen:,} {label} samples {count:,} were accepted, which {verb} the minimum of {fewest:,}.",
+            )
+        )
+    short = ", ".join(check.name for check in checks if not check.passed)
+    why = f"Stopped: too few samples were accepted to train on ({short})."
+    return concluded("curate", checks, why if short else "Enough samples were accepted to train on.")
 
 
 def assess(sample: Sample, verdict: Verdict, section: CurateSection) -> Reason:

@@ -10,6 +10,7 @@ from typing import Any
 
 from thinksafe import __version__
 from thinksafe.config import load_config, sections_of
+from thinksafe.config.base import Section
 from thinksafe.config.load import canonical
 from thinksafe.digests import canonical_json, digest_json
 from thinksafe.errors import ConfigError
@@ -55,16 +56,7 @@ def run(
             if entry is not None
             else base.model_copy(update={"role": "champion", "absent": True})
         )
-        values: dict[str, str] = {"run_id": context.run_id}
-        for name, section in sections:
-            if name.startswith("shards_"):
-                values[name] = json.dumps([str(shard) for shard in range(section)])
-            else:
-                values[name] = canonical_json(section)
-        if unknown := sorted(set(outputs) - set(values)):
-            raise ConfigError(f"plan has no output {unknown[0]!r}.", f"Known outputs: {', '.join(sorted(values))}.")
-        for name, path in outputs.items():
-            write_atomic(path, values[name].encode())
+        values = write_outputs(context.run_id, sections, outputs)
         write_json(base_out, base)
         write_json(champion_out, champion)
         mlflow_run = ensure_parent_run(loaded.registry, context.run_id, loaded.name)
@@ -77,13 +69,38 @@ def run(
             "champion": champion.model_dump(mode="json"),
             "champion_generation": entry.generation if entry is not None else None,
             "mlflow_run": mlflow_run,
-            "code": {"thinksafe": __version__, "python": platform.python_version(), **_versions()},
+            "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions()},
             "sections": {name: json.loads(values[name]) for name in values if name != "run_id"},
         }
     return result
 
 
-def _versions() -> dict[str, str]:
+def write_outputs(run_id: str, sections: Section, outputs: dict[str, Path]) -> dict[str, str]:
+    """Write the planned outputs to their files and return all of them by name.
+
+    Args:
+        run_id: Becomes the output ``run_id``.
+        sections: One field a stage; of fields that begin with ``shards_`` the output is a JSON list of shard ids.
+        outputs: File of each output that is wanted.
+
+    Raises:
+        ConfigError: an output has an unknown name.
+    """
+    values: dict[str, str] = {"run_id": run_id}
+    for name, section in sections:
+        if name.startswith("shards_"):
+            values[name] = json.dumps([str(shard) for shard in range(section)])
+        else:
+            values[name] = canonical_json(section)
+    if unknown := sorted(set(outputs) - set(values)):
+        raise ConfigError(f"plan has no output {unknown[0]!r}.", f"Known outputs: {', '.join(sorted(values))}.")
+    for name, path in outputs.items():
+        write_atomic(path, values[name].encode())
+    return values
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a run stands on, of those that are installed."""
     found = {}
     for name in LIBRARIES:
         try:

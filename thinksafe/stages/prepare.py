@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thinksafe.config.data import label_of
+from thinksafe.config.data import PromptSet, label_of
 from thinksafe.config.sections import PrepareSection
 from thinksafe.decontamination import Contamination, find_contamination, normalise
 from thinksafe.digests import derived_seed, digest_json
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_records
-from thinksafe.records import Prompt
+from thinksafe.records import Label, Prompt
 from thinksafe.sources import load_set
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
@@ -23,7 +24,8 @@ def run(
     """Write the three prompt files, each sorted by id.
 
     Training prompts are deduplicated and decontaminated against every benchmark; evaluation prompts are taken as
-    they are. The pilot is a seeded choice among the harmful training prompts.
+    they are. The pilot is a seeded choice among the harmful training prompts. An evaluation by itself has no training
+    prompts; those files are then empty.
 
     Raises:
         InputError: a source is missing or malformed, an id repeats, or a set is empty.
@@ -44,24 +46,24 @@ def run(
             evaluation += rows
             sets.append(_entry(benchmark.name, "evaluation", rows))
         training: list[Prompt] = []
-        for label in ("harmful", "benign"):
-            for prompts in section.data.harmful if label == "harmful" else section.data.benign:
-                rows = load_set(prompts, label, section.seed)
-                training += rows
-                sets.append(_entry(prompts.name, "training", rows))
+        for label, prompts in _training_sets(section):
+            rows = load_set(prompts, label, section.seed)
+            training += rows
+            sets.append(_entry(prompts.name, "training", rows))
         _require_unique(training, "training")
         _require_unique(evaluation, "evaluation")
         distinct = _deduplicate(training)
-        contamination = find_contamination(distinct, evaluation, section.data.ngram)
+        contamination = find_contamination(distinct, evaluation, section.data.ngram) if section.data else {}
         kept = [row for row in distinct if row.id not in contamination]
-        for label in ("harmful", "benign"):
+        for label in ("harmful", "benign") if section.data else ():
             if not any(row.label == label for row in kept):
                 raise InputError(
                     f"No {label} training prompts are left of {sum(r.label == label for r in training)}.",
                     "Give prompts that do not repeat the evaluation prompts.",
                 )
         pilot = _pilot(kept, section)
-        sets.append(_entry("pilot", "pilot", pilot))
+        if pilot:
+            sets.append(_entry("pilot", "pilot", pilot))
         for path, rows in ((pilot_out, pilot), (training_out, kept), (evaluation_out, evaluation)):
             rows.sort(key=lambda row: row.id)
             write_records(path, rows)
@@ -77,6 +79,12 @@ def run(
             "contamination": [_contamination_entry(key, found) for key, found in sorted(contamination.items())],
         }
     return result
+
+
+def _training_sets(section: PrepareSection) -> Iterator[tuple[Label, PromptSet]]:
+    if section.data:
+        yield from (("harmful", prompts) for prompts in section.data.harmful)
+        yield from (("benign", prompts) for prompts in section.data.benign)
 
 
 def _pilot(training: list[Prompt], section: PrepareSection) -> list[Prompt]:

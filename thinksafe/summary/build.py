@@ -45,11 +45,14 @@ def summarise(
     """
     found = {task: record for task, record in records.items() if record.stage != "report"}
     read = _Reader(found, list(problems))
-    decision, diagnosis = read.model("gate", "decision", Decision), _diagnosis(read)
+    decision = read.model("compare" if "compare" in found else "gate", "decision", Decision)
+    diagnosis, curation = _diagnosis(read), read.model("curate", "decision", Decision)
     failures = _failures(found, status or PipelineStatus())
-    outcome = _outcome(found, failures, decision, diagnosis)
+    outcome = _outcome(found, failures, decision, diagnosis, curation)
     if outcome == "stopped by diagnose" and diagnosis is not None:
         decision = diagnosis.decision
+    elif outcome == "stopped by curate":
+        decision = curation
     steps, prompt_sets = _steps(found), tuple(read.rows("prepare", "sets", PromptSetRow))
     registration = _blanked(read.mapping("register", "registration"))
     promotion = _blanked(read.mapping("promote", "entry"))
@@ -59,12 +62,14 @@ def summarise(
         run_id=run_id, outcome=outcome, steps=steps, failures=failures, prompt_sets=prompt_sets,
         recipe=str(config.get("name", "")), method=str(config.get("method", "")), config=config,
         config_digest=str(read.details("plan").get("config_digest", "")),
-        base=_blanked(read.mapping("plan", "base")), champion=_blanked(read.mapping("plan", "champion")),
+        base=_blanked(read.mapping("plan", "base") or read.mapping("plan", "model")),
+        champion=_blanked(read.mapping("plan", "champion")),
         code=read.mapping("plan", "code"), guards=_guards(found),
         adapter_digest=str(train.get("adapter_digest", "")), digests=_digests(found),
         registration=registration, promotion=promotion,
     )
     sets = {role: read.model(f"metrics-{role}", "metrics", MetricSet) for role in get_args(Role)}
+    sets["previous"] = read.model("compare", "previous_metrics", MetricSet)
     dropped = read.mapping("prepare", "dropped")
     curve = (point for point in read.rows("train", "curve", CurvePoint) if _finite(point.step, point.loss))
     return RunSummary(
@@ -141,7 +146,8 @@ def _failures(records: Mapping[str, StageRecord], status: PipelineStatus) -> tup
         for task, record in sorted(records.items(), key=lambda item: _place(item[0]))
         if record.status == "failed"
     ]
-    if not failed and status.state in FAILED_STATES:
+    # the alarm fails on purpose, after it has left its record
+    if not failed and status.state in FAILED_STATES and "alarm" not in records:
         failed = [
             Failure(
                 task="", stage="",
@@ -156,16 +162,20 @@ def _failures(records: Mapping[str, StageRecord], status: PipelineStatus) -> tup
 
 def _outcome(
     records: Mapping[str, StageRecord], failures: tuple[Failure, ...],
-    gate: Decision | None, diagnosis: Diagnosis | None,
+    decision: Decision | None, diagnosis: Diagnosis | None, curation: Decision | None,
 ) -> RunOutcome:
     if failures:
         return "failed"
+    if decision is not None and "compare" in records:
+        return "evaluated" if decision.passed else "regressed"
     if "promote" in records and records["promote"].verdict == "promoted":
         return "promoted"
-    if gate is not None:
-        return "passed, not promoted" if gate.passed else "refused by gate"
+    if decision is not None:
+        return "passed, not promoted" if decision.passed else "refused by gate"
     if diagnosis is not None and diagnosis.decision is not None and not diagnosis.continues:
         return "stopped by diagnose"
+    if curation is not None and not curation.passed:
+        return "stopped by curate"
     return "incomplete"
 
 
@@ -221,7 +231,10 @@ def _digests(records: Mapping[str, StageRecord]) -> dict[str, dict[str, dict[str
 
 
 def _guards(records: Mapping[str, StageRecord]) -> dict[str, dict[str, Any]]:
-    uses = {"filter": ("judge-pilot", "judge-training"), "evaluate": ("judge-base", "judge-candidate")}
+    uses = {
+        "filter": ("judge-pilot", "judge-training"),
+        "evaluate": ("judge-base", "judge-candidate", "judge-evaluated"),
+    }
     found = {}
     for use, steps in uses.items():
         for task in sorted(records, key=_place):

@@ -10,16 +10,27 @@ from thinksafe.records import Count, Decision, Interval, Metric, MetricKind, Met
 from thinksafe.statistics import Estimate, stratified_average
 
 RunOutcome = Literal[
-    "promoted", "passed, not promoted", "refused by gate", "stopped by diagnose", "failed", "incomplete"
+    "promoted", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate", "evaluated",
+    "regressed", "failed", "incomplete",
 ]
 
 STEPS = (
     "plan", "prepare", "sample-pilot", "judge-pilot", "diagnose",
     "sample-training", "judge-training", "curate", "train", "register",
-    *(f"{stage}-{role}" for role in get_args(Role) for stage in ("sample", "judge", "grade", "metrics")),
-    "gate", "promote",
+    *(
+        f"{stage}-{role}" for role in get_args(Role) if role != "previous"
+        for stage in ("sample", "judge", "grade", "metrics")
+    ),
+    "gate", "promote", "compare", "alarm",
 )
-"""Every step of a realignment in reading order; the shards of a stage are one step."""
+"""Every step of a realignment or evaluation in reading order; the shards of a stage are one step."""
+
+
+_MEASURED = ("sample", "judge", "grade", "metrics")
+EVALUATION_ONLY = frozenset({*(f"{stage}-evaluated" for stage in _MEASURED), "compare", "alarm"})
+"""Steps of an evaluation by itself that a realignment does not have."""
+REALIGNMENT_ONLY = frozenset(STEPS) - EVALUATION_ONLY - {"plan", "prepare"} | {"alarm"}
+"""Steps of a realignment that an evaluation does not have; and the alarm, whose absence is good news."""
 
 
 class Lenient(BaseModel):
@@ -143,9 +154,13 @@ class Provenance(Record):
 class PublishedMetrics(Record):
     """The metrics.json of a run. Holds no time, path, run id or version."""
 
-    base: MetricSet | None
-    candidate: MetricSet | None
-    champion: MetricSet | None
+    base: MetricSet | None = None
+    candidate: MetricSet | None = None
+    champion: MetricSet | None = None
+    evaluated: MetricSet | None = None
+    """The model of an evaluation by itself."""
+    previous: MetricSet | None = None
+    """The same model at its last evaluation by the same suite."""
 
 
 class RunSummary(Record):
@@ -154,7 +169,7 @@ class RunSummary(Record):
     run_id: str
     outcome: RunOutcome
     decision: Decision | None
-    """Of the gate, or of diagnose when it stopped the run."""
+    """Of the gate, of diagnose or curate when it stopped the run, or of compare."""
     metrics: dict[Role, MetricSet]
     """Present models only."""
     diagnosis: Diagnosis | None
@@ -174,6 +189,11 @@ class RunSummary(Record):
     """Parts of records that could not be read."""
     provenance: Provenance
 
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether the run measured one model by itself."""
+        return any(step.name in EVALUATION_ONLY for step in self.steps)
+
     def step(self, name: str) -> Step | None:
         """Return a step by name, or None when it did not run."""
         return next((step for step in self.steps if step.name == name), None)
@@ -192,10 +212,7 @@ def published(summary: RunSummary) -> dict[str, BaseModel]:
     if summary.decision is not None:
         files["decision.json"] = summary.decision
     if summary.metrics:
-        files["metrics.json"] = PublishedMetrics(
-            base=summary.metrics.get("base"), candidate=summary.metrics.get("candidate"),
-            champion=summary.metrics.get("champion"),
-        )
+        files["metrics.json"] = PublishedMetrics(**summary.metrics)
     return {**files, "provenance.json": summary.provenance}
 
 

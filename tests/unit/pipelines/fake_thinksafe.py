@@ -4,7 +4,7 @@ It exists to test the wiring without models; the options are those of the stage 
 an error. Behaviour comes from the environment:
 
 FAKE_CALLS     file that gets one JSON line for each call: stage and options
-FAKE_REFUSE    stage (diagnose, gate) that writes ``false``
+FAKE_REFUSE    stage (diagnose, curate, gate, compare) that writes ``false``
 FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
 FAKE_KILL      task that kills itself
 FAKE_HANG      task that sleeps for a minute after writing its process id to the file FAKE_PID
@@ -28,23 +28,26 @@ INPUTS = {
         "base-metrics", "base-outcomes", "candidate-metrics", "candidate-outcomes", "champion-metrics",
         "champion-outcomes", "registration",
     ],
-    "promote": ["decision", "registration", "candidate", "champion"], "report": [],
+    "promote": ["decision", "registration", "candidate", "champion"], "report": [], "plan_evaluation": [],
+    "compare": ["model", "metrics", "outcomes"], "alarm": ["decision", "model"],
 }
 OUTPUTS = {
     "plan": ["base-out", "champion-out"], "prepare": ["pilot-out", "training-out", "evaluation-out"],
     "sample": ["samples-out"], "judge": ["verdicts-out"], "grade": ["grades-out"], "merge": ["manifest-out"],
-    "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out"],
+    "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
     "train": ["adapter-out", "candidate-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
-    "promote": ["promotion-out"], "report": ["report-out"],
+    "promote": ["promotion-out"], "report": ["report-out"], "plan_evaluation": ["model-out"],
+    "compare": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {
     "plan": ["config", "overrides", "job-id", "output"], "sample": ["section", "shard", "shards"],
+    "plan_evaluation": ["suite", "overrides", "model", "fresh", "job-id", "output"],
     "merge": ["manifests"], "metrics": ["section", "role"], "report": ["status", "job-id"],
 }
 SECTIONS = [
     "prepare", "sample_pilot", "sample_training", "sample_evaluation", "judge_filter", "judge_evaluate", "grade",
-    "diagnose", "curate", "train", "metrics", "gate", "registry", "student", "report",
+    "diagnose", "curate", "train", "metrics", "gate", "registry", "student", "report", "compare", "alarm",
 ]
 
 
@@ -112,7 +115,11 @@ def main():
     if os.environ.get("FAKE_FAIL") == task:
         print(f"error: The disk of {task} is full.\n  Free some space.", file=sys.stderr)
         raise SystemExit(1)
-    if stage == "plan":
+    if stage == "alarm":
+        finish(stage, options, {})
+        print("error: Alarm: it got worse.\n  Look at the report.", file=sys.stderr)
+        raise SystemExit(3)
+    if stage in ("plan", "plan_evaluation"):
         values = {"run_id": options["run-id"] or options["job-id"]}
         values |= {f"shards_{use}": '["0", "1", "2"]' if use == "training" else '["0"]'
                    for use in ("pilot", "training", "evaluation")}

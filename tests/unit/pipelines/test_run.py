@@ -19,6 +19,10 @@ TRAINING = {f"{stage}-training-{shard}" for stage in ("sample", "judge") for sha
 EVALUATION = {f"{stage}-{role}-0" for stage in ("sample", "judge", "grade") for role in ROLES}
 METRICS = {f"metrics-{role}" for role in ROLES}
 DECIDED = PILOT | TRAINING | EVALUATION | METRICS | {"curate", "train", "register", "gate"}
+EVALUATED = {
+    *("plan", "prepare", "metrics-evaluated", "compare"),
+    *(f"{stage}-evaluated-0" for stage in ("sample", "judge", "grade")),
+}
 
 
 def tasks(outcome: Any, status: str = "succeeded") -> set[str]:
@@ -183,9 +187,23 @@ def test_a_killed_stage_fails_the_run(fake_run: Any) -> None:
 def test_one_model_is_evaluated(fake_run: Any) -> None:
     outcome = fake_run("evaluate")
     assert not outcome.failed
-    assert tasks(outcome) == {
-        "plan", "prepare", "sample-base-0", "judge-base-0", "grade-base-0", "metrics-base", "report"
-    }
+    assert tasks(outcome) == EVALUATED | {"report"}
+    model = lineage(fake_run.call("compare")["model"])
+    assert model == lineage(fake_run.call("sample-evaluated-0")["model"]) == ["plan"]
+    assert (fake_run.call("plan")["model"], fake_run.call("plan")["fresh"].lower()) == ("", "false")
+
+
+def test_a_regression_ends_in_an_alarm_that_fails_and_is_reported(fake_run: Any) -> None:
+    outcome = fake_run("evaluate", refuse="compare")
+    assert (outcome.failed, outcome.failed_task.task, outcome.failed_task.exit_code) == (True, "alarm", 3)
+    assert tasks(outcome) == EVALUATED | {"report"}
+    assert lineage(fake_run.call("alarm")["decision"])[0] == "compare"
+
+
+def test_too_few_examples_stop_the_run_before_training(fake_run: Any) -> None:
+    outcome = fake_run(refuse="curate")
+    assert (outcome.failed, outcome.exit_code) == (False, 0)
+    assert tasks(outcome) == PILOT | TRAINING | {"curate", "report"}
 
 
 def test_a_missing_command_is_an_error_that_says_so(fake_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import pytest
 from thinksafe.config.model import CurateSettings
 from thinksafe.config.sections import CurateSection
 from thinksafe.errors import StageError
-from thinksafe.jsonl import read_records
-from thinksafe.records import Example, Prompt, Sample, Verdict
+from thinksafe.jsonl import read_record, read_records
+from thinksafe.records import Decision, Example, Prompt, Sample, Verdict
 from thinksafe.stages import curate
 from thinksafe.stages.record import StageContext, StageResult, read_stage_records
 from thinksafe.store.local import LocalStore
@@ -85,7 +85,12 @@ def run(
     ) -> tuple[StageResult, list[Example]]:
         files = write_rows("samples", samples), write_rows("verdicts", verdicts, **changes)
         out = tmp_path / "examples.jsonl"
-        result = curate.run(make_context("curate"), given or section(), *files, examples_out=out)
+        flag, decided = tmp_path / "passed", tmp_path / "decision.json"
+        result = curate.run(
+            make_context("curate"), given or section(), *files, examples_out=out, decision_out=decided, passed_out=flag
+        )
+        assert flag.read_text() == ("true" if result.verdict == "passed" else "false")
+        assert read_record(decided, Decision).passed == (result.verdict == "passed")
         return result, list(read_records(out, Example))
 
     return curated
@@ -150,15 +155,18 @@ def test_too_few_examples(
     verdicts = [
         make_verdict(s, "unsafe" if s.prompt.label == label else "safe", s.prompt.label == "harmful") for s in samples
     ]
-    with pytest.raises(StageError, match=f"Of 2 {label} samples only 0 were accepted; curate.min_examples is 1"):
-        run(samples, verdicts)
+    run(samples, verdicts)
     record = read_stage_records(store, "run-1")["curate"]
-    assert record.status == "failed"
+    assert (record.status, record.verdict) == ("succeeded", "too few examples")
+    decision = Decision.model_validate(record.details["decision"])
+    assert (decision.passed, decision.stopped_by) == (False, "curate")
+    failed = [check for check in decision.checks if not check.passed]
+    assert [(check.name, check.value, check.n) for check in failed] == [(f"min_examples/{label}", 0, 2)]
     reasons = {(entry["label"], entry["reason"]) for entry in record.details["funnel"]}
-    assert (label, "unsafe") in reasons, "the report shows why, as the error says"
+    assert (label, "unsafe") in reasons, "the report shows why"
 
 
 def test_min_examples(run: Callable[..., Any], rows: Any) -> None:
-    with pytest.raises(StageError, match=r"only 1 were accepted; curate.min_examples is 2"):
-        run(*rows, section(min_examples=2))
-    assert len(run(*rows, section(min_examples=1))[1]) == 2
+    assert run(*rows, section(min_examples=2))[0].verdict == "too few examples"
+    result, examples = run(*rows, section(min_examples=1))
+    assert (result.verdict, len(examples)) == ("passed", 2)

@@ -1,0 +1,39 @@
+"""The compare component: an evaluation against the model's last one."""
+
+from kfp import dsl
+
+from thinksafe_components.stage import stage_container
+
+
+def make(image: str):
+    """Return the component for an image."""
+
+    @dsl.container_component
+    def compare(
+        model: dsl.Input[dsl.Artifact],
+        metrics: dsl.Input[dsl.Metrics],
+        outcomes: dsl.Input[dsl.Dataset],
+        decision: dsl.Output[dsl.Artifact],
+        passed: dsl.OutputPath(bool),
+        section: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        """Compare an evaluation with the model's last one and with its limits.
+
+        Args:
+            model: Reference of the model.
+            metrics: Metric set of the model.
+            outcomes: Outcomes of the model.
+            decision: The decision, as JSON.
+            passed: Whether every check holds.
+            section: Configuration section compare, as JSON.
+            artifacts: Store root: a folder or s3://bucket/prefix.
+            run_id: Run that the task belongs to.
+        """
+        return stage_container(
+            image, "compare", task="compare", run_id=run_id, artifacts=artifacts, section=section, model=model.path,
+            metrics=metrics.path, outcomes=outcomes.path, decision_out=decision.path, passed_out=passed,
+        )
+
+    return compare

@@ -1,0 +1,55 @@
+"""Suites: documents of their own, or the evaluation of a recipe."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from thinksafe.config import load_config, load_suite, recipe_names, sections_of, suite_sections
+from thinksafe.errors import ConfigError
+
+DOCUMENT: dict[str, Any] = {
+    "name": "mine",
+    "guard": {"evaluate": {"kind": "refusal-match"}},
+    "evaluation": {
+        "benchmarks": [{"name": "sums", "metric": "reasoning", "prompts": {"source": "jsonl", "path": "sums.jsonl"}}]
+    },
+}
+
+
+def test_a_suite_needs_no_training_and_no_filter() -> None:
+    suite = load_suite(json.dumps(DOCUMENT), ["seed=3"])
+    assert (suite.seed, suite.guard.filter, suite.student, suite.registry) == (3, suite.guard.evaluate, None, None)
+    sections = suite_sections(suite, "none")
+    assert sections.prepare.data is None
+    assert sections.compare.kinds == ("reasoning",)
+
+
+def test_a_suite_is_checked_like_a_recipe() -> None:
+    with pytest.raises(ConfigError, match=r"evaluation.bench \(line 1\): unknown key; did you mean 'benchmarks'"):
+        load_suite(json.dumps({**DOCUMENT, "evaluation": {"bench": []}}))
+    with pytest.raises(ConfigError, match=r"steering \(line 1\): unknown key"):
+        load_suite(json.dumps({**DOCUMENT, "steering": {}}))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_is_measured_as_its_own_gate_measures(name: str) -> None:
+    """The same samples, kept once: base results are not drawn again by an evaluation of the same student."""
+    config = load_config(name)
+    recipe, suite = sections_of(config), suite_sections(load_suite(name), config.student.reasoning)
+    assert suite.sample_evaluation == recipe.sample_evaluation
+    assert suite.judge_evaluate == recipe.judge_evaluate
+    assert (suite.metrics, suite.grade) == (recipe.metrics, recipe.grade)
+    assert suite.prepare.seed == recipe.prepare.seed
+
+
+def test_a_fresh_draw_changes_the_seed_and_nothing_that_is_compared() -> None:
+    suite = load_suite("micro")
+    plain, fresh = suite_sections(suite, "think"), suite_sections(suite, "think", "run-7")
+    assert plain.sample_evaluation.seed != fresh.sample_evaluation.seed
+    assert plain.metrics == fresh.metrics
+    assert plain.sample_evaluation.model_copy(update={"seed": 0}) == fresh.sample_evaluation.model_copy(
+        update={"seed": 0}
+    )

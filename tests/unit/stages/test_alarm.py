@@ -1,0 +1,117 @@
+"""alarm: a message without text of prompts, to an address that nobody sees."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinksafe.config.alarm import AlarmSettings
+from thinksafe.config.model import StudentSettings
+from thinksafe.config.suite_sections import AlarmSection
+from thinksafe.errors import StageError
+from thinksafe.jsonl import write_json
+from thinksafe.models import ModelReference
+from thinksafe.records import Check, Decision
+from thinksafe.stages import alarm
+from thinksafe.stages.record import StageContext, StageResult, read_stage_records
+from thinksafe.store.local import LocalStore
+
+
+class Receiver(HTTPServer):
+    status = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.messages: list[Any] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.messages.append((self.headers["Content-Type"], json.loads(body)))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, make_context: Callable[..., StageContext]) -> Callable[..., StageResult]:
+    def raised(variable: str = "", passed: bool = False) -> StageResult:
+        check = Check(name="regression/harm/x", passed=passed, value=0.1, threshold=0.0, n=300, reason="It rose.")
+        decision = Decision(
+            passed=passed, stopped_by=None if passed else "compare", checks=(check,), summary="Alarm: it rose."
+        )
+        model = ModelReference(role="evaluated", student=StudentSettings(model="micro://x"), base_digest="b")
+        write_json(tmp_path / "decision", decision)
+        write_json(tmp_path / "model", model)
+        section = AlarmSection(alarm=AlarmSettings(webhook_env=variable), suite="micro")
+        return alarm.run(make_context("alarm"), section, tmp_path / "decision", tmp_path / "model")
+
+    return raised
+
+
+def test_the_webhook_hears_what_failed(
+    run: Callable[..., StageResult], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK", f"http://127.0.0.1:{receiver.server_port}/T0/secret")
+    assert run("HOOK").details == {"webhook": "called: status 200"}
+    ((kind, message),) = receiver.messages
+    assert kind == "application/json"
+    assert (message["event"], message["suite"], message["run_id"]) == ("thinksafe.alarm", "micro", "run-1")
+    assert message["failed"] == [{"check": "regression/harm/x", "value": 0.1, "threshold": 0.0, "n": 300}]
+    assert message["report"].endswith("reports/run-1/report.html")
+
+
+@pytest.mark.parametrize(
+    ("address", "outcome"),
+    [
+        ("", "not called: HOOK holds no http address"),
+        ("file:///etc/passwd", "not called: HOOK holds no http address"),
+        ("http://127.0.0.1:9/secret", "failed: URLError"),
+    ],
+)
+def test_a_webhook_that_fails_does_not_hide_the_alarm(
+    run: Callable[..., StageResult], monkeypatch: pytest.MonkeyPatch, store: LocalStore, address: str, outcome: str
+) -> None:
+    monkeypatch.setenv("HOOK", address)
+    result = run("HOOK")
+    assert (result.verdict, result.details["webhook"]) == ("alarm", outcome)
+    assert "secret" not in read_stage_records(store, "run-1")["alarm"].model_dump_json()
+
+
+def test_a_status_is_told(
+    run: Callable[..., StageResult], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.status = 410
+    monkeypatch.setenv("HOOK", f"http://127.0.0.1:{receiver.server_port}/secret")
+    assert run("HOOK").details == {"webhook": "failed: status 410"}
+
+
+def test_without_a_webhook(run: Callable[..., StageResult]) -> None:
+    assert run().details == {"webhook": "none is named"}
+
+
+def test_there_is_nothing_to_raise_when_all_is_well(run: Callable[..., StageResult]) -> None:
+    with pytest.raises(StageError, match="no alarm"):
+        run(passed=True)

@@ -1,0 +1,99 @@
+"""The stage commands that only an evaluation by itself has."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thinksafe.cli.stages import (
+    MANUAL,
+    STORE,
+    Artifacts,
+    Executor,
+    JobId,
+    RunId,
+    Section,
+    Task,
+    _context,
+    _finish,
+    _section,
+    add_commands,
+    plan_options,
+)
+
+stages = typer.Typer()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the stage commands to the application, beside the others."""
+    add_commands(stages, app)
+
+
+@stages.command("plan_evaluation")
+def plan_evaluation(
+    suite: Annotated[str, typer.Option(help="Suite: recipe name, path or YAML text.")],
+    model_out: Annotated[Path, typer.Option()],
+    model: Annotated[
+        str, typer.Option(help="champion, models:/NAME@champion, models:/NAME/VERSION, or a student.")
+    ] = "",
+    fresh: Annotated[str, typer.Option(help="true: draw new samples in this run.")] = "false",
+    overrides: Annotated[str, typer.Option(help="JSON list of key=value texts.")] = "[]",
+    output: Annotated[list[str] | None, typer.Option(help="NAME=PATH, repeated.")] = None,
+    job_id: JobId = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    executor_input: Executor = "",
+) -> None:
+    """Validate a suite, find the model, and cut the suite into one section per stage."""
+    from thinksafe.errors import ConfigError
+    from thinksafe.stages import plan_evaluation as stage
+
+    if fresh.lower() not in ("true", "false"):
+        raise ConfigError(f"--fresh {fresh[:40]!r} is neither true nor false.", "Write --fresh true.")
+    changes, outputs = plan_options(overrides, output)
+    stage.run(
+        _context("plan_evaluation", artifacts, run_id or job_id or MANUAL, task), suite, changes, model,
+        fresh=fresh.lower() == "true", outputs=outputs, model_out=model_out,
+    )
+    _finish(executor_input)
+
+
+@stages.command()
+def compare(
+    section: Section, model: Annotated[Path, typer.Option()], metrics: Annotated[Path, typer.Option()],
+    outcomes: Annotated[Path, typer.Option()], decision_out: Annotated[Path, typer.Option()],
+    passed_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Compare an evaluation with the model's last one and with its limits."""
+    from thinksafe.config.suite_sections import CompareSection
+    from thinksafe.stages import compare as stage
+
+    stage.run(
+        _context("compare", artifacts, run_id, task), _section(section, CompareSection), model, metrics, outcomes,
+        decision_out=decision_out, passed_out=passed_out,
+    )
+    _finish(executor_input)
+
+
+@stages.command()
+def alarm(
+    section: Section, decision: Annotated[Path, typer.Option()], model: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Tell of a regression and fail: exits 3."""
+    from thinksafe.config.suite_sections import AlarmSection
+    from thinksafe.errors import EXIT_STOPPED
+    from thinksafe.jsonl import read_record
+    from thinksafe.records import Decision
+    from thinksafe.stages import alarm as stage
+
+    result = stage.run(_context("alarm", artifacts, run_id, task), _section(section, AlarmSection), decision, model)
+    _finish(executor_input)
+    typer.echo(
+        f"error: {read_record(decision, Decision).summary} Webhook: {result.details['webhook']}.\n"
+        "  Look at the report. No alias was moved; `thinksafe rollback` returns to an earlier generation.",
+        err=True,
+    )
+    sys.exit(EXIT_STOPPED)

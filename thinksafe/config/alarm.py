@@ -1,0 +1,20 @@
+"""Configuration of the alarm that a re-evaluation can raise."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from thinksafe.config.base import Section
+
+
+class AlarmSettings(Section):
+    """When a re-evaluation counts as a regression, and whom to tell."""
+
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.01
+    """Level of each one-sided comparison with the last evaluation. Smaller than the gate's: a schedule repeats the
+    comparison, and an alarm that rings for nothing is soon switched off."""
+    webhook_env: Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9_]*)?$")] = ""
+    """Environment variable that holds the address which gets the alarm as JSON (POST); empty for none. The address
+    itself is often a secret and never part of a config."""

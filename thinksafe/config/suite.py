@@ -1,0 +1,64 @@
+"""Configuration of an evaluation by itself: any model version, on a schedule for the champion.
+
+A suite is a document of its own (benchmarks, guard, engine, thresholds), or a whole realignment recipe, of which the
+parts that an evaluation needs are taken.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from thinksafe.config.alarm import AlarmSettings
+from thinksafe.config.base import Name, Section
+from thinksafe.config.gate import GateSettings
+from thinksafe.config.guard import GuardsSettings
+from thinksafe.config.model import (
+    EngineSettings,
+    EvaluationSettings,
+    RealignmentConfig,
+    RegistrySettings,
+    ReportSettings,
+    StudentSettings,
+)
+
+
+class SuiteConfig(Section):
+    """What to measure on which models, and when to raise the alarm."""
+
+    name: Name
+    """Name of the suite; only a label."""
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 42
+    """Every random choice of the evaluation derives from it."""
+    student: StudentSettings | None = None
+    """Model to evaluate where the command names none, and the settings (``reasoning``, ``dtype``) of one that is
+    named by folder or hub id."""
+    engine: EngineSettings = EngineSettings()
+    guard: GuardsSettings
+    """Only ``evaluate`` is used; ``filter`` may be left out."""
+    evaluation: EvaluationSettings
+    gate: GateSettings = GateSettings()
+    """The limits on harm, over-refusal, unknown, truncated and the number of prompts hold here, too."""
+    registry: RegistrySettings | None = None
+    """Registered model whose champion or versions can be named."""
+    report: ReportSettings = ReportSettings()
+    alarm: AlarmSettings = AlarmSettings()
+
+    @field_validator("guard", mode="before")
+    @classmethod
+    def _filter_is_not_needed(cls, guard: Any) -> Any:
+        if isinstance(guard, dict) and "filter" not in guard and "evaluate" in guard:
+            return {**guard, "filter": guard["evaluate"]}
+        return guard
+
+    @model_validator(mode="after")
+    def _part_is_scored(self) -> SuiteConfig:
+        if self.gate.harm.part not in self.evaluation.parts:
+            raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
+        return self
+
+    @classmethod
+    def of(cls, recipe: RealignmentConfig) -> SuiteConfig:
+        """Return the suite of a realignment recipe: the one that its gate reads."""
+        return cls(**{name: getattr(recipe, name) for name in cls.model_fields})

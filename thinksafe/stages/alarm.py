@@ -1,0 +1,74 @@
+"""alarm: the decision of a re-evaluation -> a message to who has to know. Its command fails, and with it the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from thinksafe.config.suite_sections import AlarmSection
+from thinksafe.digests import digest_file
+from thinksafe.errors import StageError
+from thinksafe.jsonl import read_record
+from thinksafe.models import read_reference
+from thinksafe.records import Decision
+from thinksafe.stages.record import StageContext, StageResult, recorded
+
+TIMEOUT = 10.0
+"""Seconds that the webhook may take to answer."""
+
+
+def run(context: StageContext, section: AlarmSection, decision: Path, model: Path) -> StageResult:
+    """Call the webhook, where one is named. No alias is moved: what to do about a regression is for people to decide.
+
+    A webhook that cannot be reached is recorded and does not hide the alarm.
+
+    Args:
+        context: Store, run and task.
+        section: Whom to tell.
+        decision: Decision of compare.
+        model: ModelReference of the model.
+
+    Raises:
+        InputError: a file is missing or malformed.
+        StageError: the decision is not one to raise the alarm about.
+    """
+    with recorded(context, section) as result:
+        decided, reference = read_record(decision, Decision), read_reference(model)
+        if decided.passed:
+            raise StageError("The decision is passed; there is no alarm to raise.", "Check the pipeline's wiring.")
+        message = {
+            "event": "thinksafe.alarm", "suite": section.suite, "run_id": context.run_id, "model": reference.digest,
+            "student": reference.student.model, "adapter_digest": reference.adapter_digest, "summary": decided.summary,
+            "failed": [
+                {"check": check.name, "value": check.value, "threshold": check.threshold, "n": check.n}
+                for check in decided.checks if not check.passed
+            ],
+            "report": context.store.uri(f"reports/{context.run_id}/report.html"),
+        }
+        result.inputs = {"decision": digest_file(decision), "model": reference.digest}
+        result.verdict = "alarm"
+        result.details = {"webhook": _call(section.alarm.webhook_env, message)}
+    return result
+
+
+def _call(variable: str, message: Mapping[str, object]) -> str:
+    """Send the message and return what came of it, without the address."""
+    if not variable:
+        return "none is named"
+    address = os.environ.get(variable, "")
+    if not address.startswith(("https://", "http://")):
+        return f"not called: {variable} holds no http address"
+    request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+        address, json.dumps(message).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+            return f"called: status {answer.status}"
+    except urllib.error.HTTPError as error:
+        return f"failed: status {error.code}"
+    except (OSError, ValueError) as error:
+        return f"failed: {type(error).__name__}"
