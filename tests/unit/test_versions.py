@@ -31,8 +31,8 @@ def champion(store: LocalStore, suite: SuiteConfig) -> ModelReference:
     append(
         store,
         LedgerEntry(
-            model="micro-student", generation=1, previous=None, action="promote", target=target, version="1", run_id="r",
-            reason="x", who="y", created="2026-01-01T00:00:00+00:00",
+            model="micro-student", generation=1, previous=None, action="promote", target=target, version="1",
+            run_id="r", reason="x", who="y", created="2026-01-01T00:00:00+00:00",
             digests=Digests(adapter="d", base="b", data="", config="", decision="", metrics=""),
         ),
     )

@@ -127,7 +127,7 @@ def headline(summary: RunSummary) -> list[Figure]:
 
 def _figure(name: str, detail: str, cells: Mapping[Role, Cell | None], n: int) -> Figure:
     pair: tuple[Role, Role] = ("previous", "evaluated") if "evaluated" in cells else ("base", "candidate")
-    return Figure(name, detail, *map(cells.get, pair), cells.get("champion"), n, pair)
+    return Figure(name, detail, cells.get(pair[0]), cells.get(pair[1]), cells.get("champion"), n, pair)
 
 
 def _metric_cell(metric: Metric | None) -> Cell | None:

@@ -152,13 +152,17 @@ class Provenance(Record):
 
 
 class PublishedMetrics(Record):
-    """The metrics.json of a run. Holds no time, path, run id or version."""
+    """The metrics.json of a realignment. Holds no time, path, run id or version."""
 
     base: MetricSet | None = None
     candidate: MetricSet | None = None
     champion: MetricSet | None = None
+
+
+class PublishedEvaluation(Record):
+    """The metrics.json of an evaluation by itself. Holds no time, path, run id or version."""
+
     evaluated: MetricSet | None = None
-    """The model of an evaluation by itself."""
     previous: MetricSet | None = None
     """The same model at its last evaluation by the same suite."""
 
@@ -212,7 +216,8 @@ def published(summary: RunSummary) -> dict[str, BaseModel]:
     if summary.decision is not None:
         files["decision.json"] = summary.decision
     if summary.metrics:
-        files["metrics.json"] = PublishedMetrics(**summary.metrics)
+        kind = PublishedEvaluation if summary.is_evaluation else PublishedMetrics
+        files["metrics.json"] = kind(**summary.metrics)
     return {**files, "provenance.json": summary.provenance}
 
 

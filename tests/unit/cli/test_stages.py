@@ -57,7 +57,10 @@ def test_from_prompts_to_examples(
         ended = cli(command, "--section", sections[section], *common, *args)
         assert (ended.code, ended.out) == (0, ""), ended.err
 
-    at = {name: tmp_path / name for name in ("pilot", "training", "evaluation", "verdicts", "examples", "samples")}
+    at = {
+        name: tmp_path / name
+        for name in ("pilot", "training", "evaluation", "verdicts", "examples", "samples", "decision", "passed")
+    }
     stage(
         "prepare", "prepare", "--pilot-out", at["pilot"], "--training-out", at["training"],
         "--evaluation-out", at["evaluation"],
@@ -80,6 +83,7 @@ def test_from_prompts_to_examples(
     stage("judge", "judge_filter", "--samples", at["samples"], "--verdicts-out", at["verdicts"])
     stage(
         "curate", "curate", "--samples", at["samples"], "--verdicts", at["verdicts"], "--examples-out", at["examples"],
+        "--decision-out", at["decision"], "--passed-out", at["passed"],
         "--executor-input", executor_input(tmp_path, "examples"),
     )
     examples = list(read_records(at["examples"], Example))
@@ -264,7 +268,10 @@ def test_bad_input_files(
         "prepare": ("prepare", prompts),
         "judge": ("judge_filter", ["--samples", path, "--verdicts-out", out]),
         "grade": ("grade", ["--samples", path, "--grades-out", out]),
-        "curate": ("curate", ["--samples", path, "--verdicts", path, "--examples-out", out]),
+        "curate": (
+            "curate",
+            ["--samples", path, "--verdicts", path, "--examples-out", out, "--decision-out", out, "--passed-out", out],
+        ),
     }[command]
     text = sections[section]
     if command == "prepare":
