@@ -48,5 +48,13 @@ class StoreError(StageError):
     """The artifact store failed, or what it holds is not what was written."""
 
 
+class MissingError(StoreError):
+    """There is no such object. An outage or a refusal never looks like this."""
+
+
+class DamagedError(StoreError):
+    """An object is there, but it is not what was written."""
+
+
 class ConflictError(StoreError):
     """Somebody else created the object first (conditional create lost)."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thinksafe.config.model import StudentSettings
 from thinksafe.digests import digest_folder
-from thinksafe.errors import InputError, StageError, StoreError
+from thinksafe.errors import DamagedError, InputError, StageError
 from thinksafe.models import ModelReference
 from thinksafe.store import Store
 from thinksafe.traces import CLOSE, OPEN
@@ -143,12 +143,14 @@ def fetch_adapter(store: Store, reference: ModelReference, folder: Path) -> Path
     """Copy a reference's adapter from the store into ``folder`` and return it.
 
     Raises:
-        StoreError: a file is missing, or the adapter is not the one that the reference names.
+        MissingError: a file is missing.
+        DamagedError: the adapter is not the one that the reference names.
+        StoreError: the store failed.
     """
     for name in ADAPTER_FILES:
         store.get_file(f"{reference.adapter}/{name}", folder / name)
     if digest_folder(folder, ADAPTER_FILES) != reference.adapter_digest:
-        raise StoreError(
+        raise DamagedError(
             f"The adapter {store.uri(reference.adapter)} is not the one that was trained (digest differs).",
             "Delete it, then start the run again.",
         )

@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         pass
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if len(body) == int(self.headers["Content-Length"]):
             self.server.got.append((self.command, self.path, body, self.headers["Host"]))
@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.server.got.append((self.command, self.path, b"", self.headers["Host"]))
         self.send_response(200)
         if self.path == "/chunked":

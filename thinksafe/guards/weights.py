@@ -70,7 +70,7 @@ class GuardModel:
 
 
 def _download(uri: str, folder: Path) -> str:
-    store = open_store(uri)
+    store = open_store(uri, foreign=True)
     keys = [key for key in store.keys("") if "/" not in key and Path(key).suffix in _WANTED]
     if not keys:
         raise InputError(f"guard.model {uri!r} holds no model.", "Check the address.")

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import code_digest, digest_file, digest_folder, digest_json
-from thinksafe.errors import InputError, StoreError
+from thinksafe.errors import DamagedError, InputError, MissingError
 from thinksafe.jsonl import read_records, write_json
 from thinksafe.loading import ADAPTER_FILES, fetch_adapter
 from thinksafe.models import ModelReference, read_reference
@@ -112,7 +112,7 @@ def _find(store: Store, base: ModelReference, prefix: str) -> AdapterManifest | 
         manifest = AdapterManifest.model_validate_json(store.get(f"{prefix}/manifest.json"))
         with tempfile.TemporaryDirectory() as folder:
             fetch_adapter(store, _candidate(base, prefix, manifest), Path(folder))
-    except (ValidationError, StoreError):
+    except (ValidationError, MissingError, DamagedError):
         return None
     return manifest
 

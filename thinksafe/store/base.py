@@ -7,14 +7,26 @@ ledger stands on.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Protocol
 
-from thinksafe.errors import ConfigError
+from thinksafe.errors import ConfigError, StoreError
+
+TEMPORARY = ".tmp-"
+"""Prefix of the names of unfinished files; no object is called so."""
+LONGEST_KEY, LONGEST_NAME = 700, 255
+"""Bytes in UTF-8: S3 ends at 1024 with the root's prefix, file systems at 255 between two slashes."""
+_PLAIN = re.compile(r"[^\\\x00-\x1f\x7f\ud800-\udfff]+")
 
 
 class Store(Protocol):
-    """Objects under keys such as ``chunks/<digest>/00001.jsonl`` relative to the store's root."""
+    """Objects under keys such as ``chunks/<digest>/done.json`` relative to the store's root.
+
+    All stores take the same keys (:func:`check_key`) and raise StoreError for others. Reading raises MissingError only
+    where the object is known not to be there, and DamagedError where it is not what was written; anything else that
+    goes wrong is a plain StoreError.
+    """
 
     @property
     def root(self) -> str:
@@ -22,7 +34,7 @@ class Store(Protocol):
         ...
 
     def get(self, key: str) -> bytes:
-        """Return an object's content. Raises StoreError when it is missing or unreadable."""
+        """Return an object's content. Raises MissingError, DamagedError or StoreError."""
         ...
 
     def put(self, key: str, data: bytes) -> None:
@@ -34,11 +46,11 @@ class Store(Protocol):
         ...
 
     def exists(self, key: str) -> bool:
-        """Return whether an object is there."""
+        """Return whether an object is there. Raises StoreError when that cannot be known."""
         ...
 
     def keys(self, prefix: str) -> list[str]:
-        """Return the keys that start with ``prefix``, sorted."""
+        """Return the keys that start with ``prefix``, sorted; markers of empty folders are none."""
         ...
 
     def tags(self, prefix: str) -> dict[str, str]:
@@ -50,7 +62,7 @@ class Store(Protocol):
         ...
 
     def get_file(self, key: str, path: Path) -> None:
-        """Write an object's content to a file atomically, without reading it whole."""
+        """Write an object's content to a file atomically, without holding it in memory. Raises as ``get``."""
         ...
 
     def uri(self, key: str) -> str:
@@ -58,8 +70,50 @@ class Store(Protocol):
         ...
 
 
-def open_store(root: str) -> Store:
+def check_key(key: str) -> None:
+    """Raise StoreError for a key that some store would refuse or take for another's.
+
+    One object must have one key, so the spellings that a file system would take for the same file are refused: empty
+    names, ``.`` and ``..``, a slash in front or behind.
+    """
+    _check_names(key)
+    if len(key.encode()) > LONGEST_KEY or max(len(name.encode()) for name in key.split("/")) > LONGEST_NAME:
+        raise StoreError(
+            f"The store key {key[:200]!r} is too long.",
+            f"Use at most {LONGEST_KEY} bytes, and {LONGEST_NAME} between two slashes.",
+        )
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise StoreError for a text with which no key can start. The empty one fits all keys."""
+    folder, slash, name = prefix.rpartition("/")
+    if slash:
+        _check_names(folder)
+    if name:
+        _check_names(f"{name}_")  # "." may go on to be a plain name
+
+
+def _check_names(key: str) -> None:
+    names = key.split("/")
+    if any(name in ("", ".", "..") or name.startswith(TEMPORARY) for name in names) or not _PLAIN.fullmatch(key):
+        raise StoreError(
+            f"The store key {key[:200]!r} is not a relative path of plain names.",
+            "Use keys such as runs/<run>/<task>.json.",
+        )
+
+
+def is_listed(key: str) -> bool:
+    """Return whether a listing shows a key: not the marker of an empty folder, not an unfinished file."""
+    return not key.endswith("/") and not key.rpartition("/")[2].startswith(TEMPORARY) and key != ""
+
+
+def open_store(root: str, *, foreign: bool = False) -> Store:
     """Open the store at ``root``: a local folder (created when missing) or ``s3://bucket/prefix``.
+
+    Args:
+        root: Folder or address.
+        foreign: People filled it with tools of their own (prompts, students, guards), so that objects need not carry
+            the digest that this project's own objects must carry in S3.
 
     Raises:
         ConfigError: the root is empty, or its scheme is not supported.
@@ -73,7 +127,7 @@ def open_store(root: str) -> Store:
     if root.startswith("s3://"):
         from thinksafe.store.s3 import S3Store
 
-        return S3Store(root)
+        return S3Store(root, foreign=foreign)
     raise ConfigError(
         f"The artifact store {root!r} has a scheme that is not supported.", "Use a folder or s3://bucket/prefix."
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -17,11 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from thinksafe.errors import ConflictError, StoreError
+from thinksafe.digests import BLOCK
+from thinksafe.errors import ConflictError, MissingError, StoreError
+from thinksafe.store.base import TEMPORARY, check_key, check_prefix, is_listed
 
-TEMPORARY = ".tmp-"
-"""Prefix of unfinished files; never listed, and safe to delete when nothing is running."""
-_PLAIN = re.compile(r"[^\\\x00-\x1f\x7f\ud800-\udfff]+")
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 
 
 class LocalStore:
@@ -53,54 +52,62 @@ class LocalStore:
             raise self._failure("look up", key, error) from error
 
     def keys(self, prefix: str) -> list[str]:
-        parent = prefix.rpartition("/")[0]
-        start = self._path(parent) if parent or prefix.startswith("/") else self._folder
+        check_prefix(prefix)
+        start = self._folder / prefix.rpartition("/")[0]
         if not start.is_dir():
             return []
+
+        def unreadable(error: OSError) -> None:
+            raise self._failure("list", prefix, error) from error
+
         found = (
-            path.relative_to(self._folder).as_posix()
-            for path in start.rglob("*")
-            if path.is_file() and not path.name.startswith(TEMPORARY)
+            (Path(folder) / name).relative_to(self._folder).as_posix()
+            # unlike rglob, walk can be told not to pass over folders that it may not read
+            for folder, _, names in os.walk(start, onerror=unreadable)
+            for name in names
         )
-        return sorted(key for key in found if key.startswith(prefix))
+        return sorted(key for key in found if key.startswith(prefix) and is_listed(key))
 
     def tags(self, prefix: str) -> dict[str, str]:
         found = {}
         for key in self.keys(prefix):
-            status = self._path(key).stat()
+            try:
+                status = self._path(key).stat()
+            except OSError as error:
+                raise self._failure("look up", key, error) from error
             found[key] = f"{status.st_size}-{status.st_mtime_ns}"
         return found
 
     def put_file(self, key: str, path: Path) -> None:
         def copy(stream: BinaryIO) -> None:
             with path.open("rb") as source:
-                shutil.copyfileobj(source, stream, 1 << 20)
+                shutil.copyfileobj(source, stream, BLOCK)
 
         self._write(key, copy, replace=True)
 
     def get_file(self, key: str, path: Path) -> None:
-        partial = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self._path(key), partial)
-            os.replace(partial, path)
+            source = self._path(key).open("rb")
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
             raise self._failure("read", key, error) from error
+        partial = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+        with source:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with partial.open("xb") as target:
+                    shutil.copyfileobj(source, target, BLOCK)
+                os.replace(partial, path)
+            except OSError as error:
+                with suppress(OSError):
+                    partial.unlink(missing_ok=True)
+                raise self._failure("copy", key, error) from error
 
     def uri(self, key: str) -> str:
         return str(self._path(key).absolute())
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        # one object must have one key, so the spellings that a file system would take for the same file are refused
-        if any(part in ("", ".", "..") or part.startswith(TEMPORARY) for part in parts) or not _PLAIN.fullmatch(key):
-            raise StoreError(
-                f"The store key {key[:200]!r} is not a relative path of plain names.",
-                "Use keys such as runs/<run>/<task>.json.",
-            )
-        return self._folder.joinpath(*parts)
+        check_key(key)
+        return self._folder.joinpath(*key.split("/"))
 
     def _write(self, key: str, fill: Callable[[BinaryIO], None], *, replace: bool) -> None:
         target = self._path(key)
@@ -133,7 +140,8 @@ class LocalStore:
             errno.ENOENT: "It was deleted or never written; start the run again.",
             errno.EACCES: "Give this user access to the folder.",
         }.get(error.errno or 0, "Check the disk and start the same command again.")
-        return StoreError(f"Could not {verb} {key!r} in {self.root}: {error.strerror or error}.", action)
+        kind = MissingError if verb == "read" and error.errno in _ABSENT else StoreError
+        return kind(f"Could not {verb} {key!r} in {self.root}: {error.strerror or error}.", action)
 
 
 def _write_all(stream: BinaryIO, data: bytes) -> None:

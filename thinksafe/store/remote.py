@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from thinksafe.digests import digest_json
-from thinksafe.errors import InputError
-from thinksafe.store.base import open_store
+from thinksafe.errors import InputError, StoreError
+from thinksafe.store.base import TEMPORARY, open_store
 
 SCHEME = "s3://"
 
@@ -21,15 +21,18 @@ def local_file(address: str) -> Iterator[Path]:
     """Yield a local path for a path or an ``s3://`` object; the copy is gone afterwards.
 
     Raises:
+        InputError: the address names no object.
         StoreError: the object is missing or cannot be read.
     """
     if not address.startswith(SCHEME):
         yield Path(address)
         return
     parent, _, name = address.rpartition("/")
+    if not name or parent + "/" == SCHEME:
+        raise InputError(f"{address!r} names no object.", "Write s3://bucket/folder/file.jsonl.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "object"
-        open_store(parent).get_file(name, path)
+        open_store(parent, foreign=True).get_file(name, path)
         yield path
 
 
@@ -41,9 +44,9 @@ def local_folder(address: str) -> Path:
 
     Raises:
         InputError: there are no objects below the prefix.
-        StoreError: the bucket cannot be read.
+        StoreError: the bucket cannot be read, an object changed while it was copied, or the disk is full.
     """
-    store = open_store(address)
+    store = open_store(address, foreign=True)
     tags = store.tags("")
     if not tags:
         raise InputError(f"There is nothing below {address}.", "Check the address and that the upload is complete.")
@@ -53,11 +56,19 @@ def local_folder(address: str) -> Path:
     folder = Path(root) / "s3" / digest_json([address, tags])
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
+    except OSError as error:
+        raise StoreError(
+            f"Could not write to the cache {root}: {error.strerror or error}.", "Set THINKSAFE_CACHE to another folder."
+        ) from error
     try:
         for key in tags:
             store.get_file(key, partial / key)
+        # what was copied after it had changed would be cached under the tags of what it was before
+        if store.tags("") != tags:
+            raise StoreError(f"{address} changed while it was copied.", "Start again when the upload is complete.")
         try:
             partial.rename(folder)
         except OSError:

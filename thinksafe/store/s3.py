@@ -12,34 +12,52 @@ import base64
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thinksafe.digests import BLOCK, digest_bytes, digest_file
-from thinksafe.errors import ConfigError, ConflictError, StoreError
+from thinksafe.errors import ConfigError, ConflictError, DamagedError, MissingError, StoreError
+from thinksafe.store.base import TEMPORARY, check_key, check_prefix, is_listed
+from thinksafe.store.retries import default_retry_seconds, retried
+from thinksafe.store.s3_errors import NO_BUCKET, explained, is_transient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 T = TypeVar("T")
 
-CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 60, 8
-"""Retries of botocore's standard mode, some seconds in all; a stage that fails later resumes when started again."""
-PART = 16 << 20
-"""Bytes of one part of a multipart upload."""
+CONNECT_SECONDS, READ_SECONDS = 5, 60
+PART, PART_ATTEMPTS = 16 << 20, 5
+"""Bytes of one part of a multipart upload, and how often one is sent before the whole upload starts anew."""
 SHA256, WRITER = "sha256", "writer"
+LONGEST_ROOT = 300
+"""Bytes of the root's prefix, so that any key fits below it."""
 
 
 class S3Store:
-    """Objects below ``s3://bucket/prefix``; see :class:`thinksafe.store.base.Store`."""
+    """Objects below ``s3://bucket/prefix``; see :class:`thinksafe.store.base.Store`.
 
-    def __init__(self, root: str) -> None:
+    Args:
+        root: ``s3://bucket/prefix``.
+        foreign: See :func:`thinksafe.store.base.open_store`.
+        retry_seconds: How long a failing call is tried again; by default ``THINKSAFE_S3_RETRY_SECONDS``, else 180.
+
+    Raises:
+        ConfigError: no bucket, a malformed prefix or setting, or no client can be made.
+    """
+
+    def __init__(self, root: str, *, foreign: bool = False, retry_seconds: float | None = None) -> None:
         bucket, _, prefix = root.removeprefix("s3://").partition("/")
+        self._bucket, self._prefix = bucket, prefix.strip("/")
         if not bucket:
             raise ConfigError(f"The store root {root!r} names no bucket.", "Write s3://bucket/prefix.")
-        self._bucket, self._prefix = bucket, prefix.strip("/")
+        if self._prefix:
+            _check_root(self._prefix, root)
+        self._foreign, self._bucket_seen = foreign, False
+        self._seconds = default_retry_seconds() if retry_seconds is None else retry_seconds
         self._client = s3_client()
 
     @property
@@ -47,98 +65,113 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     def get(self, key: str) -> bytes:
+        check_key(key)
+
         def read() -> bytes:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
-            data = answer["Body"].read()
-            self._verify(key, digest_bytes(data), answer.get("Metadata", {}))
+            with closing(answer["Body"]) as body:  # its own "with" gives the raw stream, unchecked
+                data = body.read()
+            self._verify(key, digest_bytes(data), answer["Metadata"])
             return data
 
-        return self._call("read", key, read, body=True)
+        return self._call("read", key, read)
 
     def put(self, key: str, data: bytes) -> None:
+        check_key(key)
         self._call("write", key, lambda: self._put(key, data))
 
     def create(self, key: str, data: bytes) -> None:
+        check_key(key)
         writer = uuid.uuid4().hex
         try:
             self._call("write", key, lambda: self._put(key, data, writer, IfNoneMatch="*"))
-        except ConflictError:
-            # a retry after a lost answer meets the object that the first attempt wrote
-            if self._metadata(key).get(WRITER) != writer:
+        except ConflictError as lost:
+            # a retry after a lost answer meets the object that an earlier attempt wrote
+            try:
+                ours = self._head(key)["Metadata"].get(WRITER) == writer
+            except MissingError:
+                raise lost from None
+            if not ours:
                 raise
 
     def exists(self, key: str) -> bool:
-        from botocore.exceptions import ClientError
-
-        def head() -> bool:
-            try:
-                self._client.head_object(Bucket=self._bucket, Key=self._key(key))
-            except ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                    return False
-                raise
-            return True
-
-        return self._call("look up", key, head)
+        check_key(key)
+        try:
+            self._head(key)
+        except MissingError:
+            # the answer to HEAD does not tell whether it is the bucket that is missing
+            if not self._bucket_seen:
+                self._look_up_bucket()
+            return False
+        return True
 
     def keys(self, prefix: str) -> list[str]:
         return list(self.tags(prefix))
 
     def tags(self, prefix: str) -> dict[str, str]:
-        def pages() -> dict[str, str]:
-            start = self._key("")
-            pager = self._client.get_paginator("list_objects_v2")
-            pages = pager.paginate(Bucket=self._bucket, Prefix=start + prefix)
-            found = {
-                item["Key"][len(start) :]: item["ETag"].strip('"')
-                for page in pages
-                for item in page.get("Contents", [])
-            }
-            return dict(sorted(found.items()))
-
-        return self._call("list", prefix, pages)
+        check_prefix(prefix)
+        start = self._key("")
+        found: dict[str, str] = {}
+        more: dict[str, Any] = {}
+        while True:
+            page = self._call(
+                "list", prefix,
+                lambda: self._client.list_objects_v2(Bucket=self._bucket, Prefix=start + prefix, **more),  # noqa: B023
+            )
+            for item in page.get("Contents", []):
+                key = item["Key"][len(start) :]
+                if is_listed(key):
+                    found[key] = item["ETag"].strip('"')
+            if not page.get("IsTruncated"):
+                return dict(sorted(found.items()))
+            more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def put_file(self, key: str, path: Path) -> None:
-        from boto3.s3.transfer import TransferConfig
-
-        digest = digest_file(path)
-        self._call(
-            "write", key,
-            lambda: self._client.upload_file(
-                str(path), self._bucket, self._key(key), ExtraArgs={"Metadata": {SHA256: digest}},
-                Config=TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4),
-            ),
-        )
+        check_key(key)
+        try:
+            with path.open("rb") as stream:
+                small = stream.read(PART + 1)
+        except OSError as error:
+            raise StoreError(f"Could not read {path}: {error.strerror or error}.", "Check the path.") from error
+        if len(small) <= PART:
+            self.put(key, small)
+            return
+        del small
+        self._put_parts(key, path, digest_file(path))
 
     def get_file(self, key: str, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".tmp-{uuid.uuid4().hex}")
+        check_key(key)
+        partial = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
 
         def read() -> None:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
             sha = hashlib.sha256()
-            with partial.open("wb") as stream:
-                for block in answer["Body"].iter_chunks(BLOCK):
+            with closing(answer["Body"]) as body, partial.open("wb") as stream:
+                for block in body.iter_chunks(BLOCK):
                     sha.update(block)
                     stream.write(block)
-            self._verify(key, sha.hexdigest(), answer.get("Metadata", {}))
+            self._verify(key, sha.hexdigest(), answer["Metadata"])
 
         try:
-            self._call("read", key, read, body=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._call("read", key, read)
             os.replace(partial, path)
         except OSError as error:
             raise StoreError(
                 f"Could not write {path}: {error.strerror or error}.", "Free disk space and start again."
             ) from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def uri(self, key: str) -> str:
+        check_key(key)
+        return self._address(key)
+
+    def _address(self, key: str) -> str:
         return f"{self.root}/{key}"
 
     def _key(self, key: str) -> str:
-        if key.startswith("/") or ".." in key.split("/"):
-            raise StoreError(f"The store key {key!r} is not a relative path.", "Use keys without '..'.")
         return f"{self._prefix}/{key}" if self._prefix else key
 
     def _put(self, key: str, data: bytes, writer: str = "", **conditions: Any) -> None:
@@ -150,72 +183,67 @@ class S3Store:
             **conditions,
         )
 
-    def _metadata(self, key: str) -> dict[str, str]:
-        return self._call(
-            "look up", key,
-            lambda: self._client.head_object(Bucket=self._bucket, Key=self._key(key)).get("Metadata", {}),
+    def _put_parts(self, key: str, path: Path, digest: str) -> None:
+        from boto3.s3.transfer import TransferConfig
+
+        # A part that fails is sent again by botocore for some seconds: with hundreds of parts, starting anew for each
+        # would never come to an end.
+        client = s3_client(PART_ATTEMPTS)
+        parts = TransferConfig(
+            multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4, preferred_transfer_client="classic"
+        )
+        self._call(
+            "write", key,
+            lambda: client.upload_file(
+                str(path), self._bucket, self._key(key), ExtraArgs={"Metadata": {SHA256: digest}}, Config=parts
+            ),
         )
 
+    def _head(self, key: str) -> HeadObjectOutputTypeDef:
+        return self._call(
+            "look up", key, lambda: self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+        )
+
+    def _look_up_bucket(self) -> None:
+        try:
+            self._call("look up", "", lambda: self._client.head_bucket(Bucket=self._bucket))
+        except MissingError as error:
+            raise StoreError(f"There is no bucket {self._bucket!r}.", NO_BUCKET) from error
+        self._bucket_seen = True
+
     def _verify(self, key: str, digest: str, metadata: dict[str, str]) -> None:
-        if metadata.get(SHA256, digest) != digest:
-            raise StoreError(
-                f"{self.uri(key)} is damaged (its digest differs from the one it was written with).",
+        where, written = self._address(key), metadata.get(SHA256)
+        if written is None and not self._foreign:
+            raise DamagedError(
+                f"{where} carries no digest, so it was not written by ThinkSafe.",
+                "Delete it and start the run again; to move a store, use a tool that keeps metadata.",
+            )
+        if written not in (None, digest):
+            raise DamagedError(
+                f"{where} is damaged (its digest differs from the one it was written with).",
                 "Delete it and start the run again.",
             )
 
-    def _call(self, verb: str, key: str, action: Callable[[], T], *, body: bool = False) -> T:
-        """Run an S3 call; a body cut while reading is read again, which botocore's own retries do not do."""
-        from botocore.exceptions import ResponseStreamingError
-
-        with self._explained(verb, key):
-            for _ in range(ATTEMPTS - 1 if body else 0):
-                try:
-                    return action()
-                except (ResponseStreamingError, ConnectionError):
-                    continue
-            return action()
-
-    @contextmanager
-    def _explained(self, verb: str, key: str) -> Iterator[None]:
-        from boto3.exceptions import S3UploadFailedError
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
-        where = self.uri(key)
+    def _call(self, verb: str, key: str, action: Callable[[], T]) -> T:
+        """Make a call to S3 with its retries. Raises StoreError or ConfigError."""
+        where = self._address(key)
         try:
-            yield
-        except NoCredentialsError as error:
-            raise ConfigError(
-                f"There are no credentials for {self.root}.",
-                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a workload identity.",
-            ) from error
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if status == 412 or code == "PreconditionFailed":
-                raise ConflictError(f"{where} already exists.", "Read it and decide again.") from error
-            raise StoreError(f"Could not {verb} {where} ({code or status}).", _ACTIONS.get(code, _RETRY)) from error
-        except (BotoCoreError, S3UploadFailedError, ConnectionError) as error:
-            raise StoreError(
-                f"Could not {verb} {where} ({type(error).__name__}).",
-                "Check AWS_ENDPOINT_URL and the server, then start the same command again; finished work is kept.",
-            ) from error
+            return retried(action, is_transient, self._seconds, f"{verb} {where}")
+        except Exception as error:
+            if told := explained(error, verb, where, self.root):
+                raise told from error
+            raise
 
 
-_RETRY = "Start the same command again when the server is well; finished work is kept."
-_ACTIONS = {
-    "NoSuchBucket": "Create the bucket or correct --artifacts.",
-    "NoSuchKey": "It was deleted or never written; start the run again.",
-    "404": "It was deleted or never written; start the run again.",
-    "AccessDenied": "Give these credentials read and write access to the prefix.",
-    "403": "Give these credentials read and write access to the prefix.",
-    "InvalidAccessKeyId": "Check AWS_ACCESS_KEY_ID.",
-    "SignatureDoesNotMatch": "Check AWS_SECRET_ACCESS_KEY.",
-    "QuotaExceeded": "Raise the bucket's quota; finished work is kept.",
-}
+def s3_client(attempts: int = 1) -> S3Client:
+    """Return a client with the project's time-outs; a region is only asked for by AWS itself.
 
+    Args:
+        attempts: How often botocore itself makes a request; the store has retries of its own.
 
-def s3_client() -> S3Client:
-    """Return a client with the project's time-outs and retries; a region is only asked for by AWS itself."""
+    Raises:
+        ConfigError: the endpoint or the profile is malformed.
+    """
     import boto3.session
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
@@ -227,7 +255,7 @@ def s3_client() -> S3Client:
             region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
             config=Config(
                 connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS,
-                retries={"mode": "standard", "max_attempts": ATTEMPTS},
+                retries={"mode": "standard", "total_max_attempts": attempts},
                 # other servers reject the trailing checksums that newer SDKs send by default
                 request_checksum_calculation="when_required", response_checksum_validation="when_required",
             ),
@@ -235,4 +263,15 @@ def s3_client() -> S3Client:
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(
             f"The S3 client cannot be made ({type(error).__name__}).", "Check AWS_ENDPOINT_URL and AWS_PROFILE."
+        ) from error
+
+
+def _check_root(prefix: str, root: str) -> None:
+    try:
+        check_key(prefix)
+        if len(prefix.encode()) > LONGEST_ROOT:
+            raise StoreError(f"The prefix is longer than {LONGEST_ROOT} bytes.", "")
+    except StoreError as error:
+        raise ConfigError(
+            f"The address {root[:200]!r} is malformed or too long.", "Write s3://bucket/prefix with plain names."
         ) from error

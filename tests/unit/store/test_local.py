@@ -215,7 +215,7 @@ def test_files_go_in_and_out(store: LocalStore, tmp_path: Path) -> None:
     assert (tmp_path / "new folder" / "out").read_bytes() == data
     with pytest.raises(StoreError, match="Could not read 'missing'"):
         store.get_file("missing", tmp_path / "x")
-    with pytest.raises(StoreError, match="Could not read 'big'"):
+    with pytest.raises(StoreError, match="Could not copy 'big'"):
         store.get_file("big", tmp_path / "in" / "x")  # its parent is a file
     with pytest.raises(StoreError, match="Could not write 'b'"):
         store.put_file("b", tmp_path / "missing")
