@@ -13,8 +13,9 @@ from hypothesis import settings
 
 from thinksafe.config.model import EngineSettings, StudentSettings
 from thinksafe.config.sections import SampleSection
+from thinksafe.digests import digest_bytes
 from thinksafe.engines import Generation
-from thinksafe.jsonl import write_json, write_records
+from thinksafe.jsonl import dump_lines, write_json, write_records
 from thinksafe.manifests import Manifest, write_chunk, write_manifest
 from thinksafe.models import ModelReference
 from thinksafe.records import Prompt, Sample, SamplingSettings, Verdict
@@ -83,7 +84,8 @@ def write_rows(store: LocalStore, tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes rows as the manifest of one or more chunks and gives its path."""
 
     def write(kind: str, *chunks: list[Any], model: str = "m", name: str = "", **changes: Any) -> Path:
-        entries = [write_chunk(store, f"{name or kind}-{index}", index, rows) for index, rows in enumerate(chunks)]
+        keys = [f"{name or kind}-{digest_bytes(dump_lines(rows))}" for rows in chunks]  # as ever: one key, one content
+        entries = [write_chunk(store, keys[index], index, rows) for index, rows in enumerate(chunks)]
         path = tmp_path / f"{name or kind}.json"
         given = {"kind": kind, "total": len(entries), "model": model, "chunks": tuple(entries)}
         write_manifest(path, Manifest(**(given | changes)))

@@ -1,13 +1,15 @@
 """Manifests of chunked rows: what sample, judge and grade hand on instead of the rows themselves.
 
-Rows live in the store as chunks under ``chunks/<key>.jsonl``, where the key is the digest of everything that
-determines them; so a retry, a second run and another number of shards find them again. A chunk is complete when its
-small ``.done`` object exists, which holds the digest and count of the rows; it is created after the rows were
-written and verified on every read.
+Rows live in the store as chunks below ``chunks/<key>/``, where the key is the digest of everything that determines
+them; so a retry, a second run and another number of shards find them again. Rows are written first, to
+``<digest of the rows>.jsonl``, then the small ``done.json``, which names them, by conditional create: of writers that
+race with different rows (two machines, two results in floating point) one wins, and the others take its rows. Every
+read verifies the digest.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -15,12 +17,13 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from thinksafe.digests import digest_bytes, digest_json
-from thinksafe.errors import StageError, StoreError
+from thinksafe.errors import ConflictError, DamagedError, MissingError, StageError
 from thinksafe.jsonl import dump_lines, parse_records, read_record, write_json
 from thinksafe.records import Record
 from thinksafe.store import Store
 
 R = TypeVar("R", bound=BaseModel)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 RowKind = Literal["samples", "verdicts", "grades"]
 
 
@@ -30,7 +33,7 @@ class Chunk(Record):
     index: Annotated[int, Field(ge=0)]
     """Place of the chunk in the whole set."""
     key: str
-    """Key under ``chunks/``."""
+    """Folder under ``chunks/``."""
     digest: str
     """SHA-256 of the rows' bytes."""
     rows: Annotated[int, Field(ge=0)]
@@ -67,24 +70,37 @@ class Manifest(Record):
 
 
 def write_chunk(store: Store, key: str, index: int, rows: list[R]) -> Chunk:
-    """Write rows as a complete chunk and return its entry. Safe to repeat."""
+    """Write rows as a complete chunk and return its entry, which is another writer's where that one came first.
+
+    Safe to repeat and to race: the entry's rows are whole, and none that was returned is ever overwritten.
+    """
     data = dump_lines(rows)
     chunk = Chunk(index=index, key=key, digest=digest_bytes(data), rows=len(rows))
-    store.put(f"chunks/{key}.jsonl", data)
-    store.put(f"chunks/{key}.done", chunk.model_dump_json().encode())
+    marker = chunk.model_dump_json().encode()
+    store.put(_rows_key(chunk), data)
+    try:
+        store.create(_marker_key(key), marker)
+    except ConflictError:
+        if winner := find_chunk(store, key, index):
+            return winner
+        store.put(_marker_key(key), marker)  # what is there is damaged, or its rows are
     return chunk
 
 
 def find_chunk(store: Store, key: str, index: int) -> Chunk | None:
-    """Return a complete, intact chunk, or None when it has to be made (again)."""
-    if not store.exists(f"chunks/{key}.done"):
-        return None
+    """Return a complete, intact chunk, or None when it has to be made (again).
+
+    Raises:
+        StoreError: the store could not be asked; that is no reason to make the rows again.
+    """
     try:
-        chunk = Chunk.model_validate_json(store.get(f"chunks/{key}.done"))
-        data = store.get(f"chunks/{key}.jsonl")
-        if (chunk.key, chunk.digest, chunk.rows) != (key, digest_bytes(data), data.count(b"\n")):
+        chunk = Chunk.model_validate_json(store.get(_marker_key(key)))
+        if chunk.key != key or not _DIGEST.fullmatch(chunk.digest):
             return None
-    except (ValidationError, StoreError):
+        data = store.get(_rows_key(chunk))
+    except (MissingError, DamagedError, ValidationError):
+        return None
+    if (chunk.digest, chunk.rows) != (digest_bytes(data), data.count(b"\n")):
         return None
     return chunk.model_copy(update={"index": index})
 
@@ -100,24 +116,33 @@ def read_rows(store: Store, manifest: Manifest, record: type[R]) -> Iterator[R]:
     """Yield the rows of a manifest in order, one chunk in memory at a time.
 
     Raises:
-        StoreError: a chunk's content is not what was written.
+        MissingError, DamagedError: a chunk is not there, or not what was written.
+        StoreError: the store failed.
     """
     for chunk in manifest.chunks:
         yield from read_chunk(store, chunk, record)
 
 
 def read_chunk(store: Store, chunk: Chunk, record: type[R]) -> list[R]:
-    """Return the rows of one chunk. Raises StoreError when its digest differs."""
-    key = f"chunks/{chunk.key}.jsonl"
+    """Return the rows of one chunk. Raises as :func:`read_rows`."""
+    key = _rows_key(chunk)
     data = store.get(key)
     if digest_bytes(data) != chunk.digest:
-        raise StoreError(
+        raise DamagedError(
             f"{store.uri(key)} was changed after it was written (digest differs).",
-            "Delete it and its .done object, then start the run again.",
+            "Delete it, then start the run again.",
         )
     # split at "\n" only: other line separators are text
     lines = ((number, line) for number, line in enumerate(data.split(b"\n"), start=1) if line)
     return list(parse_records(lines, record, store.uri(key)))
+
+
+def _rows_key(chunk: Chunk) -> str:
+    return f"chunks/{chunk.key}/{chunk.digest}.jsonl"
+
+
+def _marker_key(key: str) -> str:
+    return f"chunks/{key}/done.json"
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -187,9 +187,9 @@ def test_chunks_are_found_again_and_damage_is_noticed(store: Store) -> None:
     assert again == made
     manifest = Manifest(kind="grades", total=1, model="m", chunks=(made,))
     assert list(read_rows(store, manifest, Grade)) == rows
-    store.put("chunks/key.jsonl", b"{}\n")
+    store.put(f"chunks/key/{made.digest}.jsonl", b"{}\n")
     assert find_chunk(store, "key", 0) is None
-    with pytest.raises(StoreError, match="digest differs"):
+    with pytest.raises(DamagedError, match="digest differs"):
         list(read_rows(store, manifest, Grade))
 
 

@@ -13,10 +13,13 @@ from flaky_proxy import Fault, FlakyProxy
 from s3_servers import bucket, moto_s3, real_s3
 
 from thinksafe.errors import ConflictError, DamagedError, MissingError, StoreError
+from thinksafe.manifests import Chunk, ensure_chunk, read_chunk, write_chunk
+from thinksafe.records import Grade
 from thinksafe.store.retries import VARIABLE
 from thinksafe.store.s3 import PART, S3Store
 
 DATA = bytes(range(256)) * 8192
+ROWS = [Grade(sample_id="p/plain/0", correct=True, extracted="4", truncated=False)]
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +233,45 @@ def test_what_is_final_is_asked_once(proxy: FlakyProxy, store: S3Store, code: in
             call()
         assert not isinstance(raised.value, MissingError)
         assert len(proxy.seen) == before + 1
+
+
+@pytest.mark.parametrize("path", ["done.json", "jsonl"])
+@pytest.mark.parametrize(("code", "error"), [(503, "ServiceUnavailable"), (403, "AccessDenied")])
+def test_an_outage_or_a_refusal_is_no_missing_chunk(
+    proxy: FlakyProxy, root: str, path: str, code: int, error: str
+) -> None:
+    """Rows are hours of a GPU: they are made again when they are known to be gone, and only then."""
+    store = S3Store(root, retry_seconds=0)
+    write_chunk(store, "k", 0, ROWS)
+    proxy.add(Fault("status", times=None, path=path, code=code, error=error))
+    with pytest.raises(StoreError, match=f"Could not read.*{error}"):
+        ensure_chunk(store, "k", 0, lambda: pytest.fail("made again"))
+    proxy.clear()
+    assert ensure_chunk(store, "k", 0, lambda: pytest.fail("made again"))[1]
+
+
+def test_racing_chunk_writers_hold_the_same_rows(proxy: FlakyProxy, root: str) -> None:
+    """Some of the answers to the writes are lost on top."""
+    proxy.add(Fault("lost", method="PUT", times=None, chance=0.3))
+    made: list[Chunk] = []
+    start = threading.Barrier(6)
+
+    def write(number: int) -> None:
+        store = S3Store(root)
+        start.wait()
+        made.append(write_chunk(store, "k", number, [ROWS[0].model_copy(update={"extracted": str(number)})]))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "lost" in struck(proxy)
+    proxy.clear()
+    assert len(made) == 6
+    assert len({chunk.digest for chunk in made}) == 1
+    (row,) = read_chunk(S3Store(root), made[0], Grade)
+    assert row.extracted in set("012345")
 
 
 @pytest.mark.slow

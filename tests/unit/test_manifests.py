@@ -31,6 +31,10 @@ def rows(make_prompt: Callable[..., Prompt]) -> list[Prompt]:
     return [make_prompt("p-1", prompt="one\u2028line"), make_prompt("p-2", prompt="two\nlines")]
 
 
+def rows_path(store: LocalStore, chunk: Chunk) -> Path:
+    return Path(store.uri(f"chunks/{chunk.key}/{chunk.digest}.jsonl"))
+
+
 def test_chunk_survives(store: LocalStore, rows: list[Prompt]) -> None:
     chunk = write_chunk(store, "k", 4, rows)
     assert (chunk.index, chunk.key, chunk.rows) == (4, "k", 2)
@@ -53,11 +57,14 @@ def test_empty_chunk_is_a_chunk(store: LocalStore) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    ["no marker", "no rows", "truncated", "altered", "marker of another", "marker torn", "marker counts wrong"],
+    [
+        "no marker", "no rows", "truncated", "altered", "marker of another", "marker torn", "marker counts wrong",
+        "marker names a path",
+    ],
 )
 def test_damaged_chunk_is_made_again(store: LocalStore, rows: list[Prompt], damage: str) -> None:
     whole = write_chunk(store, "k", 0, rows)
-    data, marker = Path(store.uri("chunks/k.jsonl")), Path(store.uri("chunks/k.done"))
+    data, marker = rows_path(store, whole), Path(store.uri("chunks/k/done.json"))
     if damage == "no marker":
         marker.unlink()
     elif damage == "no rows":
@@ -68,9 +75,11 @@ def test_damaged_chunk_is_made_again(store: LocalStore, rows: list[Prompt], dama
         data.write_bytes(data.read_bytes().replace(b"lines", b"words"))
     elif damage == "marker of another":
         write_chunk(store, "other", 0, rows[:1])
-        marker.write_bytes(Path(store.uri("chunks/other.done")).read_bytes())
+        marker.write_bytes(Path(store.uri("chunks/other/done.json")).read_bytes())
     elif damage == "marker torn":
         marker.write_bytes(marker.read_bytes()[:-5])
+    elif damage == "marker names a path":
+        marker.write_text(whole.model_copy(update={"digest": "../../k"}).model_dump_json())
     else:
         marker.write_text(whole.model_copy(update={"rows": 3}).model_dump_json())
     assert find_chunk(store, "k", 0) is None
@@ -90,18 +99,15 @@ def test_rows_come_before_their_marker(
     store: LocalStore, rows: list[Prompt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the two, the chunk counts as missing; the other way round it would count as there."""
-    put = store.put
 
     def killed(key: str, data: bytes) -> None:
-        if key.endswith(".done"):
-            raise KeyboardInterrupt
-        put(key, data)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "put", killed)
+    monkeypatch.setattr(store, "create", killed)
     with pytest.raises(KeyboardInterrupt):
         write_chunk(store, "k", 0, rows)
     monkeypatch.undo()
-    assert store.exists("chunks/k.jsonl")
+    assert len(store.keys("chunks/k/")) == 1
     assert find_chunk(store, "k", 0) is None
 
 
@@ -110,15 +116,15 @@ def test_changed_chunk_is_noticed_when_read(
     store: LocalStore, rows: list[Prompt], change: Callable[[bytes], bytes]
 ) -> None:
     manifest = Manifest(kind="samples", total=1, model="m", chunks=(write_chunk(store, "k", 0, rows),))
-    path = Path(store.uri("chunks/k.jsonl"))
+    path = rows_path(store, manifest.chunks[0])
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(StoreError, match=r"k.jsonl was changed after it was written"):
+    with pytest.raises(StoreError, match=r"jsonl was changed after it was written"):
         list(read_rows(store, manifest, Prompt))
 
 
 def test_rows_of_another_kind_name_the_line(store: LocalStore, rows: list[Prompt]) -> None:
     chunk = write_chunk(store, "k", 0, rows)
-    with pytest.raises(InputError, match=r"k.jsonl, line 1: not a Grade"):
+    with pytest.raises(InputError, match=r"jsonl, line 1: not a Grade"):
         read_chunk(store, chunk, Grade)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from thinksafe.config.sections import Arm, SampleSection
-from thinksafe.digests import code_digest, derived_seed, digest_file, digest_json
+from thinksafe.digests import code_digest, derived_seed, digest_bytes, digest_file, digest_json
 from thinksafe.engines import Engine, Generation, open_engine
 from thinksafe.errors import InputError
-from thinksafe.jsonl import read_records
+from thinksafe.jsonl import dump_lines, read_records
 from thinksafe.manifests import Chunk, Manifest, find_chunk, read_chunk, write_chunk, write_manifest
 from thinksafe.models import ModelReference, read_reference
 from thinksafe.records import Prompt, Sample
@@ -94,8 +94,10 @@ class _ChunkMaker:
             advance(len(samples))
         else:
             samples = self._generate(self.rows(prompts), seed, advance)
-            found = write_chunk(store, key, index, samples)
             self.counts["tokens_new"] += sum(sample.tokens for sample in samples)
+            found = write_chunk(store, key, index, samples)
+            if found.digest != digest_bytes(dump_lines(samples)):  # another machine was first
+                samples = read_chunk(store, found, Sample)
         self.counts["tokens"] += sum(sample.tokens for sample in samples)
         self.counts["truncated"] += sum(sample.finish == "length" for sample in samples)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,23 @@ def test_problems_have_their_own_settings(
     assert [(len(turns), given) for turns, given, _ in scripted_engine.calls] == [(8, settings), (4, own)]
     places = [int(row.response.removeprefix("<think>").split()[0]) for row in rows]
     assert places == [*range(8), *range(4)]
+
+
+def test_the_rows_of_a_machine_that_was_first_are_taken(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both found no chunk and sampled; another processor gave other texts and counts."""
+    first, manifest = run(sample_section())
+    generate = scripted_engine.generate
+    monkeypatch.setattr(
+        scripted_engine, "generate",
+        lambda *args: [replace(made, response=made.response + "!", tokens=3) for made in generate(*args)],
+    )
+    monkeypatch.setattr("thinksafe.stages.sample.find_chunk", lambda *args: None)
+    second, again = run(sample_section())
+    assert again == manifest
+    assert second.counts == first.counts | {"tokens_new": 3 * manifest.rows}
 
 
 def test_settings_of_problems_determine_the_chunks(

@@ -195,6 +195,17 @@ def test_a_store_that_fails_leaves_nothing_that_looks_whole(stage: Stage, monkey
     assert stage.run().counts["reused"] == 0
 
 
+def test_an_outage_is_no_missing_adapter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwell(self: LocalStore, key: str) -> bytes:
+        raise StoreError("Could not read.", "Wait.")
+
+    monkeypatch.setattr(LocalStore, "exists", lambda self, key: True)
+    monkeypatch.setattr(LocalStore, "get", unwell)
+    monkeypatch.setattr(train, "_train", lambda *args: pytest.fail("trained again"))
+    with pytest.raises(StoreError, match="Could not read"):
+        stage.run()
+
+
 def test_the_key_notices_all_that_determines_an_adapter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     base = stage.base
 
