@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from micro_runs import Run
+from ceph import stranger
+from micro_runs import Run, execute
 from s3_servers import bucket, real_s3
 
 from thinksafe.store import open_store
@@ -29,3 +30,30 @@ def test_the_whole_pipeline_runs_against_ceph(
         secret = server.secret_key.encode()
         assert not [path for path in run.folder.rglob("*") if path.is_file() and secret in path.read_bytes()]
         assert not [key for key in store.keys("") if secret in store.get(key)]
+
+
+def test_a_run_without_rights_or_without_a_server_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with real_s3(tmp_path / "ceph") as server, bucket(server, monkeypatch) as root:
+        for name, value in stranger(tmp_path / "ceph", server).environment.items():
+            monkeypatch.setenv(name, value)
+        refused = execute(tmp_path / "refused", "micro", "--artifacts", root)
+        missing = execute(tmp_path / "missing", "micro", "--artifacts", "s3://no-such-bucket/x")
+        with monkeypatch.context() as patch:
+            patch.delenv("AWS_ACCESS_KEY_ID")
+            patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+            for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+                patch.setenv(name, "/nonexistent")
+            anonymous = execute(tmp_path / "anonymous", "micro", "--artifacts", root)
+    gone = execute(tmp_path / "gone", "micro", "--artifacts", root)
+    assert (refused.code, missing.code, anonymous.code, gone.code) == (1, 1, 2, 1)
+    assert "(AccessDenied)" in refused.text
+    assert "Give these credentials the right to read, write and list" in refused.text
+    assert "(NoSuchBucket)" in missing.text
+    assert "Create the bucket" in missing.text
+    assert "Set AWS_ACCESS_KEY_ID" in anonymous.text
+    assert "Check AWS_ENDPOINT_URL" in gone.text
+    for run in (refused, missing, anonymous, gone):
+        assert "Traceback" not in run.text
+        assert not run.folder.exists()

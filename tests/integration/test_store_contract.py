@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ceph import S3Server
+from ceph import S3Server, stranger
 from s3_servers import BUCKET, bucket, moto_s3, real_s3
 
 from thinksafe.config.data import JsonlSource, PromptSet
@@ -30,8 +31,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, S3Se
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with real_s3(tmp_path_factory.mktemp("ceph")) as server:
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ceph")
+
+
+@pytest.fixture(scope="module")
+def gateway(ceph: Path) -> Iterator[S3Server]:
+    with real_s3(ceph) as server:
         yield server
 
 
@@ -339,6 +345,28 @@ def test_wrong_keys_are_refused_by_the_real_server(gateway: S3Server, monkeypatc
         monkeypatch.setenv(name, value)
     with pytest.raises(StoreError, match="AWS_SECRET_ACCESS_KEY"):
         open_store("s3://thinksafe/x").put("a", b"")
+
+
+@pytest.mark.slow
+def test_a_key_without_rights_is_refused_and_nothing_looks_missing(
+    gateway: S3Server, ceph: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with bucket(gateway, monkeypatch) as root:
+        open_store(root).put("a", b"")
+    for name, value in stranger(ceph, gateway).environment.items():
+        monkeypatch.setenv(name, value)
+    store = open_store(root)
+    (tmp_path / "big").write_bytes(bytes(PART + 1))
+    work: list[tuple[str, list[Any]]] = [
+        ("put", [b""]), ("create", [b""]), ("get", []), ("exists", []), ("keys", []),
+        ("get_file", [tmp_path / "copy"]), ("put_file", [tmp_path / "big"]),
+    ]
+    for verb, more in work:
+        with pytest.raises(StoreError, match="right to read, write and list") as raised:
+            getattr(store, verb)("a", *more)
+        assert not isinstance(raised.value, MissingError)
+    with pytest.raises(StoreError, match="right to read, write and list"):
+        find_chunk(store, "k", 0)
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://no-such-host.invalid"])

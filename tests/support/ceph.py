@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
@@ -81,6 +81,20 @@ def ceph_s3(folder: Path, *, persistent: bool = False) -> Iterator[S3Server]:
         cluster.stop()
 
 
+def stranger(folder: Path, server: S3Server) -> S3Server:
+    """Add a user who has no right to anybody else's buckets to the server that runs in ``folder``."""
+    other = replace(server, access_key=uuid.uuid4().hex[:20], secret_key=uuid.uuid4().hex)
+    _run({**os.environ, "CEPH_CONF": str(folder / "ceph.conf")}, *_new_user(other, f"user-{other.access_key}"))
+    return other
+
+
+def _new_user(server: S3Server, name: str) -> list[str]:
+    return [
+        "radosgw-admin", "user", "create", f"--uid={name}", f"--display-name={name}",
+        f"--access-key={server.access_key}", f"--secret-key={server.secret_key}",
+    ]
+
+
 class _Cluster:
     def __init__(self, folder: Path, persistent: bool, server: S3Server) -> None:
         self._folder, self._persistent, self._server = folder, persistent, server
@@ -113,10 +127,7 @@ class _Cluster:
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
         self._daemon("osd", "ceph-osd", "-i", "0", "-f")
         self._await("osd", lambda: self._answers("ceph", "osd", "stat", expect=" 1 up"))
-        self._run(
-            "radosgw-admin", "user", "create", "--uid=tests", "--display-name=tests",
-            f"--access-key={self._server.access_key}", f"--secret-key={self._server.secret_key}",
-        )
+        self._run(*_new_user(self._server, "tests"))
         self._daemon("rgw", "radosgw", "-n", "client.rgw", "-f")
         self._await("rgw", lambda: _listens(self._server.endpoint))
 
@@ -155,9 +166,7 @@ class _Cluster:
         (folder / "ceph.conf").write_text("\n".join(lines) + "\n")
 
     def _run(self, *command: str) -> None:
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command[:3])} failed: {done.stderr[-800:]}")
+        _run(self._environment, *command)
 
     def _answers(self, *command: str, expect: str = "") -> bool:
         try:
@@ -181,6 +190,12 @@ class _Cluster:
                 log = (self._folder / "log" / f"{(dead or [name])[0]}.out").read_text(errors="replace")
                 raise RuntimeError(f"Ceph's {(dead or [name])[0]} did not come up: {log[-800:]}")
             time.sleep(0.2)
+
+
+def _run(environment: Mapping[str, str], *command: str) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[:3])} failed: {done.stderr[-800:]}")
 
 
 def _free_port() -> int:

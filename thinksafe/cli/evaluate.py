@@ -13,6 +13,7 @@ from thinksafe.config import load_suite
 from thinksafe.config.load import canonical, find_document
 from thinksafe.digests import digest_json
 from thinksafe.errors import EXIT_OK, EXIT_STOPPED, StageError
+from thinksafe.store import check_reachable
 
 
 def run_suite(
@@ -40,8 +41,9 @@ def run_suite(
     loaded = load_suite(suite, overrides)
     configured = loaded.registry.tracking_uri if loaded.registry is not None else ""
     tracking = tracking_uri or configured or local_tracking_uri(out)
-    digest = digest_json([canonical(loaded), model, fresh])
-    with claimed(out, loaded.name, digest, store_address(artifacts)) as run:
+    digest, where = digest_json([canonical(loaded), model, fresh]), store_address(artifacts)
+    check_reachable(where)
+    with claimed(out, loaded.name, digest, where) as run:
         outcome = import_module("thinksafe_pipelines.commands").run_evaluation(
             document.text, out, run.run_id, overrides, console, model=model, fresh=fresh, artifacts=store_root(out),
             environment={"MLFLOW_TRACKING_URI": tracking},

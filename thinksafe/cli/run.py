@@ -16,7 +16,7 @@ from thinksafe.config.load import canonical, find_document
 from thinksafe.digests import digest_json
 from thinksafe.errors import EXIT_OK, EXIT_STOPPED, StageError
 from thinksafe.ledger import entry_key
-from thinksafe.store import Store, open_store
+from thinksafe.store import Store, check_reachable, open_store
 from thinksafe.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tra
     refuse_hopeless_gate(loaded)
     where = store_address(artifacts)
     tracking = tracking_uri or loaded.registry.tracking_uri or local_tracking_uri(out)
+    check_reachable(where)
     with claimed(out, loaded.name, digest_json(canonical(loaded)), where) as run:
         root = store_root(out)
         outcome = import_module("thinksafe_pipelines.commands").run_realign(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from thinksafe.store.base import Store, open_store
+from thinksafe.store.base import Store, check_reachable, open_store
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "check_reachable", "open_store"]

@@ -15,6 +15,7 @@ from thinksafe.errors import ConfigError, StoreError
 
 TEMPORARY = ".tmp-"
 """Prefix of the names of unfinished files; no object is called so."""
+REACH_SECONDS = 10.0
 LONGEST_KEY, LONGEST_NAME = 700, 255
 """Bytes in UTF-8: S3 ends at 1024 with the root's prefix, file systems at 255 between two slashes."""
 _PLAIN = re.compile(r"[^\\\x00-\x1f\x7f\ud800-\udfff]+")
@@ -131,3 +132,16 @@ def open_store(root: str, *, foreign: bool = False) -> Store:
     raise ConfigError(
         f"The artifact store {root!r} has a scheme that is not supported.", "Use a folder or s3://bucket/prefix."
     )
+
+
+def check_reachable(root: str) -> None:
+    """Ask a store for a listing: a wrong address or key shows before any work, not after minutes of retries.
+
+    Raises:
+        ConfigError: the root is malformed, or there are no credentials.
+        StoreError: the server does not answer within some seconds, or refuses.
+    """
+    if root.startswith("s3://"):
+        from thinksafe.store.s3 import S3Store
+
+        S3Store(root, retry_seconds=REACH_SECONDS).keys("runs/none/")
