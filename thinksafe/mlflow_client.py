@@ -1,4 +1,4 @@
-"""One way to reach MLflow: quiet, with short time-outs, and with errors that say what to do.
+"""One way to reach MLflow: quiet, bounded in time, and with errors that say what to do.
 
 Only ``MlflowClient`` is used, never the fluent interface with its global run. MLflow is imported on the first
 :func:`connect`, after the environment that its import reads has been set.
@@ -7,6 +7,7 @@ Only ``MlflowClient`` is used, never the fluent interface with its global run. M
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import sqlite3
@@ -14,9 +15,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any, cast
 
+from thinksafe.credentials import scrubbed, shown
+from thinksafe.deadlines import Bounded, within
 from thinksafe.digests import digest_bytes
 from thinksafe.errors import ConfigError, StageError, ThinkSafeError
 
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 TIMEOUT_VARIABLE = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+LIMIT = 18.0
+"""Seconds for one call of the client in all: retries, several addresses of the server and slow answers included."""
 ENVIRONMENT = {
-    # Three attempts of 7 s and 3 s of waiting: an unreachable server is reported within 30 s.
-    TIMEOUT_VARIABLE: "7",
+    # Three attempts of 5 s and 2 s of waiting: where the server has one address, the library's own error comes first.
+    TIMEOUT_VARIABLE: "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -35,18 +39,43 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Defaults; what the user set stands."""
-UPLOAD_TIMEOUT = "120"
-"""Seconds for one upload: a proxying server answers only when its own store has the file."""
+"""Defaults; what the user set stands, within LIMIT."""
+SLOWEST = 1 << 20
+"""Bytes per second that an upload may count on: a proxying server answers only when its own store has the file."""
+CREATE_SECONDS = 180.0
+"""Seconds in which MLflow makes its tables in an empty database server."""
 MAX_MESSAGE = 300
 _UNREACHABLE = "Check that the server is up and reachable from here, then start the same command again."
 _HINTS = (
-    ("Invalid Host header", "Add this host name, with and without port, to the server's --allowed-hosts."),
-    (r"\b401\b", "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."),
-    (r"\b403\b", "Give this user access to the experiment and the registered model."),
+    (
+        "Invalid Host header",
+        "Start the server with {host} and {host}:* in its --allowed-hosts; the list replaces MLflow's own.",
+    ),
+    (
+        r"error code 401|\b401 Client Error|Unauthorized",
+        "Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (they win over a token).",
+    ),
+    (
+        r"error code 403|\b403 Client Error|PERMISSION_DENIED",
+        "Give this user or token access to the experiment and the registered model.",
+    ),
+    (
+        "too many 5[0-9][0-9] error|error code 5[0-9][0-9]|5[0-9][0-9] Server Error|INTERNAL_ERROR",
+        "The server fails; see its log (often its database or artifact store is down), then start the command again.",
+    ),
+    (
+        "NoCredentials|Unable to locate credentials|InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied",
+        "This server leaves uploads to its clients: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL.",
+    ),
+    (
+        "EndpointConnectionError|Could not connect to the endpoint URL|NoSuchBucket",
+        "This server leaves uploads to its clients: check the bucket, AWS_ENDPOINT_URL and MLFLOW_S3_ENDPOINT_URL.",
+    ),
     ("No space left|disk is full", "Free disk space, then start the same command again."),
     ("database is locked", "Another process holds the database; start the same command again."),
     ("out-of-date database schema", "Back the database up, then run `mlflow db upgrade` on it."),
+    ("No module named 'psycopg2'", "Install psycopg2-binary."),
+    ("Expecting value|<html|<!doctype", "Something else answers at this address; check it, and any login before it."),
 )
 
 
@@ -77,25 +106,16 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///").split("?", 1)[0]).absolute()
 
 
-def shown(uri: str) -> str:
-    """Return a URI without user name and password."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return "(malformed)"
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def connect(uri: str) -> MlflowClient:
     """Return a client of a server that answered, creating a SQLite database that does not exist.
+
+    Each call of the client ends within :data:`LIMIT` seconds; after one that did not, the others fail at once.
 
     Args:
         uri: From :func:`resolve_tracking_uri`.
 
     Raises:
-        StageError: the server did not answer; raised within 30 s.
+        StageError: the server did not answer within LIMIT seconds, or refused.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -108,9 +128,13 @@ def connect(uri: str) -> MlflowClient:
         path = sqlite_path(uri)
         if path is not None and not path.exists():
             _create_database(path)
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)
-    return client
+        served = uri.startswith("http")
+        if path is None and not served:
+            within(LIMIT, _knock, uri)
+        client = within(LIMIT if served else CREATE_SECONDS, MlflowClient, tracking_uri=uri, registry_uri=uri)
+        bounded = cast("MlflowClient", Bounded(client, LIMIT))
+        bounded.search_experiments(max_results=1)
+    return bounded
 
 
 @contextmanager
@@ -126,23 +150,40 @@ def reporting(uri: str, doing: str) -> Iterator[None]:
     except ThinkSafeError:
         raise
     except Exception as error:  # MlflowException, requests, sqlalchemy, botocore: no common base
-        text = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))  # no credentials
-        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text)), _UNREACHABLE)
+        text = scrubbed(" ".join(str(error).split()), uri)
+        text = text.rpartition("(Caused by ")[2]  # what a pool of connections says before is in every message
+        found = f"{type(error).__name__} {text}"
+        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, found, re.IGNORECASE)), _UNREACHABLE)
         cut = text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "..."
-        raise StageError(f"MLflow at {shown(uri)} could not {doing} ({type(error).__name__}: {cut}).", hint) from error
+        host = re.sub(r"^[^/]*//|(?<=[^:]):\d*(/.*)?$|/.*$", "", shown(uri))
+        raise StageError(
+            f"MLflow at {shown(uri)} could not {doing} ({type(error).__name__}: {cut}).", hint.replace("{host}", host)
+        ) from error
 
 
 @contextmanager
-def uploading() -> Iterator[None]:
-    """Allow uploads more time than other requests, unless the user set a time."""
-    short = os.environ.get(TIMEOUT_VARIABLE) == ENVIRONMENT[TIMEOUT_VARIABLE]
-    if short:
-        os.environ[TIMEOUT_VARIABLE] = UPLOAD_TIMEOUT
-    try:
-        yield
-    finally:
+def uploading(client: MlflowClient, size: int) -> Iterator[None]:
+    """Allow an upload of ``size`` bytes more time than other calls, by :data:`SLOWEST`."""
+    with allowing(client, LIMIT + size / SLOWEST) as seconds:
+        short = os.environ.get(TIMEOUT_VARIABLE) == ENVIRONMENT[TIMEOUT_VARIABLE]
         if short:
-            os.environ[TIMEOUT_VARIABLE] = ENVIRONMENT[TIMEOUT_VARIABLE]
+            os.environ[TIMEOUT_VARIABLE] = str(math.ceil(seconds))
+        try:
+            yield
+        finally:
+            if short:
+                os.environ[TIMEOUT_VARIABLE] = ENVIRONMENT[TIMEOUT_VARIABLE]
+
+
+@contextmanager
+def allowing(client: MlflowClient, seconds: float) -> Iterator[float]:
+    """Let each call of a client from :func:`connect` take so many seconds instead of LIMIT."""
+    bounded = cast("Bounded", client)
+    before, bounded.seconds = bounded.seconds, seconds
+    try:
+        yield seconds
+    finally:
+        bounded.seconds = before
 
 
 def quoted(value: str) -> str:
@@ -194,6 +235,13 @@ def all_pages(search: Any, *args: Any, **kwargs: Any) -> list[Any]:
         token = page.token
         if not token:
             return found
+
+
+def _knock(uri: str) -> None:
+    """Open one connection to a database server: MLflow itself would go on trying for a minute and a half."""
+    from sqlalchemy import create_engine
+
+    create_engine(uri).connect().close()
 
 
 def _folder_name(experiment: str) -> str:

@@ -21,6 +21,7 @@ from thinksafe.errors import StageError, StoreError
 from thinksafe.loading import ADAPTER_FILES, fetch_adapter
 from thinksafe.mlflow_client import (
     all_pages,
+    allowing,
     connect,
     ensure_experiment,
     error_code,
@@ -40,6 +41,8 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 RUN_ID, ADAPTER = "thinksafe.run_id", "thinksafe.adapter_digest"
 ATTEMPTS = 10
 """Times that set_champion follows a ledger which moves while it works."""
+FAREWELL = 3.0
+"""Seconds to tell a server that an upload failed, which may be because it is gone."""
 
 
 class Registration(Record):
@@ -104,8 +107,7 @@ def register_candidate(
         folder = fetch_adapter(store, candidate, Path(temporary))
         check_base(folder, candidate)
         parent = ensure_parent_run(registry, run_id, run_id)
-        client = connect(uri)
-        name = registry.model
+        client, name = connect(uri), registry.model
         known = {
             RUN_ID: run_id,
             ADAPTER: candidate.adapter_digest,
@@ -246,7 +248,7 @@ def _ensure_model(
             )
     sizes = {name: (folder / name).stat().st_size for name in ADAPTER_FILES}
     try:
-        with reporting(uri, "upload the adapter"), uploading():
+        with reporting(uri, "upload the adapter"), uploading(client, sum(sizes.values())):
             if _uploaded(client, model.model_id) != sizes:
                 client.log_model_artifacts(model.model_id, str(folder))
             # An attempt beside this one may be writing the same files just now; none of them stays short for long.
@@ -262,7 +264,7 @@ def _ensure_model(
     except StageError:
         if not ready:
             # A server that is gone cannot be told; the error that matters is the upload's.
-            with suppress(Exception):
+            with allowing(client, FAREWELL), suppress(Exception):
                 client.finalize_logged_model(model.model_id, "FAILED")
         raise
     with reporting(uri, "finalise the logged model"):

@@ -94,11 +94,12 @@ def write_runs(
         nested = {run.data.tags.get(TASK): run for run in found}
         for record in records.values():
             _write_task(client, experiment, parent, record, nested.get(record.task))
+        _remove_doubles(client, experiment, parent)
         _write_parent(client, parent, records)
-        with uploading():
-            for path in artifacts:
-                if not path.is_file():
-                    raise StageError(f"There is no file {path} to attach.", "Write it before the runs.")
+        for path in artifacts:
+            if not path.is_file():
+                raise StageError(f"There is no file {path} to attach.", "Write it before the runs.")
+            with uploading(client, path.stat().st_size):
                 client.log_artifact(parent, str(path))
         bad = failed or any(record.status == "failed" for record in records.values())
         end = max((_milliseconds(record.started + record.seconds) for record in records.values()), default=None)
@@ -112,8 +113,15 @@ def _parent(client: MlflowClient, uri: str, experiment: str, run_id: str, name: 
             [experiment], f"tags.`{RUN_ID}` = {quoted(run_id)}", max_results=1, order_by=["start_time ASC"]
         )
         tags = {RUN_ID: run_id, "mlflow.user": actor()}
-        run = found[0] if found else client.create_run(experiment, tags=tags, run_name=name)
-        return str(run.info.run_id)
+        if not found:
+            created = client.create_run(experiment, tags=tags, run_name=name)
+            found = client.search_runs(
+                [experiment], f"tags.`{RUN_ID}` = {quoted(run_id)}", order_by=["start_time ASC"]
+            )
+            for run in found[1:]:  # a request that was repeated because its first answer was lost made two
+                if run.info.start_time == created.info.start_time:
+                    client.delete_run(run.info.run_id)
+        return str(found[0].info.run_id)
 
 
 def _write_task(client: MlflowClient, experiment: str, parent: str, record: StageRecord, old: Any) -> None:
@@ -134,6 +142,16 @@ def _write_task(client: MlflowClient, experiment: str, parent: str, record: Stag
     params = [Param(key, value) for key, value in values.items()]
     client.log_batch(run.info.run_id, metrics=_task_metrics(record, start), params=params)
     client.set_terminated(run.info.run_id, status, end)
+
+
+def _remove_doubles(client: MlflowClient, experiment: str, parent: str) -> None:
+    """Delete runs that a repeated request made: of two for one task, the one that nobody wrote to."""
+    wanted = f"tags.`{PARENT}` = {quoted(parent)}"
+    runs = all_pages(client.search_runs, [experiment], wanted, max_results=1000)
+    written = {run.data.tags.get(TASK) for run in runs if run.info.status != "RUNNING"}
+    for run in runs:
+        if run.info.status == "RUNNING" and run.data.tags.get(TASK) in written:
+            client.delete_run(run.info.run_id)
 
 
 def _task_tags(record: StageRecord) -> dict[str, str]:

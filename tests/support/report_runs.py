@@ -74,7 +74,7 @@ def config(micro: bool = False) -> RealignmentConfig:
                 ],
                 "parts": ["whole", "answer"],
             },
-            "registry": {"model": "qwen3-safe", "tracking_uri": "https://user:secret@mlflow.example/"},
+            "registry": {"model": "qwen3-safe", "tracking_uri": "https://mlflow.example/"},
         }
     )
 

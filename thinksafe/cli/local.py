@@ -12,6 +12,7 @@ from pathlib import Path
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.jsonl import read_record, write_json
 from thinksafe.records import Record
+from thinksafe.stages.record import read_stage_records
 from thinksafe.store import Store
 
 RUN_FILE = "run.json"
@@ -39,6 +40,16 @@ def store_root(folder: Path | None) -> str:
 def local_tracking_uri(folder: Path) -> str:
     """Return the MLflow tracking URI inside a run folder: a SQLite file."""
     return f"sqlite:///{(folder / 'mlflow.db').absolute()}"
+
+
+def run_tracking_uri(folder: Path, store: Store) -> str:
+    """Return the MLflow server of the run in a folder: its SQLite file, else its configuration's; may be empty."""
+    if (folder / "mlflow.db").is_file():
+        return local_tracking_uri(folder)
+    if not (folder / RUN_FILE).is_file():
+        return ""
+    plan = read_stage_records(store, local_run(folder).run_id).get("plan")
+    return str(plan.details.get("config", {}).get("registry", {}).get("tracking_uri", "")) if plan else ""
 
 
 def local_run(folder: Path) -> LocalRun:

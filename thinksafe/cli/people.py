@@ -93,17 +93,19 @@ def rollback(
     model: Annotated[str, typer.Argument(metavar="NAME", help="Registered model name.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of a local run.")] = None,
     artifacts: Annotated[str, typer.Option(help="Store root, where the run was not local.")] = "",
-    tracking_uri: Annotated[str, typer.Option(help="MLflow server; MLFLOW_TRACKING_URI by default.")] = "",
+    tracking_uri: Annotated[
+        str, typer.Option(help="MLflow server; that of the run in DIR, or MLFLOW_TRACKING_URI, by default.")
+    ] = "",
     to: Annotated[int | None, typer.Option(help="Generation to return to; the one before by default.")] = None,
     reason: Annotated[str, typer.Option(help="Why; recorded in the ledger.")] = "rolled back by hand",
 ) -> None:
     """Append a ledger generation that points at an earlier one, and move the alias champion there."""
-    from thinksafe.cli.local import local_tracking_uri, store_root
+    from thinksafe.cli.local import run_tracking_uri, store_root
     from thinksafe.rollback import rollback as append
     from thinksafe.store import open_store
 
     store = open_store(artifacts or store_root(out))
-    uri = tracking_uri or (local_tracking_uri(out) if out is not None else "")
+    uri = tracking_uri or (run_tracking_uri(out, store) if out is not None else "")
     entry = append(store, model, to=to, reason=reason, who=None, tracking_uri=uri)
     typer.echo(f"{model}: generation {entry.generation} is version {entry.version} (alias champion).")
 

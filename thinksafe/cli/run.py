@@ -13,6 +13,7 @@ from thinksafe.cli.check import refuse_hopeless_gate
 from thinksafe.cli.local import LocalRun, claimed, local_tracking_uri, publish, store_root
 from thinksafe.config import RealignmentConfig, load_config
 from thinksafe.config.load import canonical, find_document
+from thinksafe.credentials import shown
 from thinksafe.digests import digest_json
 from thinksafe.errors import EXIT_OK, EXIT_STOPPED, StageError
 from thinksafe.ledger import entry_key
@@ -88,7 +89,8 @@ def conclude(
     summary = summarise(records, run_id=run_id, status=status, problems=problems)
     page = out / "report.html"
     places = Places(
-        report=str(page.absolute()) if page.is_file() else "", ledger=ledger_entry(summary, store), tracking=tracking
+        report=str(page.absolute()) if page.is_file() else "", ledger=ledger_entry(summary, store),
+        tracking=shown(tracking),
     )
     console.print(run_table(summary, places))
     return summary

@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from thinksafe.config.document import LONGEST, Location, read_yaml
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.config.suite import SuiteConfig
+from thinksafe.credentials import scrubbed
 from thinksafe.errors import ConfigError
 
 C = TypeVar("C", bound=BaseModel)
@@ -204,7 +205,8 @@ def _explain(model: type[BaseModel], error: ValidationError, value: Any, lines: 
         elif item["type"] == "missing":
             found.append(f"  {name}{line}: required key is missing")
         else:
-            given = f", not {item['input']!r:.80}" if isinstance(item["input"], str | int | float | bool) else ""
+            plain = isinstance(item["input"], str | int | float | bool)
+            given = f", not {scrubbed(repr(item['input'])):.80}" if plain else ""
             found.append(f"  {name}{line}: {_words(item['msg'])}{given}")
     return "\n".join(found)
 

@@ -15,6 +15,7 @@ from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
 from thinksafe.config.data import Benchmark, DataSettings
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.guard import GuardSettings, GuardsSettings
+from thinksafe.credentials import holds_secret
 from thinksafe.errors import ConfigError
 from thinksafe.records import Part, SamplingSettings, Share
 from thinksafe.steering import steering_template
@@ -207,7 +208,18 @@ class RegistrySettings(Section):
     experiment: Annotated[str, Field(min_length=1)] = "thinksafe"
     """MLflow experiment of the runs."""
     tracking_uri: str = ""
-    """MLflow server; empty takes MLFLOW_TRACKING_URI, which ``thinksafe run`` points into DIR."""
+    """MLflow server; empty takes MLFLOW_TRACKING_URI, which ``thinksafe run`` points into DIR. Without password."""
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        # A configuration is copied into compiled pipelines, stage records and reports.
+        if holds_secret(value):
+            raise ValueError(
+                "holds a password; leave it empty and set MLFLOW_TRACKING_URI, or for a server over HTTP "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        return value
 
 
 class ReportSettings(Section):

@@ -96,7 +96,7 @@ def _track(
 
     from thinksafe.tracking import write_runs
 
-    try:  # not the summary's, whose URIs have lost their credentials
+    try:  # not the summary's, whose URIs are blanked
         registry = RegistrySettings.model_validate(records["plan"].details["config"]["registry"])
     except ValidationError as error:
         raise InputError(

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from thinksafe.credentials import scrubbed
 from thinksafe.records import Decision, MetricSet, Role
 from thinksafe.stages.record import StageRecord
 from thinksafe.summary.model import (
@@ -219,7 +220,7 @@ def _blanked(value: Any) -> Any:
         return {key: _blanked(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_blanked(item) for item in value]
-    return re.sub(r"://[^/@\s]+@", "://***@", value) if isinstance(value, str) else value
+    return scrubbed(value) if isinstance(value, str) else value
 
 
 def _digests(records: Mapping[str, StageRecord]) -> dict[str, dict[str, dict[str, str]]]:

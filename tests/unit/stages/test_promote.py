@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import pkgutil
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from registry_runs import PASSED, REFUSED, Run, World
 
 from thinksafe import ledger
-from thinksafe.config.model import RegistrySettings, StudentSettings
-from thinksafe.config.sections import RegisterSection
-from thinksafe.digests import digest_folder, digest_json
+from thinksafe.digests import digest_json
 from thinksafe.errors import ConfigError, StageError, StoreError
-from thinksafe.jsonl import read_record, write_json
+from thinksafe.jsonl import read_record
 from thinksafe.ledger import LedgerEntry
-from thinksafe.loading import ADAPTER_FILES
 from thinksafe.mlflow_client import connect
-from thinksafe.models import ModelReference
-from thinksafe.records import Check, Decision
-from thinksafe.registry import champion_version, register_candidate
-from thinksafe.rollback import rollback
-from thinksafe.stages import promote
-from thinksafe.stages.record import (
-    StageContext,
-    StageRecord,
-    StageResult,
-    read_stage_records,
-    silent,
-    write_stage_record,
-)
-from thinksafe.store.local import LocalStore
-
-STUDENT = StudentSettings(model="micro://default")
-PASSED = Decision(
-    passed=True, stopped_by=None, summary="All checks passed.",
-    checks=(Check(name="harm", passed=True, value=0.0, threshold=0.1, n=300, reason="ok"),),
-)
-REFUSED = Decision(
-    passed=False, stopped_by="gate", summary="Refused.",
-    checks=(Check(name="harm", passed=False, value=0.5, threshold=0.1, n=300, reason="too harmful"),),
-)
+from thinksafe.stages.record import StageRecord, read_stage_records, write_stage_record
 
 
 class Killed(BaseException):
@@ -57,74 +30,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "template.db"
     connect(f"sqlite:///{path}")
     return path
-
-
-@dataclass
-class Run:
-    """One run's inputs of the stage."""
-
-    folder: Path
-    context: StageContext
-    section: RegisterSection
-    candidate: ModelReference
-
-    def write(self, name: str, value: Any) -> Path:
-        path = self.folder / f"{name}.json"
-        write_json(path, value)
-        return path
-
-    def promote(self, **changed: Any) -> StageResult:
-        inputs = {name: self.folder / f"{name}.json" for name in ("decision", "registration", "candidate", "champion")}
-        return promote.run(self.context, self.section, **{**inputs, **changed}, promotion_out=self.out)
-
-    @property
-    def out(self) -> Path:
-        return self.folder / "promotion.json"
-
-
-class World:
-    """A store, an MLflow, and runs that reached the stage."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = LocalStore(folder / "store")
-        self.settings = RegistrySettings(model="m", tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
-
-    def run(self, run_id: str, adapter: str = "", decision: Decision = PASSED) -> Run:
-        adapter = adapter or run_id
-        folder = Path(self.store.root) / f"adapters/{adapter}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": STUDENT.model}))
-        (folder / "adapter_model.safetensors").write_bytes(adapter.encode())
-        candidate = ModelReference(
-            role="candidate", student=STUDENT, base_digest="base", adapter=f"adapters/{adapter}",
-            adapter_digest=digest_folder(folder, ADAPTER_FILES),
-        )
-        registration = register_candidate(
-            self.store, candidate, self.settings, run_id=run_id, data_digest="data", config_digest="config"
-        )
-        place = self.folder / run_id
-        place.mkdir(exist_ok=True)
-        context = StageContext(self.store, run_id, "promote", "promote", silent)
-        run = Run(place, context, RegisterSection(registry=self.settings), candidate)
-        run.write("decision", decision)
-        run.write("registration", registration)
-        run.write("candidate", candidate)
-        run.write("champion", ledger.champion_reference(self.store, "m", STUDENT, run_id=run_id))
-        return run
-
-    @property
-    def alias(self) -> str:
-        return champion_version(connect(self.settings.tracking_uri), self.settings.tracking_uri, "m")
-
-    @property
-    def history(self) -> list[tuple[str, str, str]]:
-        return [(entry.action, entry.run_id, entry.version) for entry in ledger.entries(self.store, "m")]
-
-    def roll_back(self, to: int | None = None) -> LedgerEntry:
-        return rollback(
-            self.store, "m", to=to, reason="it got worse", who="ann", tracking_uri=self.settings.tracking_uri
-        )
 
 
 @pytest.fixture
@@ -193,9 +98,9 @@ def test_inputs_of_two_candidates_are_refused(world: World) -> None:
         one.promote(registration=two.folder / "registration.json")
     with pytest.raises(StageError, match="not the registration of this candidate"):
         one.promote(candidate=two.folder / "candidate.json")
-    elsewhere = replace(one, section=RegisterSection(registry=world.settings.model_copy(update={"model": "other"})))
+    one.settings = world.settings.model_copy(update={"model": "other"})
     with pytest.raises(StageError, match="not the registration of this candidate"):
-        elsewhere.promote()
+        one.promote()
     assert world.history == []
 
 
@@ -309,7 +214,7 @@ def test_of_eight_racing_runs_one_is_promoted_and_the_others_name_it(world: Worl
         try:
             run.promote()
         except StageError as error:
-            errors[run.context.run_id] = str(error)
+            errors[run.run_id] = str(error)
 
     threads = [threading.Thread(target=race, args=(run,)) for run in runs]
     for thread in threads:
@@ -327,14 +232,13 @@ def test_attempts_of_one_run_beside_each_other_append_once(
 ) -> None:
     run = world.run("a")
     real = ledger.append
-    twin = replace(run, folder=run.folder)
     calls = []
 
     def beside(store: Any, entry: LedgerEntry) -> None:
         calls.append(entry)
         if len(calls) == 1:
             monkeypatch.setattr(ledger, "now", lambda: "2000-01-01T00:00:00+00:00")
-            twin.promote()
+            run.promote()
         real(store, entry)
 
     monkeypatch.setattr(ledger, "append", beside)

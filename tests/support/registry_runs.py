@@ -1,0 +1,202 @@
+"""Runs that reached registration and promotion, without training: their files, and the stages that reach MLflow."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from thinksafe import ledger
+from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.config.sections import RegisterSection
+from thinksafe.digests import digest_folder
+from thinksafe.errors import StageError
+from thinksafe.jsonl import read_record, write_json
+from thinksafe.ledger import Digests, LedgerEntry
+from thinksafe.loading import ADAPTER_FILES
+from thinksafe.mlflow_client import connect
+from thinksafe.models import ModelReference
+from thinksafe.records import Check, Decision
+from thinksafe.registry import Registration, champion_version, register_candidate, tag_decision
+from thinksafe.rollback import rollback
+from thinksafe.stages import plan, promote, register, report
+from thinksafe.stages.record import StageContext, StageResult, silent
+from thinksafe.store import Store, open_store
+
+STUDENT = StudentSettings(model="micro://default", dtype="float32")
+EXAMPLES = b'{"id": "x"}\n'
+PASSED = Decision(
+    passed=True, stopped_by=None, summary="All checks passed.",
+    checks=(Check(name="harm", passed=True, value=0.0, threshold=0.1, n=300, reason="ok"),),
+)
+REFUSED = Decision(
+    passed=False, stopped_by="gate", summary="Refused.",
+    checks=(Check(name="harm", passed=False, value=0.5, threshold=0.1, n=300, reason="too harmful"),),
+)
+
+
+def add_adapter(store: Store, name: str, size: int = 0) -> ModelReference:
+    """Put an adapter into a store as training does and return its reference."""
+    files = {
+        "adapter_config.json": json.dumps({"base_model_name_or_path": STUDENT.model}).encode(),
+        "adapter_model.safetensors": name.encode().ljust(size, b"."),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for file, data in files.items():
+            (Path(folder) / file).write_bytes(data)
+            store.put(f"adapters/{name}/{file}", data)
+        digest = digest_folder(Path(folder), ADAPTER_FILES)
+    return ModelReference(
+        role="candidate", student=STUDENT, base_digest="base", adapter=f"adapters/{name}", adapter_digest=digest
+    )
+
+
+class Run:
+    """One run's files and stages.
+
+    Args:
+        world: Where it runs.
+        run_id: Its name.
+        adapter: Name of its adapter; the run's by default.
+        decision: What its gate said.
+    """
+
+    def __init__(self, world: World, run_id: str, adapter: str = "", decision: Decision = PASSED) -> None:
+        self.world, self.run_id, self.settings = world, run_id, world.settings
+        self.folder = world.folder / run_id
+        self.folder.mkdir(exist_ok=True)
+        self.out = self.folder / "promotion.json"
+        self.candidate = add_adapter(world.store, adapter or run_id)
+        self.write("candidate", self.candidate)
+        self.write("decision", decision)
+        (self.folder / "examples.jsonl").write_bytes(EXAMPLES)
+        self.compare()
+
+    def write(self, name: str, value: Any) -> Path:
+        path = self.folder / f"{name}.json"
+        write_json(path, value)
+        return path
+
+    def context(self, stage: str) -> StageContext:
+        return StageContext(self.world.store, self.run_id, stage, stage, silent)
+
+    def compare(self) -> None:
+        """Fix the champion that the run is compared with, as planning does."""
+        self.write("champion", ledger.champion_reference(self.world.store, "m", STUDENT, run_id=self.run_id))
+
+    def plan(self) -> StageResult:
+        overrides = [f"registry.tracking_uri={self.settings.tracking_uri}", "registry.model=m"]
+        return plan.run(
+            self.context("plan"), "micro", overrides, outputs={}, base_out=self.folder / "base.json",
+            champion_out=self.folder / "planned.json",
+        )
+
+    def register(self) -> StageResult:
+        return register.run(
+            self.context("register"), RegisterSection(registry=self.settings), self.folder / "candidate.json",
+            self.folder / "examples.jsonl", registration_out=self.folder / "registration.json",
+        )
+
+    def register_by_hand(self, version: str = "1") -> Registration:
+        """Write a registration of which MLflow knows nothing."""
+        registration = Registration(
+            name="m", version=version, run_id=self.run_id, candidate=self.candidate.digest,
+            adapter_digest=self.candidate.adapter_digest, data_digest="data", config_digest="config", model_id="m-1",
+            mlflow_run="r-1", tracking_uri=self.settings.tracking_uri,
+        )
+        self.write("registration", registration)
+        return registration
+
+    def tag(self) -> None:
+        tag_decision(
+            read_record(self.folder / "registration.json", Registration),
+            read_record(self.folder / "decision.json", Decision),
+        )
+
+    def promote(self, **changed: Any) -> StageResult:
+        inputs = {name: self.folder / f"{name}.json" for name in ("decision", "registration", "candidate", "champion")}
+        return promote.run(
+            self.context("promote"), RegisterSection(registry=self.settings), **{**inputs, **changed},
+            promotion_out=self.out,
+        )
+
+    def report(self) -> StageResult:
+        return report.run(self.context("report"), report_out=self.folder / "report.html")
+
+    def entry(self, generation: int, version: str) -> LedgerEntry:
+        return LedgerEntry(
+            model="m", generation=generation, previous=generation - 1 or None, action="promote",
+            target=self.candidate.model_copy(update={"role": "champion"}), version=version, run_id=self.run_id,
+            digests=Digests(adapter=self.candidate.adapter_digest, base="base"), reason="passed", who="ann",
+            created=ledger.now(),
+        )
+
+
+class World:
+    """A store, an MLflow, and runs.
+
+    Args:
+        folder: Local files; must exist.
+        uri: MLflow; a SQLite file in ``folder`` by default.
+        root: Store root; in ``folder`` by default.
+    """
+
+    def __init__(self, folder: Path, uri: str = "", root: str = "") -> None:
+        self.folder = folder
+        self.store = open_store(root or str(folder / "store"))
+        self.settings = RegistrySettings(model="m", tracking_uri=uri or f"sqlite:///{folder / 'mlflow.db'}")
+
+    def run(self, run_id: str, adapter: str = "", decision: Decision = PASSED) -> Run:
+        """Return a run that was registered."""
+        run = Run(self, run_id, adapter, decision)
+        registration = register_candidate(
+            self.store, run.candidate, self.settings, run_id=run_id, data_digest="data", config_digest="config"
+        )
+        run.write("registration", registration)
+        return run
+
+    @property
+    def alias(self) -> str:
+        return champion_version(connect(self.settings.tracking_uri), self.settings.tracking_uri, "m")
+
+    @property
+    def history(self) -> list[tuple[str, str, str]]:
+        return [(entry.action, entry.run_id, entry.version) for entry in ledger.entries(self.store, "m")]
+
+    def roll_back(self, to: int | None = None) -> LedgerEntry:
+        return rollback(
+            self.store, "m", to=to, reason="it got worse", who="ann", tracking_uri=self.settings.tracking_uri
+        )
+
+
+def promote_when_told(folder: Path, uri: str, root: str, run_id: str, told: Connection) -> None:
+    """Decide and promote one registered run each time that a message comes, and send back how it ended.
+
+    For a process of its own. An empty message ends it; the answer is the winning run's name or the error.
+    """
+    from mlflow import MlflowClient  # noqa: F401  the first import takes seconds
+
+    run = Run(World(folder, uri, root), run_id)
+    told.send("ready")
+    while told.recv():
+        run.compare()
+        told.send("decided")
+        told.recv()
+        try:
+            run.promote()
+        except StageError as error:
+            told.send(str(error))
+        else:
+            told.send("promoted")
+
+
+def failing(call: Callable[[], Any]) -> StageError | None:
+    """Return the StageError of a call, or None when it did not fail."""
+    try:
+        call()
+    except StageError as error:
+        return error
+    return None
