@@ -1,132 +1,118 @@
-"""Registration, promotion and runs against a real MLflow server over HTTP, with proxied artifacts."""
+"""Registration, promotion and runs against real MLflow servers: SQLite and PostgreSQL, proxied and direct artifacts."""
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ceph import S3Server
+from mlflow_servers import MlflowServer, mlflow_server
+from postgres import PASSWORD, Postgres
+from registry_runs import World, add_adapter
+from s3_servers import BUCKET, moto_s3, real_s3
 
 from thinksafe import ledger
-from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.config.model import RegistrySettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import StageError
-from thinksafe.ledger import Digests, LedgerEntry
 from thinksafe.loading import ADAPTER_FILES
 from thinksafe.mlflow_client import connect
-from thinksafe.models import ModelReference
-from thinksafe.records import Check, Decision
-from thinksafe.registry import (
-    champion_version,
-    register_candidate,
-    set_champion,
-    tag_decision,
-    verify_version,
-)
-from thinksafe.rollback import rollback
+from thinksafe.registry import register_candidate, verify_version
 from thinksafe.stages.record import StageRecord
-from thinksafe.store.local import LocalStore
+from thinksafe.store import open_store
 from thinksafe.tracking import write_runs
 
 pytestmark = pytest.mark.slow
-STUDENT = StudentSettings(model="micro://default")
-START_SECONDS = 120
+MODES = ("sqlite, proxied", "postgresql, proxied", "sqlite, direct to moto", "postgresql, direct to ceph")
+ROOT = f"s3://{BUCKET}/mlflow"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+class Mode:
+    """A server, and the environment that its clients need."""
+
+    def __init__(self, server: MlflowServer, s3: S3Server | None) -> None:
+        self.uri, self.server, self.s3 = server.uri, server, s3
+
+
+@pytest.fixture(scope="module", params=MODES)
+def mode(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mode]:
+    name: str = request.param
+    if name == MODES[0]:
+        yield Mode(request.getfixturevalue("tracking_server"), None)
+        return
     folder = tmp_path_factory.mktemp("server")
-    connect(f"sqlite:///{folder / 'mlflow.db'}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--serve-artifacts",
-        "--artifacts-destination", str(folder / "artifacts"),
-    ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=2).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, "the server did not start"
-                time.sleep(0.2)
-        yield uri
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    database = ""
+    if "postgresql" in name:
+        postgres: Postgres = request.getfixturevalue("database")
+        database = postgres.new_database(f"mode_{MODES.index(name)}")
+    if "proxied" in name:
+        with mlflow_server(folder, database=database) as server:
+            yield Mode(server, None)
+        return
+    with (
+        moto_s3() if "moto" in name else real_s3(tmp_path_factory.mktemp("s3")) as s3,
+        # The server itself has no credentials: its clients write.
+        mlflow_server(folder, database=database, artifacts=ROOT) as server,
+    ):
+        yield Mode(server, s3)
 
 
-def adapter(store: LocalStore, name: str) -> ModelReference:
-    folder = Path(store.root) / f"adapters/{name}"
-    folder.mkdir(parents=True)
-    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": STUDENT.model}))
-    (folder / "adapter_model.safetensors").write_bytes(name.encode() * 1000)
-    return ModelReference(
-        role="candidate", student=STUDENT, base_digest="base", adapter=f"adapters/{name}",
-        adapter_digest=digest_folder(folder, ADAPTER_FILES),
-    )
+@pytest.fixture
+def uri(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server's address, with what its clients need in the environment."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    if mode.s3 is not None:
+        from thinksafe.store.s3 import s3_client
+
+        for name, value in mode.s3.environment.items():
+            monkeypatch.setenv(name, value)
+        client = s3_client()
+        if not client.list_buckets()["Buckets"]:
+            client.create_bucket(Bucket=BUCKET)
+        _forget_s3_clients()
+    return mode.uri
 
 
-def test_register_promote_and_roll_back(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, settings = LocalStore(tmp_path / "store"), RegistrySettings(model="m", tracking_uri=server)
-    client = connect(server)
+def test_register_promote_and_roll_back(
+    uri: str, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, uri)
+    client = connect(uri)
     for generation, name in enumerate(("one", "two"), start=1):
-        candidate = adapter(store, name)
-        both = [
-            register_candidate(store, candidate, settings, run_id=name, data_digest="d", config_digest="c")
-            for _ in range(2)
-        ]
-        assert both[0] == both[1]
-        assert both[0].version == str(generation)
-        decision = Decision(
-            passed=True, stopped_by=None, summary="passed",
-            checks=(Check(name="harm", passed=True, value=0.0, n=1, reason="ok"),),
+        run = world.run(name)
+        again = register_candidate(
+            world.store, run.candidate, world.settings, run_id=name, data_digest="data", config_digest="config"
         )
-        tag_decision(both[0], decision)
-        verify_version(client, server, "m", both[0].version, candidate.adapter_digest)
-        ledger.append(
-            store,
-            LedgerEntry(
-                model="m", generation=generation, previous=generation - 1 or None, action="promote",
-                target=candidate.model_copy(update={"role": "champion"}), version=both[0].version, run_id=name,
-                digests=Digests(adapter=candidate.adapter_digest, base="base"), reason="passed", who="ann",
-                created=ledger.now(),
-            ),
-        )
-        set_champion(store, "m", client, server)
-        assert champion_version(client, server, "m") == str(generation)
+        assert again.version == str(generation)
+        run.tag()
+        run.promote()
+        assert world.alias == str(generation)
     assert client.get_model_version("m", "2").tags["thinksafe.decision"] == "passed"
     with pytest.raises(StageError, match="is not in MLflow"):
-        verify_version(client, server, "m", "3", "x")
-    assert rollback(store, "m", to=None, reason="worse", who="ann", tracking_uri=server).version == "1"
-    assert champion_version(client, server, "m") == "1"
+        verify_version(client, uri, "m", "3", "x")
+    assert world.roll_back().version == "1"
+    assert world.alias == "1"
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     import mlflow.artifacts
 
     served = mlflow.artifacts.download_artifacts("models:/m@champion", dst_path=str(tmp_path / "served"))
-    assert digest_folder(Path(served), ADAPTER_FILES) == ledger.entries(store, "m")[0].digests.adapter
+    assert digest_folder(Path(served), ADAPTER_FILES) == ledger.entries(world.store, "m")[0].digests.adapter
+    source = client.get_model_version("m", "1").source
+    if mode.s3 is None:
+        assert source.startswith("mlflow-artifacts:/")
+    else:
+        assert source.startswith(f"{ROOT}/")
+        assert set(open_store(source).keys("")) == set(ADAPTER_FILES)
 
 
-def test_runs_are_written_once(server: str, tmp_path: Path) -> None:
-    settings = RegistrySettings(model="m", experiment="runs", tracking_uri=server)
+def test_runs_are_written_once(uri: str, tmp_path: Path) -> None:
+    settings = RegistrySettings(model="m", experiment="runs", tracking_uri=uri)
     page = tmp_path / "report.html"
     page.write_text("<p>")
     base: dict[str, Any] = {"run_id": "r", "status": "succeeded", "started": 1000.0, "seconds": 1.0}
@@ -136,9 +122,63 @@ def test_runs_are_written_once(server: str, tmp_path: Path) -> None:
     }
     parent = write_runs(records, settings, [page], run_id="r", name="micro")
     assert write_runs(records, settings, [page], run_id="r") == parent
-    client = connect(server)
+    client = connect(uri)
     experiment = client.get_experiment_by_name("runs").experiment_id
     runs = client.search_runs([experiment])
     assert len(runs) == 4
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert [file.path for file in client.list_artifacts(parent)] == ["report.html"]
+
+
+def test_uploads_without_credentials_say_what_is_missing(
+    uri: str, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode.s3 is None:
+        pytest.skip("this server uploads itself")
+    world = World(tmp_path, uri)
+    candidate = add_adapter(world.store, "without")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    settings = world.settings.model_copy(update={"model": "without"})
+    arguments: dict[str, Any] = {"run_id": "without", "data_digest": "d", "config_digest": "c"}
+    _forget_s3_clients()
+    with pytest.raises(StageError, match="could not upload the adapter") as caught:
+        register_candidate(world.store, candidate, settings, **arguments)
+    assert "AWS_ACCESS_KEY_ID" in caught.value.action
+    assert "AWS_ENDPOINT_URL" in caught.value.action
+    assert connect(uri).search_registered_models("name = 'without'") == []
+
+    assert mode.s3 is not None
+    for name, value in mode.s3.environment.items():
+        monkeypatch.setenv(name, value)
+    _forget_s3_clients()
+    assert register_candidate(world.store, candidate, settings, **arguments).version == "1"
+
+
+def _forget_s3_clients() -> None:
+    """MLflow keeps its clients for ten minutes, boto3 its session for ever, with the credentials of then."""
+    import boto3
+    from mlflow.store.artifact.s3_artifact_repo import _cached_get_s3_client
+
+    _cached_get_s3_client.cache_clear()
+    boto3.setup_default_session()
+
+
+def test_a_database_is_a_tracking_uri_too(database: Postgres, tmp_path: Path) -> None:
+    """Without a server between: for a team that trusts its members with the database."""
+    world = World(tmp_path)
+    settings = RegistrySettings.model_construct(
+        model="m", experiment="direct", tracking_uri=database.new_database("direct")
+    )
+    from thinksafe.tracking import ensure_parent_run
+
+    first = ensure_parent_run(settings, "run-1", "micro")
+    assert ensure_parent_run(settings, "run-1", "micro") == first
+    wrong = settings.tracking_uri.replace("not%40shown", "wr0ng%40one")
+    with pytest.raises(StageError, match=r"could not connect .*password authentication failed") as caught:
+        connect(wrong)
+    assert "wr0ng" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    assert str(caught.value).startswith(f"MLflow at postgresql+psycopg2://127.0.0.1:{database.port}/direct could not")
+    assert world.history == []

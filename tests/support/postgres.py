@@ -71,6 +71,17 @@ class Postgres:
         """The database for SQLAlchemy, password included."""
         return f"postgresql+psycopg2://{USER}:{ESCAPED}@127.0.0.1:{self.port}/{DATABASE}"
 
+    def new_database(self, name: str) -> str:
+        """Create an empty database and return its URI."""
+        import psycopg2
+
+        connection = psycopg2.connect(self.uri.replace("+psycopg2", ""))
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        connection.close()
+        return f"{self.uri.rpartition('/')[0]}/{name}"
+
     def create(self) -> None:
         secret = self._folder / "password"
         secret.write_text(PASSWORD)
