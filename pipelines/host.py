@@ -21,6 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
+from thinksafe_pipelines import prefork
+
 GRACE_SECONDS = 5.0
 """Time a stage has to end after SIGTERM before it is killed."""
 
@@ -54,6 +56,18 @@ class TaskOutcome:
     """File that holds everything the stage printed."""
 
 
+class Process(Protocol):
+    """A running stage: a ``subprocess.Popen`` or a fork."""
+
+    def wait(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 class Listener(Protocol):
     """Hears of every task; calls may come from several threads."""
 
@@ -77,16 +91,19 @@ class Session:
         environment: Variables that the stages get over those of this process.
         path: Folder whose commands win over all others; the interpreter's own by default, so that the stages run
             with the packages that this process has.
+        forks: Stages are forks of a prepared process (:mod:`thinksafe_pipelines.prefork`), and ``path`` is for what
+            they start themselves.
     """
 
     logs: Path
     listener: Listener
     environment: Mapping[str, str] = field(default_factory=dict)
     path: Path = Path(sys.executable).parent
+    forks: bool = False
     outcomes: dict[str, TaskOutcome] = field(default_factory=dict)
     """By task, in the order in which they ended; a repeated attempt replaces the one before."""
     cancelled: bool = False
-    _processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    _processes: set[Process] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     # reentrant: cancel() may come from a signal handler while this very thread holds it
 
@@ -138,21 +155,21 @@ class Session:
     def _run(self, command: list[str], variables: Mapping[str, str], log: Path) -> tuple[int, str, str]:
         environment = {**os.environ, **variables, **self.environment}
         environment["PATH"] = os.pathsep.join(filter(None, [str(self.path), environment.get("PATH", "")]))
+        if self.cancelled:
+            return -signal.SIGTERM, "", ""
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("ab") as stream, self._lock:
-                if self.cancelled:
-                    return -signal.SIGTERM, "", ""
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
-                    preexec_fn=_die_with(os.getpid()),
-                )
-                self._processes.add(process)
+            # not under the lock, which a signal handler of the main thread may be waiting for
+            process = _start(command, environment, log, forked=self.forks)
         except FileNotFoundError:
             return 127, f"The command {command[0]!r} is not on PATH.", "Install the package into this environment."
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, EOFError, subprocess.SubprocessError) as error:
             # too long an argument list lands here as well
             return 126, f"The stage could not be started: {error}.", "Check the disk and the length of the config."
+        with self._lock:
+            self._processes.add(process)
+            if self.cancelled:
+                process.kill()
         try:
             return process.wait(), "", ""
         finally:
@@ -163,7 +180,17 @@ class Session:
                 self._processes.discard(process)
 
 
-def _kill_all(processes: list[subprocess.Popen[bytes]]) -> None:
+def _start(command: list[str], environment: dict[str, str], log: Path, *, forked: bool) -> Process:
+    if forked:
+        return prefork.ForkedStage(command, environment, log)
+    with log.open("ab") as stream:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
+            preexec_fn=_die_with(os.getpid()),
+        )
+
+
+def _kill_all(processes: list[Process]) -> None:
     for process in processes:
         process.kill()  # does nothing to one that has ended
 

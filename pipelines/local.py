@@ -23,6 +23,7 @@ from kfp import local
 from kfp.local import config, logging_utils, status, subprocess_task_handler
 
 from thinksafe.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, StageError
+from thinksafe_pipelines import prefork
 from thinksafe_pipelines.host import Listener, Session, TaskOutcome, stopping_on_signals
 from thinksafe_pipelines.progress import PROGRESS_VARIABLE, ProgressFollower
 
@@ -107,9 +108,11 @@ def run_locally(
         **(environment or {}), PROGRESS_VARIABLE: str(progress.absolute()),
         "PYTHONUNBUFFERED": "1",  # an error must stand last in the log
     }
-    session = Session(logs, listener, variables)
+    session = Session(logs, listener, variables, forks=path is None and prefork.usable())
     if path is not None:
         session.path = path
+    if session.forks:
+        prefork.warm_up()
     clock = time.monotonic()
     with (
         replaced_parts(session, logs / "kfp.log") as skipped,

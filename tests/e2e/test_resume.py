@@ -57,10 +57,10 @@ def _alive(folder: Path) -> list[int]:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        try:
-            line = (entry / "cmdline").read_bytes()
+        try:  # a stage is known by its log: it is a fork, whose command line is another
+            log = os.readlink(entry / "fd" / "1")
         except OSError:
             continue
-        if str(folder).encode() in line:
+        if log.startswith(str(folder)):
             found.append(int(entry.name))
     return found

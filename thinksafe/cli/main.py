@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import typer
 
@@ -44,10 +47,16 @@ stages.add_to(app)
 evaluation_stages.add_to(app)
 
 
+@cache
+def command() -> Callable[[], Any]:
+    """Return the application, built; building takes longer than many a stage, and a fork finds it built."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line and exit with its code (see :mod:`thinksafe.errors`)."""
     try:
-        app()
+        command()()
     except ThinkSafeError as error:
         _complain(error.problem, error.action)
         sys.exit(error.exit_code)

@@ -48,6 +48,7 @@ def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tra
     where = store_address(artifacts)
     tracking = tracking_uri or loaded.registry.tracking_uri or local_tracking_uri(out)
     check_reachable(where)
+    import_module("thinksafe_pipelines.prefork").warm_up()  # its imports go on while this process has its own
     with claimed(out, loaded.name, digest_json(canonical(loaded)), where) as run:
         root = store_root(out)
         outcome = import_module("thinksafe_pipelines.commands").run_realign(

@@ -1,0 +1,114 @@
+"""Start stages as forks of a process that has already imported what they need.
+
+A small stage spends most of its time on importing torch and transformers, and a run has some forty stages. Python's
+fork server (``multiprocessing``) imports once, runs nothing, and forks itself for every stage; a stage is a process of
+its own as before, with its own environment, log and exit code. Memory that nobody writes to is shared.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from multiprocessing import connection
+from pathlib import Path
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_LOCK = threading.Lock()
+"""Held while a process is started or reaped: starting one also reaps others, and an exit code can be read once only."""
+
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
+
+
+def usable() -> bool:
+    """Return whether stages may be forked here: on Linux, without a GPU, whose libraries do not survive a fork."""
+    return sys.platform.startswith("linux") and not any(map(os.path.exists, GPU_DEVICES))
+
+
+def warm_up() -> None:
+    """Start the server, without waiting for its imports; does nothing where it runs or is not usable.
+
+    The server dies with the thread that called this first, so that nothing outlives a killed run.
+    """
+    if usable():
+        from multiprocessing import forkserver
+
+        multiprocessing.set_forkserver_preload(["thinksafe_pipelines.preload"])
+        with _LOCK:
+            forkserver.ensure_running()
+
+
+class ForkedStage:
+    """A stage command as a fork of the server; has the part of ``subprocess.Popen``'s interface that a run needs.
+
+    Args:
+        command: ``thinksafe <stage> ...``.
+        environment: All of the stage's environment variables.
+        log: File that gets what the stage prints; appended to.
+
+    Raises:
+        OSError: the process could not be started.
+    """
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+        self._process = _CONTEXT.Process(target=_run, args=(command, dict(environment), str(log)))
+        with _LOCK:
+            self._process.start()
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit code, negative for a signal."""
+        connection.wait([self._process.sentinel])
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        with _LOCK:
+            return self._process.exitcode
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when its parent, the process ``parent``, dies."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was asked
+        os._exit(1)
+
+
+def _run(command: list[str], environment: dict[str, str], log: str) -> None:
+    """Be the stage; runs in the forked process."""
+    import atexit
+
+    from thinksafe.cli.main import main
+    from thinksafe_pipelines import preload
+
+    die_with_parent(preload.SERVER)
+    name = command[command.index("--task") + 1] if "--task" in command[:-1] else command[1]
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)  # what ps and top show
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdout.flush()
+    with open(log, "ab", buffering=0) as stream:
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]  # an error must stand last in the log
+    sys.argv = command
+    try:
+        main()
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing leaves them out, and temporary folders are removed by them

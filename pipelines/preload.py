@@ -1,0 +1,41 @@
+"""What the fork server imports before it forks stages (:mod:`thinksafe_pipelines.prefork`); imported nowhere else.
+
+Only what several stages import and what starts no work of its own: a fork keeps one thread, so a module that computes
+in threads while it is imported must not be here. What is imported by no more than one stage of a run would only delay
+the first one.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import warnings
+from contextlib import suppress
+from importlib import import_module
+
+from thinksafe_pipelines.prefork import die_with_parent
+
+MODULES = (
+    "thinksafe.cli.main", "thinksafe.progress", "thinksafe.executor", "thinksafe.stages.plan",
+    "thinksafe.stages.sample", "thinksafe.stages.judge", "thinksafe.stages.grade", "thinksafe.stages.merge",
+    "thinksafe.stages.metrics", "thinksafe.stages.gate", "thinksafe.stages.register", "thinksafe.store.local",
+    "thinksafe.engines.transformers", "torch", "peft", "mlflow", "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store", "scipy.optimize", "scipy.special",
+)
+
+SERVER = os.getpid()
+"""Process that imported this, the parent of all stages."""
+
+die_with_parent(os.getppid())
+for descriptor in (1, 2):  # the terminal is the run's; the stages have their logs
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    for module in MODULES:
+        with suppress(Exception):  # the stage that needs it says so
+            import_module(module)
+    import_module("thinksafe.cli.main").command()
+gc.collect()
+gc.freeze()  # collections in a fork would write to, and so copy, the pages of all that was imported

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinksafe.config.model import GuardSettings
+from thinksafe.config.sections import JudgeSection
+from thinksafe.manifests import Manifest, write_manifest
+from thinksafe_pipelines import prefork
+from thinksafe_pipelines.host import Session
+from thinksafe_pipelines.prefork import ForkedStage
+
+pytestmark = [
+    pytest.mark.slow,  # the server imports torch, transformers and MLflow first
+    pytest.mark.skipif(not prefork.usable(), reason="stages are forked on Linux machines without a GPU only"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _server() -> None:
+    prefork.warm_up()
+
+
+def start(tmp_path: Path, *arguments: str, log: str = "log", **variables: str) -> ForkedStage:
+    return ForkedStage(["thinksafe", *arguments], {**os.environ, **variables}, tmp_path / log)
+
+
+def hanging(tmp_path: Path) -> tuple[str, ...]:
+    """Options of a stage that waits for ever: it opens a pipe that nobody writes to."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    return "merge", "--manifest", str(pipe), "--manifest-out", str(tmp_path / "out"), "--task", "merge-samples"
+
+
+def test_a_stage_has_its_own_log_and_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("before\n")
+    assert start(tmp_path, "--version").wait() == 0
+    assert start(tmp_path, "merge", "--manifest-out", str(tmp_path / "out")).wait() == 1
+    before, version, problem, action, *rest = (tmp_path / "log").read_text().splitlines()
+    assert before == "before"
+    assert version.startswith("thinksafe ")
+    assert problem.startswith("error: There are no manifests")
+    assert action.startswith("  ")
+    assert not rest
+
+
+def test_a_stage_has_its_own_environment(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest", Manifest(kind="samples", total=0, model="m"))
+    section = JudgeSection(
+        guard=GuardSettings(kind="micro-exact"), parts=("whole",), skip_problems=True, chunk_size=1, reasoning="none"
+    )
+    judge = (
+        "judge", "--section", section.model_dump_json(), "--samples", str(tmp_path / "manifest"),
+        "--verdicts-out", str(tmp_path / "out"), "--artifacts", str(tmp_path / "store"), "--task", "judge-x",
+    )
+    assert start(tmp_path, *judge, THINKSAFE_PROGRESS=str(tmp_path / "progress")).wait() == 0
+    assert '"judge-x"' in (tmp_path / "progress").read_text()
+    assert (tmp_path / "log").read_text() == ""
+    assert start(tmp_path, *judge).wait() == 0
+    assert "judge-x: judging" in (tmp_path / "log").read_text()
+
+
+def test_stages_that_start_and_end_at_once_do_not_take_each_others_exit_codes(tmp_path: Path) -> None:
+    codes: dict[int, int] = {}
+
+    def run(number: int) -> None:
+        wrong = ["merge", "--manifest-out", str(tmp_path / "out")]
+        for turn in range(5):
+            stage = start(tmp_path, *(wrong if number % 2 else ["--version"]), log=f"{number}-{turn}")
+            codes[number * 5 + turn] = stage.wait()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert codes == {number * 5 + turn: number % 2 for number in range(6) for turn in range(5)}
+
+
+@pytest.mark.parametrize(("send", "number"), [("terminate", signal.SIGTERM), ("kill", signal.SIGKILL)])
+def test_a_signal_is_the_exit_code(tmp_path: Path, send: str, number: int) -> None:
+    stage = start(tmp_path, *hanging(tmp_path))
+    assert stage.poll() is None
+    getattr(stage, send)()
+    assert stage.wait() == stage.poll() == -number
+
+
+def test_a_session_runs_forks(tmp_path: Path) -> None:
+    class Deaf:
+        started = progress = finished = staticmethod(lambda *_: None)
+
+    listener: Any = Deaf()
+    session = Session(tmp_path / "logs", listener, forks=True)
+    assert not session.execute(["thinksafe", "merge", "--manifest-out", "x", "--task", "merge-verdicts"], {})
+    outcome = session.outcomes["merge-verdicts"]
+    assert (outcome.exit_code, outcome.stage) == (1, "merge")
+    assert outcome.error.startswith("There are no manifests")
+
+
+RUN = """
+import os, sys
+from pathlib import Path
+from thinksafe_pipelines import prefork
+if __name__ == "__main__":
+    prefork.warm_up()
+    stage = prefork.ForkedStage(["thinksafe", *sys.argv[2:]], dict(os.environ), Path(sys.argv[1], "log"))
+    print(stage._process.pid, os.getpgid(stage._process.pid), flush=True)
+    stage.wait()
+"""
+
+
+def test_a_stage_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(tmp_path), *hanging(tmp_path)], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert run.stdout is not None
+    pid, group = map(int, run.stdout.readline().split())
+    assert group == run.pid
+    wait_for(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == "merge-samples")
+    run.kill()
+    run.wait(10)
+    wait_for(lambda: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
