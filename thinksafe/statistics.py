@@ -2,9 +2,9 @@
 
 The prompt is the unit: its value in [0, 1] is one outcome, or the mean over its samples, so that samples of one prompt
 are never counted as independent. A confidence is ``1 - 2 * alpha``: each limit of an interval is a one-sided bound
-at level alpha. Every method is closed-form or a root of a closed form, so nothing is drawn at random and a million
-prompts cost one pass; sums are exactly rounded (``math.fsum``), whatever the order and the machine. No method gives an
-interval of zero width, whatever the data.
+at level alpha. What the gate reads is closed-form or a root of a closed form; only the interval of pass@1, which is for
+people, draws (seeded) resamples. A million prompts cost one pass; sums are exactly rounded (``math.fsum``), whatever
+the order and the machine. No method gives an interval of zero width, whatever the data.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from thinksafe.errors import StageError
 from thinksafe.records import Interval
 
 CLOPPER_PEARSON = "Clopper-Pearson"
-AGRESTI_COULL = "Agresti-Coull, clustered by prompt"
+BOOTSTRAP = "BCa bootstrap, clustered by prompt"
+AGRESTI_COULL = "Agresti-Coull, clustered by prompt (all prompts agree)"
 TANGO = "Tango score, paired"
 BONETT_PRICE = "Bonett-Price, paired, clustered by prompt"
+RESAMPLES = 9999
 
 
 @dataclass(frozen=True)
@@ -88,29 +90,67 @@ def proportion_of(total: float, n: float, confidence: float) -> Estimate:
     return _estimate(total / n, low, high, n, confidence, CLOPPER_PEARSON, floor=0.0)
 
 
-def pass_at_1(values: Sequence[float], confidence: float) -> Estimate:
+def pass_at_1(values: Sequence[float], confidence: float, seed: int) -> Estimate:
     """Return average pass@1 over problems, each value the share of its samples that are correct.
 
-    The standard error is clustered by prompt: it is that of the per-prompt means. A normal interval of those means
-    has zero width when all agree (a saturated benchmark), hence Agresti and Coull's (1998) device: half a squared
-    normal quantile of prompts that always fail and as many that always succeed are added first. That pulls the centre
-    towards 50 %, further than the clustered error allows when samples agree in rate but not in prompt; each limit is
-    therefore counted from the centre or the average, whichever is further out (in simulations with 1 to 8 samples
-    and rates of 1 to 45 %, each 95 % limit covers 93 % or more from 10 prompts on, against 89 % without).
+    The interval is the bias-corrected and accelerated bootstrap (BCa: Efron 1987) clustered by problem: problems are
+    drawn with all of their samples. As few values differ (k + 1 for k samples a problem), a resample is drawn as the
+    multinomial counts of the values, which is the same and costs as much for a million problems as for ten. In
+    simulations with 1 or 8 samples a problem, rates of 5 to 90 % and 30 problems or more, each 95 % limit covers 93 %
+    or more; at 30 problems with 8 samples and a rate of 5 %, 88 %.
+
+    Where all values agree every resample is the same and the bootstrap has zero width. Then the interval is Agresti
+    and Coull's (1998), on problems: half a squared normal quantile of problems that always fail and as many that
+    always succeed are added first.
+
+    Args:
+        values: One for each problem, in [0, 1].
+        confidence: Two-sided.
+        seed: Of the resamples.
 
     Raises:
         StageError: there are no values, or one is outside [0, 1].
     """
+    import numpy as np
+
     array = _checked(values)
-    z = quantile(confidence)
     n, total = len(array), math.fsum(array)
-    padded = n + z * z
-    centre = (total + z * z / 2) / padded
-    variance = max((math.fsum(array * array) + z * z / 2) / padded - centre * centre, 0.0)
-    half = z * math.sqrt(variance / padded)
     value = total / n
-    low, high = min(centre, value) - half, max(centre, value) + half
-    return _estimate(value, low, high, n, confidence, AGRESTI_COULL, floor=0.0)
+    levels, counts = np.unique(array, return_counts=True)
+    if len(levels) == 1:
+        low, high = _agresti_coull(value, n, quantile(confidence))
+        return _estimate(value, low, high, n, confidence, AGRESTI_COULL, floor=0.0)
+    low, high = _bca(levels, counts, confidence, seed)
+    return _estimate(value, low, high, n, confidence, BOOTSTRAP, floor=0.0)
+
+
+def _agresti_coull(value: float, n: int, z: float) -> tuple[float, float]:
+    """Return the limits for n problems that all have one value."""
+    padded = n + z * z
+    centre = (value * n + z * z / 2) / padded
+    variance = max((value * value * n + z * z / 2) / padded - centre * centre, 0.0)
+    half = z * math.sqrt(variance / padded)
+    return min(centre, value) - half, max(centre, value) + half
+
+
+def _bca(levels: Any, counts: Any, confidence: float, seed: int) -> tuple[float, float]:
+    """Return the BCa limits of the mean of values given as levels and how often each occurs."""
+    import numpy as np
+    from scipy.special import ndtr, ndtri
+
+    n = int(counts.sum())
+    value = float(levels @ counts) / n
+    draws = np.random.default_rng(seed).multinomial(n, counts / n, size=RESAMPLES) @ levels / n
+    # a tie with the estimate counts half; a share of 0 or 1 would be an infinite correction
+    below = (np.mean(draws < value - 1e-12) + np.mean(draws <= value + 1e-12)) / 2
+    bias = float(ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES)))
+    pulls = (levels - value) / max(n - 1, 1)  # jackknife: what leaving one problem out takes from the mean
+    acceleration = float(counts @ pulls**3) / (6 * float(counts @ pulls**2) ** 1.5)
+    limits = []
+    for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
+        shifted = bias + float(ndtri(tail))
+        limits.append(float(np.quantile(draws, ndtr(bias + shifted / (1 - acceleration * shifted)))))
+    return min(limits), max(limits)
 
 
 def pairs_of(first: Sequence[float], second: Sequence[float]) -> Pairs:

@@ -90,7 +90,7 @@ def metric_set(role: str, shift: float = 0.0) -> MetricSet:
                 min(max(values[place] + (shift if role == "candidate" and kind == "harm" else 0), 0), 1) * n
             )
             estimate = (
-                pass_at_1([1.0] * hits + [0.0] * (n - hits), CONFIDENCE)
+                pass_at_1([1.0] * hits + [0.0] * (n - hits), CONFIDENCE, 1)
                 if kind == "reasoning"
                 else proportion_of(hits, n, CONFIDENCE)
             )

@@ -13,6 +13,7 @@ from thinksafe.errors import StageError
 from thinksafe.statistics import (
     AGRESTI_COULL,
     BONETT_PRICE,
+    BOOTSTRAP,
     CLOPPER_PEARSON,
     TANGO,
     Estimate,
@@ -96,28 +97,51 @@ class TestProportion:
 
 
 class TestPassAt1:
-    @given(st.lists(shares, min_size=1, max_size=40), confidences)
-    def test_contains_the_average(self, values: list[float], confidence: float) -> None:
-        estimate = pass_at_1(values, confidence)
+    @settings(deadline=None)
+    @given(st.lists(st.integers(0, 8), min_size=1, max_size=40), confidences)
+    def test_contains_the_average(self, values: list[int], confidence: float) -> None:
+        estimate = pass_at_1([value / 8 for value in values], confidence, 1)
         check_shape(estimate, 0)
-        assert estimate.interval.method == AGRESTI_COULL
+        assert estimate.interval.method == (AGRESTI_COULL if len(set(values)) == 1 else BOOTSTRAP)
+
+    @pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
+    def test_problems_that_all_agree_leave_room(self, value: float) -> None:
+        """All right, all wrong, or each half right: every resample would be the same."""
+        interval = pass_at_1([value] * 30, CONFIDENCE, 1).interval
+        assert interval.high - interval.low > 0.05
+        assert interval.low <= value <= interval.high
+
+    def test_the_seed_decides(self) -> None:
+        values = [k / 8 for k in np.random.default_rng(5).integers(0, 9, 200)]
+        assert pass_at_1(values, CONFIDENCE, 1) == pass_at_1(values[::-1], CONFIDENCE, 1)
+        assert len({pass_at_1(values, CONFIDENCE, seed).interval.low for seed in range(6)}) > 1
+
+    @pytest.mark.parametrize("rate", [0.2, 0.5, 0.95])
+    def test_agrees_with_scipy(self, rate: float) -> None:
+        values = np.random.default_rng(3).binomial(4, rate, 60) / 4
+        ours = pass_at_1(values, CONFIDENCE, 1).interval
+        theirs = stats.bootstrap(
+            (values,), np.mean, confidence_level=CONFIDENCE, method="BCa", n_resamples=9999, rng=1
+        ).confidence_interval
+        assert ours.low == pytest.approx(theirs.low, abs=0.006)
+        assert ours.high == pytest.approx(theirs.high, abs=0.006)
 
     def test_clusters_by_prompt(self) -> None:
         """Eight samples that always agree are worth one; eight that vary within each prompt are worth more."""
-        whole = pass_at_1([0.0, 1.0] * 50, CONFIDENCE).interval
-        mixed = pass_at_1([0.5] * 100, CONFIDENCE).interval
+        whole = pass_at_1([0.0, 1.0] * 50, CONFIDENCE, 1).interval
+        mixed = pass_at_1([0.375, 0.625] * 50, CONFIDENCE, 1).interval
         assert mixed.high - mixed.low < 0.5 * (whole.high - whole.low)
         assert whole.high - whole.low == pytest.approx(2 * quantile(CONFIDENCE) * 0.5 / math.sqrt(100), rel=0.03)
 
-    @pytest.mark.parametrize(("n", "samples", "rate"), [(30, 8, 0.9), (30, 1, 0.97), (100, 8, 0.1), (100, 2, 0.5)])
+    @pytest.mark.parametrize(("n", "samples", "rate"), [(30, 8, 0.9), (30, 1, 0.9), (100, 8, 0.1), (100, 2, 0.5)])
     def test_each_bound_covers(self, n: int, samples: int, rate: float) -> None:
         rng = np.random.default_rng(n * samples)
         intervals = [
-            pass_at_1(rng.binomial(samples, rng.beta(2 * rate, 2 * (1 - rate), n)) / samples, CONFIDENCE).interval
-            for _ in range(1000)
+            pass_at_1(rng.binomial(samples, rng.beta(2 * rate, 2 * (1 - rate), n)) / samples, CONFIDENCE, i).interval
+            for i in range(500)
         ]
-        assert sum(i.high >= rate for i in intervals) >= 930
-        assert sum(i.low <= rate for i in intervals) >= 930
+        assert sum(i.high >= rate for i in intervals) >= 0.92 * 500
+        assert sum(i.low <= rate for i in intervals) >= 0.92 * 500
 
 
 def score(won: int, lost: int, n: int, d: float) -> float:
@@ -256,9 +280,10 @@ class TestStratifiedAverage:
 
 @pytest.mark.parametrize("values", [[], [1.5], [-0.1], [math.nan]])
 def test_bad_values_are_errors(values: list[float]) -> None:
-    for call in (proportion, pass_at_1):
-        with pytest.raises(StageError):
-            call(values, CONFIDENCE)
+    with pytest.raises(StageError):
+        proportion(values, CONFIDENCE)
+    with pytest.raises(StageError):
+        pass_at_1(values, CONFIDENCE, 1)
     with pytest.raises(StageError):
         pairs_of(values, values)
 
@@ -288,6 +313,6 @@ def test_a_million_outcomes_are_fast() -> None:
     first, second = (rng.random((2, 10**6)) < 0.1).astype(float)
     start = time.process_time()
     proportion(first, CONFIDENCE)
-    pass_at_1(first, CONFIDENCE)
+    pass_at_1(first, CONFIDENCE, 1)
     paired_difference(pairs_of(first, second), CONFIDENCE)
     assert time.process_time() - start < 5

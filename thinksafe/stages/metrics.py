@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from thinksafe.config.sections import MetricsSection
-from thinksafe.digests import digest_file, digest_json, digest_lines
+from thinksafe.digests import derived_seed, digest_file, digest_json, digest_lines
 from thinksafe.errors import StageError
 from thinksafe.evidence import metric_name
 from thinksafe.jsonl import write_json, write_records
@@ -207,9 +207,13 @@ class _Table:
             samples = sum(n for n, b in zip(self.prompt_samples, self.prompt_benchmark, strict=True) if b == i)
             for part in self.section.parts if kind == "harm" else ("whole",):
                 values = array("d", (value for _, value in self._values(i, part)))
-                estimate = (pass_at_1 if kind == "reasoning" else proportion)(values, self.section.confidence)
+                confidence, name = self.section.confidence, metric_name(kind, benchmark.name, part)
+                if kind == "reasoning":
+                    estimate = pass_at_1(values, confidence, derived_seed(self.section.seed, name))
+                else:
+                    estimate = proportion(values, confidence)
                 yield Metric(
-                    name=metric_name(kind, benchmark.name, part), kind=kind, benchmark=benchmark.name, part=part,
+                    name=name, kind=kind, benchmark=benchmark.name, part=part,
                     value=estimate.value, n=len(values), samples=samples, unknown=self.unknown[i, part],
                     truncated=self.truncated[i], interval=estimate.interval, settings=self.settings[kind],
                 )
