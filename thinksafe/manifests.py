@@ -77,13 +77,13 @@ def write_chunk(store: Store, key: str, index: int, rows: list[R]) -> Chunk:
     data = dump_lines(rows)
     chunk = Chunk(index=index, key=key, digest=digest_bytes(data), rows=len(rows))
     marker = chunk.model_dump_json().encode()
-    store.put(_rows_key(chunk), data)
+    store.put(rows_key(chunk), data)
     try:
-        store.create(_marker_key(key), marker)
+        store.create(marker_key(key), marker)
     except ConflictError:
         if winner := find_chunk(store, key, index):
             return winner
-        store.put(_marker_key(key), marker)  # what is there is damaged, or its rows are
+        store.put(marker_key(key), marker)  # what is there is damaged, or its rows are
     return chunk
 
 
@@ -94,10 +94,10 @@ def find_chunk(store: Store, key: str, index: int) -> Chunk | None:
         StoreError: the store could not be asked; that is no reason to make the rows again.
     """
     try:
-        chunk = Chunk.model_validate_json(store.get(_marker_key(key)))
+        chunk = Chunk.model_validate_json(store.get(marker_key(key)))
         if chunk.key != key or not _DIGEST.fullmatch(chunk.digest):
             return None
-        data = store.get(_rows_key(chunk))
+        data = store.get(rows_key(chunk))
     except (MissingError, DamagedError, ValidationError):
         return None
     if (chunk.digest, chunk.rows) != (digest_bytes(data), data.count(b"\n")):
@@ -125,7 +125,7 @@ def read_rows(store: Store, manifest: Manifest, record: type[R]) -> Iterator[R]:
 
 def read_chunk(store: Store, chunk: Chunk, record: type[R]) -> list[R]:
     """Return the rows of one chunk. Raises as :func:`read_rows`."""
-    key = _rows_key(chunk)
+    key = rows_key(chunk)
     data = store.get(key)
     if digest_bytes(data) != chunk.digest:
         raise DamagedError(
@@ -137,11 +137,13 @@ def read_chunk(store: Store, chunk: Chunk, record: type[R]) -> list[R]:
     return list(parse_records(lines, record, store.uri(key)))
 
 
-def _rows_key(chunk: Chunk) -> str:
+def rows_key(chunk: Chunk) -> str:
+    """Return the store key of a chunk's rows."""
     return f"chunks/{chunk.key}/{chunk.digest}.jsonl"
 
 
-def _marker_key(key: str) -> str:
+def marker_key(key: str) -> str:
+    """Return the store key of the object that says that the chunk ``key`` is complete."""
     return f"chunks/{key}/done.json"
 
 

@@ -179,6 +179,21 @@ def test_a_conflict_of_conditional_writes_is_no_lost_race(proxy: FlakyProxy, sto
     assert struck(proxy) == ["status"] * 2
 
 
+def test_a_server_that_falls_silent_is_asked_again(
+    proxy: FlakyProxy, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its answer, and in the middle of a body; a write that timed out lands later, beside its repetition."""
+    monkeypatch.setattr("thinksafe.store.s3.READ_SECONDS", 0.5)
+    store = S3Store(root)
+    proxy.add(Fault("delay", method="PUT", times=2, wait=1))
+    store.create("x", DATA)
+    proxy.add(Fault("delay", method="GET", wait=1), Fault("cut", method="GET", times=2, wait=1))
+    assert store.get("x") == DATA
+    store.get_file("x", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == DATA
+    assert sorted(struck(proxy)) == ["cut", "cut", "delay", "delay", "delay"]
+
+
 def test_a_slow_body_is_whole(proxy: FlakyProxy, store: S3Store) -> None:
     store.put("x", DATA)
     proxy.add(Fault("slow", method="GET", rate=len(DATA) * 2))

@@ -48,7 +48,7 @@ class Fault:
     """``status``: answered with ``code`` and an S3 error ``error``; the server never sees the request.
     ``lost``: carried out by the server; after ``wait`` seconds the connection closes without an answer.
     ``late``: the connection closes at once, and ``wait`` seconds later the server gets the request after all.
-    ``cut``: the answer's head and the first ``share`` of its body, then the connection closes.
+    ``cut``: the answer's head and the first ``share`` of its body, then, after ``wait`` seconds, the connection closes.
     ``cut upload``: the server gets ``share`` of the request's body and then a closed connection; so does the client.
     ``reset``: the connection is reset (RST) before the server sees the request.
     ``delay``: carried out after ``wait`` seconds.
@@ -292,6 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
                 data = answer.read()
                 part = data[: int(len(data) * fault.share)]
                 self.wfile.write(b"%x\r\n%b" % (len(data), part) if chunked else part)
+                self.server.closing.wait(fault.wait)
                 self.close_connection = True
                 return
             for block in _blocks(answer, fault.rate // 10 or 1 if fault else BLOCK):
