@@ -88,7 +88,7 @@ class Run:
         self.write("champion", ledger.champion_reference(self.world.store, "m", STUDENT, run_id=self.run_id))
 
     def plan(self) -> StageResult:
-        overrides = [f"registry.tracking_uri={self.settings.tracking_uri}", "registry.model=m"]
+        overrides = [f"registry.tracking_uri={json.dumps(self.settings.tracking_uri)}", "registry.model=m"]
         return plan.run(
             self.context("plan"), "micro", overrides, outputs={}, base_out=self.folder / "base.json",
             champion_out=self.folder / "planned.json",

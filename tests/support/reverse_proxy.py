@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-Fault = Literal["", "cut", "lose", "hang", "500", "echo"]
-"""Nothing; connection closed before or after the server got the request; no answer; an error; credentials sent back."""
+Fault = Literal["", "cut", "lose", "hang", "500", "echo", "login"]
+"""Nothing; the connection closed before, or after, the server got the request; no answer; an error; the credentials
+sent back; a page for people."""
 _HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "date", "server"}
 
 
@@ -56,6 +57,8 @@ def reverse_proxy(backend: int, **options: object) -> Iterator[Proxy]:
                 self.close_connection = True
             elif fault == "500":
                 self.answer(500, b"Internal Server Error")
+            elif fault == "login":
+                self.answer(200, b"<!doctype html><title>Sign in</title>")
             elif fault == "echo":
                 self.answer(400, f"Bad request with Authorization: {header}".encode())
             elif not proxy.authorised(header):
