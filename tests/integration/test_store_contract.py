@@ -129,6 +129,18 @@ def test_all_stores_take_the_same_keys(store: Store, tmp_path: Path) -> None:
             store.create(key, b"")
 
 
+def test_a_deleted_object_is_gone_and_deleting_nothing_is_no_error(store: Store) -> None:
+    for key in ("a/b", "a/bc"):
+        store.put(key, b"x")
+    store.delete("a/b")
+    assert not store.exists("a/b")
+    assert store.keys("a/") == ["a/bc"]
+    store.delete("a/b")
+    store.delete("a/never/was")
+    store.create("a/b", b"again")
+    assert store.get("a/b") == b"again"
+
+
 def test_keys_are_listed_in_order_below_a_prefix(store: Store) -> None:
     for key in ("runs/b/2.json", "runs/a/1.json", "runs/ab.json", "other"):
         store.put(key, b"x")

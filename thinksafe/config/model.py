@@ -134,6 +134,12 @@ class CurateSettings(Section):
 class TrainingSettings(Section):
     """LoRA SFT."""
 
+    benign_loss: Literal["ce", "kl"] = "ce"
+    """Loss of benign rows. ``ce``: cross-entropy, as on harmful rows. ``kl``: forward KL from the student with the
+    adapter switched off, at each response token (METHOD.md, "+ KL variant")."""
+    kl_chunk: Count = 128
+    """Response tokens of which ``kl`` holds the logits at once. A larger value takes more memory, and changes no
+    result but for rounding."""
     lora_rank: Count = 32
     """Rank of the adapter's matrices."""
     lora_alpha: Count = 16
@@ -149,7 +155,14 @@ class TrainingSettings(Section):
     batch_size: Count = 8
     """Effective batch: rows an optimiser step, over all devices and accumulation steps."""
     micro_batch_size: Count = 8
-    """Rows a forward pass; must divide ``batch_size``."""
+    """Rows a forward pass; must divide ``batch_size``. Where the share of one process is no multiple of it, the largest
+    number of rows below it that divides both."""
+    processes: CountOrZero = 0
+    """Processes that train together, each on a GPU of its own; 0 takes all visible GPUs, and 1 on CPUs. ``batch_size``
+    is shared out among them, so that it must be a multiple."""
+    checkpoint_steps: CountOrZero = 0
+    """Optimiser steps between checkpoints, from which a killed training goes on; 0 writes none. Rounded up to a step
+    of the loss curve."""
     epochs: Count = 3
     """Passes over the examples."""
     warmup_ratio: Share = 0.1
@@ -167,6 +180,8 @@ class TrainingSettings(Section):
     def _batches_divide(self) -> TrainingSettings:
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of {self.micro_batch_size}")
+        if self.processes and self.batch_size % self.processes:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of processes, {self.processes}")
         return self
 
 

@@ -1,7 +1,8 @@
 """train: examples to an adapter, under a key that holds everything that determines it.
 
 The adapter's files go to ``adapters/<key>/`` in the store, its manifest last. A manifest whose files are intact means
-that the training is done: that is how a retry, or a second run on the same examples, takes an adapter up again.
+that the training is done: that is how a retry, or a second run on the same examples, takes an adapter up again. A
+training that was killed goes on from its last checkpoint (:mod:`thinksafe.training.checkpoints`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import code_digest, digest_file, digest_folder, digest_json
 from thinksafe.errors import DamagedError, InputError, MissingError
-from thinksafe.jsonl import read_records, write_json
+from thinksafe.jsonl import write_json
 from thinksafe.loading import ADAPTER_FILES, fetch_adapter
 from thinksafe.models import ModelReference, read_reference
-from thinksafe.records import Example, Record
+from thinksafe.records import Record
 from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.store import Store
+from thinksafe.training.checkpoints import Checkpoints
+from thinksafe.training.launch import Job, process_count, train
 
-LIBRARIES = ("torch", "transformers", "peft", "trl")
+LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
 CODE = ("training", "loading.py", "traces.py", "stages/train.py")
 
 
@@ -62,6 +66,7 @@ def run(
 
     Raises:
         InputError: the base is not a plain student, cannot be loaded or has no fitting chat template.
+        ConfigError: see :func:`thinksafe.training.launch.process_count`.
         StageError: see :func:`thinksafe.training.sft.train_adapter` and
             :func:`thinksafe.training.data.encode_examples`.
         StoreError: the store failed.
@@ -71,9 +76,12 @@ def run(
         if reference.absent or reference.adapter:
             raise InputError(f"{base}: not a student without an adapter.", "Train from the base of the run.")
         rows = digest_file(examples)
-        prefix = f"adapters/{adapter_key(reference, rows, section)}"
-        found = _find(context.store, reference, prefix)
-        manifest = found or _train(context, section, reference, examples, prefix)
+        processes = process_count(section.training)
+        key = adapter_key(reference, rows, section, processes)
+        prefix, resumed = f"adapters/{key}", 0
+        manifest = found = _find(context.store, reference, prefix)
+        if manifest is None:
+            manifest, resumed = _train(context, section, reference, examples, key, processes)
         candidate = _candidate(reference, prefix, manifest)
         fetch_adapter(context.store, candidate, adapter_out)
         write_json(candidate_out, candidate)
@@ -82,26 +90,32 @@ def run(
         result.counts = {
             "examples": manifest.rows + sum(manifest.dropped.values()), "rows": manifest.rows,
             "tokens": manifest.tokens, "steps": manifest.steps, "reused": int(found is not None),
+            "resumed": resumed,
         }
         result.details = {
             "curve": manifest.curve, "steps": manifest.steps, "adapter": prefix,
-            "adapter_digest": manifest.adapter_digest,
+            "adapter_digest": manifest.adapter_digest, "processes": processes,
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},
         }
     return result
 
 
-def adapter_key(base: ModelReference, examples: str, section: TrainSection) -> str:
+def adapter_key(base: ModelReference, examples: str, section: TrainSection, processes: int) -> str:
     """Return the digest of everything that determines an adapter.
 
     The base digest covers weights, revision, tokenizer and chat template. The student's settings are in it because
-    the adapter names its base.
+    the adapter names its base. Checkpoints are not: an interrupted training ends in the same adapter.
     """
     versions = {name: metadata.version(name) for name in LIBRARIES}
     settings: dict[str, Any] = base.student.model_dump(mode="json")
-    return digest_json(
-        [base.base_digest, settings, examples, section.model_dump(mode="json"), code_digest(*CODE), versions]
-    )
+    parts = section.model_dump(mode="json", exclude={"training"}) | {"training": _deciding(section.training, processes)}
+    return digest_json([base.base_digest, settings, examples, parts, code_digest(*CODE), versions])
+
+
+def _deciding(settings: TrainingSettings, processes: int) -> dict[str, Any]:
+    """Return the settings that an adapter depends on, with the number of processes that there are."""
+    unused = {"checkpoint_steps"} | ({"kl_chunk"} if settings.benign_loss == "ce" else set())
+    return settings.model_dump(mode="json", exclude=unused) | {"processes": processes}
 
 
 def _find(store: Store, base: ModelReference, prefix: str) -> AdapterManifest | None:
@@ -124,33 +138,26 @@ def _candidate(base: ModelReference, prefix: str, manifest: AdapterManifest) -> 
 
 
 def _train(
-    context: StageContext, section: TrainSection, base: ModelReference, examples: Path, prefix: str
-) -> AdapterManifest:
-    from thinksafe.loading import check_template, end_tokens, load_model, load_tokenizer
-    from thinksafe.training.data import encode_examples
-    from thinksafe.training.sft import train_adapter
-
-    name = base.student.model
-    tokenizer = load_tokenizer(base)
-    check_template(tokenizer, section.reasoning, name)
-    model = load_model(base, context.store)
-    limit = min(
-        section.training.max_length,
-        getattr(model.config, "max_position_embeddings", None) or section.training.max_length,
-    )
-    encoded = encode_examples(
-        tokenizer, read_records(examples, Example), end_tokens(model, tokenizer, name), limit
-    )
+    context: StageContext, section: TrainSection, base: ModelReference, examples: Path, key: str, processes: int
+) -> tuple[AdapterManifest, int]:
+    """Train, write the adapter into the store, and return its manifest and the step that the training went on from."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        training = train_adapter(context, model, tokenizer, encoded.rows, section, base.student, folder)
-        manifest = AdapterManifest(
-            files={file: digest_file(folder / file) for file in ADAPTER_FILES},
-            adapter_digest=digest_folder(folder, ADAPTER_FILES),
-            steps=training.steps, curve=training.curve, rows=len(encoded.rows), tokens=encoded.tokens,
-            dropped={str(reason): count for reason, count in encoded.dropped.items()},
+        job = Job(
+            section=section, base=base, examples=examples.absolute(), key=key, folder=Path(temporary),
+            store=context.store.root, run_id=context.run_id, task=context.task,
         )
+        checkpoints = Checkpoints(context.store, key, job.checkpoints)
+        if section.training.checkpoint_steps:
+            job = job.model_copy(update={"resume": checkpoints.restore()})
+        done = train(context, job, processes)
+        manifest = AdapterManifest(
+            files={file: digest_file(job.folder / file) for file in ADAPTER_FILES},
+            adapter_digest=digest_folder(job.folder, ADAPTER_FILES),
+            steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped,
+        )
+        prefix = f"adapters/{key}"
         for file in ADAPTER_FILES:
-            context.store.put_file(f"{prefix}/{file}", folder / file)
+            context.store.put_file(f"{prefix}/{file}", job.folder / file)
         context.store.put(f"{prefix}/manifest.json", manifest.model_dump_json(indent=2).encode() + b"\n")
-    return manifest
+        checkpoints.clear()
+    return manifest, job.resume

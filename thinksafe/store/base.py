@@ -50,6 +50,10 @@ class Store(Protocol):
         """Return whether an object is there. Raises StoreError when that cannot be known."""
         ...
 
+    def delete(self, key: str) -> None:
+        """Delete an object; one that is not there is no error."""
+        ...
+
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that start with ``prefix``, sorted; markers of empty folders are none."""
         ...

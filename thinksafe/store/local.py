@@ -51,6 +51,12 @@ class LocalStore:
         except OSError as error:
             raise self._failure("look up", key, error) from error
 
+    def delete(self, key: str) -> None:
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failure("delete", key, error) from error
+
     def keys(self, prefix: str) -> list[str]:
         check_prefix(prefix)
         start = self._folder / prefix.rpartition("/")[0]

@@ -105,6 +105,9 @@ class S3Store:
             return False
         return True
 
+    def delete(self, key: str) -> None:
+        self._call("delete", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(key)))
+
     def keys(self, prefix: str) -> list[str]:
         return list(self.tags(prefix))
 

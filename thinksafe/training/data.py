@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from thinksafe.errors import InputError, StageError
 from thinksafe.loading import prefilled, render_prompt
-from thinksafe.records import Example
+from thinksafe.records import Example, Label
 from thinksafe.traces import CLOSE, OPEN
 
 IGNORED = -100
@@ -33,6 +33,8 @@ class Row:
     input_ids: list[int]
     labels: list[int]
     """``IGNORED`` for every prompt token, else equal to ``input_ids``."""
+    label: Label
+    """The prompt's label; it decides between the losses where ``training.benign_loss`` is ``kl``."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def encode_examples(
             dropped["too_long"] += 1
         else:
             labels = [IGNORED] * len(prompt_ids) + response_ids + closing
-            rows.append(Row(example.id, input_ids, labels))
+            rows.append(Row(example.id, input_ids, labels, example.label))
     if len(rows) < minimum:
         raise StageError(
             f"{len(rows)} examples are left to train on, {minimum} are needed (dropped: "

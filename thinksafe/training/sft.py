@@ -1,7 +1,8 @@
 """LoRA SFT: encoded rows to an adapter, with TRL's SFTTrainer and PEFT.
 
 TRL takes rows with ``input_ids`` and ``labels`` as they are. With ``max_length`` None it cuts nothing, and with a
-collator of its own given it leaves the tokenizer alone, so nothing but the adapter's two files comes out.
+collator of its own given it leaves the tokenizer alone, so nothing but the adapter's two files comes out. The same
+code runs in one process and in each of several (:mod:`thinksafe.training.launch`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from thinksafe.errors import ConfigError, StageError
 from thinksafe.jsonl import write_json
 from thinksafe.loading import ADAPTER_FILES
 from thinksafe.stages.record import StageContext
+from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.data import Row
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 CURVE_POINTS = 200
 """Most points of a loss curve; each is the mean over the steps since the last one."""
 
-_LOGGED = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy")
+_LOGGED = ("loss", "cross_entropy", "kl", "learning_rate", "grad_norm", "mean_token_accuracy")
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,11 @@ class Training:
 
     steps: int
     curve: list[dict[str, float]]
-    """``step`` (from 1), ``loss`` (nats a response token), ``learning_rate``, ``grad_norm`` (before clipping) and
-    ``mean_token_accuracy``, at most ``CURVE_POINTS`` rows."""
+    """``step`` (from 1), ``loss`` (nats a response token), ``learning_rate``, ``grad_norm`` (before clipping); with
+    cross-entropy on all rows ``mean_token_accuracy``; with the KL ``cross_entropy`` (nats a response token of harmful
+    rows) and ``kl`` (of benign ones). At most ``CURVE_POINTS`` rows."""
+    resumed: int = 0
+    """Steps that a checkpoint brought along."""
 
 
 def step_count(rows: int, settings: TrainingSettings) -> int:
@@ -44,13 +49,19 @@ def step_count(rows: int, settings: TrainingSettings) -> int:
     return math.ceil(rows / settings.batch_size) * settings.epochs
 
 
+def micro_batch(settings: TrainingSettings, processes: int) -> int:
+    """Return the rows of one forward pass of one process."""
+    return math.gcd(settings.micro_batch_size, settings.batch_size // processes)
+
+
 def train_adapter(
     context: StageContext, model: Any, tokenizer: Any, rows: list[Row], section: TrainSection,
-    student: StudentSettings, folder: Path,
+    student: StudentSettings, folder: Path, checkpoints: Checkpoints | None = None,
 ) -> Training:
     """Train a LoRA adapter on a loaded student and write its two files (``ADAPTER_FILES``) into ``folder``.
 
-    On CPUs the same rows, section and number of threads give the same bytes. ``model`` gets the adapter put in.
+    On CPUs the same rows, section, number of processes and number of threads give the same bytes, in one go or
+    resumed. ``model`` gets the adapter put in. Of several processes all must call it, and the first one writes.
 
     Args:
         context: For the progress bar.
@@ -60,27 +71,25 @@ def train_adapter(
         section: Settings and seed.
         student: What ``adapter_config.json`` names as the base: ``model`` and ``revision``, never a resolved path.
         folder: Empty folder.
+        checkpoints: Where to go on from, and where to write them; none by default.
 
     Raises:
-        ConfigError: ``training.target_modules`` names a module that the student does not have.
-        StageError: several GPUs are visible, memory ran out, or the training diverged.
+        ConfigError: ``training.target_modules`` names a module that the student does not have, or the student's
+            logits cannot be computed in chunks for ``training.benign_loss: kl``.
+        StageError: memory ran out, or the training diverged.
     """
     import torch
 
-    if torch.cuda.device_count() > 1:
-        raise StageError(
-            f"{torch.cuda.device_count()} GPUs are visible, and training takes one.",
-            "Give the train task one GPU, or set CUDA_VISIBLE_DEVICES=0.",
-        )
     _check_targets(model, section.training.target_modules)
     steps, threads = step_count(len(rows), section.training), torch.get_num_threads()
     if section.training.threads:
         torch.set_num_threads(section.training.threads)
+    restored = checkpoints.restored if checkpoints else None
     try:
         with context.track("training", steps) as advance:
-            callback, curve = _callback(advance)
-            trainer = _trainer(model, tokenizer, rows, section, student, folder, callback)
-            trainer.train()
+            callbacks = [_watch(advance), *([checkpoints.callback()] if checkpoints else [])]
+            trainer = _trainer(model, tokenizer, rows, section, student, folder, checkpoints, callbacks)
+            trainer.train(resume_from_checkpoint=str(restored) if restored else None)
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
         raise StageError(
             "Memory ran out while training.",
@@ -93,8 +102,11 @@ def train_adapter(
         raise StageError(
             "The training diverged: the adapter has weights that are not finite.", "Lower training.learning_rate."
         )
-    _save(trainer.model, folder)
-    return Training(steps, curve)
+    if trainer.is_world_process_zero():
+        _save(trainer.model, folder)
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    curve = [{name: float(entry[name]) for name in ("step", *_LOGGED) if name in entry} for entry in history]
+    return Training(steps, curve, checkpoints.step if checkpoints else 0)
 
 
 def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
@@ -113,21 +125,23 @@ def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
 
 def _trainer(
     model: Any, tokenizer: Any, rows: list[Row], section: TrainSection, student: StudentSettings, folder: Path,
-    callback: TrainerCallback,
+    checkpoints: Checkpoints | None, callbacks: list[TrainerCallback],
 ) -> Any:
     import torch
-    from datasets import Dataset
     from peft import LoraConfig
     from transformers import PrinterCallback
     from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
+
+    from thinksafe.training.trainer import AdapterTrainer, Collator
 
     settings, steps = section.training, step_count(len(rows), section.training)
-    gpu = model.device.type == "cuda"
+    gpu, logging = model.device.type == "cuda", math.ceil(steps / CURVE_POINTS)
+    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    micro = micro_batch(settings, world)
     arguments = SFTConfig(
-        output_dir=str(folder),
-        per_device_train_batch_size=settings.micro_batch_size,
-        gradient_accumulation_steps=settings.batch_size // settings.micro_batch_size,
+        output_dir=str(checkpoints.folder if checkpoints else folder),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=settings.batch_size // (micro * world),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
@@ -137,17 +151,22 @@ def _trainer(
         max_length=None,
         # rows of like length together; packed rows would attend to one another without FlashAttention (PARTS.md)
         packing=False,
-        train_sampling_strategy="group_by_length",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
         bf16=model.dtype == torch.bfloat16,
         use_cpu=not gpu,
         gradient_checkpointing=gpu,
         dataloader_pin_memory=gpu,
+        ddp_find_unused_parameters=False,
         seed=section.seed,
-        logging_steps=math.ceil(steps / CURVE_POINTS),
+        logging_steps=logging,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to="none",
-        save_strategy="no",
+        save_strategy="steps" if checkpoints else "no",
+        # where a point of the curve has just been written, as what was summed up for the next one is not kept
+        save_steps=max(1, math.ceil(settings.checkpoint_steps / logging)) * logging,
+        save_total_limit=1,
     )
     # transformers adds a reporter of its own accord where it finds itself inside a Kubeflow TrainJob
     arguments.report_to = []
@@ -159,20 +178,16 @@ def _trainer(
         target_modules=list(settings.target_modules),
     )
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    trainer: Any = SFTTrainer(
+    trainer: Any = AdapterTrainer(
+        rows=rows,
+        batch=settings.batch_size,
+        kl_chunk=settings.kl_chunk if settings.benign_loss == "kl" else 0,
         model=model,
         args=arguments,
-        data_collator=DataCollatorForLanguageModeling(pad_token_id=pad),
-        train_dataset=Dataset.from_dict(
-            {
-                "input_ids": [row.input_ids for row in rows],
-                "labels": [row.labels for row in rows],
-                "length": [len(row.input_ids) for row in rows],
-            }
-        ),
+        data_collator=Collator(pad_token_id=pad),
         processing_class=tokenizer,
         peft_config=lora,
-        callbacks=[callback],
+        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
     config = trainer.model.peft_config["default"]
@@ -180,30 +195,25 @@ def _trainer(
     return trainer
 
 
-def _callback(advance: Any) -> tuple[TrainerCallback, list[dict[str, float]]]:
-    """Return a callback that reports progress, and the curve that it fills."""
+def _watch(advance: Any) -> TrainerCallback:
+    """Return a callback that reports progress, and ends a training whose loss is not finite."""
     from transformers import TrainerCallback
 
-    curve: list[dict[str, float]] = []
-
     class Watch(TrainerCallback):
+        def on_train_begin(self, *given: Any, **_: Any) -> None:
+            advance(given[1].global_step)
+
         def on_step_end(self, *_: Any, **__: Any) -> None:
             advance(1)
 
         def on_log(self, *given: Any, **named: Any) -> None:
-            _, state, _ = given
-            logs: dict[str, float] = named["logs"]
-            if "loss" not in logs:
-                return
-            if not math.isfinite(logs["loss"]):
+            if not math.isfinite(named["logs"].get("loss", 0.0)):
                 raise StageError(
-                    f"The training diverged: the loss at step {state.global_step} is not finite.",
+                    f"The training diverged: the loss at step {given[1].global_step} is not finite.",
                     "Lower training.learning_rate.",
                 )
-            point = {name: float(logs[name]) for name in _LOGGED if name in logs}
-            curve.append({"step": state.global_step, **point})
 
-    return Watch(), curve
+    return Watch()
 
 
 def _save(model: Any, folder: Path) -> None:

@@ -35,6 +35,7 @@ SECTION = TrainSection(
         lora_rank=4, learning_rate=1e-2, batch_size=4, micro_batch_size=2, epochs=1, threads=1, max_length=400
     ),
 )
+FRESH = {"reused": 0, "resumed": 0}
 
 
 @dataclass
@@ -91,7 +92,7 @@ def test_an_adapter_comes_out_whole_and_the_student_is_untouched(stage: Stage, t
     assert stage.store.keys("adapters/") == sorted(
         f"{candidate.adapter}/{name}" for name in (*ADAPTER_FILES, "manifest.json")
     )
-    assert result.counts == {"examples": 5, "rows": 5, "tokens": result.counts["tokens"], "steps": 2, "reused": 0}
+    assert result.counts == {"examples": 5, "rows": 5, "tokens": result.counts["tokens"], "steps": 2, **FRESH}
     assert [point["step"] for point in result.details["curve"]] == [1, 2]
     assert result.details["dropped_too_long"] == 0
     record = read_stage_records(stage.store, "first")["train"]
@@ -209,22 +210,32 @@ def test_an_outage_is_no_missing_adapter(stage: Stage, monkeypatch: pytest.Monke
 def test_the_key_notices_all_that_determines_an_adapter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     base = stage.base
 
-    def key(of: ModelReference = base, examples: str = "e", section: TrainSection = SECTION) -> str:
-        return train.adapter_key(of, examples, section)
+    def key(
+        of: ModelReference = base, examples: str = "e", section: TrainSection = SECTION, processes: int = 1
+    ) -> str:
+        return train.adapter_key(of, examples, section, processes)
 
     def student(**changes: Any) -> ModelReference:
         return base.model_copy(update={"student": base.student.model_copy(update=changes)})
 
-    settings = SECTION.training.model_copy(update={"lora_alpha": 1})
+    def changed(**changes: Any) -> TrainSection:
+        return SECTION.model_copy(update={"training": SECTION.training.model_copy(update=changes)})
+
     keys = [
         key(),
         key(examples="f"),
         key(section=SECTION.model_copy(update={"seed": 4})),
-        key(section=SECTION.model_copy(update={"training": settings})),
+        key(section=changed(lora_alpha=1)),
+        key(processes=2),
+        key(section=changed(benign_loss="kl")),
+        key(section=changed(benign_loss="kl", kl_chunk=1)),
         key(student(revision="c" * 40)),
         key(student(model="team/student")),
         key(student(dtype="bfloat16")),
     ]
+    # what changes no number: checkpoints, how the number of processes came about, a chunk size that is not used
+    for same in ({"checkpoint_steps": 5}, {"processes": 1}, {"kl_chunk": 1}):
+        assert key(section=changed(**same)) == keys[0]
     with (stage.student / "chat_template.jinja").open("a") as stream:
         stream.write(" ")
     keys.append(key(stage.base))

@@ -2,68 +2,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from training_runs import SETTINGS, Student, rows, section
 
-from thinksafe.config.model import StudentSettings, TrainingSettings
-from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError, StageError
-from thinksafe.loading import ADAPTER_FILES, load_model, load_tokenizer, resolve_student
-from thinksafe.models import ModelReference
+from thinksafe.loading import ADAPTER_FILES, load_model
 from thinksafe.stages.record import Progress, StageContext, silent
-from thinksafe.store.local import LocalStore
-from thinksafe.training.data import IGNORED, Row
-from thinksafe.training.sft import Training, step_count, train_adapter
+from thinksafe.training.sft import micro_batch, step_count, train_adapter
 
 pytestmark = pytest.mark.slow  # the import of TRL alone
-
-SETTINGS = TrainingSettings(
-    lora_rank=4, lora_alpha=8, lora_dropout=0.0, learning_rate=1e-2, batch_size=4, micro_batch_size=4, epochs=2,
-    threads=1,
-)
-
-
-def rows(count: int = 6) -> list[Row]:
-    """Return rows of 9 to 9 + 3 * count tokens whose first 4 are prompt."""
-    found = []
-    for index in range(count):
-        ids = [(7 * index + 3 * place) % 250 for place in range(9 + 3 * index)]
-        found.append(Row(f"row-{index}", ids, [IGNORED] * 4 + ids[4:]))
-    return found
-
-
-def section(seed: int = 1, **changes: Any) -> TrainSection:
-    training = TrainingSettings.model_validate(SETTINGS.model_dump() | changes)
-    return TrainSection(seed=seed, training=training, reasoning="think")
-
-
-@dataclass
-class Student:
-    """A tiny student, loaded anew for each training."""
-
-    base: ModelReference
-    store: LocalStore
-
-    def load(self) -> tuple[Any, Any]:
-        return load_model(self.base, self.store), load_tokenizer(self.base)
-
-    def train(self, folder: Path, given: TrainSection, data: list[Row] | None = None) -> Training:
-        folder.mkdir()
-        model, tokenizer = self.load()
-        context = StageContext(self.store, "run", "train", "train", silent)
-        return train_adapter(context, model, tokenizer, data or rows(), given, self.base.student, folder)
-
-
-@pytest.fixture
-def student(student_folder: Callable[[str], Path], tmp_path: Path) -> Student:
-    settings = StudentSettings(model=str(student_folder("qwen")), dtype="float32")
-    base = ModelReference(role="base", student=settings, base_digest=resolve_student(settings).digest)
-    return Student(base, LocalStore(tmp_path / "store"))
-
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not(student: Student, tmp_path: Path) -> None:
     given = section(lora_dropout=0.1)
@@ -194,3 +145,8 @@ def test_a_training_that_diverges_fails(student: Student, tmp_path: Path) -> Non
 def test_steps_count_the_last_small_batch() -> None:
     settings = SETTINGS.model_copy(update={"batch_size": 4, "epochs": 3})
     assert [step_count(rows, settings) for rows in (1, 4, 5, 8, 9)] == [3, 3, 6, 6, 9]
+
+
+def test_rows_of_a_pass_divide_a_processs_share_of_the_batch() -> None:
+    settings = SETTINGS.model_copy(update={"batch_size": 12, "micro_batch_size": 4})
+    assert [micro_batch(settings, processes) for processes in (1, 2, 3, 4, 6, 12)] == [4, 2, 4, 1, 2, 1]

@@ -1,0 +1,155 @@
+"""Checkpoints of a training: kept in the store, so that a training that was killed goes on, on another node too.
+
+Below ``checkpoints/<adapter key>/<step>/`` lie the files that transformers writes and reads, and last of all
+``manifest.json`` with their digests. The two newest are kept while the training runs, and none when its adapter is
+written. What comes out of the store is not trusted: only files of known names whose digests agree are fetched, and
+tensors in PyTorch's format are opened with ``weights_only``, which runs no code.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from thinksafe.digests import digest_file
+from thinksafe.errors import StoreError
+from thinksafe.loading import ADAPTER_FILES
+from thinksafe.records import Record
+from thinksafe.store import Store
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+KEPT = 2
+"""Checkpoints kept while the training runs: one more than is needed, in case the newest is damaged."""
+MANIFEST = "manifest.json"
+_STATE, _STEP = "trainer_state.json", re.compile(r"\d{8}")
+_TENSORS = re.compile(r"(optimizer|scheduler|rng_state(_\d+)?)\.pth?")
+
+
+class CheckpointManifest(Record):
+    """What is in one checkpoint, written after the files."""
+
+    schema_version: Literal[1] = 1
+    step: int
+    """Optimiser steps done."""
+    files: dict[str, str]
+    """Digest of each file by name."""
+
+
+class Checkpoints:
+    """The checkpoints of one adapter.
+
+    Args:
+        store: Where they are kept.
+        key: Key of the adapter: nothing that leads to another adapter finds them.
+        folder: Local folder that the training's processes share.
+        step: Step of the checkpoint to go on from, as :meth:`restore` fetched it into ``folder``; 0 without one.
+    """
+
+    def __init__(self, store: Store, key: str, folder: Path, step: int = 0) -> None:
+        self._store, self._prefix, self.folder, self.step = store, f"checkpoints/{key}", folder, step
+
+    @property
+    def restored(self) -> Path | None:
+        """Folder of the checkpoint to go on from."""
+        return self.folder / "restored" / f"{self.step:08d}" if self.step else None
+
+    def restore(self) -> int:
+        """Fetch the newest intact checkpoint and return its step, or 0; one that is not intact gets a notice."""
+        for prefix in reversed(self._all()):
+            try:
+                self.step = self._fetch(prefix, self.folder / "restored" / prefix.rpartition("/")[2])
+                return self.step
+            except (ValidationError, StoreError, ValueError) as error:
+                warnings.warn(
+                    f"The checkpoint {self._store.uri(prefix)} is incomplete or damaged, and not used ({error}).",
+                    stacklevel=2,
+                )
+        return 0
+
+    def write(self, folder: Path, step: int) -> None:
+        """Write the checkpoint that transformers left in ``folder``, then delete what is older than the newest two.
+
+        A store that fails costs the checkpoint, with a notice, and not the training.
+        """
+        prefix = f"{self._prefix}/{step:08d}"
+        names = sorted(path.name for path in folder.iterdir() if _known(path.name))
+        manifest = CheckpointManifest(step=step, files={name: digest_file(folder / name) for name in names})
+        try:
+            self._delete(prefix)  # of an earlier attempt, manifest first
+            for name in names:
+                self._store.put_file(f"{prefix}/{name}", folder / name)
+            self._store.put(f"{prefix}/{MANIFEST}", manifest.model_dump_json(indent=2).encode() + b"\n")
+            for old in self._all()[: -KEPT]:
+                self._delete(old)
+        except StoreError as error:
+            warnings.warn(f"The checkpoint of step {step} is not written. {error}", stacklevel=2)
+
+    def clear(self) -> None:
+        """Delete all checkpoints of this adapter."""
+        try:
+            for prefix in self._all():
+                self._delete(prefix)
+        except StoreError as error:
+            warnings.warn(f"Checkpoints below {self._store.uri(self._prefix)} are left over. {error}", stacklevel=2)
+
+    def callback(self) -> TrainerCallback:
+        """Return what writes each checkpoint that transformers saves; of several processes the first one writes."""
+        import torch
+        from transformers import TrainerCallback
+
+        write = self.write
+
+        class Upload(TrainerCallback):
+            def on_save(self, *given: Any, **_: Any) -> None:
+                arguments, state, _control = given
+                if torch.distributed.is_initialized():
+                    torch.distributed.barrier()  # each process has a file of its own in it
+                if state.is_world_process_zero:
+                    write(Path(arguments.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
+                if torch.distributed.is_initialized():
+                    torch.distributed.barrier()
+
+        return Upload()
+
+    def _all(self) -> list[str]:
+        found = {key.rpartition("/")[0] for key in self._store.keys(f"{self._prefix}/")}
+        return sorted(prefix for prefix in found if _STEP.fullmatch(prefix.removeprefix(f"{self._prefix}/")))
+
+    def _delete(self, prefix: str) -> None:
+        keys = self._store.keys(f"{prefix}/")
+        for key in sorted(keys, key=lambda key: not key.endswith(f"/{MANIFEST}")):
+            self._store.delete(key)
+
+    def _fetch(self, prefix: str, folder: Path) -> int:
+        """Fetch a checkpoint and return its step. Raises ValidationError, StoreError or ValueError when damaged."""
+        import torch
+        from transformers.trainer_pt_utils import safe_globals
+
+        if not self._store.exists(f"{prefix}/{MANIFEST}"):
+            raise ValueError("it has no manifest")
+        manifest = CheckpointManifest.model_validate_json(self._store.get(f"{prefix}/{MANIFEST}"))
+        if manifest.step != int(folder.name) or manifest.step < 1:
+            raise ValueError("the manifest is of another step")
+        if not {*ADAPTER_FILES, _STATE} <= manifest.files.keys() or not all(map(_known, manifest.files)):
+            raise ValueError("its files are not those of a checkpoint")
+        for name, digest in manifest.files.items():
+            self._store.get_file(f"{prefix}/{name}", folder / name)
+            if digest_file(folder / name) != digest:
+                raise ValueError(f"the digest of {name} differs")
+            if _TENSORS.fullmatch(name):
+                try:
+                    with safe_globals():  # type: ignore[no-untyped-call]
+                        torch.load(folder / name, map_location="cpu", weights_only=True)
+                except Exception as error:  # a malformed file gives errors of many types
+                    raise ValueError(f"{name} holds more than tensors") from error
+        return manifest.step
+
+
+def _known(name: str) -> bool:
+    return name in (*ADAPTER_FILES, _STATE) or bool(_TENSORS.fullmatch(name))

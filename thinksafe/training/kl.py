@@ -1,0 +1,179 @@
+"""Forward KL on benign rows: KL(student_0 || student) at each response token (METHOD.md, "+ KL variant").
+
+student_0 is the student as it was: the same weights with the adapter switched off. The logits of a batch never exist
+at once. The backbone gives hidden states; the vocabulary projection and the loss are computed a chunk of tokens at a
+time and computed again in the backward pass.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from thinksafe.errors import ConfigError
+from thinksafe.training.data import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Project = Callable[["Tensor"], "Tensor"]
+"""Hidden states [..., hidden size] to logits [..., vocabulary], in float32 at least."""
+
+
+def forward_kl(project: Project, student: Tensor, reference: Tensor, chunk: int) -> Tensor:
+    """Return KL(reference || student) of the next-token distributions, in nats, for each token.
+
+    Args:
+        project: The vocabulary projection that both share.
+        student: Hidden states of the student, [tokens, hidden size]; the gradient flows into these only.
+        reference: Hidden states of the reference, of the same shape.
+        chunk: Tokens whose logits exist at once.
+    """
+    import torch
+
+    def piece(student: Tensor, reference: Tensor) -> Tensor:
+        with torch.no_grad():
+            log_q = project(reference).log_softmax(-1)
+        log_p = project(student).log_softmax(-1)
+        # not split into two sums: this one is exactly 0 where both are equal
+        return (log_q.exp() * (log_q - log_p)).sum(-1)
+
+    return _chunked(piece, chunk, student, reference.detach())
+
+
+def cross_entropy(project: Project, student: Tensor, targets: Tensor, chunk: int) -> Tensor:
+    """Return the negative log-likelihood of ``targets`` [tokens], in nats, for each token; see :func:`forward_kl`."""
+    import torch
+
+    def piece(student: Tensor, targets: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(project(student), targets, reduction="none")
+
+    return _chunked(piece, chunk, student, targets)
+
+
+def _chunked(piece: Callable[..., Tensor], chunk: int, *tensors: Tensor) -> Tensor:
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    parts = [
+        checkpoint(
+            piece, *(tensor[start : start + chunk] for tensor in tensors), use_reentrant=False, preserve_rng_state=False
+        )
+        for start in range(0, len(tensors[0]), chunk)
+    ]
+    # a sum over no elements: 0, and still a function of the hidden states, as all processes must run a backward pass
+    return torch.cat(parts) if parts else tensors[0].sum(-1)
+
+
+def projection(model: Any) -> Project:
+    """Return the vocabulary projection of a causal language model, the soft cap of Gemma's logits included."""
+    import torch
+
+    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+
+    def project(hidden: Tensor) -> Tensor:
+        logits: Tensor = model.get_output_embeddings()(hidden)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return torch.tanh(logits / cap) * cap if cap else logits
+
+    return project
+
+
+def check_projection(model: Any) -> None:
+    """Check on a few tokens that hidden states and projection give the model's own logits.
+
+    Raises:
+        ConfigError: they do not, so that the KL would be that of other distributions.
+    """
+    import torch
+
+    training = model.training
+    ids = torch.arange(1, 5, device=model.device)[None]
+    model.eval()
+    try:
+        with torch.no_grad():
+            expected = model(input_ids=ids, use_cache=False).logits
+            found = projection(model)(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
+    except (AttributeError, TypeError):
+        found = None
+    finally:
+        model.train(training)
+    if found is None or not torch.allclose(found, expected.to(found.dtype), rtol=1e-2, atol=1e-3):
+        raise ConfigError(
+            f"training.benign_loss: kl does not know how {type(model).__name__} computes its logits.",
+            "Set training.benign_loss: ce.",
+        )
+
+
+def add_losses(model: Any, chunk: int) -> None:
+    """Teach a causal language model two further calls; without their arguments its forward stays as it was.
+
+    ``model(..., states_only=True)`` returns the hidden states, and ``model(..., labels=, benign=, reference=)`` a
+    mapping of sums over response tokens: ``cross_entropy`` of the rows that are not ``benign`` [rows], and ``kl`` of
+    the others against ``reference`` [their response tokens, hidden size]. The losses are computed inside the call,
+    where wrappers such as FSDP have the weights of the projection at hand.
+    """
+    original, project = model.forward, projection(model)
+
+    def forward(
+        self: Any, *args: Any, labels: Any = None, states_only: bool = False, benign: Any = None,
+        reference: Any = None, **kwargs: Any,
+    ) -> Any:
+        if not states_only and benign is None:
+            return original(*args, labels=labels, **kwargs) if labels is not None else original(*args, **kwargs)
+        states = self.base_model(*args, **kwargs | {"use_cache": False}).last_hidden_state[:, :-1]
+        if states_only:
+            return states
+        targets = labels[:, 1:]
+        response = targets != IGNORED
+        plain, matched = response & ~benign[:, None], response & benign[:, None]
+        return {
+            "cross_entropy": cross_entropy(project, states[plain], targets[plain], chunk).sum(),
+            "kl": forward_kl(
+                project, states[matched], states[matched] if reference is None else reference, chunk
+            ).sum(),
+        }
+
+    model.forward = types.MethodType(forward, model)
+
+
+def reference_states(model: Any, inputs: dict[str, Any], always: bool = False) -> Tensor | None:
+    """Return the reference's hidden states at the response tokens of benign rows, or None where there are none.
+
+    Args:
+        model: PEFT model around one that :func:`add_losses` has prepared.
+        inputs: ``input_ids``, ``attention_mask`` and ``labels`` [rows, tokens], and ``benign`` [rows].
+        always: Run the model also without benign rows: where it is sharded, other processes may have some, and wait.
+
+    Returns:
+        [response tokens of benign rows, hidden size], in the order of rows and places.
+    """
+    benign = inputs["benign"]
+    if not bool(benign.any()):
+        if always:
+            with as_reference(model):
+                model(input_ids=inputs["input_ids"][:1], states_only=True)
+        return None
+    response = inputs["labels"][benign][:, 1:] != IGNORED
+    with as_reference(model):
+        states = model(
+            input_ids=inputs["input_ids"][benign], attention_mask=inputs["attention_mask"][benign], states_only=True
+        )
+    return states[response]  # type: ignore[no-any-return]
+
+
+@contextmanager
+def as_reference(model: Any) -> Iterator[None]:
+    """Switch the adapter off, and gradients and dropout with it; afterwards all is as before, also after an error."""
+    import torch
+
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(), model.disable_adapter():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

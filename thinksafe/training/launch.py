@@ -1,0 +1,194 @@
+"""A training in as many processes as there are GPUs in the pod, each holding the whole student.
+
+With one process, this one trains. With several, torch's spawn starts them and accelerate finds what they are in the
+environment. Each takes its share of every effective batch, so that the number of processes changes an adapter by
+rounding (and by the draws of dropout), not by what is learnt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import warnings
+from datetime import timedelta
+from pathlib import Path
+
+from thinksafe import errors
+from thinksafe.config.model import TrainingSettings
+from thinksafe.config.sections import TrainSection
+from thinksafe.errors import ConfigError, StageError, ThinkSafeError
+from thinksafe.jsonl import read_record, read_records, write_json
+from thinksafe.models import ModelReference
+from thinksafe.records import Example, Record
+from thinksafe.stages.record import StageContext, silent
+from thinksafe.store import open_store
+from thinksafe.training.checkpoints import Checkpoints
+
+PATIENCE = timedelta(hours=2)
+"""How long a process waits for the others, while the first one writes a checkpoint, say. One that dies ends them all
+at once."""
+
+
+class Job(Record):
+    """A training, as its processes need to know it."""
+
+    section: TrainSection
+    base: ModelReference
+    examples: Path
+    """JSON Lines of Example."""
+    key: str
+    """Key of the adapter."""
+    folder: Path
+    """Empty folder for the adapter's files, on a disk that all processes share."""
+    store: str
+    """Root of the store."""
+    run_id: str
+    task: str
+    resume: int = 0
+    """Step of the checkpoint to go on from."""
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+
+class Outcome(Record):
+    """What a training did, besides the adapter's files."""
+
+    steps: int
+    curve: list[dict[str, float]]
+    """See :class:`thinksafe.training.sft.Training`."""
+    rows: int
+    tokens: int
+    dropped: dict[str, int]
+
+
+def process_count(settings: TrainingSettings) -> int:
+    """Return how many processes train: ``processes``, or one for each visible GPU.
+
+    Raises:
+        ConfigError: there are fewer GPUs than that, or the effective batch cannot be shared out.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    count = settings.processes or max(1, gpus)
+    if gpus and count > gpus:
+        raise ConfigError(
+            f"training.processes is {count}, and {gpus} GPUs are visible.",
+            "Give the train task as many GPUs, or set training.processes to 0.",
+        )
+    if settings.batch_size % count:
+        raise ConfigError(
+            f"training.batch_size {settings.batch_size} cannot be shared out among {count} processes.",
+            "Set training.processes to a divisor of it, or give the train task another number of GPUs.",
+        )
+    return count
+
+
+def train(context: StageContext, job: Job, processes: int) -> Outcome:
+    """Train, here or in ``processes`` processes; the adapter's files are in ``job.folder`` afterwards.
+
+    Raises:
+        ThinkSafeError: as :func:`thinksafe.training.sft.train_adapter` and
+            :func:`thinksafe.training.data.encode_examples`; also when a process ended without saying why.
+    """
+    import torch
+
+    # one process that sees several GPUs would have torch's DataParallel spread it over all of them
+    if processes == 1 and torch.cuda.device_count() < 2:
+        work(context, job)
+    else:
+        _spawn(job, processes)
+    return read_record(job.folder / "outcome.json", Outcome)
+
+
+def work(context: StageContext, job: Job) -> None:
+    """Do the training of one process."""
+    import torch
+
+    from thinksafe.loading import check_template, end_tokens, load_model, load_tokenizer
+    from thinksafe.training.data import encode_examples
+    from thinksafe.training.sft import train_adapter
+
+    name, section = job.base.student.model, job.section
+    tokenizer = load_tokenizer(job.base)
+    check_template(tokenizer, section.reasoning, name)
+    model = load_model(job.base, context.store)
+    limit = min(
+        section.training.max_length,
+        getattr(model.config, "max_position_embeddings", None) or section.training.max_length,
+    )
+    examples = read_records(job.examples, Example)
+    encoded = encode_examples(tokenizer, examples, end_tokens(model, tokenizer, name), limit)
+    kept = Checkpoints(context.store, job.key, job.checkpoints, job.resume)
+    done = train_adapter(
+        context, model, tokenizer, encoded.rows, section, job.base.student, job.folder,
+        kept if section.training.checkpoint_steps or job.resume else None,
+    )
+    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        dropped = {str(reason): count for reason, count in encoded.dropped.items()}
+        outcome = Outcome(
+            steps=done.steps, curve=done.curve, rows=len(encoded.rows), tokens=encoded.tokens, dropped=dropped
+        )
+        write_json(job.folder / "outcome.json", outcome)
+
+
+def _spawn(job: Job, processes: int) -> None:
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
+
+    try:
+        start_processes(  # type: ignore[no-untyped-call]
+            _process, (processes, job.model_dump_json()), processes, start_method="spawn"
+        )
+    except (ProcessRaisedException, ProcessExitedException) as error:
+        for path in sorted(job.folder.glob("error-*.json")):
+            said = json.loads(path.read_text("utf-8"))
+            raise getattr(errors, said["type"])(said["problem"], said["action"]) from error
+        ended = getattr(error, "signal_name", None) or getattr(error, "exit_code", None) or "an error"
+        raise StageError(
+            f"Training process {error.error_index} of {processes} ended with {ended}.",
+            "See the log of this stage; SIGKILL mostly means that memory ran out: lower training.micro_batch_size.",
+        ) from error
+
+
+def _process(rank: int, processes: int, text: str) -> None:
+    """Be process ``rank`` of a training."""
+    import torch
+    from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
+
+    # nobody must go on training when the stage was killed: it may have been started again
+    _prctl_pr_set_pdeathsig(signal.SIGKILL)
+    job = Job.model_validate_json(text)
+    gpu = torch.cuda.is_available()
+    # else accelerate chooses a number of its own
+    threads = job.section.training.threads or max(1, (os.cpu_count() or 1) // processes)
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
+        "OMP_NUM_THREADS": str(threads),
+    }
+    if gpu:
+        torch.cuda.set_device(rank)
+    else:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        torch.set_num_threads(threads)
+    if rank:
+        warnings.simplefilter("ignore")
+    torch.distributed.init_process_group(
+        "nccl" if gpu else "gloo", f"file://{job.folder / 'rendezvous'}", PATIENCE, processes, rank
+    )
+    try:
+        work(_context(job, rank), job)
+    except ThinkSafeError as error:
+        said = {"type": type(error).__name__, "problem": error.problem, "action": error.action}
+        write_json(job.folder / f"error-{rank}.json", said)
+        raise
+    torch.distributed.destroy_process_group()
+
+
+def _context(job: Job, rank: int) -> StageContext:
+    from thinksafe.progress import reporter
+
+    track = silent if rank else reporter(job.task)
+    return StageContext(open_store(job.store), job.run_id, "train", job.task, track)

@@ -1,0 +1,129 @@
+"""TRL's SFTTrainer with an order of rows that a resumed training finds again, and with forward KL on benign rows.
+
+Imports torch and TRL: to be imported only where training happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers.trainer_pt_utils import LengthGroupedSampler
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
+
+from thinksafe.digests import derived_seed
+from thinksafe.training.data import IGNORED, Row
+from thinksafe.training.kl import add_losses, check_projection, reference_states
+
+
+class EpochOrder(torch.utils.data.Sampler[int]):
+    """Rows of like length together, in an order that seed and epoch determine.
+
+    Args:
+        lengths: Tokens of each row.
+        batch: Rows an optimiser step, over all processes.
+        multiple: Rows that all processes take at once. The last ones are made up with the row ``len(lengths)``, which
+            has no loss, so that each row counts once whatever the number of processes.
+        seed: Seed of all epochs.
+        epoch: Returns the current epoch, from 0.
+    """
+
+    def __init__(self, lengths: list[int], batch: int, multiple: int, seed: int, epoch: Callable[[], int]) -> None:
+        self._lengths, self._batch, self._seed, self._epoch = lengths, batch, seed, epoch
+        self._fill = -len(lengths) % multiple
+
+    def __len__(self) -> int:
+        return len(self._lengths) + self._fill
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", self._epoch()))
+        yield from LengthGroupedSampler(self._batch, lengths=self._lengths, generator=generator)
+        yield from [len(self._lengths)] * self._fill
+
+
+class Collator(DataCollatorForLanguageModeling):
+    """Pads a batch; hands on which rows are benign, where a row says so."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super().torch_call(examples)
+        if "benign" in examples[0]:
+            batch["benign"] = torch.tensor([example["benign"] for example in examples])
+        return batch
+
+
+def dataset(rows: list[Row], benign: bool) -> Dataset:
+    """Return the rows as TRL takes them, and behind them one without loss (see :class:`EpochOrder`).
+
+    Args:
+        rows: Encoded examples.
+        benign: Whether to say of each row if it is benign.
+    """
+    empty = Row("", rows[0].input_ids[:2], [IGNORED, IGNORED], "harmful")
+    columns: dict[str, list[Any]] = {
+        "input_ids": [row.input_ids for row in (*rows, empty)], "labels": [row.labels for row in (*rows, empty)],
+    }
+    if benign:
+        columns["benign"] = [row.label == "benign" for row in (*rows, empty)]
+    return Dataset.from_dict(columns)
+
+
+class AdapterTrainer(SFTTrainer):
+    """See the module.
+
+    Args:
+        rows: Encoded examples.
+        batch: Rows an optimiser step, over all processes.
+        kl_chunk: Tokens a chunk of the KL on benign rows; 0 takes cross-entropy on all rows.
+        named: Arguments of SFTTrainer.
+    """
+
+    def __init__(self, *, rows: list[Row], batch: int, kl_chunk: int, **named: Any) -> None:
+        super().__init__(train_dataset=dataset(rows, kl_chunk > 0), **named)
+        self._lengths, self._batch, self._kl = [len(row.input_ids) for row in rows], batch, kl_chunk > 0
+        self._sums: torch.Tensor | None = None
+        if self._kl:
+            model: Any = self.model
+            student = model.get_base_model()
+            check_projection(student)
+            add_losses(student, kl_chunk)
+
+    def _send_telemetry(self) -> None:
+        """Tell nobody: the name of a student is its owner's business."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
+        together = self.args.per_device_train_batch_size * self.args.world_size
+        steps = -(-len(self._lengths) // self._batch)
+        # from the step, not from set_epoch, which accelerate's wrappers do not hand on when batches are skipped
+        return EpochOrder(
+            self._lengths, self._batch, together, self.args.seed, lambda: self.state.global_step // steps
+        )
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the batch's share of the loss: sums over response tokens by those of the whole effective batch."""
+        if not self._kl:
+            return super().compute_loss(  # type: ignore[no-untyped-call]
+                model, inputs, return_outputs, num_items_in_batch
+            )
+        # outside DistributedDataParallel, where one process may have benign rows and another none
+        reference = reference_states(self.accelerator.unwrap_model(model), inputs, always=self.is_fsdp_enabled)
+        found = model(**inputs, reference=reference)
+        response = inputs["labels"][:, 1:] != IGNORED
+        benign = inputs["benign"][:, None]
+        sums = [found["cross_entropy"], (response & ~benign).sum(), found["kl"], (response & benign).sum()]
+        new = torch.stack([value.detach().double() for value in sums])
+        self._sums = new if self._sums is None else self._sums + new
+        # num_items_in_batch counts the response tokens of all processes and accumulation steps, whose mean is taken
+        return (found["cross_entropy"] + found["kl"]) / num_items_in_batch * self.accelerator.num_processes
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add ``cross_entropy`` (nats a response token of harmful rows) and ``kl`` (of benign ones) to the loss."""
+        if self._sums is not None and "loss" in logs:
+            total = self.accelerator.reduce(self._sums, "sum").tolist()
+            names = ("cross_entropy", "kl")
+            logs |= {name: total[2 * at] / total[2 * at + 1] for at, name in enumerate(names) if total[2 * at + 1]}
+            self._sums = None
+        super().log(logs, start_time)
