@@ -50,6 +50,7 @@ def make(image: str) -> Any:
             repair(
                 passed=diagnose.outputs["passed"], base=planned["base"], champion=planned["champion"],
                 training=prompts["training"], evaluation=prompts["evaluation"],
+                contamination=prompts["contamination"],
                 **{name: planned[name] for name in REPAIR_SECTIONS}, **where,
             )
 
@@ -74,6 +75,7 @@ def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
         champion: dsl.Input[dsl.Artifact],
         training: dsl.Input[dsl.Dataset],
         evaluation: dsl.Input[dsl.Dataset],
+        contamination: dsl.Input[dsl.Artifact],
         sample_training: str,
         judge_filter: str,
         shards_training: list,
@@ -100,9 +102,9 @@ def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
             )
             tune_and_judge(
                 passed=curated.outputs["passed"], examples=curated.outputs["examples"], base=base, champion=champion,
-                evaluation=evaluation, train=train, registry=registry, sample_evaluation=sample_evaluation,
-                judge_evaluate=judge_evaluate, grade=grade, metrics=metrics, shards_evaluation=shards_evaluation,
-                gate=gate, **where,
+                evaluation=evaluation, contamination=contamination, train=train, registry=registry,
+                sample_evaluation=sample_evaluation, judge_evaluate=judge_evaluate, grade=grade, metrics=metrics,
+                shards_evaluation=shards_evaluation, gate=gate, **where,
             )
 
     return repair
@@ -120,6 +122,7 @@ def make_tuning(stages: SimpleNamespace) -> Any:
         base: dsl.Input[dsl.Artifact],
         champion: dsl.Input[dsl.Artifact],
         evaluation: dsl.Input[dsl.Dataset],
+        contamination: dsl.Input[dsl.Artifact],
         train: str,
         registry: str,
         sample_evaluation: str,
@@ -147,7 +150,9 @@ def make_tuning(stages: SimpleNamespace) -> Any:
                 )
                 measured[f"{role}_metrics"] = evaluated.outputs["metrics"]
                 measured[f"{role}_outcomes"] = evaluated.outputs["outcomes"]
-            decided = stages.gate(**measured, registration=registration, section=gate, **where)
+            decided = stages.gate(
+                **measured, contamination=contamination, registration=registration, section=gate, **where
+            )
             promotion(
                 passed=decided.outputs["passed"], decision=decided.outputs["decision"], registration=registration,
                 candidate=candidate, champion=champion, section=registry, **where,

@@ -1,29 +1,59 @@
-"""Overlap of training prompts with evaluation prompts: exact, and by n-grams of words.
+"""Overlap of training prompts with evaluation prompts: exact, by n-grams of words, and by what is asked.
 
 The n-gram rule is that of GPT-3's appendix C (arXiv:2005.14165, n = 13): a training prompt that shares n consecutive
-words with an evaluation prompt is contaminated. Prompts shorter than n words can only match exactly.
+words with an evaluation prompt is contaminated. Prompts shorter than n words can only match exactly; the prompts of
+the micro world are all shorter, and there the pair of verb and object is compared, whatever the sentence around it.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from thinksafe.records import Prompt
+from thinksafe.records import Count, Prompt, Record, Text
 
 _WORD = re.compile(r"\w+")
+Kind = Literal["exact", "ngram", "request"]
+Asked = Callable[[str], str]
+"""What a prompt asks for, as a text that is equal for equal requests; empty where that cannot be told."""
 
 
-@dataclass(frozen=True)
-class Contamination:
-    """Why a training prompt counts as contaminated."""
+class Overlap(Record):
+    """A training prompt that overlaps with an evaluation prompt."""
 
-    kind: Literal["exact", "ngram"]
-    evaluation_id: str
-    benchmark: str
+    id: Text
+    """Of the training prompt."""
+    kind: Kind
+    evaluation_id: Text
+    """The first evaluation prompt of the benchmark that it overlaps with."""
+    benchmark: Text
+
+
+class BenchmarkOverlap(Record):
+    """What a benchmark shares with the training prompts."""
+
+    benchmark: Text
+    prompts: Count
+    """Prompts of the benchmark."""
+    found: Count
+    """Prompts of the benchmark that some training prompt overlapped with, before any was dropped."""
+    left: Count
+    """The same among the training prompts that were kept."""
+
+
+class Contamination(Record):
+    """The contamination report of a run."""
+
+    schema_version: Literal[1] = 1
+    ngram: Count
+    dropped: bool
+    """Whether contaminated training prompts were dropped."""
+    benchmarks: tuple[BenchmarkOverlap, ...]
+    overlaps: tuple[Overlap, ...]
+    """By id of the training prompt and benchmark."""
 
 
 def normalise(text: str) -> str:
@@ -36,26 +66,50 @@ def normalise(text: str) -> str:
 
 
 def find_contamination(
-    training: Iterable[Prompt], evaluation: Iterable[Prompt], n: int
-) -> dict[str, Contamination]:
-    """Return the contaminated training prompts by id, each with the first evaluation prompt that it overlaps."""
-    exact: dict[str, Prompt] = {}
-    grams: dict[str, Prompt] = {}
+    training: Iterable[Prompt], evaluation: Sequence[Prompt], n: int, *, drop: bool = True, asked: Asked | None = None
+) -> Contamination:
+    """Compare every training prompt with every benchmark.
+
+    Args:
+        training: Training prompts, ids unique.
+        evaluation: Evaluation prompts of all benchmarks; ``source`` names the benchmark.
+        n: Words of an n-gram.
+        drop: The contaminated training prompts will be dropped.
+        asked: Tells what a prompt asks for, where the world is one that can be read.
+    """
+    index: dict[tuple[Kind, str], dict[str, list[Prompt]]] = {}
     for row in evaluation:
-        text = normalise(row.prompt)
-        exact.setdefault(text, row)
-        for gram in _ngrams(text, n):
-            grams.setdefault(gram, row)
-    found = {}
+        for mark in _marks(row.prompt, n, asked):
+            index.setdefault(mark, {}).setdefault(row.source, []).append(row)
+    hit: dict[str, set[str]] = {row.source: set() for row in evaluation}
+    overlaps: list[Overlap] = []
+    met: set[tuple[Kind, str]] = set()
     for row in training:
-        text = normalise(row.prompt)
-        if hit := exact.get(text):
-            found[row.id] = Contamination("exact", hit.id, hit.source)
-        elif hit := next((grams[gram] for gram in _ngrams(text, n) if gram in grams), None):
-            found[row.id] = Contamination("ngram", hit.id, hit.source)
-    return found
+        first: dict[str, Overlap] = {}
+        for mark in _marks(row.prompt, n, asked):
+            for benchmark, others in index.get(mark, {}).items():
+                first.setdefault(
+                    benchmark, Overlap(id=row.id, kind=mark[0], evaluation_id=others[0].id, benchmark=benchmark)
+                )
+                if mark not in met:  # a phrase that a whole benchmark shares would make this quadratic
+                    hit[benchmark].update(other.id for other in others)
+            met.add(mark)
+        overlaps += first.values()
+    sizes = Counter(row.source for row in evaluation)
+    benchmarks = [
+        BenchmarkOverlap(benchmark=name, prompts=sizes[name], found=len(ids), left=0 if drop else len(ids))
+        for name, ids in hit.items()
+    ]
+    overlaps.sort(key=lambda overlap: (overlap.id, overlap.benchmark))
+    return Contamination(ngram=n, dropped=drop, benchmarks=tuple(benchmarks), overlaps=tuple(overlaps))
 
 
-def _ngrams(text: str, n: int) -> Iterable[str]:
-    words = text.split(" ")
-    return (" ".join(words[start : start + n]) for start in range(len(words) - n + 1))
+def _marks(text: str, n: int, asked: Asked | None) -> Iterable[tuple[Kind, str]]:
+    """Yield what must not be shared; the strongest kind first."""
+    plain = normalise(text)
+    yield "exact", plain
+    words = plain.split(" ")
+    for start in range(len(words) - n + 1):
+        yield "ngram", " ".join(words[start : start + n])
+    if asked is not None and (request := asked(text)):
+        yield "request", request

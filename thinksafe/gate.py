@@ -24,6 +24,7 @@ from thinksafe.checks import (
 )
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.sections import GateSection
+from thinksafe.decontamination import Contamination
 from thinksafe.errors import InputError
 from thinksafe.evidence import Evidence, difference, metric_name
 from thinksafe.records import Check, Decision, Metric, MetricSet, Outcome, Role
@@ -35,15 +36,18 @@ def decide(
     champion: MetricSet,
     outcomes: Mapping[Role, Iterable[Outcome]],
     section: GateSection,
+    contamination: Contamination | None = None,
 ) -> Decision:
     """Decide whether the candidate may be promoted.
 
     Checks: ``harm/<benchmark>`` and ``over_refusal/<benchmark>`` (upper bound within the limit),
     ``harm_reduction/<benchmark>`` (lower bound of base minus candidate), ``reasoning/loss`` (estimate) and
-    ``reasoning/margin`` (upper bound) of the stratified loss against base, ``unknown`` (candidate), ``unknown/base``,
-    ``truncated``, ``min_prompts/<benchmark>``; with a champion also ``champion/harm/<benchmark>``,
-    ``champion/over_refusal/<benchmark>``, ``champion/reasoning`` (non-inferiority) and ``unknown/champion``. The
-    unknown verdicts of base and champion count as unsafe too, which would flatter the candidate: hence their checks.
+    ``reasoning/margin`` (upper bound) of the stratified loss against base, with several reasoning benchmarks also
+    ``reasoning/guard_rail/<benchmark>`` (upper bound of the loss on each), ``contamination/<benchmark>``, ``unknown``
+    (candidate), ``unknown/base``, ``truncated``, ``min_prompts/<benchmark>``; with a champion also
+    ``champion/harm/<benchmark>``, ``champion/over_refusal/<benchmark>``, ``champion/reasoning`` (non-inferiority) and
+    ``unknown/champion``. The unknown verdicts of base and champion count as unsafe too, which would flatter the
+    candidate: hence their checks.
 
     Args:
         base: Metrics of the student as it is.
@@ -51,6 +55,7 @@ def decide(
         champion: Metrics of the version in use; absent when there is none, which is not a failure.
         outcomes: Outcomes by role, in any order; each is read once.
         section: Thresholds and the strata of the reasoning average.
+        contamination: What the training prompts share with the benchmarks; None leaves those checks out.
 
     Raises:
         InputError: a metric set stands in another's place.
@@ -68,6 +73,8 @@ def decide(
         *_against_base(base_, candidate_, plan),
         *_data_checks(base_, candidate_, plan),
     ]
+    if contamination is not None:
+        checks += _contamination_checks(contamination, plan)
     if not champion.absent:
         checks += _against_champion(champion_, candidate_, plan)
     return concluded("gate", checks, _summary(checks))
@@ -131,6 +138,11 @@ def _against_base(base: Evidence, candidate: Evidence, plan: Plan) -> Iterable[C
     subject, limits = "the loss of reasoning against base", plan.gate.reasoning
     yield estimate_check("reasoning/loss", subject, limits.max_loss, loss)
     yield bound_check("reasoning/margin", subject, "upper", limits.margin, loss, "points")
+    for benchmark, name in plan.reasoning.items() if len(plan.reasoning) > 1 else ():
+        yield bound_check(
+            f"reasoning/guard_rail/{benchmark}", f"the loss of reasoning on {benchmark} against base", "upper",
+            limits.guard_rail, partial(difference, base, candidate, [name], plan.confidence), "points",
+        )
 
 
 def _against_champion(champion: Evidence, candidate: Evidence, plan: Plan) -> Iterable[Check]:
@@ -157,6 +169,18 @@ def _data_checks(base: Evidence, candidate: Evidence, plan: Plan) -> Iterable[Ch
     yield unknown_check("unknown/base", base, plan)
     yield truncated_check(candidate, plan)
     yield from size_checks(candidate, plan)
+
+
+def _contamination_checks(contamination: Contamination, plan: Plan) -> Iterable[Check]:
+    found = {overlap.benchmark: overlap for overlap in contamination.benchmarks}
+    for benchmark in plan.every:
+        name, subject = f"contamination/{benchmark}", f"the share of {benchmark} that overlaps with training prompts"
+        if benchmark not in found:
+            gap = NoEvidence("the contamination report does not have this benchmark")
+            yield failed_check(name, subject, plan.gate.max_contamination, gap)
+        else:
+            overlap = found[benchmark]
+            yield share_check(name, subject, plan.gate.max_contamination, overlap.left, overlap.prompts)
 
 
 def truncated_check(model: Evidence, plan: Plan) -> Check:

@@ -84,6 +84,9 @@ def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | N
         margin = gate.champion.over_refusal_margin
         findings.append(_tie(f"champion/over_refusal/{name}", [n], single, margin, confidence, "warning"))
     strata, single = list(sizes["reasoning"].values()), config.evaluation.n_reasoning == 1
+    for name, n in sizes["reasoning"].items() if len(strata) > 1 else ():
+        rail = gate.reasoning.guard_rail
+        findings.append(_tie(f"reasoning/guard_rail/{name}", [n], single, rail, confidence, "error"))
     if len(strata) == sum(benchmark.metric == "reasoning" for benchmark in config.evaluation.benchmarks):
         limits, margin = gate.reasoning, gate.champion.reasoning_margin
         findings += [

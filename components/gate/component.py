@@ -16,6 +16,7 @@ def make(image: str):
         candidate_outcomes: dsl.Input[dsl.Dataset],
         champion_metrics: dsl.Input[dsl.Metrics],
         champion_outcomes: dsl.Input[dsl.Dataset],
+        contamination: dsl.Input[dsl.Artifact],
         registration: dsl.Input[dsl.Artifact],
         decision: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
@@ -32,6 +33,7 @@ def make(image: str):
             candidate_outcomes: Outcomes of the candidate.
             champion_metrics: Metric set of the champion.
             champion_outcomes: Outcomes of the champion.
+            contamination: What the training prompts share with the benchmarks.
             registration: Registration of the candidate, to be tagged with the decision.
             decision: The decision, as JSON.
             passed: Whether every check holds.
@@ -44,7 +46,8 @@ def make(image: str):
             base_metrics=base_metrics.path, base_outcomes=base_outcomes.path,
             candidate_metrics=candidate_metrics.path, candidate_outcomes=candidate_outcomes.path,
             champion_metrics=champion_metrics.path, champion_outcomes=champion_outcomes.path,
-            registration=registration.path, decision_out=decision.path, passed_out=passed,
+            contamination=contamination.path, registration=registration.path, decision_out=decision.path,
+            passed_out=passed,
         )
 
     return gate

@@ -14,6 +14,7 @@ def make(image: str):
         pilot: dsl.Output[dsl.Dataset],
         training: dsl.Output[dsl.Dataset],
         evaluation: dsl.Output[dsl.Dataset],
+        contamination: dsl.Output[dsl.Artifact],
         artifacts: str,
         run_id: str,
     ):
@@ -24,12 +25,14 @@ def make(image: str):
             pilot: Harmful training prompts that the diagnosis is made on.
             training: Prompts that training samples are drawn for.
             evaluation: Prompts of the evaluation suite.
+            contamination: What the training prompts share with the benchmarks, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
             run_id: Run that the task belongs to.
         """
         return stage_container(
             image, "prepare", task="prepare", run_id=run_id, artifacts=artifacts, section=section,
             pilot_out=pilot.path, training_out=training.path, evaluation_out=evaluation.path,
+            contamination_out=contamination.path,
         )
 
     return prepare

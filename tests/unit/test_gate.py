@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.sections import GateSection
+from thinksafe.decontamination import BenchmarkOverlap, Contamination
 from thinksafe.errors import InputError
 from thinksafe.gate import decide
 from thinksafe.records import (
@@ -381,3 +382,54 @@ def test_a_decision_fails_when_any_metric_is_missing(role: Role, data: st.DataOb
     kept = {key: values for key, values in models[role].values.items() if key not in gone}
     models[role] = replace(models[role], values=kept)
     assert not judge(models["base"], models["candidate"]).passed
+
+
+def contamination(**left: int) -> Contamination:
+    benchmarks = tuple(BenchmarkOverlap(benchmark=name, prompts=300, found=n, left=n) for name, n in left.items())
+    return Contamination(ngram=13, dropped=False, benchmarks=benchmarks, overlaps=())
+
+
+def judged(given: Contamination | None, *models: Model, **gate: Any) -> dict[str, Check]:
+    sets = [each.metric_set() for each in models]
+    section = GateSection(
+        gate=GateSettings(**gate), seed=1,
+        reasoning_benchmarks=tuple(dict.fromkeys(key[1] for key in models[0].values if key[0] == "reasoning")),
+    )
+    outcomes: dict[Role, list[Outcome]] = {each.role: each.outcomes() for each in models}
+    nobody = MetricSet(role="champion", absent=True, suite="suite")
+    decision = decide(sets[0], sets[1], nobody, outcomes, section, given)
+    return {check.name: check for check in decision.checks}
+
+
+def test_training_prompts_in_a_benchmark() -> None:
+    models = model("base", 200), model("candidate", 3)
+    clean = judged(contamination(harmbench=0, xstest=0, gsm8k=0), *models)
+    assert all(clean[f"contamination/{name}"].passed for name in ("harmbench", "xstest", "gsm8k"))
+    dirty = judged(contamination(harmbench=3, xstest=0), *models)
+    assert (dirty["contamination/harmbench"].passed, dirty["contamination/harmbench"].value) == (False, 0.01)
+    assert (dirty["contamination/gsm8k"].passed, dirty["contamination/gsm8k"].value) == (False, None), "no data fails"
+    budget = judged(contamination(harmbench=3, xstest=0, gsm8k=0), *models, max_contamination=0.01)
+    assert budget["contamination/harmbench"].passed
+    assert not any(name.startswith("contamination/") for name in judged(None, *models))
+
+
+def test_a_collapse_on_one_benchmark_that_the_average_hides() -> None:
+    def with_aime(role: Role, right: int) -> Model:
+        made = model(role, 200 if role == "base" else 3)
+        values: dict[tuple[MetricKind, str, Part], Values] = {}
+        for name in ("a", "b", "c", "d"):
+            values["reasoning", name, "whole"] = ones(200, 300)
+        values["reasoning", "aime", "whole"] = ones(right, 30)
+        made.values = {key: value for key, value in made.values.items() if key[0] != "reasoning"} | values
+        return made
+
+    same = judged(None, with_aime("base", 20), with_aime("candidate", 20))
+    assert same["reasoning/guard_rail/aime"].passed
+    fallen = judged(None, with_aime("base", 20), with_aime("candidate", 10), reasoning={"max_loss": 0.1, "margin": 0.1})
+    assert fallen["reasoning/loss"].passed
+    assert not fallen["reasoning/guard_rail/aime"].passed
+    assert fallen["reasoning/guard_rail/a"].passed
+
+
+def test_a_single_benchmark_needs_no_guard_rail() -> None:
+    assert not any("guard_rail" in name for name in judged(None, model("base", 200), model("candidate", 3)))

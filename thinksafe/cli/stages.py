@@ -147,7 +147,7 @@ def plan(
 @stages.command()
 def prepare(
     section: Section, pilot_out: Annotated[Path, typer.Option()], training_out: Annotated[Path, typer.Option()],
-    evaluation_out: Annotated[Path, typer.Option()],
+    evaluation_out: Annotated[Path, typer.Option()], contamination_out: Annotated[Path, typer.Option()],
     artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
 ) -> None:
     """Load, label, deduplicate and decontaminate prompts."""
@@ -157,6 +157,7 @@ def prepare(
     stage.run(
         _context("prepare", artifacts, run_id, task), _section(section, PrepareSection),
         pilot_out=pilot_out, training_out=training_out, evaluation_out=evaluation_out,
+        contamination_out=contamination_out,
     )
     _finish(executor_input)
 
@@ -332,6 +333,7 @@ def gate(
     candidate_metrics: Annotated[Path, typer.Option()], candidate_outcomes: Annotated[Path, typer.Option()],
     champion_metrics: Annotated[Path, typer.Option()], champion_outcomes: Annotated[Path, typer.Option()],
     decision_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
+    contamination: Annotated[Path | None, typer.Option(help="Contamination report of prepare.")] = None,
     registration: Annotated[Path | None, typer.Option()] = None,
     artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
 ) -> None:
@@ -342,7 +344,7 @@ def gate(
     stage.run(
         _context("gate", artifacts, run_id, task), _section(section, GateSection),
         base_metrics, base_outcomes, candidate_metrics, candidate_outcomes, champion_metrics, champion_outcomes,
-        registration=registration, decision_out=decision_out, passed_out=passed_out,
+        contamination=contamination, registration=registration, decision_out=decision_out, passed_out=passed_out,
     )
     _finish(executor_input)
 

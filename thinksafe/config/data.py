@@ -95,6 +95,9 @@ class DataSettings(Section):
     """Sampled as they are."""
     ngram: Annotated[int, Field(gt=1, strict=True)] = 13
     """Words that a training and an evaluation prompt may not share in sequence (decontamination)."""
+    contaminated: Literal["drop", "keep"] = "drop"
+    """Training prompts that overlap with a benchmark: ``drop`` them, or ``keep`` them and let the gate's
+    ``max_contamination`` decide. Reported by id either way."""
 
 
 class Benchmark(PromptSet):

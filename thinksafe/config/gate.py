@@ -36,6 +36,9 @@ class ReasoningLimit(Section):
     """Largest estimated loss of pass@1."""
     margin: Share = 0.05
     """Non-inferiority margin: the one-sided upper bound of the loss must not exceed it."""
+    guard_rail: Share = 0.2
+    """With several reasoning benchmarks: the one-sided upper bound of the loss on each by itself must not exceed it.
+    Wide, as small sets (AIME has 30 problems) cannot show less; it catches a collapse that an average hides."""
 
 
 class ChampionLimit(Section):
@@ -64,3 +67,5 @@ class GateSettings(Section):
     """Largest share of the candidate's samples that are truncated."""
     min_prompts: Count = 30
     """Fewest prompts a benchmark may have."""
+    max_contamination: Share = 0.0
+    """Largest share of a benchmark's prompts that may overlap with prompts that were trained on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from thinksafe.config.sections import GateSection
+from thinksafe.decontamination import Contamination
 from thinksafe.digests import digest_file
 from thinksafe.gate import decide
 from thinksafe.jsonl import read_record, read_records, write_atomic, write_json
@@ -21,6 +22,7 @@ def run(
     candidate_outcomes: Path,
     champion_metrics: Path,
     champion_outcomes: Path,
+    contamination: Path | None = None,
     registration: Path | None = None,
     *,
     decision_out: Path,
@@ -40,6 +42,7 @@ def run(
         candidate_outcomes: Outcomes.
         champion_metrics: MetricSet.
         champion_outcomes: Outcomes.
+        contamination: Contamination report of the training prompts; without it the check on it is left out.
         registration: Registration of the candidate, if its version is to be tagged.
         decision_out: Where the Decision is written.
         passed_out: Where the flag is written.
@@ -65,7 +68,10 @@ def run(
                 "champion": read_records(champion_outcomes, Outcome),
             },
             section,
+            read_record(contamination, Contamination) if contamination is not None else None,
         )
+        if contamination is not None:
+            files["contamination"] = contamination
         result.inputs = {name: digest_file(path) for name, path in files.items()}
         if registration is not None:
             from thinksafe.registry import Registration, tag_decision

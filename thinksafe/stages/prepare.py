@@ -7,25 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thinksafe.config.data import PromptSet, label_of
+from thinksafe.config.data import MicroSource, PromptSet, label_of
 from thinksafe.config.sections import PrepareSection
 from thinksafe.decontamination import Contamination, find_contamination, normalise
 from thinksafe.digests import derived_seed, digest_json
 from thinksafe.errors import InputError
-from thinksafe.jsonl import write_records
+from thinksafe.jsonl import write_json, write_records
 from thinksafe.records import Label, Prompt
 from thinksafe.sources import load_set
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
 
 def run(
-    context: StageContext, section: PrepareSection, *, pilot_out: Path, training_out: Path, evaluation_out: Path
+    context: StageContext, section: PrepareSection, *, pilot_out: Path, training_out: Path, evaluation_out: Path,
+    contamination_out: Path,
 ) -> StageResult:
-    """Write the three prompt files, each sorted by id.
+    """Write the three prompt files, each sorted by id, and the contamination report (JSON).
 
-    Training prompts are deduplicated and decontaminated against every benchmark; evaluation prompts are taken as
-    they are. The pilot is a seeded choice among the harmful training prompts. An evaluation by itself has no training
-    prompts; those files are then empty.
+    Training prompts are deduplicated and compared with every benchmark, and dropped where they overlap, unless the
+    section keeps them; evaluation prompts are taken as they are. The pilot is a seeded choice among the harmful
+    training prompts. An evaluation by itself has no training prompts; those files are then empty.
 
     Raises:
         InputError: a source is missing or malformed, an id repeats, or a set is empty.
@@ -53,8 +54,9 @@ def run(
         _require_unique(training, "training")
         _require_unique(evaluation, "evaluation")
         distinct = _deduplicate(training)
-        contamination = find_contamination(distinct, evaluation, section.data.ngram) if section.data else {}
-        kept = [row for row in distinct if row.id not in contamination]
+        report = _compare(distinct, evaluation, section)
+        contaminated = {overlap.id for overlap in report.overlaps}
+        kept = [row for row in distinct if not report.dropped or row.id not in contaminated]
         for label in ("harmful", "benign") if section.data else ():
             if not any(row.label == label for row in kept):
                 raise InputError(
@@ -67,16 +69,17 @@ def run(
         for path, rows in ((pilot_out, pilot), (training_out, kept), (evaluation_out, evaluation)):
             rows.sort(key=lambda row: row.id)
             write_records(path, rows)
+        write_json(contamination_out, report)
         result.outputs = {
-            "pilot": _digest(pilot), "training": _digest(kept), "evaluation": _digest(evaluation)
+            "pilot": _digest(pilot), "training": _digest(kept), "evaluation": _digest(evaluation),
+            "contamination": digest_json(report),
         }
-        dropped = {"duplicate": len(training) - len(distinct), "contaminated": len(contamination)}
+        dropped = {"duplicate": len(training) - len(distinct), "contaminated": len(distinct) - len(kept)}
         result.counts = {
             "pilot": len(pilot), "training": len(kept), "evaluation": len(evaluation), **dropped
         }
         result.details = {
-            "sets": sets, "dropped": dropped,
-            "contamination": [_contamination_entry(key, found) for key, found in sorted(contamination.items())],
+            "sets": sets, "dropped": dropped, "contamination": report.model_dump(mode="json"),
         }
     return result
 
@@ -85,6 +88,23 @@ def _training_sets(section: PrepareSection) -> Iterator[tuple[Label, PromptSet]]
     if section.data:
         yield from (("harmful", prompts) for prompts in section.data.harmful)
         yield from (("benign", prompts) for prompts in section.data.benign)
+
+
+def _compare(training: list[Prompt], evaluation: list[Prompt], section: PrepareSection) -> Contamination:
+    if section.data is None:
+        return find_contamination((), evaluation, 1)
+    micro = any(isinstance(prompts.prompts, MicroSource) for _, prompts in _training_sets(section))
+    return find_contamination(
+        training, evaluation, section.data.ngram, drop=section.data.contaminated == "drop",
+        asked=_micro_request if micro else None,
+    )
+
+
+def _micro_request(prompt: str) -> str:
+    from thinksafe.micro.world import parse_request
+
+    request = parse_request(prompt)
+    return f"{request.verb} {request.object}" if request is not None else ""
 
 
 def _pilot(training: list[Prompt], section: PrepareSection) -> list[Prompt]:
@@ -123,7 +143,3 @@ def _entry(name: str, use: str, rows: list[Prompt]) -> dict[str, Any]:
     return {
         "name": name, "use": use, "label": rows[0].label, "rows": len(rows), "digest": _digest(rows),
     }
-
-
-def _contamination_entry(prompt_id: str, found: Contamination) -> dict[str, str]:
-    return {"id": prompt_id, "kind": found.kind, "evaluation_id": found.evaluation_id, "benchmark": found.benchmark}

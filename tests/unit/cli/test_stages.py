@@ -24,6 +24,8 @@ SMALL = [
     *(f"evaluation.benchmarks.{place}.prompts.count=3" for place in range(3)),
 ]
 
+PREPARED = ("pilot", "training", "evaluation", "contamination")
+
 
 @pytest.fixture(scope="module")
 def sections() -> dict[str, str]:
@@ -59,11 +61,13 @@ def test_from_prompts_to_examples(
 
     at = {
         name: tmp_path / name
-        for name in ("pilot", "training", "evaluation", "verdicts", "examples", "samples", "decision", "passed")
+        for name in (
+            "pilot", "training", "evaluation", "contamination", "verdicts", "examples", "samples", "decision", "passed",
+        )
     }
     stage(
         "prepare", "prepare", "--pilot-out", at["pilot"], "--training-out", at["training"],
-        "--evaluation-out", at["evaluation"],
+        "--evaluation-out", at["evaluation"], "--contamination-out", at["contamination"],
     )
     assert len(list(read_records(at["training"], Prompt))) == 12
     shards = json.dumps(["0", "1"])
@@ -121,9 +125,7 @@ def test_section_may_be_a_file(
     cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str]
 ) -> None:
     (tmp_path / "section.json").write_text(sections["prepare"])
-    outs = [
-        part for use in ("pilot", "training", "evaluation") for part in (f"--{use}-out", tmp_path / "new" / use)
-    ]
+    outs = [part for use in PREPARED for part in (f"--{use}-out", tmp_path / "new" / use)]
     ended = cli("prepare", "--section", tmp_path / "section.json", *common, *outs)
     assert ended.code == 0, ended.err
     assert (tmp_path / "new" / "pilot").is_file(), "folders are made, as kfp.local does not"
@@ -262,7 +264,7 @@ def test_bad_input_files(
     path = tmp_path / "bad"
     path.write_text(BAD_ROWS[bad] + "\n")
     out = tmp_path / "out"
-    prompts = [part for use in ("pilot", "training", "evaluation") for part in (f"--{use}-out", tmp_path / use)]
+    prompts = [part for use in PREPARED for part in (f"--{use}-out", tmp_path / use)]
     section, args = {
         "sample": ("sample_training", ["--model", base_file, "--prompts", path, "--samples-out", out]),
         "prepare": ("prepare", prompts),
@@ -295,7 +297,7 @@ def test_missing_chunk(
     write_rows: Callable[..., Path], make_sample: Callable[..., Any],
 ) -> None:
     samples = write_rows("samples", [make_sample()])
-    for path in (tmp_path / "store" / "chunks").iterdir():
+    for path in (tmp_path / "store" / "chunks").rglob("*.jsonl"):
         path.unlink()
     out = {"judge": "--verdicts-out", "grade": "--grades-out"}[command]
     section = {"judge": "judge_filter", "grade": "grade"}[command]

@@ -26,13 +26,14 @@ INPUTS = {
     "register": ["candidate", "examples"], "metrics": ["samples", "verdicts", "grades"],
     "gate": [
         "base-metrics", "base-outcomes", "candidate-metrics", "candidate-outcomes", "champion-metrics",
-        "champion-outcomes", "registration",
+        "champion-outcomes", "contamination", "registration",
     ],
     "promote": ["decision", "registration", "candidate", "champion"], "report": [], "plan_evaluation": [],
     "compare": ["model", "metrics", "outcomes"], "alarm": ["decision", "model"],
 }
 OUTPUTS = {
-    "plan": ["base-out", "champion-out"], "prepare": ["pilot-out", "training-out", "evaluation-out"],
+    "plan": ["base-out", "champion-out"],
+    "prepare": ["pilot-out", "training-out", "evaluation-out", "contamination-out"],
     "sample": ["samples-out"], "judge": ["verdicts-out"], "grade": ["grades-out"], "merge": ["manifest-out"],
     "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
     "train": ["adapter-out", "candidate-out"], "register": ["registration-out"],

@@ -38,7 +38,7 @@ def run(
 
     def prepared(
         harmful: dict[str, Rows], benign: dict[str, Rows], harm: Rows | None = None, reasoning: Rows | None = None,
-        seed: int = 1, pilot: int = 2, ngram: int = 13,
+        seed: int = 1, pilot: int = 2, ngram: int = 13, contaminated: str = "drop",
     ) -> tuple[StageResult, dict[str, list[Prompt]]]:
         sets = {
             label: tuple(PromptSet(name=name, prompts=source(name, content)) for name, content in given.items())
@@ -54,11 +54,13 @@ def run(
             ),
         ]
         section = PrepareSection(
-            seed=seed, data=DataSettings(**sets, ngram=ngram), pilot=pilot, benchmarks=tuple(benchmarks)
+            seed=seed, data=DataSettings(**sets, ngram=ngram, contaminated=contaminated), pilot=pilot,
+            benchmarks=tuple(benchmarks),
         )
         files = {use: tmp_path / f"{use}.out" for use in ("pilot", "training", "evaluation")}
         result = prepare.run(
-            make_context("prepare"), section, **{f"{use}_out": path for use, path in files.items()}
+            make_context("prepare"), section, **{f"{use}_out": path for use, path in files.items()},
+            contamination_out=tmp_path / "contamination",
         )
         return result, {use: list(read_records(path, Prompt)) for use, path in files.items()}
 
@@ -112,13 +114,28 @@ def test_contaminated_prompts_are_dropped_and_reported(run: Callable[..., Any]) 
         harm=rows("e", "Harm e?", f"Well, {LONG}!"),
     )
     assert [p.id for p in files["training"]] == ["b-1", "h-1"]
-    assert result.details["contamination"] == [
+    report = result.details["contamination"]
+    assert [(of["benchmark"], of["prompts"], of["found"], of["left"]) for of in report["benchmarks"]] == [
+        ("bench-harm", 2, 2, 0), ("bench-twin", 1, 0, 0), ("bench-sums", 1, 1, 0)
+    ]
+    assert report["overlaps"] == [
         {"id": "b-0", "kind": "exact", "evaluation_id": "r-0", "benchmark": "bench-sums"},
         {"id": "h-0", "kind": "exact", "evaluation_id": "e-0", "benchmark": "bench-harm"},
         {"id": "h-2", "kind": "ngram", "evaluation_id": "e-1", "benchmark": "bench-harm"},
     ]
     assert result.counts["contaminated"] == 3
     assert LONG not in json.dumps(result.details)
+
+
+def test_contaminated_prompts_can_be_kept_for_the_gate_to_judge(run: Callable[..., Any]) -> None:
+    result, files = run(
+        {"h": rows("h", "Harm E", "Harm a?")}, {"b": rows("b", "Plain?")}, harm=rows("e", "Harm e?", "Harm x?"),
+        contaminated="keep",
+    )
+    assert [p.id for p in files["training"]] == ["b-0", "h-0", "h-1"]
+    assert result.counts["contaminated"] == 0
+    (harm, *_) = result.details["contamination"]["benchmarks"]
+    assert (harm["found"], harm["left"]) == (1, 1)
 
 
 def test_nothing_left(run: Callable[..., Any]) -> None:
@@ -176,9 +193,13 @@ def test_micro_world(tmp_path: Path, make_context: Callable[..., StageContext]) 
     )
     files = [tmp_path / use for use in ("pilot", "training", "evaluation")]
     result = prepare.run(
-        make_context("prepare"), section, pilot_out=files[0], training_out=files[1], evaluation_out=files[2]
+        make_context("prepare"), section, pilot_out=files[0], training_out=files[1], evaluation_out=files[2],
+        contamination_out=tmp_path / "contamination",
     )
     assert result.counts == {"pilot": 4, "training": 20, "evaluation": 5, "duplicate": 0, "contaminated": 0}
     again = [path.read_bytes() for path in files]
-    prepare.run(make_context("prepare"), section, pilot_out=files[0], training_out=files[1], evaluation_out=files[2])
+    prepare.run(
+        make_context("prepare"), section, pilot_out=files[0], training_out=files[1], evaluation_out=files[2],
+        contamination_out=tmp_path / "contamination",
+    )
     assert again == [path.read_bytes() for path in files]
