@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from thinksafe.errors import ConfigError, ConflictError, StoreError
 from thinksafe.store import open_store
+from thinksafe.store.base import check_key
 from thinksafe.store.local import LocalStore
 
 NAMES = st.text(
@@ -48,6 +50,23 @@ def test_any_key_and_content_survive(tmp_path: Path, key: str, data: bytes) -> N
     assert store.keys("") == [key]
     assert store.keys(key) == [key]
     assert Path(store.uri(key)).read_bytes() == data
+
+
+@given(key=st.text(st.sampled_from("ab./\\~ \n\0é\ud800"), max_size=12) | st.text(max_size=300))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_a_key_that_works_or_is_refused(tmp_path: Path, key: str) -> None:
+    """What the check that all stores share lets through, a file system takes, under that one key."""
+    store = LocalStore(tmp_path / uuid.uuid4().hex)
+    try:
+        check_key(key)
+    except StoreError:
+        with pytest.raises(StoreError):
+            store.put(key, b"x")
+        assert store.keys("") == []
+        return
+    store.put(key, b"x")
+    assert store.keys("") == store.keys(key) == [key]
+    assert store.get(key) == b"x"
 
 
 @pytest.mark.parametrize(
