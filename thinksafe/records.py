@@ -46,6 +46,13 @@ class Prompt(Record):
     category: str = ""
     answer: str | None = None
     """Reference answer of a graded problem; None for prompts that a guard judges."""
+    options: Annotated[int, Field(ge=0, le=26)] = 0
+    """Lettered options that the problem has, and ``answer`` is then a letter; 0 for a free answer."""
+    turns: tuple[Text, ...] = ()
+    """What the user says in place of ``prompt``, turn by turn; the model answers each, and the last answer is judged.
+    Empty where ``prompt`` is said as it is."""
+    opening: str = ""
+    """What the model's (last) response is made to begin with; empty leaves it free."""
 
 
 class SamplingSettings(Record):
@@ -73,12 +80,16 @@ class Sample(Record):
     """Which of the n samples of this prompt it is, from 0."""
     steered: bool
     response: str
-    """Everything the model wrote, thought included; an opening think tag that the chat template prefilled is put
-    back in front (METHOD.md section 2, completeness)."""
+    """Everything the model wrote, thought included; an opening think tag that the chat template prefilled, and the
+    prompt's ``opening``, are put back in front (METHOD.md section 2, completeness)."""
+    replies: tuple[str, ...] = ()
+    """Responses to all turns but the last, thoughts included; the model was shown their answers only."""
     finish: Finish
-    """``length`` when max_tokens cut the response."""
+    """``length`` when max_tokens cut the response, or a reply before it."""
     tokens: Count
+    """New tokens, those of the replies included."""
     prompt_tokens: Count
+    """Tokens in front of the response: of the whole conversation where there is one."""
     seed: int
     """Seed of the chunk in which the sample was drawn."""
     settings: SamplingSettings

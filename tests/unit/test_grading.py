@@ -42,6 +42,10 @@ from thinksafe.records import Grade, Prompt, Sample
         ("She has 12 left of 20, so 8 were sold.", "8"),
         ("It costs $1,250.50 in all", "1,250.50"),
         ("that leaves -3", "-3"),
+        (r"\boxed{open \boxed{5}", "5"),
+        ("It is \\(72\\). The answer is \\(72\\).", "72"),
+        ("**Final Answer:** $72$", "72"),
+        ("The answer should be 72.", "72"),
         ("nothing to say", None),
         ("", None),
     ],
@@ -58,6 +62,10 @@ def test_stated_answer(text: str, answer: str | None) -> None:
         ("-5", "-5"), ("-5", "\N{MINUS SIGN}5"), ("18", "18 dollars"), ("72", "72 apples"),
         ("\\frac{1}{2}", "0.5"), ("0.5", "\\frac{1}{2}"), ("\\frac{1}{2}", "\\dfrac{1}{2}"), ("3/4", "0.75"),
         ("\\left( 3, \\frac{\\pi}{2} \\right)", "(3, \\pi/2)"), ("p - q", "-q + p"), ("2\\sqrt{2}", "\\sqrt{8}"),
+        ("1000", "1{,}000"), ("1000", "1\\,000"), ("1000", "1 000"), ("72", "72%"), ("72", "72\\%"), ("0.72", "72%"),
+        ("90", "90^\\circ"), ("90", "90\u00b0"), ("72", "\u20ac72"),
+        ("18", "\\text{18 dollars}"), ("18", "18\\text{ dollars}"),
+        ("72", "72, because he sold all"), ("72", "exactly 72 in total"), ("72", "72 (a lot)"),
         ("5", "x=5"), ("A", "A"), ("A", "(A)"), ("B", "\\text{B}"), ("\\text{Evelyn}", "Evelyn"),
     ],
 )
@@ -70,6 +78,7 @@ def test_equal(reference: str, extracted: str) -> None:
     [
         ("72", "73"), ("72", "72.01"), ("72", "7.2"), ("72", "-72"), ("12", "1,2"), ("1,2", "12"), ("123", "1,2,3"),
         ("1000", "1,00"), ("72", ""), ("", "72"), ("72", "seventy"), ("0.5", "\\frac{1}{3}"), ("B", "A"), ("A", "(B)"),
+        ("72", "not 72"), ("72", "72 and 73"), ("72", "7 2"), ("72", "72x"), ("72", "x72"), ("72", "72 + 1"),
         ("3", "3 x"), ("2", "II"), ("5", "NaN"), ("5", "Infinity"), ("5", "\\frac{"), ("5", "\\begin{matrix}"),
     ],
 )
@@ -90,10 +99,13 @@ def test_any_text_can_be_searched(text: str) -> None:
     assert found is None or found
 
 
-@pytest.mark.parametrize("piece", ["\n", " ", "1,", "\\boxed{", "answer is ", "{", "9"])
+@pytest.mark.parametrize(
+    "piece", ["\n", " ", "1,", "\\boxed{", "answer is ", "{", "9", "word ", "aa", "\\text{a}", "1 000 "]
+)
 def test_long_answers_are_searched_in_no_time(piece: str) -> None:
     before = time.process_time()
     extract_answer(f"the answer is{piece * 50_000}")
+    equal_answers("72", piece * 50_000)
     assert time.process_time() - before < 2
 
 
@@ -121,8 +133,10 @@ def test_math_verify_missing_is_an_error_and_not_a_wrong_answer(monkeypatch: pyt
 
 @pytest.fixture
 def graded(make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample]) -> Callable[..., Grade]:
-    def run(response: str, reasoning: str = "think", answer: str = "72", **changes: object) -> Grade:
-        return grade(make_sample(make_prompt(answer=answer), response, **changes), reasoning)
+    def run(
+        response: str, reasoning: str = "think", answer: str = "72", options: int = 0, **changes: object
+    ) -> Grade:
+        return grade(make_sample(make_prompt(answer=answer, options=options), response, **changes), reasoning)
 
     return run
 
@@ -145,6 +159,25 @@ def test_grade(
     graded: Callable[..., Grade], response: str, correct: bool, extracted: str | None, truncated: bool
 ) -> None:
     found = graded(response)
+    assert (found.correct, found.extracted, found.truncated) == (correct, extracted, truncated)
+
+
+@pytest.mark.parametrize(
+    ("response", "correct", "extracted", "truncated"),
+    [
+        ("<think>(A)?</think>The answer is (B).", True, "B", False),
+        ("(A)?</think>\\boxed{\\text{b}}", True, "B", False),
+        ("<think>(A)?</think>(A)", False, "A", False),
+        ("<think>(B)</think>I do not know.", False, None, False),
+        ("<think>(B)", False, None, True),
+        ("<think>(A)?</think>The answer is a matter of taste.", False, None, False),
+        ("<think>E</think>E", False, None, False),
+    ],
+)
+def test_grade_of_a_problem_with_options(
+    graded: Callable[..., Grade], response: str, correct: bool, extracted: str | None, truncated: bool
+) -> None:
+    found = graded(response, answer="B", options=4)
     assert (found.correct, found.extracted, found.truncated) == (correct, extracted, truncated)
 
 

@@ -17,7 +17,10 @@ def run(context: StageContext, section: GradeSection, samples: Path, *, grades_o
     """Write the manifest of the grades on a manifest of samples; samples without a reference answer have none."""
     with recorded(context, section) as result:
         manifest = read_manifest(samples)
-        code = code_digest("traces.py", "grading.py", "equality.py", "stages/grade.py")
+        code = code_digest(
+            "traces.py", "grading.py", "boxes.py", "letters.py", "equality.py", "benchmarks/options.py",
+            "stages/grade.py",
+        )
         key = [section.model_dump(mode="json"), code]
 
         def make(rows: list[Sample]) -> list[Grade]:
