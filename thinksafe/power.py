@@ -60,7 +60,7 @@ def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | N
     sizes: dict[MetricKind, dict[str, int]] = {"harm": {}, "over_refusal": {}, "reasoning": {}}
     for benchmark in config.evaluation.benchmarks:
         known = (available or {}).get(benchmark.name)
-        n = benchmark.prompts.count or known
+        n = benchmark.size or known
         check = f"min_prompts/{benchmark.name}"
         if n is None:
             findings.append(Finding(check, "warning", f"How many prompts {benchmark.name} has is not known yet."))

@@ -11,7 +11,7 @@ import pytest
 from ceph import S3Server, stranger
 from s3_servers import BUCKET, bucket, moto_s3, real_s3
 
-from thinksafe.config.data import JsonlSource, PromptSet
+from thinksafe.config.data import FileSource, PromptSet
 from thinksafe.config.model import StudentSettings
 from thinksafe.errors import ConfigError, ConflictError, DamagedError, InputError, MissingError, StoreError
 from thinksafe.loading import resolve_student
@@ -218,7 +218,7 @@ def test_prompts_and_model_folders_come_from_the_store(
         pytest.skip("a local path needs no copy")
     monkeypatch.setenv("THINKSAFE_CACHE", str(tmp_path / "cache"))
     store.put("prompts.jsonl", b'{"id": "a", "prompt": "What is rain?"}\n')
-    source = JsonlSource(source="jsonl", path=f"{root}/prompts.jsonl")
+    source = FileSource(source="jsonl", path=f"{root}/prompts.jsonl")
     (row,) = load_set(PromptSet(name="ours", prompts=source), "benign", 0)
     assert row.prompt == "What is rain?"
     store.put("model/config.json", b"{}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config.data import HubSource, JsonlSource, MicroSource, PromptSet
+from thinksafe.config.data import FileSource, HubSource, MicroSource, PromptSet
 from thinksafe.errors import InputError
 from thinksafe.records import Prompt
 from thinksafe.sources import load_set
@@ -24,7 +24,7 @@ def jsonl(tmp_path: Path) -> Callable[..., PromptSet]:
     def write(rows: list[Any], **options: Any) -> PromptSet:
         path = tmp_path / "rows.jsonl"
         path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
-        return PromptSet(name="set", prompts=JsonlSource(source="jsonl", path=str(path), **options))
+        return PromptSet(name="set", prompts=FileSource(source="jsonl", path=str(path), **options))
 
     return write
 
@@ -54,6 +54,43 @@ def test_filters(jsonl: Callable[..., PromptSet]) -> None:
     assert [p.id for p in load_set(jsonl(rows, exclude={"kind": "y", "level": "2"}), "benign", 0)] == ["a"]
     with pytest.raises(InputError, match="line 1: there is no field 'knid'"):
         load_set(jsonl(rows, only={"knid": "x"}), "benign", 0)
+
+
+def test_columns_of_other_names(jsonl: Callable[..., PromptSet]) -> None:
+    rows = [{"key": "a", "question": "What?", "solution": 5, "kind": "k", "passage": "Once.", "prompt": "ignored"}]
+    columns = {
+        "id_field": "key", "prompt_field": "question", "answer_field": "solution", "category_field": "kind",
+        "context_field": "passage",
+    }
+    assert load_set(jsonl(rows, **columns, suffix=" Box it."), "benign", 0) == [
+        Prompt(id="a", prompt="Once.\n\n---\n\nWhat? Box it.", label="benign", source="set", category="k", answer="5")
+    ]
+    with pytest.raises(InputError, match="line 1: there is no field 'solutoin'"):
+        load_set(jsonl(rows, **columns | {"answer_field": "solutoin"}), "benign", 0)
+
+
+def test_options_of_a_file(jsonl: Callable[..., PromptSet]) -> None:
+    rows = [row("a", options=["no", "yes"], answer="yes"), row("b", options='["x", "y"]', answer="(a)")]
+    first, second = load_set(jsonl(rows, suffix="\n\nWhich?"), "benign", 0)
+    assert (first.prompt, first.answer, first.options) == ("What is a?\n\nA) no\nB) yes\n\nWhich?", "B", 2)
+    assert (second.answer, second.options) == ("A", 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"options": ["SECRET"], "answer": "A"}, "there must be 2 to 26 options"),
+        ({"options": ["SECRET", "x"], "answer": "C"}, "the answer is neither the letter nor the text of one option"),
+        ({"options": ["x", "x"], "answer": "x"}, "the answer is neither"),
+        ({"options": "SECRET", "answer": "A"}, "the field 'options' must be a list of texts"),
+        ({"options": ["SECRET", 5], "answer": "A"}, "the field 'options' must be a list of texts"),
+        ({"options": ["SECRET", " "], "answer": "A"}, "the field 'options' must be a list of texts"),
+    ],
+)
+def test_options_that_do_not_fit(jsonl: Callable[..., PromptSet], change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=f"line 1: {problem}") as raised:
+        load_set(jsonl([row("a", **change)]), "benign", 0)
+    assert "SECRET" not in str(raised.value)
 
 
 def test_label_that_contradicts_the_use(jsonl: Callable[..., PromptSet]) -> None:
@@ -119,7 +156,7 @@ def test_ids_repeat(jsonl: Callable[..., PromptSet]) -> None:
 
 def test_missing_file() -> None:
     with pytest.raises(InputError, match=r"Cannot read nowhere.jsonl"):
-        load_set(PromptSet(name="s", prompts=JsonlSource(source="jsonl", path="nowhere.jsonl")), "benign", 0)
+        load_set(PromptSet(name="s", prompts=FileSource(source="jsonl", path="nowhere.jsonl")), "benign", 0)
 
 
 def micro(kind: str, count: int = 5, split: str = "train") -> PromptSet:

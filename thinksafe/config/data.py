@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
+from thinksafe.benchmarks.definitions import definition
 from thinksafe.config.base import Count, Name, Section
+from thinksafe.errors import ConfigError
 from thinksafe.records import Label, MetricKind
 
 
@@ -28,17 +30,32 @@ class MicroSource(_Source):
     """Prompts to take (a seeded choice). More than there are is an error."""
 
 
-class JsonlSource(_Source):
-    """Prompts in a JSON Lines file.
+class FileSource(_Source):
+    """Prompts in a file: JSON Lines, CSV, TSV or parquet, told by its suffix (anything else is JSON Lines).
 
-    Its fields are ``id``, ``prompt``, and optionally ``label``, ``category``, ``answer``, ``context``; further ones are
-    ignored.
+    Fields that are not named here are ignored. In CSV and TSV, ``turns`` and ``options`` are JSON lists.
     """
 
-    source: Literal["jsonl"]
-    """A JSON Lines file."""
+    source: Literal["file", "jsonl"]
+    """A file; ``jsonl`` says the same."""
     path: Annotated[str, Field(min_length=1)]
-    """Local path (relative to the working directory)."""
+    """Local path (relative to the working directory), or ``s3://bucket/key``."""
+    id_field: str = "id"
+    """Field that holds a row's own id; every row needs one."""
+    prompt_field: str = "prompt"
+    """Field that holds the prompt; may be missing where ``turns`` are given."""
+    answer_field: str = "answer"
+    """Field that holds the reference answer."""
+    category_field: str = "category"
+    """Field that holds the category."""
+    context_field: str = "context"
+    """Field that holds a passage that goes in front of the prompt."""
+    options_field: str = "options"
+    """Field that holds the options of a multiple-choice problem, a list of texts; the answer is a letter then."""
+    turns_field: str = "turns"
+    """Field that holds the user turns of a conversation, a list of texts (benchmarks only)."""
+    suffix: str = ""
+    """Text put after every prompt, e.g. how a problem's answer is to be written."""
     only: dict[str, str] = {}
     """Keep rows whose fields equal these values, e.g. ``{label: benign}``."""
     exclude: dict[str, str] = {}
@@ -74,7 +91,25 @@ class HubSource(_Source):
     """Keep rows whose fields contain these strings, e.g. ``{label: harmful}`` for SafeChain."""
 
 
-PromptSource = Annotated[MicroSource | JsonlSource | HubSource, Field(discriminator="source")]
+class KnownSource(_Source):
+    """Prompts of a known benchmark: from the hub at the pinned commit, or from a copy."""
+
+    source: Literal["known"] = "known"
+    """A known benchmark; ``use`` says which."""
+    path: str = ""
+    """Copy to read in place of the hub: JSON Lines, CSV, TSV or parquet, local or ``s3://bucket/key``."""
+    revision: str = ""
+    """Commit on the hub; by default the one that the benchmark pins."""
+    rows: Count | None = None
+    """Prompts that the set has; by default those of the published set. Any other number is an error."""
+    digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """Digest that the loaded prompts must have, as the record of ``prepare`` says it; not checked by default."""
+    definition: str = ""
+    """Digest of the benchmark's definition in this version of thinksafe; filled in."""
+
+
+PromptSource = Annotated[MicroSource | FileSource | HubSource, Field(discriminator="source")]
+EvaluationSource = Annotated[MicroSource | FileSource | HubSource | KnownSource, Field(discriminator="source")]
 
 
 class PromptSet(Section):
@@ -100,12 +135,59 @@ class DataSettings(Section):
     ``max_contamination`` decide. Reported by id either way."""
 
 
-class Benchmark(PromptSet):
-    """A named evaluation set and what is measured on it."""
+class Benchmark(Section):
+    """A named evaluation set and what is measured on it: a known one (``use``), or your own prompts."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "required": [], "anyOf": [{"required": ["use"]}, {"required": ["name", "metric", "prompts"]}]
+        }
+    )
+
+    use: str = ""
+    """Known benchmark, e.g. ``harmbench``; ``thinksafe benchmarks`` lists them. Gives name, metric and prompts."""
+    name: Name
+    """Name of its metric; becomes the ``source`` of every prompt of the set."""
     metric: MetricKind
     """``harm``: guard-unsafe / N on harmful prompts. ``over_refusal``: refusals / N on benign prompts.
     ``reasoning``: average pass@1 on problems with an answer."""
+    prompts: EvaluationSource
+    """Where the prompts come from."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("use"), str) or not data["use"]:
+            return data
+        try:
+            known = definition(data["use"])
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        prompts = data.get("prompts") or {}
+        if not isinstance(prompts, dict):
+            return data
+        filled = {"source": "known", "revision": known.revision, "rows": known.rows, "definition": known.fingerprint}
+        return {"name": data["use"], "metric": known.metric, **data, "prompts": filled | prompts}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Benchmark:
+        if not isinstance(self.prompts, KnownSource):
+            if self.use:
+                raise ValueError(f"use: {self.use} brings its own prompts; leave prompts.source out")
+            return self
+        if not self.use:
+            raise ValueError("prompts.source known needs use, the name of the benchmark")
+        known = definition(self.use)
+        if self.metric != known.metric:
+            raise ValueError(f"{self.use} measures {known.metric}, not {self.metric}")
+        if self.prompts.definition != known.fingerprint:
+            raise ValueError(f"this version of thinksafe defines {self.use} otherwise; leave prompts.definition out")
+        return self
+
+    @property
+    def size(self) -> int | None:
+        """Prompts of the set; None where only loading them can tell."""
+        return self.prompts.count or (self.prompts.rows if isinstance(self.prompts, KnownSource) else None)
 
 
 def label_of(metric: MetricKind) -> Label:

@@ -12,7 +12,12 @@ from thinksafe.records import Finish, SamplingSettings
 from thinksafe.store import Store
 
 Turn = dict[str, str]
-"""``{"role": "user" | "assistant" | "system", "content": text}``."""
+"""``{"role": "user" | "assistant" | "system", "content": text}``. A last turn of the assistant is continued."""
+
+
+def opening_of(turns: list[Turn]) -> str:
+    """Return what the response to a conversation is made to begin with; empty where it is free."""
+    return turns[-1]["content"] if turns[-1]["role"] == "assistant" else ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Engine(Protocol):
     ) -> list[Generation]:
         """Return one response per conversation, in order.
 
-        Equal arguments on one machine give equal responses. ``advance`` is told how many responses were finished.
+        Where a conversation ends with a turn of the assistant, the model continues it, and the response begins with
+        it. Equal arguments on one machine give equal responses. ``advance`` is told how many responses were finished.
         """
         ...
 

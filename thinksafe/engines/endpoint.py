@@ -9,7 +9,7 @@ from typing import Any
 
 from thinksafe.config.model import EngineSettings
 from thinksafe.digests import derived_seed
-from thinksafe.engines.base import Generation, Turn
+from thinksafe.engines.base import Generation, Turn, opening_of
 from thinksafe.errors import ConfigError, InputError, StageError
 from thinksafe.models import ModelReference
 from thinksafe.records import SamplingSettings
@@ -53,6 +53,13 @@ class EndpointEngine:
         seed: int,
         advance: Callable[[int], None],
     ) -> list[Generation]:
+        if any(opening_of(turns) for turns in conversations):
+            # chat servers drop or rewrite thoughts in turns of the assistant, so none is continued as it stands
+            raise ConfigError(
+                "An endpoint cannot be made to continue a thought (thinking controls).",
+                "Set engine.kind: vllm (or transformers), or leave thinking out.",
+            )
+
         def one(place: int) -> Generation:
             try:
                 found = self._complete(conversations[place], settings, derived_seed(seed, "row", place))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from thinksafe.engines.base import Generation, Turn
+from thinksafe.engines.base import Generation, Turn, opening_of
 from thinksafe.loading import check_template, end_tokens, load_tokenizer, prefilled
 from thinksafe.models import ModelReference
 
@@ -31,17 +31,22 @@ class Codec:
 
     def encode(self, turns: list[Turn]) -> list[int]:
         """Return the ids of a conversation, up to where the model writes."""
+        if opening := opening_of(turns):
+            text = self.tokenizer.apply_chat_template(turns[:-1], add_generation_prompt=True, tokenize=False)
+            # a template may open the thought by itself; the opening does so too
+            text = text.removesuffix(self._prefilled) + opening
+            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return list(
             self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
         )
 
-    def read(self, ids: list[int], prompt_tokens: int) -> Generation:
+    def read(self, ids: list[int], prompt_tokens: int, opening: str = "") -> Generation:
         """Return the response in generated ids; what follows the end-of-sequence token is padding."""
         end = next((place for place, token in enumerate(ids) if token in self.ends), None)
         # special tokens are kept: a response that holds one in its middle must not look like ordinary text
         text = self.tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=False)
         return Generation(
-            response=self._prefilled + text,
+            response=(opening or self._prefilled) + text,
             finish="length" if end is None else "stop",
             tokens=len(ids) if end is None else end + 1,
             prompt_tokens=prompt_tokens,

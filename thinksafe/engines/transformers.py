@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from thinksafe.config.model import EngineSettings
-from thinksafe.engines.base import Generation, Turn
+from thinksafe.engines.base import Generation, Turn, opening_of
 from thinksafe.engines.tokens import Codec
 from thinksafe.models import ModelReference
 from thinksafe.records import SamplingSettings
@@ -73,6 +73,6 @@ class TransformersEngine:
             **sampling,
         )
         return [
-            self._codec.read(ids, len(prompt))
-            for ids, prompt in zip(output[:, width:].tolist(), encoded, strict=True)
+            self._codec.read(ids, len(prompt), opening_of(turns))
+            for ids, prompt, turns in zip(output[:, width:].tolist(), encoded, conversations, strict=True)
         ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from thinksafe.config.model import EngineSettings
 from thinksafe.digests import derived_seed
-from thinksafe.engines.base import Generation, Turn
+from thinksafe.engines.base import Generation, Turn, opening_of
 from thinksafe.engines.tokens import Codec
 from thinksafe.errors import ConfigError
 from thinksafe.models import ModelReference
@@ -107,8 +107,8 @@ class VllmEngine:
         )
         advance(len(encoded))
         return [
-            self._codec.read(list(output.outputs[0].token_ids), len(ids))
-            for output, ids in zip(outputs, encoded, strict=True)
+            self._codec.read(list(output.outputs[0].token_ids), len(ids), opening_of(turns))
+            for output, ids, turns in zip(outputs, encoded, conversations, strict=True)
         ]
 
 

@@ -123,7 +123,7 @@ class _Table:
             raise _foreign(f"sample {sample.id!r} was drawn with other sampling settings")
         if sample.id in self.samples:
             raise _foreign(f"sample {sample.id!r} is there twice")
-        digest = bytes.fromhex(digest_json([prompt.prompt, prompt.label, prompt.source, prompt.answer]))
+        digest = bytes.fromhex(digest_json(prompt.model_dump(mode="json", exclude={"id", "category"})))
         position = self.prompts.setdefault(prompt.id, len(self.prompts))
         if position == len(self.prompt_samples):
             self.prompt_digests += digest

@@ -14,7 +14,7 @@ from thinksafe.digests import derived_seed, digest_json
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.records import Label, Prompt
-from thinksafe.sources import load_set
+from thinksafe.sources import load_set, set_digest
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
 
@@ -49,6 +49,11 @@ def run(
         training: list[Prompt] = []
         for label, prompts in _training_sets(section):
             rows = load_set(prompts, label, section.seed)
+            if conversation := next((row.id for row in rows if row.turns), None):
+                raise InputError(
+                    f"The training prompt {conversation!r} of {prompts.name!r} is a conversation.",
+                    "Training takes single prompts; conversations can be benchmarks.",
+                )
             training += rows
             sets.append(_entry(prompts.name, "training", rows))
         _require_unique(training, "training")
@@ -71,7 +76,7 @@ def run(
             write_records(path, rows)
         write_json(contamination_out, report)
         result.outputs = {
-            "pilot": _digest(pilot), "training": _digest(kept), "evaluation": _digest(evaluation),
+            "pilot": set_digest(pilot), "training": set_digest(kept), "evaluation": set_digest(evaluation),
             "contamination": digest_json(report),
         }
         dropped = {"duplicate": len(training) - len(distinct), "contaminated": len(distinct) - len(kept)}
@@ -135,11 +140,7 @@ def _deduplicate(rows: list[Prompt]) -> list[Prompt]:
     return kept
 
 
-def _digest(rows: list[Prompt]) -> str:
-    return digest_json([row.model_dump(mode="json") for row in sorted(rows, key=lambda row: row.id)])
-
-
 def _entry(name: str, use: str, rows: list[Prompt]) -> dict[str, Any]:
     return {
-        "name": name, "use": use, "label": rows[0].label, "rows": len(rows), "digest": _digest(rows),
+        "name": name, "use": use, "label": rows[0].label, "rows": len(rows), "digest": set_digest(rows),
     }

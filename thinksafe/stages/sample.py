@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from thinksafe.config.sections import Arm, SampleSection
+from thinksafe.conversations import Script, converse
 from thinksafe.digests import code_digest, derived_seed, digest_bytes, digest_file, digest_json
-from thinksafe.engines import Engine, Generation, open_engine
+from thinksafe.engines import Engine, open_engine
 from thinksafe.errors import InputError
 from thinksafe.jsonl import dump_lines, read_records
 from thinksafe.manifests import Chunk, Manifest, find_chunk, read_chunk, write_chunk, write_manifest
@@ -69,7 +70,9 @@ class _ChunkMaker:
             reference.digest,
             section.model_dump(mode="json", exclude={"chunk_size"}),
             self._template,
-            code_digest("engines", "steering.py", "traces.py", "loading.py", "stages/sample.py"),
+            code_digest(
+                "engines", "conversations.py", "steering.py", "traces.py", "loading.py", "stages/sample.py"
+            ),
         ]
         self.counts: dict[str, int | float] = {"chunks_reused": 0, "tokens": 0, "tokens_new": 0, "truncated": 0}
 
@@ -106,24 +109,23 @@ class _ChunkMaker:
         section = self._section
         if self._engine is None:
             self._engine = open_engine(section.engine, self._reference, self._context.store)
-        conversations = [
-            [{"role": "user", "content": steer(p.prompt, self._template) if arm == "steered" else p.prompt}]
+        scripts = [
+            Script(
+                turns=(steer(p.prompt, self._template),) if arm == "steered" else p.turns or (p.prompt,),
+                settings=section.settings if p.answer is None else section.settings_reasoning or section.settings,
+                opening=p.opening,
+            )
             for p, arm, _ in rows
         ]
-        chosen = [
-            section.settings if p.answer is None else section.settings_reasoning or section.settings for p, _, _ in rows
-        ]
-        generations: dict[int, Generation] = {}
-        for settings in dict.fromkeys(chosen):  # an engine takes one set of settings at a time
-            places = [place for place, wanted in enumerate(chosen) if wanted == settings]
-            made = self._engine.generate([conversations[place] for place in places], settings, seed, advance)
-            generations |= zip(places, made, strict=True)
+        exchanges = converse(self._engine, scripts, seed, section.reasoning, advance)
         return [
             Sample(
                 id=f"{prompt.id}/{arm}/{index}", prompt=prompt, index=index, steered=arm == "steered",
-                response=generations[place].response, finish=generations[place].finish,
-                tokens=generations[place].tokens, prompt_tokens=generations[place].prompt_tokens,
-                seed=seed, settings=chosen[place],
+                response=exchange.response.response, replies=tuple(reply.response for reply in exchange.replies),
+                finish="length" if any(made.finish == "length" for made in said) else "stop",
+                tokens=sum(made.tokens for made in said), prompt_tokens=exchange.response.prompt_tokens,
+                seed=seed, settings=script.settings,
             )
-            for place, (prompt, arm, index) in enumerate(rows)
+            for (prompt, arm, index), script, exchange in zip(rows, scripts, exchanges, strict=True)
+            for said in ((*exchange.replies, exchange.response),)
         ]

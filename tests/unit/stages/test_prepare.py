@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config.data import Benchmark, DataSettings, JsonlSource, MicroSource, PromptSet
+from thinksafe.config.data import Benchmark, DataSettings, FileSource, MicroSource, PromptSet
 from thinksafe.config.sections import PrepareSection
 from thinksafe.errors import InputError
 from thinksafe.jsonl import read_records
@@ -31,10 +31,10 @@ def run(
 ) -> Callable[..., tuple[StageResult, dict[str, list[Prompt]]]]:
     """Return a function that prepares sets given as rows, and gives the result and the three files."""
 
-    def source(name: str, content: Rows) -> JsonlSource:
+    def source(name: str, content: Rows) -> FileSource:
         path = tmp_path / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in content))
-        return JsonlSource(source="jsonl", path=str(path))
+        return FileSource(source="jsonl", path=str(path))
 
     def prepared(
         harmful: dict[str, Rows], benign: dict[str, Rows], harm: Rows | None = None, reasoning: Rows | None = None,

@@ -1,0 +1,66 @@
+"""The shipped definitions: complete, pinned, and told apart by their columns."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from thinksafe.benchmarks.definitions import Definition, definition, definition_names
+from thinksafe.errors import ConfigError
+
+KNOWN = {
+    # rows as the papers count them
+    "harmbench": ("harm", 200), "harmbench-contextual": ("harm", 100), "strongreject": ("harm", 313),
+    "wildjailbreak": ("harm", 2000), "jailbreakbench": ("harm", 100), "xstest-unsafe": ("harm", 200),
+    "xstest": ("over_refusal", 250), "aime-2024": ("reasoning", 30), "gsm8k": ("reasoning", 1319),
+    "math-500": ("reasoning", 500), "gpqa-diamond": ("reasoning", 198),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_metric_and_rows(name: str) -> None:
+    known = definition(name)
+    assert (known.metric, known.rows) == KNOWN[name]
+    assert re.fullmatch(r"[0-9a-f]{40}", known.revision), "a commit, no branch"
+    assert known.licence
+    assert known.about.startswith("https://")
+
+
+@pytest.mark.parametrize("name", definition_names())
+def test_every_definition(name: str) -> None:
+    known = definition(name)
+    assert (known.metric == "reasoning") == bool(known.suffix), "problems say how to answer, requests are as they are"
+    for layout in known.layouts:
+        assert (known.metric == "reasoning") == bool(layout.answer or layout.correct)
+        assert bool(layout.correct) == bool(layout.incorrect)
+    seen: list[set[str]] = []
+    for layout in known.layouts:
+        assert not any(earlier <= layout.columns for earlier in seen), "an earlier layout would always be taken"
+        seen.append(layout.columns)
+
+
+def test_copyright_behaviours_are_left_out_by_name() -> None:
+    for name, kind in (("harmbench", "standard"), ("harmbench-contextual", "contextual")):
+        known = definition(name)
+        assert known.subset == kind
+        filters = [value for layout in known.layouts for value in layout.only.values()]
+        assert filters == [kind, kind]
+
+
+def test_fingerprints_follow_the_content() -> None:
+    known = definition("gsm8k")
+    assert known.fingerprint == definition("gsm8k").fingerprint
+    assert known.model_copy(update={"version": 2}).fingerprint != known.fingerprint
+    assert known.model_copy(update={"suffix": ""}).fingerprint != known.fingerprint
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(ConfigError, match=r"There is no benchmark 'harmbnech'. Did you mean 'harmbench'\?"):
+        definition("harmbnech")
+
+
+@pytest.mark.parametrize("change", [{"revision": ""}, {"revision": "main"}, {"repo": ""}, {"layouts": []}, {"rows": 0}])
+def test_a_definition_without_a_pin_is_wrong(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        Definition.model_validate(definition("gsm8k").model_dump() | change)
