@@ -59,11 +59,15 @@ def converse(
             replies[place].append(reply)
             said[place].append({"role": "assistant", "content": split(reply.response, reasoning).answer})
     for turns, script in zip(said, scripts, strict=True):
-        turns.append(_user(script.turns[-1]))
-        if script.opening:
-            turns.append({"role": "assistant", "content": script.opening})
+        turns += last_turn(script)
     last = _generate(engine, scripts, said, list(range(len(scripts))), seed, advance)
     return [Exchange(tuple(replies[place]), last[place]) for place in range(len(scripts))]
+
+
+def last_turn(script: Script) -> list[Turn]:
+    """Return what is said last: the user's turn, and the opening of the response where it has one."""
+    opening: list[Turn] = [{"role": "assistant", "content": script.opening}] if script.opening else []
+    return [_user(script.turns[-1]), *opening]
 
 
 def _generate(

@@ -87,6 +87,11 @@ def write_chunk(store: Store, key: str, index: int, rows: list[R]) -> Chunk:
     return chunk
 
 
+def has_chunk(store: Store, key: str) -> bool:
+    """Return whether a chunk was completed, without reading it."""
+    return store.exists(marker_key(key))
+
+
 def find_chunk(store: Store, key: str, index: int) -> Chunk | None:
     """Return a complete, intact chunk, or None when it has to be made (again).
 

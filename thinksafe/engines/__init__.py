@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from thinksafe.engines.base import Engine, Generation, open_engine
+from thinksafe.engines.base import Batch, Engine, Generation, Turn, open_engine, stream
 
-__all__ = ["Engine", "Generation", "open_engine"]
+__all__ = ["Batch", "Engine", "Generation", "Turn", "open_engine", "stream"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from thinksafe.config.model import EngineSettings
 from thinksafe.models import ModelReference
@@ -30,6 +30,16 @@ class Generation:
     prompt_tokens: int
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Arguments of one call of :meth:`Engine.generate`."""
+
+    conversations: list[list[Turn]]
+    settings: SamplingSettings
+    seed: int
+    advance: Callable[[int], None]
+
+
 class Engine(Protocol):
     """A loaded model."""
 
@@ -46,6 +56,24 @@ class Engine(Protocol):
         it. Equal arguments on one machine give equal responses. ``advance`` is told how many responses were finished.
         """
         ...
+
+
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """An engine that is at its fastest when it has more under way than one batch."""
+
+    def stream(self, batches: Iterator[Batch]) -> Iterator[tuple[int, list[Generation]]]:
+        """Yield the place of each batch (from 0) and its responses, as the batches end; takes them as it has room."""
+        ...
+
+
+def stream(engine: Engine, batches: Iterator[Batch]) -> Iterator[tuple[int, list[Generation]]]:
+    """Yield the place of each batch and its responses, from any engine: those that do not stream take one at a time."""
+    if isinstance(engine, StreamingEngine):
+        yield from engine.stream(batches)
+        return
+    for place, batch in enumerate(batches):
+        yield place, engine.generate(batch.conversations, batch.settings, batch.seed, batch.advance)
 
 
 def open_engine(settings: EngineSettings, model: ModelReference, store: Store) -> Engine:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from thinksafe.config.model import EngineSettings
 from thinksafe.digests import derived_seed
-from thinksafe.engines.base import Generation, Turn, opening_of
+from thinksafe.engines.base import Batch, Generation, Turn, opening_of
 from thinksafe.engines.tokens import Codec
 from thinksafe.errors import ConfigError
 from thinksafe.models import ModelReference
@@ -21,7 +22,7 @@ from thinksafe.store import Store
 
 
 class VllmEngine:
-    """One ``vllm.LLM``; conversations of a call are one batch that vLLM schedules itself.
+    """One ``vllm.LLM``, kept full: as one batch runs out, rows of the next ones join.
 
     Every conversation is sampled with its own seed, derived from the call's seed and its place, so a row does not
     depend on what else is in the batch (up to floating-point effects of batching, which vLLM does not rule out).
@@ -89,27 +90,59 @@ class VllmEngine:
         seed: int,
         advance: Callable[[int], None],
     ) -> list[Generation]:
-        from vllm import SamplingParams
+        [(_, found)] = self.stream(iter([Batch(conversations, settings, seed, advance)]))
+        return found
 
-        encoded = [self._codec.encode(turns) for turns in conversations]
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": ids} for ids in encoded],
-            [
-                SamplingParams(
-                    temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k or -1,
-                    max_tokens=settings.max_tokens, seed=derived_seed(seed, "row", place),
-                    stop_token_ids=sorted(self._codec.ends), detokenize=False,
+    def stream(self, batches: Iterator[Batch]) -> Iterator[tuple[int, list[Generation]]]:
+        engine = self._llm.llm_engine
+        room = engine.vllm_config.scheduler_config.max_num_seqs
+        waiting = enumerate(batches)
+        under_way: dict[int, _UnderWay] = {}
+        more = True
+        while more or under_way:
+            # as many rows as vLLM runs at once: with one batch at a time it would idle behind each one's longest row
+            while more and sum(batch.missing for batch in under_way.values()) < room:
+                if more := (taken := next(waiting, None)) is not None:
+                    under_way[taken[0]] = self._submit(*taken)
+            for output in engine.step() if under_way else ():
+                if not output.finished:
+                    continue
+                place, row = map(int, output.request_id.split("-"))
+                batch = under_way[place]
+                batch.found[row] = self._codec.read(
+                    list(output.outputs[0].token_ids), len(output.prompt_token_ids), batch.openings[row]
                 )
-                for place in range(len(encoded))
-            ],
-            lora_request=self._adapter,
-            use_tqdm=False,
-        )
-        advance(len(encoded))
-        return [
-            self._codec.read(list(output.outputs[0].token_ids), len(ids), opening_of(turns))
-            for output, ids, turns in zip(outputs, encoded, conversations, strict=True)
-        ]
+                batch.missing -= 1
+                batch.advance(1)
+            for place in [place for place, batch in under_way.items() if not batch.missing]:
+                yield place, [found for found in under_way.pop(place).found if found is not None]
+
+    def _submit(self, place: int, batch: Batch) -> _UnderWay:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        settings = batch.settings
+        for row, turns in enumerate(batch.conversations):
+            sampling = SamplingParams(
+                temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k or -1,
+                max_tokens=settings.max_tokens, seed=derived_seed(batch.seed, "row", row),
+                stop_token_ids=sorted(self._codec.ends), detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            self._llm.llm_engine.add_request(
+                f"{place}-{row}", {"prompt_token_ids": self._codec.encode(turns)}, sampling, lora_request=self._adapter
+            )
+        openings = [opening_of(turns) for turns in batch.conversations]
+        return _UnderWay([None] * len(openings), len(openings), openings, batch.advance)
+
+
+@dataclass
+class _UnderWay:
+    """A batch that vLLM works on."""
+
+    found: list[Generation | None]
+    missing: int
+    openings: list[str]
+    advance: Callable[[int], None]
 
 
 def _merged(model: ModelReference, store: Store, folder: str) -> str:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
+from thinksafe.claims import Claims
 from thinksafe.config.sections import Arm, SampleSection
-from thinksafe.conversations import Script, converse
+from thinksafe.conversations import Exchange, Script, converse, last_turn
 from thinksafe.digests import code_digest, derived_seed, digest_bytes, digest_file, digest_json
-from thinksafe.engines import Engine, open_engine
+from thinksafe.engines import Batch, Engine, open_engine, stream
 from thinksafe.errors import InputError
 from thinksafe.jsonl import dump_lines, read_records
-from thinksafe.manifests import Chunk, Manifest, find_chunk, read_chunk, write_chunk, write_manifest
+from thinksafe.manifests import (
+    Chunk,
+    Manifest,
+    find_chunk,
+    has_chunk,
+    read_chunk,
+    write_chunk,
+    write_manifest,
+)
 from thinksafe.models import ModelReference, read_reference
-from thinksafe.records import Prompt, Sample
+from thinksafe.records import Prompt, Sample, SamplingSettings
 from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.steering import steer, steering_template
+
+POLL_SECONDS = 2.0
+"""Between two looks for a chunk that another shard makes."""
 
 Row = tuple[Prompt, Arm, int]
 
@@ -26,9 +40,10 @@ def run(
 ) -> StageResult:
     """Write the manifest of one shard's samples.
 
-    Prompts in id order are cut into chunks of ``section.chunk_size``; shard i makes the chunks whose index is i modulo
+    Prompts in id order are cut into chunks of ``section.chunk_size``; shard i has the chunks whose index is i modulo
     ``shards``, so the samples do not depend on the number of shards. A chunk is keyed by all that determines it, and
-    one that is already in the store is used as it is.
+    one that is already in the store is used as it is. A shard that is done with its own makes those that others have
+    not begun (:mod:`thinksafe.claims`); its manifest lists its own all the same.
 
     Raises:
         InputError: the prompts or the model are missing, malformed or empty.
@@ -44,12 +59,10 @@ def run(
         if not rows:
             raise InputError(f"{prompts} holds no prompts.", "Check the prepare stage.")
         parts = [rows[start : start + section.chunk_size] for start in range(0, len(rows), section.chunk_size)]
-        mine = [(index, part) for index, part in enumerate(parts) if index % shards == shard]
-        maker = _ChunkMaker(context, section, reference)
-        chunks = []
-        with context.track("sampling", sum(len(maker.rows(part)) for _, part in mine)) as advance:
-            for index, part in mine:
-                chunks.append(maker.chunk(index, part, advance))
+        maker = _ChunkMaker(context, section, reference, parts)
+        claims = Claims(context.store, digest_json([context.run_id, maker.keys]), len(parts), shard, shards)
+        with context.track("sampling", sum(len(maker.rows(index)) for index in claims.own)) as advance, claims.alive():
+            chunks = _own_chunks(maker, claims, advance)
         manifest = Manifest(
             kind="samples", total=len(parts), model=reference.digest, chunks=tuple(chunks)
         )
@@ -59,14 +72,39 @@ def run(
     return result
 
 
+def _own_chunks(maker: _ChunkMaker, claims: Claims, advance: Callable[[int], None]) -> list[Chunk]:
+    """Make chunks until those of this shard are all there, and return them in order."""
+    chunks: dict[int, Chunk] = {}
+
+    def look(index: int, *, reused: bool) -> bool:
+        if found := maker.find(index, reused=reused):
+            chunks[index] = found
+            advance(found.rows)
+        return found is not None
+
+    for index in claims.own:
+        look(index, reused=True)
+    chunks |= maker.make(claims.take(lambda index: index in chunks or maker.there(index)), claims.own, advance)
+    while missing := [index for index in claims.own if index not in chunks and not look(index, reused=False)]:
+        # others have claimed these
+        abandoned = [index for index in missing if claims.abandoned(index)]
+        chunks |= maker.make(iter(abandoned), claims.own, advance)
+        if not abandoned:
+            time.sleep(POLL_SECONDS)
+    return [chunks[index] for index in claims.own]
+
+
 class _ChunkMaker:
     """Makes the chunks of one model; the engine is loaded when the first missing chunk needs it."""
 
-    def __init__(self, context: StageContext, section: SampleSection, reference: ModelReference) -> None:
-        self._context, self._section, self._reference = context, section, reference
+    def __init__(
+        self, context: StageContext, section: SampleSection, reference: ModelReference, parts: list[list[Prompt]]
+    ) -> None:
+        self._context, self._section, self._reference, self._parts = context, section, reference, parts
         self._engine: Engine | None = None
         self._template = steering_template(section.template)
-        self._key = [
+        self._seeds = [derived_seed(section.seed, "chunk", index) for index in range(len(parts))]
+        common = [
             reference.digest,
             section.model_dump(mode="json", exclude={"chunk_size"}),
             self._template,
@@ -74,58 +112,118 @@ class _ChunkMaker:
                 "engines", "conversations.py", "steering.py", "traces.py", "loading.py", "stages/sample.py"
             ),
         ]
+        self.keys = [
+            digest_json([*common, seed, [prompt.model_dump(mode="json") for prompt in part]])
+            for seed, part in zip(self._seeds, parts, strict=True)
+        ]
+        """Key of each chunk: the digest of all that determines it."""
         self.counts: dict[str, int | float] = {"chunks_reused": 0, "tokens": 0, "tokens_new": 0, "truncated": 0}
 
-    def rows(self, prompts: list[Prompt]) -> list[Row]:
+    def rows(self, index: int) -> list[Row]:
         """Return the rows of a chunk: every prompt in each arm of its label, n times."""
         section = self._section
         return [
-            (prompt, arm, index)
-            for prompt in prompts
+            (prompt, arm, number)
+            for prompt in self._parts[index]
             for arm in section.arms[prompt.label]
-            for index in range(section.n if prompt.answer is None else section.n_reasoning)
+            for number in range(section.n if prompt.answer is None else section.n_reasoning)
         ]
 
-    def chunk(self, index: int, prompts: list[Prompt], advance: Callable[[int], None]) -> Chunk:
-        """Return one complete chunk, from the store when it is there."""
-        seed = derived_seed(self._section.seed, "chunk", index)
-        key = digest_json([*self._key, seed, [prompt.model_dump(mode="json") for prompt in prompts]])
-        store = self._context.store
-        if found := find_chunk(store, key, index):
-            samples = read_chunk(store, found, Sample)
-            self.counts["chunks_reused"] += 1
-            advance(len(samples))
-        else:
-            samples = self._generate(self.rows(prompts), seed, advance)
-            self.counts["tokens_new"] += sum(sample.tokens for sample in samples)
-            found = write_chunk(store, key, index, samples)
-            if found.digest != digest_bytes(dump_lines(samples)):  # another machine was first
-                samples = read_chunk(store, found, Sample)
-        self.counts["tokens"] += sum(sample.tokens for sample in samples)
-        self.counts["truncated"] += sum(sample.finish == "length" for sample in samples)
+    def there(self, index: int) -> bool:
+        """Return whether a chunk was completed; only reading it tells whether it is intact."""
+        return has_chunk(self._context.store, self.keys[index])
+
+    def find(self, index: int, *, reused: bool) -> Chunk | None:
+        """Return a chunk that is in the store and count it, as reused where it was there before this stage began."""
+        found = find_chunk(self._context.store, self.keys[index], index)
+        if found:
+            self._count(read_chunk(self._context.store, found, Sample))
+            self.counts["chunks_reused"] += reused
         return found
 
-    def _generate(self, rows: list[Row], seed: int, advance: Callable[[int], None]) -> list[Sample]:
-        section = self._section
+    def make(self, wanted: Iterator[int], own: range, advance: Callable[[int], None]) -> dict[int, Chunk]:
+        """Make chunks, each stored as soon as it is complete, and return those of ``own``.
+
+        Args:
+            wanted: Indices, taken as the engine has room.
+            own: Chunks that count for this shard, whose rows ``advance`` is told of.
+            advance: Hears of finished rows.
+        """
+        sent: list[tuple[int, list[int]]] = []
+        made: dict[int, dict[int, Exchange]] = {}
+        chunks: dict[int, Chunk] = {}
+        in_turns: list[int] = []
+
+        def batches() -> Iterator[Batch]:
+            for index in wanted:
+                scripts = [self._script(prompt, arm) for prompt, arm, _ in self.rows(index)]
+                if any(len(script.turns) > 1 for script in scripts):
+                    in_turns.append(index)  # a turn waits for the one before, so these cannot be streamed
+                    continue
+                made[index] = {}
+                for settings in dict.fromkeys(script.settings for script in scripts):  # a batch has one set of settings
+                    places = [place for place, script in enumerate(scripts) if script.settings == settings]
+                    sent.append((index, places))
+                    conversations = [last_turn(scripts[place]) for place in places]
+                    yield Batch(conversations, settings, self._seeds[index], advance if index in own else _silent)
+
+        def keep(index: int, exchanges: dict[int, Exchange]) -> None:
+            chunk = self._write(index, exchanges, own=index in own)
+            if index in own:
+                chunks[index] = chunk
+
+        waiting = batches()
+        if (first := next(waiting, None)) is not None:
+            for number, generations in stream(self._opened(), chain([first], waiting)):
+                index, places = sent[number]
+                made[index] |= zip(places, (Exchange((), each) for each in generations), strict=True)
+                if len(made[index]) == len(self.rows(index)):
+                    keep(index, made.pop(index))
+        for index in in_turns:
+            scripts = [self._script(prompt, arm) for prompt, arm, _ in self.rows(index)]
+            hears = advance if index in own else _silent
+            exchanges = converse(self._opened(), scripts, self._seeds[index], self._section.reasoning, hears)
+            keep(index, dict(enumerate(exchanges)))
+        return chunks
+
+    def _opened(self) -> Engine:
         if self._engine is None:
-            self._engine = open_engine(section.engine, self._reference, self._context.store)
-        scripts = [
-            Script(
-                turns=(steer(p.prompt, self._template),) if arm == "steered" else p.turns or (p.prompt,),
-                settings=section.settings if p.answer is None else section.settings_reasoning or section.settings,
-                opening=p.opening,
-            )
-            for p, arm, _ in rows
-        ]
-        exchanges = converse(self._engine, scripts, seed, section.reasoning, advance)
-        return [
+            self._engine = open_engine(self._section.engine, self._reference, self._context.store)
+        return self._engine
+
+    def _write(self, index: int, made: dict[int, Exchange], *, own: bool) -> Chunk:
+        samples = [
             Sample(
-                id=f"{prompt.id}/{arm}/{index}", prompt=prompt, index=index, steered=arm == "steered",
-                response=exchange.response.response, replies=tuple(reply.response for reply in exchange.replies),
-                finish="length" if any(made.finish == "length" for made in said) else "stop",
-                tokens=sum(made.tokens for made in said), prompt_tokens=exchange.response.prompt_tokens,
-                seed=seed, settings=script.settings,
+                id=f"{prompt.id}/{arm}/{number}", prompt=prompt, index=number, steered=arm == "steered",
+                response=made[place].response.response,
+                replies=tuple(reply.response for reply in made[place].replies),
+                finish="length" if any(each.finish == "length" for each in said) else "stop",
+                tokens=sum(each.tokens for each in said), prompt_tokens=made[place].response.prompt_tokens,
+                seed=self._seeds[index], settings=self._settings(prompt),
             )
-            for (prompt, arm, index), script, exchange in zip(rows, scripts, exchanges, strict=True)
-            for said in ((*exchange.replies, exchange.response),)
+            for place, (prompt, arm, number) in enumerate(self.rows(index))
+            for said in ((*made[place].replies, made[place].response),)
         ]
+        chunk = write_chunk(self._context.store, self.keys[index], index, samples)
+        self.counts["tokens_new"] += sum(sample.tokens for sample in samples)
+        if own:
+            first = chunk.digest == digest_bytes(dump_lines(samples))
+            self._count(samples if first else read_chunk(self._context.store, chunk, Sample))
+        return chunk
+
+    def _count(self, samples: list[Sample]) -> None:
+        self.counts["tokens"] += sum(sample.tokens for sample in samples)
+        self.counts["truncated"] += sum(sample.finish == "length" for sample in samples)
+
+    def _settings(self, prompt: Prompt) -> SamplingSettings:
+        section = self._section
+        return section.settings if prompt.answer is None else section.settings_reasoning or section.settings
+
+    def _script(self, prompt: Prompt, arm: Arm) -> Script:
+        steered = (steer(prompt.prompt, self._template),)
+        turns = steered if arm == "steered" else prompt.turns or (prompt.prompt,)
+        return Script(turns=turns, settings=self._settings(prompt), opening=prompt.opening)
+
+
+def _silent(rows: int) -> None:
+    """Progress of another shard's chunk, which is not in this one's total."""
