@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Mapping
 from multiprocessing import connection
 from pathlib import Path
@@ -108,7 +109,11 @@ def _run(command: list[str], environment: dict[str, str], log: str) -> None:
         os.dup2(nothing.fileno(), 0)
     sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]  # an error must stand last in the log
     sys.argv = command
+    # multiprocessing runs no exit functions, and temporary folders are removed by one. Those of what the server has
+    # imported take longer than a small stage, and have nothing to do
+    atexit._clear()
+    atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
     try:
         main()
     finally:
-        atexit._run_exitfuncs()  # multiprocessing leaves them out, and temporary folders are removed by them
+        atexit._run_exitfuncs()

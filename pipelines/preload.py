@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import warnings
+import weakref
 from contextlib import suppress
 from importlib import import_module
 
@@ -37,5 +38,7 @@ with warnings.catch_warnings():
         with suppress(Exception):  # the stage that needs it says so
             import_module(module)
     import_module("thinksafe.cli.main").command()
+for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+    finalizer.atexit = False  # the server's objects are not a stage's to clean up
 gc.collect()
 gc.freeze()  # collections in a fork would write to, and so copy, the pages of all that was imported

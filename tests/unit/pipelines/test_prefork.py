@@ -119,15 +119,16 @@ if __name__ == "__main__":
 
 
 def test_a_stage_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
-    run = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(tmp_path), *hanging(tmp_path)], stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert run.stdout is not None
-    pid, group = map(int, run.stdout.readline().split())
-    assert group == run.pid
-    wait_for(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == "merge-samples")
-    run.kill()
-    run.wait(10)
+    command = [sys.executable, "-c", RUN, str(tmp_path), *hanging(tmp_path)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert run.stdout is not None
+        pid, group = map(int, run.stdout.readline().split())
+        assert group == run.pid
+        wait_for(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == "merge-samples")
+    finally:
+        run.kill()
+        run.wait(10)
     wait_for(lambda: not alive(pid))
 
 
