@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,6 +118,25 @@ def test_another_seed_gives_the_same_decision(seed: int, run_recipe: Callable[..
     other = run_recipe(tmp_path / "run", "micro", "--set", f"seed={seed}")
     assert other.code == 0, other.text
     assert other.read("decision.json")["passed"] is True
+
+
+def test_micro_kl_repairs_the_student_from_the_same_samples(
+    micro: Run, run_recipe: Callable[..., Run], tmp_path: Path
+) -> None:
+    chunks = tmp_path / "run" / "store" / "chunks"
+    shutil.copytree(micro.folder / "store" / "chunks", chunks)
+    run = run_recipe(tmp_path / "run", "micro-kl")
+    assert run.code == 0, run.text
+    assert run.metric("base", HARM) == micro.metric("base", HARM)
+    assert run.metric("candidate", HARM) < 0.10
+    assert run.metric("candidate", REFUSAL) < 0.10
+    assert run.metric("base", REASONING) - run.metric("candidate", REASONING) <= 0.03
+    trained, plain = run.records["train"], micro.records["train"]
+    assert trained["inputs"] == plain["inputs"]
+    assert trained["outputs"] != plain["outputs"]
+    curve = trained["details"]["curve"]
+    assert max(point.get("kl", 0.0) for point in curve) > 0.0
+    assert min(point["cross_entropy"] for point in curve if "cross_entropy" in point) < 0.5
 
 
 def test_rejection_sampling_is_refused_and_moves_no_champion(

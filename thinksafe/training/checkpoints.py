@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from thinksafe.digests import digest_file
-from thinksafe.errors import StoreError
+from thinksafe.errors import DamagedError, MissingError, StoreError
 from thinksafe.loading import ADAPTER_FILES
 from thinksafe.records import Record
 from thinksafe.store import Store
@@ -60,12 +60,16 @@ class Checkpoints:
         return self.folder / "restored" / f"{self.step:08d}" if self.step else None
 
     def restore(self) -> int:
-        """Fetch the newest intact checkpoint and return its step, or 0; one that is not intact gets a notice."""
+        """Fetch the newest intact checkpoint and return its step, or 0; one that is not intact gets a notice.
+
+        Raises:
+            StoreError: the store cannot be reached. Starting over would cost more than starting the stage again.
+        """
         for prefix in reversed(self._all()):
             try:
                 self.step = self._fetch(prefix, self.folder / "restored" / prefix.rpartition("/")[2])
                 return self.step
-            except (ValidationError, StoreError, ValueError) as error:
+            except (ValidationError, MissingError, DamagedError, ValueError) as error:
                 warnings.warn(
                     f"The checkpoint {self._store.uri(prefix)} is incomplete or damaged, and not used ({error}).",
                     stacklevel=2,
@@ -127,7 +131,7 @@ class Checkpoints:
             self._store.delete(key)
 
     def _fetch(self, prefix: str, folder: Path) -> int:
-        """Fetch a checkpoint and return its step. Raises ValidationError, StoreError or ValueError when damaged."""
+        """Fetch a checkpoint and return its step. Raises ValidationError, ValueError or a StoreError when damaged."""
         import torch
         from transformers.trainer_pt_utils import safe_globals
 

@@ -112,8 +112,7 @@ def add_losses(model: Any, chunk: int) -> None:
 
     ``model(..., states_only=True)`` returns the hidden states, and ``model(..., labels=, benign=, reference=)`` a
     mapping of sums over response tokens: ``cross_entropy`` of the rows that are not ``benign`` [rows], and ``kl`` of
-    the others against ``reference`` [their response tokens, hidden size]. The losses are computed inside the call,
-    where wrappers such as FSDP have the weights of the projection at hand.
+    the others against ``reference`` [their response tokens, hidden size].
     """
     original, project = model.forward, projection(model)
 
@@ -139,22 +138,18 @@ def add_losses(model: Any, chunk: int) -> None:
     model.forward = types.MethodType(forward, model)
 
 
-def reference_states(model: Any, inputs: dict[str, Any], always: bool = False) -> Tensor | None:
+def reference_states(model: Any, inputs: dict[str, Any]) -> Tensor | None:
     """Return the reference's hidden states at the response tokens of benign rows, or None where there are none.
 
     Args:
         model: PEFT model around one that :func:`add_losses` has prepared.
         inputs: ``input_ids``, ``attention_mask`` and ``labels`` [rows, tokens], and ``benign`` [rows].
-        always: Run the model also without benign rows: where it is sharded, other processes may have some, and wait.
 
     Returns:
         [response tokens of benign rows, hidden size], in the order of rows and places.
     """
     benign = inputs["benign"]
     if not bool(benign.any()):
-        if always:
-            with as_reference(model):
-                model(input_ids=inputs["input_ids"][:1], states_only=True)
         return None
     response = inputs["labels"][benign][:, 1:] != IGNORED
     with as_reference(model):

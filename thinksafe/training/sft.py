@@ -149,7 +149,7 @@ def _trainer(
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         max_length=None,
-        # rows of like length together; packed rows would attend to one another without FlashAttention (PARTS.md)
+        # packed rows would attend to one another without FlashAttention (PARTS.md)
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
@@ -181,6 +181,7 @@ def _trainer(
     trainer: Any = AdapterTrainer(
         rows=rows,
         batch=settings.batch_size,
+        micro=settings.micro_batch_size,
         kl_chunk=settings.kl_chunk if settings.benign_loss == "kl" else 0,
         model=model,
         args=arguments,

@@ -5,41 +5,55 @@ Imports torch and TRL: to be imported only where training happens.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
 from thinksafe.digests import derived_seed
 from thinksafe.training.data import IGNORED, Row
 from thinksafe.training.kl import add_losses, check_projection, reference_states
 
+SORTED = 50
+"""Forward passes whose rows are sorted by length together: more would pad less, and mix rows less."""
+
 
 class EpochOrder(torch.utils.data.Sampler[int]):
-    """Rows of like length together, in an order that seed and epoch determine.
+    """Rows in an order that seed and epoch determine, rows of like length in the same forward pass.
+
+    Rows are shuffled, sorted by length ``SORTED`` passes at a time, and cut into passes; then the passes are shuffled,
+    so that what an optimiser step sees of short and long rows (mostly refusals and answers) is left to chance.
 
     Args:
         lengths: Tokens of each row.
-        batch: Rows an optimiser step, over all processes.
-        multiple: Rows that all processes take at once. The last ones are made up with the row ``len(lengths)``, which
-            has no loss, so that each row counts once whatever the number of processes.
+        rows: Rows of a forward pass; the last one of an epoch may have fewer.
+        multiple: Rows that all processes take at once. The end is made up with the row ``len(lengths)``, which has no
+            loss, so that each row counts once whatever the number of processes.
         seed: Seed of all epochs.
         epoch: Returns the current epoch, from 0.
     """
 
-    def __init__(self, lengths: list[int], batch: int, multiple: int, seed: int, epoch: Callable[[], int]) -> None:
-        self._lengths, self._batch, self._seed, self._epoch = lengths, batch, seed, epoch
+    def __init__(self, lengths: list[int], rows: int, multiple: int, seed: int, epoch: Callable[[], int]) -> None:
+        self._lengths, self._rows, self._seed, self._epoch = lengths, rows, seed, epoch
         self._fill = -len(lengths) % multiple
 
     def __len__(self) -> int:
         return len(self._lengths) + self._fill
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", self._epoch()))
-        yield from LengthGroupedSampler(self._batch, lengths=self._lengths, generator=generator)
+        draw = random.Random(derived_seed(self._seed, "order", self._epoch()))
+        rows = draw.sample(range(len(self._lengths)), len(self._lengths))
+        size, passes = self._rows, []
+        for start in range(0, len(rows), SORTED * size):
+            part = sorted(rows[start : start + SORTED * size], key=lambda row: -self._lengths[row])
+            passes += [part[at : at + size] for at in range(0, len(part), size)]
+        short = [passes.pop()] if len(rows) % size else []
+        draw.shuffle(passes)
+        for part in [*passes, *short]:
+            yield from part
         yield from [len(self._lengths)] * self._fill
 
 
@@ -75,13 +89,15 @@ class AdapterTrainer(SFTTrainer):
     Args:
         rows: Encoded examples.
         batch: Rows an optimiser step, over all processes.
+        micro: Rows of a forward pass, were there one process.
         kl_chunk: Tokens a chunk of the KL on benign rows; 0 takes cross-entropy on all rows.
         named: Arguments of SFTTrainer.
     """
 
-    def __init__(self, *, rows: list[Row], batch: int, kl_chunk: int, **named: Any) -> None:
+    def __init__(self, *, rows: list[Row], batch: int, micro: int, kl_chunk: int, **named: Any) -> None:
         super().__init__(train_dataset=dataset(rows, kl_chunk > 0), **named)
-        self._lengths, self._batch, self._kl = [len(row.input_ids) for row in rows], batch, kl_chunk > 0
+        self._lengths, self._batch, self._micro = [len(row.input_ids) for row in rows], batch, micro
+        self._kl = kl_chunk > 0
         self._sums: torch.Tensor | None = None
         if self._kl:
             model: Any = self.model
@@ -97,7 +113,7 @@ class AdapterTrainer(SFTTrainer):
         steps = -(-len(self._lengths) // self._batch)
         # from the step, not from set_epoch, which accelerate's wrappers do not hand on when batches are skipped
         return EpochOrder(
-            self._lengths, self._batch, together, self.args.seed, lambda: self.state.global_step // steps
+            self._lengths, self._micro, together, self.args.seed, lambda: self.state.global_step // steps
         )
 
     def compute_loss(
@@ -109,7 +125,7 @@ class AdapterTrainer(SFTTrainer):
                 model, inputs, return_outputs, num_items_in_batch
             )
         # outside DistributedDataParallel, where one process may have benign rows and another none
-        reference = reference_states(self.accelerator.unwrap_model(model), inputs, always=self.is_fsdp_enabled)
+        reference = reference_states(self.accelerator.unwrap_model(model), inputs)
         found = model(**inputs, reference=reference)
         response = inputs["labels"][:, 1:] != IGNORED
         benign = inputs["benign"][:, None]

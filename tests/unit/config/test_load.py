@@ -241,6 +241,16 @@ def test_extends() -> None:
     assert "sede (line 5)" in complaint(text + "sede: 1\n")
 
 
+def test_micro_kl_is_micro_but_for_the_loss_of_benign_rows() -> None:
+    changes = {"name": "micro-kl", "registry.model": "micro-kl", "training.benign_loss": "kl"}
+    assert load_config("micro-kl") == load_config("micro", [f"{key}={value}" for key, value in changes.items()])
+
+
+def test_batches_are_shared_out_among_processes() -> None:
+    assert load_config("micro", ["training.processes=4"]).training.processes == 4
+    assert "batch_size 16 is not a multiple of processes, 3" in complaint("micro", "training.processes=3")
+
+
 def test_extends_a_recipe_that_extends_another() -> None:
     mine = load_config("extends: micro-rejection\nname: mine\nseed: 7\n")
     assert (mine.name, mine.method, mine.seed) == ("mine", "rejection", 7)

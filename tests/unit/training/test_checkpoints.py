@@ -170,6 +170,19 @@ def test_a_store_that_fails_costs_the_checkpoint_and_not_the_training(
     assert store.keys("") == kept
 
 
+def test_a_store_that_cannot_be_read_is_not_taken_for_one_without_checkpoints(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store, tmp_path / "a", 2)
+
+    def down(self: LocalStore, key: str) -> bytes:
+        raise StoreError("The server is down.", "Wait.")
+
+    monkeypatch.setattr(LocalStore, "get", down)
+    with pytest.raises(StoreError, match="down"):
+        checkpoints(store, tmp_path / "b").restore()
+
+
 def test_a_step_that_is_written_again_replaces_what_was_there(store: LocalStore, tmp_path: Path) -> None:
     write(store, tmp_path / "a", 2)
     store.put("checkpoints/key/00000002/rng_state_7.pth", b"of an attempt with more processes")

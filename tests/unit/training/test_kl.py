@@ -192,14 +192,15 @@ def test_benign_rows_get_no_cross_entropy_and_harmful_ones_no_kl(student: Any) -
     assert not torch.equal(whole["cross_entropy"], ours(student, changed)["cross_entropy"])
 
 
-def test_without_benign_rows_the_reference_does_not_run_unless_others_may_wait(student: Any) -> None:
-    calls: list[int] = []
+def test_the_reference_runs_on_benign_rows_only(student: Any) -> None:
+    seen: list[int] = []
     add_losses(student.get_base_model(), 4)
-    student.get_base_model().base_model.register_forward_hook(lambda *given: calls.append(1))
+    backbone = student.get_base_model().base_model
+    backbone.register_forward_hook(lambda *given: seen.append(len(given[2].last_hidden_state)))
     assert reference_states(student, batch((False, False))) is None
-    assert calls == []
-    assert reference_states(student, batch((False, False)), always=True) is None
-    assert calls == [1]
+    assert seen == []
+    assert reference_states(student, batch((True, False, True))) is not None
+    assert seen == [2]
 
 
 def test_a_batch_without_any_loss_still_has_a_backward_pass(student: Any) -> None:

@@ -52,11 +52,13 @@ def test_the_first_loss_is_the_cross_entropy_of_harmful_rows_over_all_response_t
     assert last["loss"] == pytest.approx(parts / sum(tokens.values()), abs=1e-5)
 
 
-def test_neither_chunks_nor_passes_change_the_adapter(student: Student, tmp_path: Path) -> None:
+def test_neither_chunks_nor_accumulation_change_the_adapter(student: Student, tmp_path: Path) -> None:
+    data = rows(4)  # all in one step, as rows are put together in other ways where a pass has fewer
     variants = {"a": (4, 128), "b": (1, 128), "c": (2, 3)}
     for name, (micro, chunk) in variants.items():
-        student.train(tmp_path / name, section(benign_loss="kl", micro_batch_size=micro, kl_chunk=chunk, epochs=1))
-    student.train(tmp_path / "ce", section(epochs=1))
+        given = section(benign_loss="kl", micro_batch_size=micro, kl_chunk=chunk, epochs=3)
+        student.train(tmp_path / name, given, data)
+    student.train(tmp_path / "ce", section(epochs=3), data)
     assert furthest(tmp_path / "a", tmp_path / "b") < 1e-4
     assert furthest(tmp_path / "a", tmp_path / "c") < 1e-4
     assert furthest(tmp_path / "a", tmp_path / "ce") > 1e-3

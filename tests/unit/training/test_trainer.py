@@ -12,10 +12,10 @@ pytestmark = pytest.mark.slow  # the import of TRL
 LENGTHS = [(7 * place) % 23 + 3 for place in range(45)]
 
 
-def order(epoch: int = 0, batch: int = 4, multiple: int = 4, seed: int = 1) -> list[int]:
+def order(epoch: int = 0, size: int = 4, multiple: int = 4, seed: int = 1) -> list[int]:
     from thinksafe.training.trainer import EpochOrder
 
-    found = EpochOrder(LENGTHS, batch, multiple, seed, lambda: epoch)
+    found = EpochOrder(LENGTHS, size, multiple, seed, lambda: epoch)
     listed = list(found)
     assert len(found) == len(listed)
     return listed
@@ -29,23 +29,38 @@ def test_an_epoch_holds_each_row_once_and_enough_empty_ones_to_share_out() -> No
 
 
 def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
+    import random
+
     import torch
 
     first = order()
     torch.manual_seed(99)
+    random.seed(99)
     assert order() == first
     assert order(multiple=16)[:45] == first[:45]
     assert order(epoch=1) != first
     assert order(seed=2) != first
 
 
-def test_rows_of_like_length_are_together() -> None:
-    def padding(found: list[int]) -> int:
-        lengths = [LENGTHS[row] for row in found if row < 45]
-        batches = [lengths[at : at + 4] for at in range(0, 45, 4)]
-        return sum(len(batch) * max(batch) - sum(batch) for batch in batches)
+def passes(found: list[int]) -> list[list[int]]:
+    """Return the lengths of the rows of each forward pass."""
+    lengths = [LENGTHS[row] for row in found if row < 45]
+    return [lengths[at : at + 4] for at in range(0, 45, 4)]
 
-    assert padding(order()) < padding(list(range(45))) / 2
+
+def test_rows_of_like_length_share_a_pass_and_passes_come_in_any_order() -> None:
+    def padding(found: list[int]) -> int:
+        return sum(len(part) * max(part) - sum(part) for part in passes(found))
+
+    assert padding(order()) < padding(list(range(45))) / 4
+    longest = [max(part) for part in passes(order())[:-1]]
+    assert longest != sorted(longest)
+    assert longest != sorted(longest, reverse=True)
+    assert len(passes(order())[-1]) == 1  # the short one is last, so that steps stay whole
+
+
+def test_passes_of_one_row_are_in_plain_random_order() -> None:
+    assert len({tuple(order(epoch, size=1)[:3]) for epoch in range(20)}) == 20
 
 
 def rows() -> list[Row]:
