@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -47,7 +48,10 @@ def within(seconds: float, call: Callable[..., T], *args: Any, **kwargs: Any) ->
 
 
 class Bounded:
-    """An object whose methods end within ``seconds``. After one that did not, the others fail at once.
+    """An object whose methods end within ``seconds``.
+
+    After one that took more than half of that and failed, all others fail at once with the same error: who waited for
+    a server that is gone does not wait for it again.
 
     Args:
         target: The object.
@@ -57,7 +61,7 @@ class Bounded:
     def __init__(self, target: Any, seconds: float) -> None:
         self.seconds = seconds
         self._target = target
-        self._late: TimeoutError | None = None
+        self._lost: Exception | None = None
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._target, name)
@@ -65,12 +69,14 @@ class Bounded:
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if self._late is not None:
-                raise self._late
+            if self._lost is not None:
+                raise self._lost
+            started = time.monotonic()
             try:
                 return within(self.seconds, value, *args, **kwargs)
-            except TimeoutError as error:
-                self._late = error
+            except Exception as error:
+                if time.monotonic() - started > self.seconds / 2:
+                    self._lost = error
                 raise
 
         return call

@@ -109,7 +109,8 @@ def sqlite_path(uri: str) -> Path | None:
 def connect(uri: str) -> MlflowClient:
     """Return a client of a server that answered, creating a SQLite database that does not exist.
 
-    Each call of the client ends within :data:`LIMIT` seconds; after one that did not, the others fail at once.
+    Each call of the client ends within :data:`LIMIT` seconds, and a server that was waited for in vain is not waited
+    for again (:class:`thinksafe.deadlines.Bounded`).
 
     Args:
         uri: From :func:`resolve_tracking_uri`.
@@ -209,7 +210,9 @@ def ensure_experiment(client: MlflowClient, uri: str, name: str) -> str:
             location = str(path.parent / "mlartifacts" / _folder_name(name)) if path is not None else None
             try:
                 return str(client.create_experiment(name, artifact_location=location))
-            except MlflowException:
+            except MlflowException as error:
+                if error_code(error) != "RESOURCE_ALREADY_EXISTS":
+                    raise
                 found = client.get_experiment_by_name(name)  # another process was first
                 if found is None:
                     raise

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-Fault = Literal["", "cut", "lose", "hang", "500", "echo", "login"]
-"""Nothing; the connection closed before, or after, the server got the request; no answer; an error; the credentials
-sent back; a page for people."""
+Fault = Literal["", "cut", "lose", "hang", "500", "503", "echo", "login"]
+"""Nothing; the connection closed before, or after, the server got the request; no answer; an error; "come back in an
+hour"; the credentials sent back; a page for people."""
 _HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "date", "server"}
 
 
@@ -57,6 +57,8 @@ def reverse_proxy(backend: int, **options: object) -> Iterator[Proxy]:
                 self.close_connection = True
             elif fault == "500":
                 self.answer(500, b"Internal Server Error")
+            elif fault == "503":
+                self.answer(503, b"Service Unavailable", {"Retry-After": "3600"})
             elif fault == "login":
                 self.answer(200, b"<!doctype html><title>Sign in</title>")
             elif fault == "echo":

@@ -27,6 +27,11 @@ class Server:
         self.calls += 1
         self.answer.wait(30)
 
+    def fail_late(self) -> None:
+        self.calls += 1
+        time.sleep(0.2)
+        raise ConnectionError("no route")
+
     def fail(self) -> None:
         raise Killed("of the caller")
 
@@ -51,6 +56,20 @@ def test_a_call_that_hangs_is_given_up_and_the_next_is_not_tried() -> None:
         server.add(1, two=2)
     assert real.calls == 1
     real.answer.set()
+
+
+def test_a_call_that_failed_late_is_not_tried_again_but_one_that_failed_at_once_is() -> None:
+    real = Server()
+    server = Bounded(real, 60)
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="no route"):
+            server.fail_late()
+    assert real.calls == 2
+    server.seconds = 0.3
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="no route"):
+            server.fail_late()
+    assert real.calls == 3
 
 
 def test_a_call_that_was_given_up_does_not_keep_the_process() -> None:
