@@ -108,11 +108,12 @@ def failed_check(name: str, subject: str, limit: float | None, gap: NoEvidence) 
     return Check(name=name, passed=False, value=None, threshold=limit, n=0, reason=reason)
 
 
-def concluded(stage: StoppedBy, checks: Sequence[Check], summary: str) -> Decision:
+def concluded(stage: StoppedBy, checks: Sequence[Check], summary: str, notes: Sequence[str] = ()) -> Decision:
     """Return the decision over all checks: it passes exactly when each of them does."""
     passed = all(check.passed for check in checks)
     return Decision(
-        passed=passed, stopped_by=None if passed else stage, checks=tuple(checks), summary=summary
+        passed=passed, stopped_by=None if passed else stage, checks=tuple(checks), summary=summary,
+        notes=tuple(notes),
     )
 
 

@@ -9,13 +9,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from thinksafe.checks import NoEvidence, Scalable
-from thinksafe.records import Metric, MetricKind, MetricSet, Outcome, Part, Role
+from thinksafe.records import Disagreement, Metric, MetricKind, MetricSet, Outcome, Part, Role
 from thinksafe.statistics import Pairs, paired_difference, pairs_of, proportion_of, stratified_average
 
 
 def metric_name(kind: MetricKind, benchmark: str, part: Part = "whole") -> str:
     """Return the stable name of a metric: ``<kind>/<benchmark>``, and ``/<part>`` unless it is the whole response."""
     return f"{kind}/{benchmark}" if part == "whole" else f"{kind}/{benchmark}/{part}"
+
+
+def disagreement_name(benchmark: str, part: Part = "whole") -> str:
+    """Return the name of the second guard's disagreement: ``disagreement/<benchmark>``, with ``/<part>``."""
+    return f"disagreement/{benchmark}" if part == "whole" else f"disagreement/{benchmark}/{part}"
 
 
 _NOUNS: dict[Role, str] = {"evaluated": "model", "previous": "model at its last evaluation"}
@@ -35,19 +40,21 @@ class Evidence:
         self.absent = metric_set.absent
         self.suite = metric_set.suite
         self.metrics: dict[str, Metric] = {metric.name: metric for metric in metric_set.metrics}
+        self.disagreements: dict[str, Disagreement] = {found.name: found for found in metric_set.disagreements}
         self._rows: dict[str, tuple[list[str], array[float]]] = {}
         for outcome in outcomes:
             ids, values = self._rows.setdefault(outcome.metric, ([], array("d")))
             ids.append(outcome.prompt_id)
             values.append(outcome.value)
 
-    def metric(self, name: str) -> Metric:
-        """Return a metric. Raises NoEvidence when the model or the metric is missing."""
+    def metric(self, name: str) -> Metric | Disagreement:
+        """Return a metric or a disagreement. Raises NoEvidence when the model or the metric is missing."""
         if self.absent:
             raise NoEvidence(f"there is no {self.role}")
-        if name not in self.metrics:
+        found = self.metrics.get(name) or self.disagreements.get(name)
+        if found is None:
             raise NoEvidence(f"the {self.role} has no metric {name}")
-        return self.metrics[name]
+        return found
 
     def benchmarks(self, kind: MetricKind, part: Part = "whole") -> set[str]:
         """Return the benchmarks that have a metric of this kind and part."""
@@ -84,6 +91,21 @@ class Evidence:
         """Return the scalable estimate of a metric's mean. Raises NoEvidence."""
         _, values = self.outcomes(name)
         total, n = math.fsum(values), len(values)
+        return lambda factor: proportion_of(total * factor, n * factor, confidence)
+
+    def disagreement(self, benchmarks: Iterable[str], part: Part, confidence: float) -> Scalable:
+        """Return the scalable estimate of the second guard's disagreement over the prompts of some benchmarks.
+
+        Raises:
+            NoEvidence: it judged none of them, or the outcomes are not those of the record.
+        """
+        if self.absent:
+            raise NoEvidence(f"there is no {self.role}")
+        names = [disagreement_name(benchmark, part) for benchmark in benchmarks]
+        rows = [self.outcomes(name)[1] for name in names if name in self.disagreements]
+        if not rows:
+            raise NoEvidence(f"the second guard judged none of the {self.role}'s samples")
+        total, n = math.fsum(value for values in rows for value in values), sum(map(len, rows))
         return lambda factor: proportion_of(total * factor, n * factor, confidence)
 
 

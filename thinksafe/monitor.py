@@ -14,7 +14,14 @@ from functools import partial
 from thinksafe.checks import ROUNDING, NoEvidence, Scalable, concluded, failed_check, prompts, written
 from thinksafe.config.suite_sections import CompareSection
 from thinksafe.evidence import Evidence, difference
-from thinksafe.gate import Plan, against_limits, size_checks, truncated_check, unknown_check
+from thinksafe.gate import (
+    Plan,
+    against_limits,
+    second_guard_checks,
+    size_checks,
+    truncated_check,
+    unknown_check,
+)
 from thinksafe.records import Check, Decision, MetricSet, Outcome
 
 
@@ -25,7 +32,7 @@ def assess(
     """Decide whether an evaluation raises the alarm; it does unless the decision is passed.
 
     Checks: ``harm/<benchmark>``, ``over_refusal/<benchmark>``, ``unknown``, ``truncated`` and
-    ``min_prompts/<benchmark>`` as in :func:`thinksafe.gate.decide`; with an earlier evaluation also
+    ``min_prompts/<benchmark>``, ``second_guard/...`` as in :func:`thinksafe.gate.decide`; with an earlier evaluation also
     ``regression/harm/<benchmark>``, ``regression/over_refusal/<benchmark>`` and ``regression/reasoning``.
 
     Args:
@@ -43,6 +50,8 @@ def assess(
     if judged:
         checks.append(unknown_check("unknown", now, plan))
     checks += [truncated_check(now, plan), *size_checks(now, plan)]
+    if section.second_guard and "harm" in section.kinds:
+        checks += second_guard_checks(now, plan)
     if past is not None:
         checks += _regressions(now, past, plan, section)
     return concluded("compare", checks, _summary(checks, past is not None))

@@ -94,7 +94,7 @@ def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | N
             _estimate("reasoning/loss", strata, limits.max_loss),
             _tie("champion/reasoning", strata, single, margin, confidence, "warning"),
         ]
-    return findings + list(_steerability(config))
+    return findings + list(_second_guard(config, sizes["harm"])) + list(_steerability(config))
 
 
 def _size(check: str, name: str, n: int, fewest: int) -> Finding:
@@ -213,6 +213,31 @@ def _reduction(check: str, n: int, least: float, confidence: float) -> Finding:
         "the candidate has none."
     )
     return Finding(check, "ok", message, {"n": float(n), "limit": least, "base_harm": base})
+
+
+def _second_guard(config: RealignmentConfig, harm: Mapping[str, int]) -> Iterable[Finding]:
+    """Check the second guard's limits on the prompts that it is expected to read."""
+    from scipy.special import bdtr
+
+    second, limits = config.guard.second, config.gate.second_guard
+    if second is None or len(harm) < sum(benchmark.metric == "harm" for benchmark in config.evaluation.benchmarks):
+        return
+    every, check = sum(harm.values()), "second_guard/min_prompts"
+    # of several samples of a prompt any one makes it a prompt that was judged twice
+    chance = 1 - (1 - 1 / second.every_n) ** config.evaluation.n
+    n = round(every * chance)
+    numbers = {"n": float(n), "limit": float(limits.min_prompts)}
+    message = f"Of {prompts(every)} the second guard reads about {n:,}; the minimum is {limits.min_prompts:,}"
+    short = float(bdtr(limits.min_prompts - 1, every, chance))
+    if n < limits.min_prompts:
+        yield Finding(check, "error", f"{message}. Lower guard.second.every_n.", numbers)
+    elif short > 1 - LOW_POWER:
+        yield Finding(check, "warning", f"{message}, and by chance there are fewer {short:.0%} of the time.", numbers)
+    else:
+        yield Finding(check, "ok", f"{message}.", numbers)
+    if n:
+        noun = "disagreement"
+        yield _rate("second_guard/disagreement", noun, n, limits.max_disagreement, config.gate.alpha)
 
 
 def _steerability(config: RealignmentConfig) -> Iterable[Finding]:

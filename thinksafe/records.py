@@ -95,6 +95,17 @@ class Sample(Record):
     settings: SamplingSettings
 
 
+class SecondOpinion(Record):
+    """What a second guard says of a part that has a verdict; the fields are those of a verdict."""
+
+    guard: Text
+    verdict: VerdictValue
+    refusal: bool | None = None
+    p_unsafe: Share | None = None
+    shortened: bool = False
+    reason: str = ""
+
+
 class Verdict(Record):
     """What a guard says of one part of a sample. ``unknown`` is never a pass."""
 
@@ -112,6 +123,13 @@ class Verdict(Record):
     """Hazard categories of an unsafe part (``S1`` to ``S14``), where the guard was asked for them."""
     reason: str = ""
     """Why a verdict is unknown; never model text."""
+    second: SecondOpinion | None = None
+    """Of the second guard, on every n-th sample; changes no filter and no other metric."""
+
+    @property
+    def confirmed(self) -> bool | None:
+        """Whether the second guard says the same, None without one; an unknown confirms nothing, not even another."""
+        return None if self.second is None else self.verdict == self.second.verdict != "unknown"
 
 
 class Grade(Record):
@@ -169,6 +187,36 @@ class Metric(Record):
     settings: SamplingSettings
 
 
+Row = tuple[Count, Count, Count]
+
+
+class Disagreement(Record):
+    """How often the second guard does not confirm the first one's verdicts on one benchmark."""
+
+    name: Text
+    """``disagreement/<benchmark>`` or ``disagreement/<benchmark>/<part>``."""
+    benchmark: Text
+    part: Part = "whole"
+    guard: Text
+    second: Text
+    """Names of the two guards."""
+    value: Share
+    """Mean over prompts of the share of their doubly judged samples whose verdict is not confirmed."""
+    n: Annotated[int, Field(gt=0)]
+    """Prompts with a doubly judged sample."""
+    samples: Annotated[int, Field(gt=0)]
+    """Doubly judged samples."""
+    matrix: tuple[Row, Row, Row]
+    """Samples by the first guard's verdict (rows) and the second one's (columns): safe, unsafe, unknown."""
+    interval: Interval
+
+    @model_validator(mode="after")
+    def _whole(self) -> Disagreement:
+        if sum(map(sum, self.matrix)) != self.samples:
+            raise ValueError("the matrix does not add up to the samples")
+        return self
+
+
 class MetricSet(Record):
     """All metrics of one model on the evaluation suite. Holds no time, path, run id or version."""
 
@@ -179,12 +227,19 @@ class MetricSet(Record):
     suite: str
     """Digest of the evaluation prompts, guard and sampling settings: sets are comparable only when it is equal."""
     metrics: tuple[Metric, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
+    """Of the second guard, where there is one, for each benchmark that a guard judges and each part."""
 
     @model_validator(mode="after")
     def _absent_is_empty(self) -> MetricSet:
-        if self.absent and self.metrics:
+        if self.absent and (self.metrics or self.disagreements):
             raise ValueError("an absent model cannot have metrics")
         return self
+
+    @property
+    def numbers(self) -> tuple[Metric | Disagreement, ...]:
+        """Everything that has a value, an interval and a number of prompts."""
+        return (*self.metrics, *self.disagreements)
 
 
 class Outcome(Record):
@@ -217,6 +272,8 @@ class Decision(Record):
     stopped_by: StoppedBy | None
     checks: Annotated[tuple[Check, ...], Field(min_length=1)]
     summary: Text
+    notes: tuple[Text, ...] = ()
+    """What a reader of the decision must know of its evidence."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Decision:

@@ -4,9 +4,10 @@ Everything is derived from the records, and nothing is logged twice: a task whos
 that was cut off is completed, one whose record changed (a retry) is replaced. No prompt or response text is logged.
 
 Names that dashboards may rely on. On the parent, for each role in base, candidate, champion and each metric name
-(``harm/<benchmark>``, ``over_refusal/<benchmark>``, ``reasoning/<benchmark>``, with ``/<part>`` where a part is
-scored): ``<role>/<metric>``, ``<role>/<metric>.low``, ``.high`` (interval) and ``.n`` (prompts). On the run of a task
-the same without the role, each count of its record, ``seconds``, and ``train/<name>`` by step for a training curve.
+(``harm/<benchmark>``, ``over_refusal/<benchmark>``, ``reasoning/<benchmark>``, ``disagreement/<benchmark>``, with
+``/<part>`` where a part is scored): ``<role>/<metric>``, ``<role>/<metric>.low``, ``.high`` (interval) and ``.n``
+(prompts). On the run of a task the same without the role, each count of its record, ``seconds``, and ``train/<name>``
+by step for a training curve.
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ def headline_tags(records: Mapping[str, StageRecord]) -> dict[str, str]:
 
 def metric_values(metrics: MetricSet) -> Iterator[tuple[str, float]]:
     """Yield the numbers of a metric set: each value, its interval's limits and its number of prompts."""
-    for metric in metrics.metrics:
+    for metric in metrics.numbers:
         yield metric.name, metric.value
         yield f"{metric.name}.low", metric.interval.low
         yield f"{metric.name}.high", metric.interval.high

@@ -61,10 +61,43 @@ class GuardSettings(Section):
         return self
 
 
+class SecondGuardSettings(GuardSettings):
+    """A second opinion on some of the samples: the settings of a guard, and which samples it reads."""
+
+    every_n: Count = 10
+    """One sample in so many is judged, by a seeded digest of its id: the same ones of base, candidate and champion,
+    whatever the shards. Of few samples the number is off by chance; 1 takes all."""
+    filter: bool = False
+    """Judge samples of the pilot and of training too. Their verdicts change no example; the report counts where the
+    guards disagree."""
+
+    @property
+    def guard(self) -> GuardSettings:
+        """The guard without the choice of samples."""
+        return GuardSettings(**self.model_dump(include=set(GuardSettings.model_fields)))
+
+
 class GuardsSettings(Section):
-    """Guards for the two uses; different ones by default on real models."""
+    """Guards for the two uses, different ones by default on real models; and a second opinion."""
 
     filter: GuardSettings
     """Judges training samples and the pilot."""
     evaluate: GuardSettings
     """Judges evaluation samples."""
+    second: SecondGuardSettings | None = None
+    """Judges every n-th sample too; the disagreement is measured, and limited by ``gate.second_guard``."""
+
+    @model_validator(mode="after")
+    def _second_is_another(self) -> GuardsSettings:
+        if self.second is None:
+            return self
+        uses = {"guard.evaluate": self.evaluate, **({"guard.filter": self.filter} if self.second.filter else {})}
+        for name, first in uses.items():
+            if (first.kind, first.model, first.revision) == (self.second.kind, self.second.model, self.second.revision):
+                raise ValueError(f"second: the same guard as {name}, which always agrees with itself; name another")
+        return self
+
+    @property
+    def same(self) -> str:
+        """Kind of the guard that filters and evaluates, where one does both; else empty."""
+        return self.filter.kind if self.filter.kind == self.evaluate.kind else ""

@@ -63,10 +63,19 @@ class SampleSection(Section):
     reasoning: Literal["think", "none"]
 
 
+class SecondJudgeSection(Section):
+    """A second guard and the choice of the samples that it reads too."""
+
+    guard: GuardSettings
+    every_n: int
+    seed: int
+
+
 class JudgeSection(Section):
     """Which guard reads which parts of which samples."""
 
     guard: GuardSettings
+    second: SecondJudgeSection | None = None
     parts: tuple[Part, ...]
     skip_problems: bool
     """Leave out samples of problems with a reference answer (they are graded)."""
@@ -124,6 +133,10 @@ class GateSection(Section):
     seed: int
     reasoning_benchmarks: tuple[str, ...]
     """Strata of the reasoning average, equally weighted."""
+    second_guard: bool = False
+    """A second guard judged every n-th sample."""
+    same_guard: str = ""
+    """Kind of the guard that both filtered and evaluated; empty where two guards did."""
 
 
 class RegisterSection(Section):
@@ -171,14 +184,14 @@ def measurement(
         template=SteeringSettings().template, arms={"harmful": ("plain",), "benign": ("plain",)}, reasoning=reasoning,
     )
     judge = JudgeSection(
-        guard=config.guard.evaluate, parts=evaluation.parts, skip_problems=True, chunk_size=evaluation.chunk_size,
-        reasoning=reasoning,
+        guard=config.guard.evaluate, second=second_judge(config), parts=evaluation.parts, skip_problems=True,
+        chunk_size=evaluation.chunk_size, reasoning=reasoning,
     )
     suite = digest_json(
         [
             [benchmark.model_dump(mode="json") for benchmark in evaluation.benchmarks],
             sample.model_dump(mode="json", exclude={"seed"}),
-            judge.model_dump(mode="json"),
+            judge.model_dump(mode="json", exclude={"second"}),  # it changes no number of the first guard's
         ]
     )
     metrics = MetricsSection(
@@ -188,6 +201,15 @@ def measurement(
     )
     strata = tuple(benchmark.name for benchmark in evaluation.benchmarks if benchmark.metric == "reasoning")
     return Measurement(sample, judge, GradeSection(reasoning=reasoning), metrics, strata)
+
+
+def second_judge(config: RealignmentConfig | SuiteConfig) -> SecondJudgeSection | None:
+    """Return the second guard and its choice of samples, None where there is none."""
+    second = config.guard.second
+    if second is None:
+        return None
+    seed = derived_seed(config.seed, "second guard")
+    return SecondJudgeSection(guard=second.guard, every_n=second.every_n, seed=seed)
 
 
 class Sections(Section):
@@ -227,6 +249,7 @@ def sections_of(config: RealignmentConfig) -> Sections:
         )
 
     measured = measurement(config, reasoning)
+    second = config.guard.second
     return Sections(
         student=config.student,
         prepare=PrepareSection(
@@ -237,8 +260,8 @@ def sections_of(config: RealignmentConfig) -> Sections:
         sample_training=sample("training", sampling.n, ("steered",) if steer else ("plain",)),
         sample_evaluation=measured.sample,
         judge_filter=JudgeSection(
-            guard=config.guard.filter, parts=("whole",), skip_problems=False, chunk_size=sampling.chunk_size,
-            reasoning=reasoning,
+            guard=config.guard.filter, second=second_judge(config) if second is not None and second.filter else None,
+            parts=("whole",), skip_problems=False, chunk_size=sampling.chunk_size, reasoning=reasoning,
         ),
         judge_evaluate=measured.judge,
         grade=measured.grade,
@@ -250,7 +273,8 @@ def sections_of(config: RealignmentConfig) -> Sections:
         metrics=measured.metrics,
         gate=GateSection(
             gate=config.gate, seed=derived_seed(config.seed, "gate"),
-            reasoning_benchmarks=measured.reasoning_benchmarks,
+            reasoning_benchmarks=measured.reasoning_benchmarks, second_guard=second is not None,
+            same_guard=config.guard.same,
         ),
         registry=RegisterSection(registry=config.registry),
         report=ReportSection(

@@ -36,7 +36,7 @@ class SuiteConfig(Section):
     named by folder or hub id."""
     engine: EngineSettings = EngineSettings()
     guard: GuardsSettings
-    """Only ``evaluate`` is used; ``filter`` may be left out."""
+    """Only ``evaluate`` and ``second`` are used; ``filter`` may be left out."""
     evaluation: EvaluationSettings
     gate: GateSettings = GateSettings()
     """The limits on harm, over-refusal, unknown, truncated and the number of prompts hold here, too."""

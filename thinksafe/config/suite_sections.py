@@ -29,6 +29,8 @@ class CompareSection(Section):
     """What the suite measures; each has to be there."""
     reasoning_benchmarks: tuple[str, ...]
     """Strata of the reasoning average, equally weighted."""
+    second_guard: bool = False
+    """A second guard judged every n-th sample."""
 
 
 class AlarmSection(Section):
@@ -66,6 +68,7 @@ def suite_sections(config: SuiteConfig, reasoning: Literal["think", "none"], dra
         compare=CompareSection(
             gate=config.gate, alarm=config.alarm, reasoning_benchmarks=measured.reasoning_benchmarks,
             kinds=tuple(dict.fromkeys(benchmark.metric for benchmark in config.evaluation.benchmarks)),
+            second_guard=config.guard.second is not None,
         ),
         alarm=AlarmSection(alarm=config.alarm, suite=config.name),
         shards_evaluation=config.evaluation.shards,

@@ -41,7 +41,8 @@ def render_page(summary: RunSummary) -> str:
     rows = {
         "headline": tables.headline(summary),
         "checks": tables.checks(summary.decision) if summary.decision is not None else [],
-        "metrics": tables.metrics(summary), "pilot": tables.pilot(summary), "pilot_funnel": tables.funnel(ends),
+        "metrics": tables.metrics(summary), "disagreements": tables.disagreements(summary),
+        "pilot": tables.pilot(summary), "pilot_funnel": tables.funnel(ends),
         "funnel": tables.funnel(summary.funnel), "steps": tables.steps(summary),
         "digests": tables.digests(summary),
         "training": _scalars(summary.training), "registration": _scalars(summary.registration),
@@ -51,7 +52,8 @@ def render_page(summary: RunSummary) -> str:
     return _environment().get_template("report.html.jinja").render(
         **pictures, **rows, summary=summary, verdict=words.VERDICTS[summary.outcome], why=words.why(summary),
         next_steps=words.next_steps(summary), missing=words.missing_steps(summary), limits=words.limits(summary),
-        confidences=_confidences(summary), roles=list(summary.metrics), settings=tables.settings(summary),
+        verdict_pairs=[f"{one}, {two}" for one, two in tables.PAIRS], confidences=_confidences(summary),
+        roles=list(summary.metrics), settings=tables.settings(summary),
         models=[role.capitalize() for role in summary.metrics], methods=tables.interval_methods(summary),
         seconds=sum(step.seconds for step in summary.steps),
         tokens=sum(step.counts.get("tokens", 0) for step in summary.steps),

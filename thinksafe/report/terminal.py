@@ -42,7 +42,7 @@ def run_table(summary: RunSummary, places: Places = Places()) -> Group:  # noqa:
     if summary.metrics:
         parts += [Text(""), _metrics(summary)]
     if summary.decision is not None:
-        parts += [Text(""), _checks(summary)]
+        parts += [Text(""), _checks(summary), *(_text(f"Note: {note}") for note in summary.decision.notes)]
     if summary.steps:
         parts += [Text(""), _steps(summary)]
     return Group(*parts, Text(""), _places(summary, places))

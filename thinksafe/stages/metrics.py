@@ -15,11 +15,13 @@ from typing import TypeVar
 
 from thinksafe.config.sections import MetricsSection
 from thinksafe.digests import derived_seed, digest_file, digest_json, digest_lines
+from thinksafe.disagreement import SecondOpinions
 from thinksafe.errors import StageError
 from thinksafe.evidence import metric_name
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.manifests import Manifest, RowKind, read_chunk, read_manifest
 from thinksafe.records import (
+    Disagreement,
     Grade,
     Metric,
     MetricKind,
@@ -78,7 +80,10 @@ def run(
                 _stream(context, manifests["verdicts"], Verdict, table.add_verdict, advance)
                 _stream(context, manifests["grades"], Grade, table.add_grade, advance)
             table.require_complete()
-            metric_set = MetricSet(role=role, suite=table.suite(), metrics=tuple(table.metrics()))
+            metric_set = MetricSet(
+                role=role, suite=table.suite(), metrics=tuple(table.metrics()),
+                disagreements=tuple(table.disagreements()),
+            )
         write_records(outcomes_out, table.outcomes(metric_set))
         write_json(metrics_out, metric_set)
         result.outputs = {"metrics": digest_file(metrics_out), "outcomes": digest_file(outcomes_out)}
@@ -111,6 +116,7 @@ class _Table:
         self.truncated: Counter[int] = Counter()
         self.unknown: Counter[tuple[int, Part]] = Counter()
         self.guard = ""
+        self.second: SecondOpinions | None = None
 
     def add_sample(self, sample: Sample) -> None:
         prompt = sample.prompt
@@ -155,6 +161,9 @@ class _Table:
             self.unknown[benchmark, verdict.part] += 1
         if unknown or failed:
             self.hits[verdict.part][position] += 1
+        if verdict.second is not None:
+            self.second = self.second or SecondOpinions(len(self.prompts))
+            self.second.add(verdict, position, benchmark)
 
     def add_grade(self, grade: Grade) -> None:
         position, benchmark = self._find(grade.sample_id, "grade")
@@ -218,11 +227,29 @@ class _Table:
                     truncated=self.truncated[i], interval=estimate.interval, settings=self.settings[kind],
                 )
 
+    def disagreements(self) -> Iterator[Disagreement]:
+        """Yield what the second guard does not confirm, in the order of the configuration."""
+        if self.second is None:
+            return
+        for name, i in self.benchmarks.items():
+            for part in self.section.parts:
+                values = [v for _, v in self.second.values(self.prompts, self.prompt_benchmark, i, part)]
+                found = self.second.record(i, name, part, values, self.section.confidence)
+                if found is not None:
+                    yield found
+
     def outcomes(self, metric_set: MetricSet) -> Iterator[Outcome]:
-        """Yield the outcomes of the metrics, by metric and prompt id."""
+        """Yield the outcomes of the metrics and disagreements, by metric and prompt id."""
         for metric in metric_set.metrics:
             for prompt, value in self._values(self.benchmarks[metric.benchmark], metric.part, in_order=True):
                 yield Outcome(metric=metric.name, prompt_id=prompt, value=value)
+        if self.second is None:
+            return
+        ordered = dict(sorted(self.prompts.items()))
+        for found in metric_set.disagreements:
+            i = self.benchmarks[found.benchmark]
+            for prompt, value in self.second.values(ordered, self.prompt_benchmark, i, found.part):
+                yield Outcome(metric=found.name, prompt_id=prompt, value=value)
 
     def _values(self, benchmark: int, part: Part, *, in_order: bool = False) -> Iterator[tuple[str, float]]:
         hits, drawn, owner = self.hits[part], self.prompt_samples, self.prompt_benchmark

@@ -242,4 +242,7 @@ def _guards(records: Mapping[str, StageRecord]) -> dict[str, dict[str, Any]]:
             details = records[task].details
             if _step_name(task) in steps and "guard" in details:
                 found[use] = {"name": details["guard"], "digest": details.get("guard_digest", "")}
+                if "second_guard" in details:
+                    digest = details.get("second_guard_digest", "")
+                    found["second"] = {"name": details["second_guard"], "digest": digest}
     return found

@@ -138,7 +138,7 @@ class Provenance(Record):
     base: dict[str, Any]
     champion: dict[str, Any]
     guards: dict[str, dict[str, Any]]
-    """``filter`` | ``evaluate`` -> name and digest of the guard that judged."""
+    """``filter`` | ``evaluate`` | ``second`` -> name and digest of the guard that judged."""
     code: dict[str, Any]
     """Version of this package and of the libraries under it."""
     adapter_digest: str

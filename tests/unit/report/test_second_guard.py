@@ -1,0 +1,69 @@
+"""The second guard's matrix and the note about one guard doing both, on the page and in the terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import report_runs as runs
+from rich.console import Console
+
+from thinksafe.disagreement import VALUES
+from thinksafe.report import render_page, tables
+from thinksafe.report.terminal import run_table
+from thinksafe.summary import RunSummary, summarise
+from thinksafe.tracking import metric_values
+
+MATRIX = [[31, 2, 1], [3, 4, 0], [0, 0, 0]]
+
+
+def with_second_guard(name: str = "wildguard") -> RunSummary:
+    records = runs.promoted()
+    record = records["metrics-candidate"]
+    interval = record.details["metrics"]["metrics"][0]["interval"]
+    found: dict[str, Any] = {
+        "name": "disagreement/harmbench", "benchmark": "harmbench", "guard": "refusal-match", "second": name,
+        "value": 6 / 41, "n": 41, "samples": 41, "matrix": MATRIX, "interval": interval,
+    }
+    metrics = record.details["metrics"] | {"disagreements": [found]}
+    records["metrics-candidate"] = record.model_copy(update={"details": {"metrics": metrics}})
+    counts = {f"second_{one}_{two}": 2 if one == two else 1 for one in VALUES for two in VALUES}
+    for shard in range(4):
+        record = records[f"judge-training-{shard}"]
+        details = record.details | {"second_guard": name, "second_guard_digest": "d"}
+        update = {"counts": record.counts | counts, "details": details}
+        records[record.task] = record.model_copy(update=update)
+    return summarise(records)
+
+
+def test_rows_of_the_candidate_and_of_training() -> None:
+    candidate, training = tables.disagreements(with_second_guard())
+    assert [cell.text for cell in candidate.cells] == [str(n) for row in MATRIX for n in row]
+    assert candidate.rate.text.startswith("14.6")
+    assert (training.model, training.n.text) == ("Training", "48")
+    assert training.rate.text == "66.7\N{NO-BREAK SPACE}%", "two unknowns confirm nothing"
+
+
+def test_the_page_and_provenance_name_the_second_guard() -> None:
+    summary = with_second_guard()
+    page = render_page(summary)
+    assert 'id="second-guard"' in page
+    assert "then of the second (wildguard)" in page
+    assert summary.provenance.guards["second"] == {"name": "wildguard", "digest": "d"}
+    assert dict(metric_values(summary.metrics["candidate"]))["disagreement/harmbench"] == 6 / 41
+    assert 'id="second-guard"' not in render_page(summarise(runs.promoted()))
+
+
+def test_a_hostile_name_is_escaped() -> None:
+    assert "<script>alert" not in render_page(with_second_guard("<script>alert(1)</script>"))
+
+
+def test_one_guard_for_both_is_said_in_decision_page_and_terminal() -> None:
+    summary = summarise(runs.promoted())
+    assert summary.decision is not None
+    (note,) = summary.decision.notes
+    assert note.startswith("One guard (refusal-match) filtered the training samples and judged the evaluation")
+    assert note in render_page(summary)
+    out = io.StringIO()
+    Console(file=out, width=400).print(run_table(summary))
+    assert f"Note: {note}" in out.getvalue()
