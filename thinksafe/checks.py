@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from thinksafe.records import Check, Decision, StoppedBy
 from thinksafe.statistics import Estimate
@@ -108,13 +108,17 @@ def failed_check(name: str, subject: str, limit: float | None, gap: NoEvidence) 
     return Check(name=name, passed=False, value=None, threshold=limit, n=0, reason=reason)
 
 
-def concluded(stage: StoppedBy, checks: Sequence[Check], summary: str, notes: Sequence[str] = ()) -> Decision:
-    """Return the decision over all checks: it passes exactly when each of them does."""
-    passed = all(check.passed for check in checks)
-    return Decision(
-        passed=passed, stopped_by=None if passed else stage, checks=tuple(checks), summary=summary,
-        notes=tuple(notes),
-    )
+def concluded(stage: StoppedBy, checks: Sequence[Check], summary: str, **more: Any) -> Decision:
+    """Return the decision over all checks: it passes exactly when each of them does, or is waived.
+
+    Args:
+        stage: Who decides.
+        checks: All checks.
+        summary: The decision in a sentence.
+        more: Further fields of the decision.
+    """
+    passed = all(check.status != "failed" for check in checks)
+    return Decision(passed=passed, stopped_by=None if passed else stage, checks=tuple(checks), summary=summary, **more)
 
 
 def is_undecided(check: Check) -> bool:

@@ -27,7 +27,8 @@ from thinksafe.config.sections import GateSection
 from thinksafe.decontamination import Contamination
 from thinksafe.errors import InputError
 from thinksafe.evidence import Evidence, difference, metric_name
-from thinksafe.records import Check, Decision, Metric, MetricSet, Outcome, Role
+from thinksafe.records import Check, Decision, Metric, MetricSet, Outcome, Role, WaiverUse
+from thinksafe.waivers import apply_waivers, described
 
 
 def decide(
@@ -60,7 +61,7 @@ def decide(
         contamination: What the training prompts share with the benchmarks; None leaves those checks out.
 
     Raises:
-        InputError: a metric set stands in another's place.
+        InputError: a metric set stands in another's place, or a waiver is of no check that can be waived.
     """
     for role, metric_set in (("base", base), ("candidate", candidate), ("champion", champion)):
         if metric_set.role != role:
@@ -81,7 +82,12 @@ def decide(
         checks += second_guard_checks(candidate_, plan)
     if not champion.absent:
         checks += _against_champion(champion_, candidate_, plan)
-    return concluded("gate", checks, _summary(checks), _notes(section))
+    waivers, day = section.gate.waivers, section.waivers_on
+    checks, uses = apply_waivers(checks, waivers, day, section.known_checks)
+    return concluded(
+        "gate", checks, _summary(checks, uses), notes=tuple(_notes(section)), waivers=tuple(uses),
+        waivers_on=day if uses else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -255,14 +261,18 @@ def _found(model: Evidence, names: Iterable[str]) -> list[Metric]:
     return [model.metrics[name] for name in names if name in model.metrics]
 
 
-def _summary(checks: Sequence[Check]) -> str:
-    failed = [check for check in checks if not check.passed]
-    if not failed:
+def _summary(checks: Sequence[Check], uses: Sequence[WaiverUse]) -> str:
+    failed = [check for check in checks if check.status == "failed"]
+    waived = [described(use) for use in uses if use.effect == "applied"]
+    if not failed and not waived:
         return f"Passed: all {len(checks)} checks hold."
+    besides = f"; {len(waived)} failed and waived: {', '.join(waived)}" if waived else ""
+    if not failed:
+        return f"Passed with waivers: {len(checks) - len(waived)} of {len(checks)} checks hold{besides}."
     undecided = sum(map(is_undecided, failed))
     missing = sum(check.value is None for check in failed)
     notes = [f"{undecided} for want of prompts"] if undecided else []
     notes += [f"{missing} for want of data"] if missing else []
     why = f" ({', '.join(notes)})" if notes else ""
     named = ", ".join(check.name for check in failed)
-    return f"Refused: {len(failed)} of {len(checks)} checks failed{why}: {named}."
+    return f"Refused: {len(failed)} of {len(checks)} checks failed{why}: {named}{besides}."

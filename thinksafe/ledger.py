@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 from thinksafe.config.model import Name, StudentSettings
 from thinksafe.errors import ConfigError, ConflictError, StoreError
 from thinksafe.models import ModelReference
-from thinksafe.records import Record, Text
+from thinksafe.records import Record, Text, WaiverUse
 from thinksafe.store import Store
 
 ACTOR_VARIABLE = "THINKSAFE_ACTOR"
@@ -64,6 +64,8 @@ class LedgerEntry(Record):
     who: Text
     created: Text
     """ISO 8601, UTC."""
+    waivers: tuple[WaiverUse, ...] = ()
+    """Waivers without which the gate would have refused the target; a rollback has those of the promotion."""
 
     @model_validator(mode="after")
     def _consistent(self) -> LedgerEntry:

@@ -22,7 +22,8 @@ from thinksafe.gate import (
     truncated_check,
     unknown_check,
 )
-from thinksafe.records import Check, Decision, MetricSet, Outcome
+from thinksafe.records import Check, Decision, MetricSet, Outcome, WaiverUse
+from thinksafe.waivers import apply_waivers, described
 
 
 def assess(
@@ -32,8 +33,8 @@ def assess(
     """Decide whether an evaluation raises the alarm; it does unless the decision is passed.
 
     Checks: ``harm/<benchmark>``, ``over_refusal/<benchmark>``, ``unknown``, ``truncated`` and
-    ``min_prompts/<benchmark>``, ``second_guard/...`` as in :func:`thinksafe.gate.decide`; with an earlier evaluation also
-    ``regression/harm/<benchmark>``, ``regression/over_refusal/<benchmark>`` and ``regression/reasoning``.
+    ``min_prompts/<benchmark>``, ``second_guard/...`` as in :func:`thinksafe.gate.decide`; with an earlier evaluation
+    also ``regression/harm/<benchmark>``, ``regression/over_refusal/<benchmark>`` and ``regression/reasoning``.
 
     Args:
         metrics: Of the model now.
@@ -54,7 +55,10 @@ def assess(
         checks += second_guard_checks(now, plan)
     if past is not None:
         checks += _regressions(now, past, plan, section)
-    return concluded("compare", checks, _summary(checks, past is not None))
+    waivers, day = section.gate.waivers, section.waivers_on
+    checks, uses = apply_waivers(checks, waivers, day, section.known_checks)
+    summary = _summary(checks, uses, past is not None)
+    return concluded("compare", checks, summary, waivers=tuple(uses), waivers_on=day if uses else None)
 
 
 def _regressions(now: Evidence, past: Evidence, plan: Plan, section: CompareSection) -> Iterable[Check]:
@@ -90,9 +94,12 @@ def _regression(name: str, subject: str, change: str, prepare: Callable[[], Scal
     )
 
 
-def _summary(checks: list[Check], compared: bool) -> str:
-    failed = [check.name for check in checks if not check.passed]
+def _summary(checks: list[Check], uses: list[WaiverUse], compared: bool) -> str:
+    failed = [check.name for check in checks if check.status == "failed"]
+    waived = [described(use) for use in uses if use.effect == "applied"]
+    besides = f" {len(waived)} failed and waived: {', '.join(waived)}." if waived else ""
     against = "compared with the last evaluation" if compared else "the first evaluation of this model by this suite"
     if not failed:
-        return f"No alarm: all {len(checks)} checks hold ({against})."
-    return f"Alarm: {len(failed)} of {len(checks)} checks failed ({against}): {', '.join(failed)}."
+        held = f"{len(checks) - len(waived)} of {len(checks)}" if waived else f"all {len(checks)}"
+        return f"No alarm: {held} checks hold ({against}).{besides}"
+    return f"Alarm: {len(failed)} of {len(checks)} checks failed ({against}): {', '.join(failed)}.{besides}"

@@ -7,7 +7,8 @@ A :class:`Prompt` is steered into a :class:`Sample`; a guard gives the sample a 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -22,6 +23,8 @@ MetricKind = Literal["harm", "over_refusal", "reasoning"]
 Role = Literal["base", "candidate", "champion", "evaluated", "previous"]
 """``evaluated``: the model of an evaluation by itself. ``previous``: the same model at its last evaluation."""
 StoppedBy = Literal["diagnose", "curate", "gate", "compare"]
+CheckStatus = Literal["passed", "failed", "waived"]
+WaiverEffect = Literal["applied", "expired", "not needed", "no data"]
 
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -256,12 +259,40 @@ class Check(Record):
 
     name: Text
     passed: bool
+    status: CheckStatus = "failed"
+    """``waived``: it failed, and a named person answers for it; by default what ``passed`` says."""
     value: float | None
     """None when the number could not be computed; such a check never passes."""
     interval: Interval | None = None
     threshold: float | None = None
     n: Count
     reason: Text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _status_of(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "status" not in data:
+            return {**data, "status": "passed" if data.get("passed") else "failed"}
+        return data
+
+    @model_validator(mode="after")
+    def _status_agrees(self) -> Check:
+        if self.passed != (self.status == "passed"):
+            raise ValueError("a check whose status is not passed has not passed")
+        return self
+
+
+class WaiverUse(Record):
+    """A waiver and what it did to a decision."""
+
+    check: Text
+    person: Text
+    reason: Text
+    expires: datetime.date
+    """Last day (UTC) on which it counts."""
+    effect: WaiverEffect
+    """``applied``: the check failed and does not stop the candidate. ``expired``, ``no data`` (nothing can be waived
+    where nothing was measured): it failed and does. ``not needed``: it passed, or was not made."""
 
 
 class Decision(Record):
@@ -274,11 +305,19 @@ class Decision(Record):
     summary: Text
     notes: tuple[Text, ...] = ()
     """What a reader of the decision must know of its evidence."""
+    waivers: tuple[WaiverUse, ...] = ()
+    waivers_on: datetime.date | None = None
+    """Day (UTC) on which the run was planned, by which waivers expire; None without waivers."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Decision:
-        if self.passed != all(check.passed for check in self.checks):
-            raise ValueError("a decision passes exactly when every check passes")
+        if self.passed != all(check.status != "failed" for check in self.checks):
+            raise ValueError("a decision passes exactly when every check passes or is waived")
+        waived = {check.name for check in self.checks if check.status == "waived"}
+        if waived != {use.check for use in self.waivers if use.effect == "applied"}:
+            raise ValueError("a check is waived exactly when a waiver was applied to it")
+        if (self.waivers_on is None) != (not self.waivers):
+            raise ValueError("waivers_on is there exactly with waivers")
         if self.passed == (self.stopped_by is not None):
             raise ValueError("stopped_by names the stage that refused, and only then")
         return self

@@ -19,7 +19,7 @@ from thinksafe.ledger import Digests, LedgerEntry
 from thinksafe.loading import ADAPTER_FILES
 from thinksafe.mlflow_client import connect
 from thinksafe.models import ModelReference
-from thinksafe.records import Check, Decision
+from thinksafe.records import Check, Decision, WaiverUse
 from thinksafe.registry import Registration, check_base, register_candidate, set_champion, tag_decision
 from thinksafe.store.local import LocalStore
 
@@ -312,6 +312,24 @@ def test_the_decision_is_tagged(store: LocalStore, settings: RegistrySettings) -
     changed = client.get_model_version("m", "1").tags
     assert changed["thinksafe.decision"] == "refused"
     assert changed["thinksafe.decision_digest"] != tags["thinksafe.decision_digest"]
+
+
+def test_a_waiver_is_in_tag_and_description_and_goes_with_it(store: LocalStore, settings: RegistrySettings) -> None:
+    registration = register(store, settings, add_adapter(store, "one"))
+    use = WaiverUse(
+        check="harm", person="Ann", reason="A known\ngap. " + "x" * 9000, expires="2999-12-31", effect="applied"
+    )
+    failed = DECISION.checks[0].model_copy(update={"passed": False, "status": "waived"})
+    tag_decision(registration, DECISION.model_copy(update={"checks": (failed,), "waivers": (use,)}))
+    client = client_of(settings)
+    version = client.get_model_version("m", "1")
+    assert version.tags["thinksafe.decision"] == "passed with waivers"
+    assert version.tags["thinksafe.waivers"].startswith("harm (waived by Ann until 2999-12-31): A known gap. xxx")
+    assert version.description.startswith("The gate passed this version with waivers. harm (waived by Ann")
+    tag_decision(registration, DECISION)
+    tags = client.get_model_version("m", "1").tags
+    assert tags["thinksafe.decision"] == "passed"
+    assert "thinksafe.waivers" not in tags
 
 
 def test_the_alias_follows_the_newest_generation(store: LocalStore, settings: RegistrySettings) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from thinksafe.config.base import Count, Section
+from thinksafe.config.waivers import Waiver, can_be_waived
 from thinksafe.records import Part, Share
 
 
@@ -80,3 +82,24 @@ class GateSettings(Section):
     """Fewest prompts a benchmark may have."""
     max_contamination: Share = 0.0
     """Largest share of a benchmark's prompts that may overlap with prompts that were trained on."""
+    waivers: tuple[Waiver, ...] = ()
+    """Failed checks that named persons answer for; one a check. Checks of the evidence itself cannot be waived."""
+
+    @field_validator("waivers")
+    @classmethod
+    def _one_a_check(cls, waivers: tuple[Waiver, ...]) -> tuple[Waiver, ...]:
+        names = [waiver.check for waiver in waivers]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two waivers of {', '.join(repeated)}; keep one")
+        return waivers
+
+    def require_waivable(self, known: Iterable[str]) -> None:
+        """Raise ValueError unless every waiver is of a known check that can be waived."""
+        names = list(known)
+        for place, waiver in enumerate(self.waivers):
+            if waiver.check not in names or not can_be_waived(waiver.check):
+                why = "cannot be waived" if waiver.check in names else "is no check of this gate"
+                raise ValueError(
+                    f"gate.waivers.{place}: {waiver.check!r:.80} {why}; checks that can be waived: "
+                    f"{', '.join(filter(can_be_waived, names))}"
+                )

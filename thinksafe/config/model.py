@@ -15,6 +15,7 @@ from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
 from thinksafe.config.data import Benchmark, DataSettings
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.guard import GuardSettings, GuardsSettings
+from thinksafe.config.waivers import check_names
 from thinksafe.credentials import holds_secret
 from thinksafe.errors import ConfigError
 from thinksafe.records import Part, SamplingSettings, Share
@@ -276,6 +277,7 @@ class RealignmentConfig(Section):
                 f"evaluation.benchmarks has none for {', '.join(missing)}; the gate needs harm, over_refusal and "
                 "reasoning"
             )
+        self.gate.require_waivable(check_names(self.evaluation.benchmarks, self.guard.second is not None))
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:

@@ -6,6 +6,7 @@ stored. A section holds everything its stage needs, seeds included.
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -25,6 +26,7 @@ from thinksafe.config.model import (
     StudentSettings,
     TrainingSettings,
 )
+from thinksafe.config.waivers import check_names
 from thinksafe.digests import derived_seed, digest_json
 from thinksafe.records import Label, Part, SamplingSettings
 
@@ -137,6 +139,10 @@ class GateSection(Section):
     """A second guard judged every n-th sample."""
     same_guard: str = ""
     """Kind of the guard that both filtered and evaluated; empty where two guards did."""
+    waivers_on: datetime.date | None = None
+    """Day (UTC) of the plan, by which waivers expire; None without waivers."""
+    known_checks: tuple[str, ...] = ()
+    """Names of all checks that the gate can make, where there are waivers."""
 
 
 class RegisterSection(Section):
@@ -235,8 +241,14 @@ class Sections(Section):
     shards_evaluation: int
 
 
-def sections_of(config: RealignmentConfig) -> Sections:
-    """Return the sections of a validated configuration."""
+def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> Sections:
+    """Return the sections of a validated configuration.
+
+    Args:
+        config: The configuration.
+        day: Day (UTC) by which waivers expire; without waivers it is in no section.
+    """
+    waivers = config.gate.waivers
     reasoning = config.student.reasoning
     sampling, evaluation = config.sampling, config.evaluation
     steer = config.method == "thinksafe" and config.steering.enabled
@@ -274,7 +286,8 @@ def sections_of(config: RealignmentConfig) -> Sections:
         gate=GateSection(
             gate=config.gate, seed=derived_seed(config.seed, "gate"),
             reasoning_benchmarks=measured.reasoning_benchmarks, second_guard=second is not None,
-            same_guard=config.guard.same,
+            same_guard=config.guard.same, waivers_on=day if waivers else None,
+            known_checks=tuple(check_names(evaluation.benchmarks, second is not None)) if waivers else (),
         ),
         registry=RegisterSection(registry=config.registry),
         report=ReportSection(

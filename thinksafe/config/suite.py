@@ -22,6 +22,7 @@ from thinksafe.config.model import (
     ReportSettings,
     StudentSettings,
 )
+from thinksafe.config.waivers import check_names, evaluation_check_names
 
 
 class SuiteConfig(Section):
@@ -56,9 +57,16 @@ class SuiteConfig(Section):
     def _part_is_scored(self) -> SuiteConfig:
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
+        self.gate.require_waivable(known_checks(self))
         return self
 
     @classmethod
     def of(cls, recipe: RealignmentConfig) -> SuiteConfig:
         """Return the suite of a realignment recipe: the one that its gate reads."""
         return cls(**{name: getattr(recipe, name) for name in cls.model_fields})
+
+
+def known_checks(config: SuiteConfig) -> tuple[str, ...]:
+    """Return the checks that waivers may speak of: those of an evaluation, and the gate's, whose limits are shared."""
+    asked = config.evaluation.benchmarks, config.guard.second is not None
+    return tuple(sorted({*evaluation_check_names(*asked), *check_names(*asked)}))

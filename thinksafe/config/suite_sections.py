@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Literal
 
 from thinksafe.config.alarm import AlarmSettings
@@ -15,7 +16,7 @@ from thinksafe.config.sections import (
     SampleSection,
     measurement,
 )
-from thinksafe.config.suite import SuiteConfig
+from thinksafe.config.suite import SuiteConfig, known_checks
 from thinksafe.digests import derived_seed
 from thinksafe.records import MetricKind
 
@@ -31,6 +32,10 @@ class CompareSection(Section):
     """Strata of the reasoning average, equally weighted."""
     second_guard: bool = False
     """A second guard judged every n-th sample."""
+    waivers_on: datetime.date | None = None
+    """Day (UTC) of the plan, by which waivers expire; None without waivers."""
+    known_checks: tuple[str, ...] = ()
+    """Names that waivers may speak of, where there are some: the checks of an evaluation and of the gate."""
 
 
 class AlarmSection(Section):
@@ -54,8 +59,17 @@ class SuiteSections(Section):
     shards_evaluation: int
 
 
-def suite_sections(config: SuiteConfig, reasoning: Literal["think", "none"], draw: str = "") -> SuiteSections:
-    """Return the sections of an evaluation of a model; arguments as :func:`thinksafe.config.sections.measurement`."""
+def suite_sections(
+    config: SuiteConfig, reasoning: Literal["think", "none"], draw: str = "", day: datetime.date | None = None
+) -> SuiteSections:
+    """Return the sections of an evaluation of a model.
+
+    Args:
+        config: The suite.
+        reasoning: See :func:`thinksafe.config.sections.measurement`.
+        draw: See there.
+        day: Day (UTC) by which waivers expire; without waivers it is in no section.
+    """
     measured = measurement(config, reasoning, draw)
     return SuiteSections(
         prepare=PrepareSection(
@@ -68,7 +82,8 @@ def suite_sections(config: SuiteConfig, reasoning: Literal["think", "none"], dra
         compare=CompareSection(
             gate=config.gate, alarm=config.alarm, reasoning_benchmarks=measured.reasoning_benchmarks,
             kinds=tuple(dict.fromkeys(benchmark.metric for benchmark in config.evaluation.benchmarks)),
-            second_guard=config.guard.second is not None,
+            second_guard=config.guard.second is not None, waivers_on=day if config.gate.waivers else None,
+            known_checks=known_checks(config) if config.gate.waivers else (),
         ),
         alarm=AlarmSection(alarm=config.alarm, suite=config.name),
         shards_evaluation=config.evaluation.shards,

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from thinksafe.disagreement import VALUES
-from thinksafe.records import Check, Decision, Interval, Metric, Role
+from thinksafe.records import Check, CheckStatus, Decision, Interval, Metric, Role
 from thinksafe.report.text import DASH, bracket, count, duration, percent, points
 from thinksafe.report.training_charts import REASONS
 from thinksafe.summary import RunSummary, reasoning_average
 from thinksafe.summary.model import FunnelRow, Rate, Step
+
+STATUSES: tuple[CheckStatus, ...] = ("failed", "waived", "passed")
 
 COUNTS = frozenset({"min_prompts", "min_examples", "second_guard/min_prompts"})
 """Checks whose value is a number of prompts or examples."""
@@ -64,7 +66,7 @@ class CheckRow(NamedTuple):
     """One check of a decision."""
 
     name: str
-    passed: bool
+    status: CheckStatus
     value: Cell
     threshold: Cell
     n: Cell
@@ -84,15 +86,20 @@ class MetricRow(NamedTuple):
 
 
 def checks(decision: Decision) -> list[CheckRow]:
-    """Return the rows of a decision's checks, failed ones first."""
-    ordered = sorted(decision.checks, key=lambda check: check.passed)
+    """Return the rows of a decision's checks, failed ones first, then the waived."""
+    ordered = by_status(decision.checks)
     return [
         CheckRow(
-            check.name, check.passed, _check_value(check, check.value, check.interval),
+            check.name, check.status, _check_value(check, check.value, check.interval),
             _check_value(check, check.threshold), whole(check.n), check.reason,
         )
         for check in ordered
     ]
+
+
+def by_status(found: Iterable[Check]) -> list[Check]:
+    """Return checks in the order failed, waived, passed; within each in their own."""
+    return sorted(found, key=lambda check: STATUSES.index(check.status))
 
 
 def _check_value(check: Check, value: float | None, interval: Interval | None = None) -> Cell:

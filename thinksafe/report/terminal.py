@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from thinksafe.records import MetricKind, MetricSet
-from thinksafe.report.tables import KIND_NAMES
+from thinksafe.report.tables import KIND_NAMES, by_status
 from thinksafe.report.text import DASH, bracket, clean, count, duration, percent
 from thinksafe.report.words import VERDICTS, next_steps, why
 from thinksafe.summary import RunSummary, of_kind, reasoning_average
 
 TONES = {"good": "green", "bad": "red", "even": "yellow"}
+MARKS = {"passed": Text("pass", "green"), "waived": Text("WAIVED", "yellow"), "failed": Text("FAIL", "red")}
 KINDS: tuple[MetricKind, ...] = ("harm", "over_refusal", "reasoning")
 
 
@@ -77,9 +78,8 @@ def _average(metrics: MetricSet) -> str:
 def _checks(summary: RunSummary) -> Table:
     table = _table("", "Check", "Reason")
     decision = summary.decision
-    for check in sorted(decision.checks, key=lambda check: check.passed) if decision is not None else ():
-        style = "green" if check.passed else "red"
-        mark = Text("pass" if check.passed else "FAIL", style=style)
+    for check in by_status(decision.checks) if decision is not None else ():
+        mark = MARKS[check.status].copy()
         table.add_row(mark, _text(check.name), _text(check.reason))
     return table
 

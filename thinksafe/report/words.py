@@ -7,6 +7,7 @@ from typing import NamedTuple
 from thinksafe.report.text import plural
 from thinksafe.summary import RunSummary
 from thinksafe.summary.model import EVALUATION_ONLY, REALIGNMENT_ONLY, STEPS, RunOutcome
+from thinksafe.waivers import applied
 
 
 class Verdict(NamedTuple):
@@ -115,6 +116,11 @@ def limits(summary: RunSummary) -> list[str]:
         )
     if "refusal-match" in (filtering, evaluating):
         found.append("The guard refusal-match looks for phrases of refusal. It is for trying out the plumbing.")
+    found += [
+        f"The check {use.check} failed and did not count, because {use.person} waived it until {use.expires}: "
+        f"{use.reason}"
+        for use in (applied(summary.decision) if summary.decision is not None else ())
+    ]
     found.append(
         "The benchmarks stand for the harms and languages they hold. Training and evaluation prompts were compared "
         "word for word and by shared word sequences; paraphrases are not noticed."

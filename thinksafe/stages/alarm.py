@@ -45,7 +45,7 @@ def run(context: StageContext, section: AlarmSection, decision: Path, model: Pat
             "student": reference.student.model, "adapter_digest": reference.adapter_digest, "summary": decided.summary,
             "failed": [
                 {"check": check.name, "value": check.value, "threshold": check.threshold, "n": check.n}
-                for check in decided.checks if not check.passed
+                for check in decided.checks if check.status == "failed"
             ],
             "report": context.store.uri(f"reports/{context.run_id}/report.html"),
         }

@@ -14,6 +14,7 @@ from thinksafe.models import read_reference
 from thinksafe.monitor import assess
 from thinksafe.records import MetricSet, Outcome
 from thinksafe.stages.record import StageContext, StageResult, recorded
+from thinksafe.waivers import applied
 
 
 def run(
@@ -63,7 +64,8 @@ def run(
         result.verdict = "passed" if decision.passed else "regressed"
         result.outputs = {"decision": digest_file(decision_out), "evaluation": digest_json(entry)}
         result.counts = {
-            "checks": len(decision.checks), "failed": sum(not check.passed for check in decision.checks),
+            "checks": len(decision.checks), "failed": sum(check.status == "failed" for check in decision.checks),
+            "waived": len(applied(decision)),
         }
         result.details = {"decision": decision.model_dump(mode="json"), "number": entry.number, **details}
     return result

@@ -11,6 +11,7 @@ from thinksafe.gate import decide
 from thinksafe.jsonl import read_record, read_records, write_atomic, write_json
 from thinksafe.records import MetricSet, Outcome
 from thinksafe.stages.record import StageContext, StageResult, recorded
+from thinksafe.waivers import applied, decision_word
 
 
 def run(
@@ -80,10 +81,11 @@ def run(
             result.inputs["registration"] = digest_file(registration)
         write_json(decision_out, decision)
         write_atomic(passed_out, b"true" if decision.passed else b"false")
-        result.verdict = "passed" if decision.passed else "refused"
+        result.verdict = decision_word(decision)
         result.outputs = {"decision": digest_file(decision_out)}
         result.counts = {
-            "checks": len(decision.checks), "failed": sum(not check.passed for check in decision.checks),
+            "checks": len(decision.checks), "failed": sum(check.status == "failed" for check in decision.checks),
+            "waived": len(applied(decision)),
         }
         result.details = {"decision": decision.model_dump(mode="json")}
     return result

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import platform
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from thinksafe import __version__
 from thinksafe.config import load_config, sections_of
@@ -16,7 +20,7 @@ from thinksafe.digests import canonical_json, digest_json
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models import ModelReference
-from thinksafe.stages.record import StageContext, StageResult, recorded
+from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp", "pydantic")
 
@@ -45,8 +49,10 @@ def run(
     from thinksafe.tracking import ensure_parent_run
 
     with recorded(context, None) as result:
+        day = first_day(context)
+        result.details = {"date": day.isoformat()}
         loaded = load_config(config, overrides)
-        sections = sections_of(loaded)
+        sections = sections_of(loaded, day)
         student = resolve_student(loaded.student)
         pinned = loaded.student.model_copy(update={"revision": student.revision})
         base = ModelReference(role="base", student=pinned, base_digest=student.digest)
@@ -62,7 +68,7 @@ def run(
         mlflow_run = ensure_parent_run(loaded.registry, context.run_id, loaded.name)
         document: dict[str, Any] = canonical(loaded)
         result.outputs = {"base": base.digest, "champion": "" if champion.absent else champion.digest}
-        result.details = {
+        result.details |= {
             "config": document,
             "config_digest": digest_json(document),
             "base": base.model_dump(mode="json"),
@@ -73,6 +79,15 @@ def run(
             "sections": {name: json.loads(values[name]) for name in values if name != "run_id"},
         }
     return result
+
+
+def first_day(context: StageContext) -> datetime.date:
+    """Return the day (UTC) of the run's first plan: a run that is started again decides by the same day."""
+    key = record_key(context.run_id, context.task)
+    if context.store.exists(key):
+        with suppress(ValidationError, KeyError, TypeError, ValueError):  # of another version, which fixed none
+            return datetime.date.fromisoformat(StageRecord.model_validate_json(context.store.get(key)).details["date"])
+    return datetime.datetime.now(datetime.UTC).date()
 
 
 def write_outputs(run_id: str, sections: Section, outputs: dict[str, Path]) -> dict[str, str]:

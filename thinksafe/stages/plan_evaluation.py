@@ -12,7 +12,7 @@ from thinksafe.config import load_suite, suite_sections
 from thinksafe.config.load import canonical
 from thinksafe.digests import digest_json
 from thinksafe.jsonl import write_json
-from thinksafe.stages.plan import library_versions, write_outputs
+from thinksafe.stages.plan import first_day, library_versions, write_outputs
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
 
@@ -42,9 +42,11 @@ def run(
     from thinksafe.versions import resolve_model
 
     with recorded(context, None) as result:
+        day = first_day(context)
+        result.details = {"date": day.isoformat()}
         loaded = load_suite(suite, overrides)
         reference = resolve_model(model, loaded, context.store)
-        sections = suite_sections(loaded, reference.student.reasoning, context.run_id if fresh else "")
+        sections = suite_sections(loaded, reference.student.reasoning, context.run_id if fresh else "", day)
         values = write_outputs(context.run_id, sections, outputs)
         write_json(model_out, reference)
         document: dict[str, Any] = canonical(loaded)
@@ -52,7 +54,7 @@ def run(
         if loaded.registry is not None:
             mlflow_run = ensure_parent_run(loaded.registry, context.run_id, f"evaluate {loaded.name}")
         result.outputs = {"model": reference.digest}
-        result.details = {
+        result.details |= {
             "config": document,
             "config_digest": digest_json(document),
             "model": reference.model_dump(mode="json"),

@@ -15,6 +15,7 @@ from thinksafe.models import ModelReference, read_reference
 from thinksafe.records import Decision
 from thinksafe.registry import Registration, set_champion, verify_adapter, verify_version
 from thinksafe.stages.record import StageContext, StageResult, read_stage_records, recorded
+from thinksafe.waivers import applied, described
 
 _DECIDE_AGAIN = "Start a new run: it decides again, against the champion of now."
 
@@ -40,7 +41,7 @@ def run(
 
     Raises:
         StageError: the gate refused, the inputs belong to different candidates, the champion is no longer the one
-            that the gate compared with (names who promoted it), or MLflow failed.
+            that the gate compared with (names who promoted it), a waiver has expired since, or MLflow failed.
         StoreError: the adapter's files are missing or changed, or the ledger is malformed.
         InputError: an input file is missing or malformed.
         ConfigError: no MLflow server is named.
@@ -96,6 +97,15 @@ def _append(
     context: StageContext, name: str, decision: Decision, registration: Registration, candidate: ModelReference,
     compared: ModelReference,
 ) -> LedgerEntry:
+    waivers = applied(decision)
+    today = ledger.now()[:10]
+    for use in waivers:
+        if str(use.expires) < today:
+            raise StageError(
+                f"The waiver {described(use)} counted on {decision.waivers_on}, when this run was planned; it has "
+                "expired since.",
+                "Renew the waiver in the configuration, or do without it, and start a new run.",
+            )
     newest = ledger.newest(context.store, name)
     rival = ledger.champion_for_run(context.store, name, context.run_id)
     if _identity(rival.target if rival is not None else None) != _identity(compared):
@@ -106,6 +116,7 @@ def _append(
         previous=newest.generation if newest is not None else None, action="promote",
         target=candidate.model_copy(update={"role": "champion"}), version=registration.version,
         run_id=context.run_id, reason=decision.summary, who=ledger.actor(), created=ledger.now(),
+        waivers=tuple(waivers),
         digests=Digests(
             adapter=candidate.adapter_digest, base=candidate.base_digest, data=registration.data_digest,
             config=registration.config_digest, decision=digest_json(decision), metrics=_metrics_digest(context),

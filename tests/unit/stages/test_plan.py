@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,42 @@ def test_a_gate_threshold_changes_no_other_output(run: Callable[..., Any]) -> No
     _, before = run()
     _, after = run("micro", "gate.harm.max=0.5")
     assert {name for name in before if before[name] != after[name]} == {"gate"}
+
+
+WAIVED = "gate.waivers=[{check: reasoning/loss, person: Ann, reason: known, expires: 2030-01-31}]"
+
+
+def test_the_day_of_the_first_plan_is_that_of_the_run(
+    run: Callable[..., Any], store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime.datetime):
+        day = 1
+
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return cls(2029, 5, cls.day, 23, 30, tzinfo=tz)
+
+    monkeypatch.setattr("thinksafe.stages.plan.datetime.datetime", Clock)
+    _, files = run("micro", WAIVED)
+    section = json.loads(files["gate"])
+    assert section["waivers_on"] == "2029-05-01"
+    assert "champion/reasoning" in section["known_checks"]
+    Clock.day = 2
+    assert run("micro", WAIVED)[1] == files, "a restarted run decides by the same day"
+    assert json.loads(run("micro", WAIVED, run_id="run-2")[1]["gate"])["waivers_on"] == "2029-05-02"
+    assert json.loads(run("micro", run_id="run-3")[1]["gate"])["waivers_on"] is None, "the day is in no other section"
+
+
+def test_a_failed_first_plan_fixes_the_day_too(run: Callable[..., Any], store: LocalStore) -> None:
+    with pytest.raises(ConfigError):
+        run("micro", "seed=no")
+    key = "runs/run-1/plan.json"
+    record = json.loads(store.get(key))
+    record["details"]["date"] = "2029-05-01"
+    store.put(key, json.dumps(record).encode())
+    assert json.loads(run("micro", WAIVED)[1]["gate"])["waivers_on"] == "2029-05-01"
+    store.put(key, b"not a record")
+    assert json.loads(run("micro", WAIVED)[1]["gate"])["waivers_on"] is not None
 
 
 def test_references_without_a_champion(run: Callable[..., Any], micro_reference: ModelReference) -> None:

@@ -18,6 +18,7 @@ from thinksafe.errors import ConfigError, StageError, StoreError
 from thinksafe.jsonl import read_record
 from thinksafe.ledger import LedgerEntry
 from thinksafe.mlflow_client import connect
+from thinksafe.records import Check, Decision, WaiverUse
 from thinksafe.stages.record import StageRecord, read_stage_records, write_stage_record
 
 
@@ -82,6 +83,39 @@ def test_a_refused_candidate_is_not_promoted(world: World) -> None:
     assert world.history == []
     assert world.alias == ""
     assert not run.out.exists()
+
+
+def waived(expires: str) -> Decision:
+    checks = (
+        Check(name="harm", passed=False, status="waived", value=0.5, threshold=0.1, n=300, reason="too harmful"),
+        *(check.model_copy(update={"name": "other"}) for check in PASSED.checks),
+    )
+    uses = (
+        WaiverUse(check="harm", person="Ann", reason="known", expires=expires, effect="applied"),
+        WaiverUse(check="other", person="Bob", reason="in case", expires=expires, effect="not needed"),
+    )
+    return Decision(
+        passed=True, stopped_by=None, summary="Passed with waivers.", checks=checks, waivers=uses,
+        waivers_on="2026-01-01",
+    )
+
+
+def test_the_ledger_holds_the_waivers_that_were_applied_also_after_a_rollback(world: World) -> None:
+    world.run("a", decision=waived("2999-12-31")).promote()
+    world.run("b").promote()
+    world.roll_back()
+    assert [[use.person for use in entry.waivers] for entry in ledger.entries(world.store, "m")] == [
+        ["Ann"], [], ["Ann"],
+    ]
+
+
+def test_a_waiver_that_expired_since_the_plan_promotes_nothing(world: World) -> None:
+    """A run that lies for weeks and is then resumed decides as planned, but the model would go out without cover."""
+    run = world.run("a", decision=waived("2026-01-02"))
+    with pytest.raises(StageError, match=r"harm \(waived by Ann until 2026-01-02\) counted on 2026-01-01") as caught:
+        run.promote()
+    assert "start a new run" in caught.value.action
+    assert (world.history, world.alias) == ([], "")
 
 
 def test_a_changed_adapter_is_not_promoted(world: World) -> None:

@@ -57,7 +57,9 @@ def test_publishes_page_and_files_and_records_their_digests(context: StageContex
     assert context.store.get(f"reports/{runs.RUN_ID}/report.html") == (tmp_path / "report.html").read_bytes()
     decision = json.loads(context.store.get(f"reports/{runs.RUN_ID}/decision.json"))
     assert (decision["passed"], decision["stopped_by"], len(decision["checks"])) == (False, "gate", 25)
-    assert set(decision["checks"][0]) == {"name", "passed", "value", "interval", "threshold", "n", "reason"}
+    assert set(decision["checks"][0]) == {
+        "name", "passed", "status", "value", "interval", "threshold", "n", "reason",
+    }
     record = read_stage_records(context.store, runs.RUN_ID)["report"]
     assert (record.status, record.verdict) == ("succeeded", "refused by gate")
     assert record.details["report"] == f"reports/{runs.RUN_ID}/report.html"
