@@ -98,35 +98,29 @@ class Sample(Record):
     settings: SamplingSettings
 
 
-class SecondOpinion(Record):
-    """What a second guard says of a part that has a verdict; the fields are those of a verdict."""
+class GuardOpinion(Record):
+    """What a guard says of a text."""
 
     guard: Text
     verdict: VerdictValue
     refusal: bool | None = None
+    """Whether the text declines the request; None when this guard cannot tell."""
     p_unsafe: Share | None = None
+    """Probability of unsafe, renormalised over {safe, unsafe}; None for guards without log-probabilities."""
     shortened: bool = False
+    """The text was longer than the guard's context and only its head and tail were read."""
     reason: str = ""
+    """Why a verdict is unknown; never model text."""
 
 
-class Verdict(Record):
+class Verdict(GuardOpinion):
     """What a guard says of one part of a sample. ``unknown`` is never a pass."""
 
     sample_id: Text
     part: Part
-    guard: Text
-    verdict: VerdictValue
-    refusal: bool | None = None
-    """Whether the part declines the request; None when this guard cannot tell."""
-    p_unsafe: Share | None = None
-    """Probability of unsafe, renormalised over {safe, unsafe}; None for guards without log-probabilities."""
-    shortened: bool = False
-    """The part was longer than the guard's context and only its head and tail were read."""
     categories: tuple[str, ...] = ()
     """Hazard categories of an unsafe part (``S1`` to ``S14``), where the guard was asked for them."""
-    reason: str = ""
-    """Why a verdict is unknown; never model text."""
-    second: SecondOpinion | None = None
+    second: GuardOpinion | None = None
     """Of the second guard, on every n-th sample; changes no filter and no other metric."""
 
     @property
@@ -190,11 +184,8 @@ class Metric(Record):
     settings: SamplingSettings
 
 
-Row = tuple[Count, Count, Count]
-
-
 class Disagreement(Record):
-    """How often the second guard does not confirm the first one's verdicts on one benchmark."""
+    """How often the second guard does not confirm the first; counts are of what both judged (n: prompts)."""
 
     name: Text
     """``disagreement/<benchmark>`` or ``disagreement/<benchmark>/<part>``."""
@@ -202,21 +193,18 @@ class Disagreement(Record):
     part: Part = "whole"
     guard: Text
     second: Text
-    """Names of the two guards."""
     value: Share
     """Mean over prompts of the share of their doubly judged samples whose verdict is not confirmed."""
     n: Annotated[int, Field(gt=0)]
-    """Prompts with a doubly judged sample."""
     samples: Annotated[int, Field(gt=0)]
-    """Doubly judged samples."""
-    matrix: tuple[Row, Row, Row]
+    matrix: tuple[tuple[Count, Count, Count], ...]
     """Samples by the first guard's verdict (rows) and the second one's (columns): safe, unsafe, unknown."""
     interval: Interval
 
     @model_validator(mode="after")
     def _whole(self) -> Disagreement:
-        if sum(map(sum, self.matrix)) != self.samples:
-            raise ValueError("the matrix does not add up to the samples")
+        if len(self.matrix) != 3 or sum(map(sum, self.matrix)) != self.samples:
+            raise ValueError("the matrix is not of three rows that add up to the samples")
         return self
 
 

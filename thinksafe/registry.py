@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thinksafe import ledger
 from thinksafe.config.model import RegistrySettings
-from thinksafe.digests import digest_json
 from thinksafe.errors import StageError, StoreError
 from thinksafe.loading import ADAPTER_FILES, fetch_adapter
 from thinksafe.mlflow_client import (
@@ -31,17 +30,14 @@ from thinksafe.mlflow_client import (
     uploading,
 )
 from thinksafe.models import ModelReference
-from thinksafe.records import Decision, Record, Text
+from thinksafe.records import Record, Text
 from thinksafe.store import Store
-from thinksafe.waivers import applied, decision_word, described
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 RUN_ID, ADAPTER = "thinksafe.run_id", "thinksafe.adapter_digest"
-TAG, DESCRIPTION = 5000, 5000
-"""Characters that MLflow keeps of a version's tag and description."""
 ATTEMPTS = 10
 """Times that set_champion follows a ledger which moves while it works."""
 FAREWELL = 3.0
@@ -160,36 +156,6 @@ def check_base(folder: Path, candidate: ModelReference) -> None:
             f"{student.revision!r}.",
             "Set base_model_name_or_path and revision to the student's when saving the adapter.",
         )
-
-
-def tag_decision(registration: Registration, decision: Decision) -> None:
-    """Tag a version with the gate's decision: ``passed``, ``passed with waivers`` or ``refused``.
-
-    ``thinksafe.decision`` has the word; ``thinksafe.waivers`` who waived which check until when, and why, which then
-    becomes the version's description too.
-
-    Raises:
-        ConfigError: no tracking URI.
-        StageError: MLflow failed.
-    """
-    uri = resolve_tracking_uri(registration.tracking_uri)
-    client = connect(uri)
-    with reporting(uri, f"tag version {registration.version} of {registration.name!r}"):
-        name, version = registration.name, registration.version
-        uses = [f"{described(use)}: {' '.join(use.reason.split())}" for use in applied(decision)]
-        if uses:
-            text = f"The gate passed this version with waivers. {'; '.join(uses)}."
-            client.update_model_version(name, version, text[:DESCRIPTION])
-        tags = {
-            "thinksafe.decision_digest": digest_json(decision),
-            "thinksafe.waivers": "; ".join(uses)[:TAG],
-            "thinksafe.decision": decision_word(decision),
-        }
-        for key, value in tags.items():
-            if value:
-                client.set_model_version_tag(name, version, key, value)
-            elif key in client.get_model_version(name, version).tags:  # of an earlier attempt
-                client.delete_model_version_tag(name, version, key)
 
 
 def verify_version(client: MlflowClient, uri: str, name: str, version: str, adapter_digest: str) -> None:

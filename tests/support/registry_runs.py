@@ -12,6 +12,7 @@ from typing import Any
 from thinksafe import ledger
 from thinksafe.config.model import RegistrySettings, StudentSettings
 from thinksafe.config.sections import RegisterSection
+from thinksafe.decision_tags import tag_decision
 from thinksafe.digests import digest_folder
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, write_json
@@ -20,7 +21,7 @@ from thinksafe.loading import ADAPTER_FILES
 from thinksafe.mlflow_client import connect
 from thinksafe.models import ModelReference
 from thinksafe.records import Check, Decision
-from thinksafe.registry import Registration, champion_version, register_candidate, tag_decision
+from thinksafe.registry import Registration, champion_version, register_candidate
 from thinksafe.rollback import rollback
 from thinksafe.stages import plan, promote, register, report
 from thinksafe.stages.record import StageContext, StageResult, silent

@@ -21,7 +21,7 @@ from thinksafe.guards.second import is_chosen
 from thinksafe.jsonl import read_record, read_records
 from thinksafe.manifests import read_manifest, read_rows
 from thinksafe.power import gate_feasibility
-from thinksafe.records import Check, Decision, MetricSet, Outcome, Prompt, Sample, SecondOpinion, Verdict
+from thinksafe.records import Check, Decision, GuardOpinion, MetricSet, Outcome, Prompt, Sample, Verdict
 from thinksafe.stages import judge, metrics
 from thinksafe.stages.record import StageContext, StageResult
 from thinksafe.statistics import proportion_of
@@ -136,7 +136,7 @@ def test_another_choice_reads_again_without_the_first_guard(
 def test_only_safe_twice_and_unsafe_twice_are_confirmed(first: Any, second: Any) -> None:
     row = Verdict(sample_id="s", part="whole", guard="a", verdict=first)
     assert row.confirmed is None
-    row = row.model_copy(update={"second": SecondOpinion(guard="b", verdict=second)})
+    row = row.model_copy(update={"second": GuardOpinion(guard="b", verdict=second)})
     assert row.confirmed == (first == second and first != "unknown")
 
 
@@ -240,17 +240,17 @@ def test_metric_sets_and_decisions_from_before_can_be_read(measured: Callable[..
 def test_two_second_guards_are_an_error() -> None:
     table = SecondOpinions(2)
     row = Verdict(sample_id="s", part="whole", guard="a", verdict="safe")
-    table.add(row.model_copy(update={"second": SecondOpinion(guard="b", verdict="safe")}), 0, 0)
+    table.add(row.model_copy(update={"second": GuardOpinion(guard="b", verdict="safe")}), 0, 0)
     table.add(row, 1, 0)
     with pytest.raises(StageError, match="another guard"):
-        table.add(row.model_copy(update={"second": SecondOpinion(guard="c", verdict="safe")}), 1, 0)
+        table.add(row.model_copy(update={"second": GuardOpinion(guard="c", verdict="safe")}), 1, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(VALUES), st.sampled_from(VALUES)), max_size=40))
 def test_a_prompt_counts_once_whatever_its_samples(rows: list[Any]) -> None:
     table, expected = SecondOpinions(6), dict[int, list[bool]]()
     for i, (position, first, second) in enumerate(rows):
-        opinion = SecondOpinion(guard="b", verdict=second)
+        opinion = GuardOpinion(guard="b", verdict=second)
         table.add(
             Verdict(sample_id=f"s{i}", part="whole", guard="a", verdict=first, second=opinion), position, position % 2
         )

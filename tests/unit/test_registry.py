@@ -13,6 +13,7 @@ import pytest
 
 from thinksafe import ledger, registry
 from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.decision_tags import tag_decision
 from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError, StageError, StoreError
 from thinksafe.ledger import Digests, LedgerEntry
@@ -20,7 +21,7 @@ from thinksafe.loading import ADAPTER_FILES
 from thinksafe.mlflow_client import connect
 from thinksafe.models import ModelReference
 from thinksafe.records import Check, Decision, WaiverUse
-from thinksafe.registry import Registration, check_base, register_candidate, set_champion, tag_decision
+from thinksafe.registry import Registration, check_base, register_candidate, set_champion
 from thinksafe.store.local import LocalStore
 
 STUDENT = StudentSettings(model="micro://default")

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from thinksafe import __version__
-from thinksafe.report import charts, tables, training_charts, words
+from thinksafe.report import agreement, charts, tables, training_charts, words
 from thinksafe.report.text import clean, count, duration, label, percent, plural, utc
 from thinksafe.summary import RunSummary
 
@@ -41,7 +41,7 @@ def render_page(summary: RunSummary) -> str:
     rows = {
         "headline": tables.headline(summary),
         "checks": tables.checks(summary.decision) if summary.decision is not None else [],
-        "metrics": tables.metrics(summary), "disagreements": tables.disagreements(summary),
+        "metrics": tables.metrics(summary), "disagreements": agreement.disagreements(summary),
         "pilot": tables.pilot(summary), "pilot_funnel": tables.funnel(ends),
         "funnel": tables.funnel(summary.funnel), "steps": tables.steps(summary),
         "digests": tables.digests(summary),
@@ -52,7 +52,7 @@ def render_page(summary: RunSummary) -> str:
     return _environment().get_template("report.html.jinja").render(
         **pictures, **rows, summary=summary, verdict=words.VERDICTS[summary.outcome], why=words.why(summary),
         next_steps=words.next_steps(summary), missing=words.missing_steps(summary), limits=words.limits(summary),
-        verdict_pairs=[f"{one}, {two}" for one, two in tables.PAIRS], confidences=_confidences(summary),
+        verdict_pairs=[f"{one}, {two}" for one, two in agreement.PAIRS], confidences=_confidences(summary),
         roles=list(summary.metrics), settings=tables.settings(summary),
         models=[role.capitalize() for role in summary.metrics], methods=tables.interval_methods(summary),
         seconds=sum(step.seconds for step in summary.steps),

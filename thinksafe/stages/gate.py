@@ -75,7 +75,8 @@ def run(
             files["contamination"] = contamination
         result.inputs = {name: digest_file(path) for name, path in files.items()}
         if registration is not None:
-            from thinksafe.registry import Registration, tag_decision
+            from thinksafe.decision_tags import tag_decision
+            from thinksafe.registry import Registration
 
             tag_decision(read_record(registration, Registration), decision)
             result.inputs["registration"] = digest_file(registration)

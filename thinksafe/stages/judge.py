@@ -16,7 +16,7 @@ from thinksafe.digests import code_digest, digest_json
 from thinksafe.guards import Guard, open_guard
 from thinksafe.guards.second import is_chosen, release_memory
 from thinksafe.manifests import Chunk, Manifest, ensure_chunk, read_chunk, read_manifest, write_manifest
-from thinksafe.records import Sample, SecondOpinion, Verdict, VerdictValue
+from thinksafe.records import GuardOpinion, Sample, Verdict, VerdictValue
 from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.store import Store
 from thinksafe.traces import part_text
@@ -108,8 +108,8 @@ def _joined(store: Store, first: Chunk, second: Chunk) -> Chunk:
     return ensure_chunk(store, digest_json([code_digest(*_CODE), first.digest, second.digest]), first.index, make)[0]
 
 
-def _opinion(row: Verdict | None) -> SecondOpinion | None:
-    return None if row is None else SecondOpinion(**row.model_dump(include=set(SecondOpinion.model_fields)))
+def _opinion(row: Verdict | None) -> GuardOpinion | None:
+    return None if row is None else GuardOpinion(**row.model_dump(include=set(GuardOpinion.model_fields)))
 
 
 def _counts(store: Store, chunks: list[Chunk], twice: bool) -> dict[str, int | float]:

@@ -9,7 +9,7 @@ import report_runs as runs
 from rich.console import Console
 
 from thinksafe.disagreement import VALUES
-from thinksafe.report import render_page, tables
+from thinksafe.report import agreement, render_page
 from thinksafe.report.terminal import run_table
 from thinksafe.summary import RunSummary, summarise
 from thinksafe.tracking import metric_values
@@ -37,7 +37,7 @@ def with_second_guard(name: str = "wildguard") -> RunSummary:
 
 
 def test_rows_of_the_candidate_and_of_training() -> None:
-    candidate, training = tables.disagreements(with_second_guard())
+    candidate, training = agreement.disagreements(with_second_guard())
     assert [cell.text for cell in candidate.cells] == [str(n) for row in MATRIX for n in row]
     assert candidate.rate.text.startswith("14.6")
     assert (training.model, training.n.text) == ("Training", "48")

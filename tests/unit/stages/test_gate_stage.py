@@ -66,12 +66,11 @@ def folder(tmp_path: Path) -> Path:
 def tagged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Decision]]:
     """Records what would be tagged; the registry itself has its own tests."""
     calls: list[tuple[Any, Decision]] = []
-    stand_in = types.ModuleType("thinksafe.registry")
-    stand_in.Registration = Registration  # type: ignore[attr-defined]
+    stand_in = types.ModuleType("thinksafe.decision_tags")
     stand_in.tag_decision = lambda registration, decision: calls.append(  # type: ignore[attr-defined]
         (registration, decision)
     )
-    monkeypatch.setitem(sys.modules, "thinksafe.registry", stand_in)
+    monkeypatch.setitem(sys.modules, "thinksafe.decision_tags", stand_in)
     return calls
 
 
@@ -113,7 +112,7 @@ def test_nothing_is_written_when_the_version_could_not_be_tagged(
     def down(*_: object) -> None:
         raise StageError("MLflow is down.", "Start it.")
 
-    monkeypatch.setattr(sys.modules["thinksafe.registry"], "tag_decision", down)
+    monkeypatch.setattr(sys.modules["thinksafe.decision_tags"], "tag_decision", down)
     write_json(folder / "registration.json", REGISTRATION)
     with pytest.raises(StageError):
         run(folder, folder / "registration.json")

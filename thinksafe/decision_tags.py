@@ -1,0 +1,42 @@
+"""The gate's decision on a model version in MLflow."""
+
+from __future__ import annotations
+
+from thinksafe.digests import digest_json
+from thinksafe.mlflow_client import connect, reporting, resolve_tracking_uri
+from thinksafe.records import Decision
+from thinksafe.registry import Registration
+from thinksafe.waivers import applied, decision_word, described
+
+TAG, DESCRIPTION = 5000, 5000
+"""Characters that MLflow keeps of a version's tag and description."""
+
+
+def tag_decision(registration: Registration, decision: Decision) -> None:
+    """Tag a version with the gate's decision: ``passed``, ``passed with waivers`` or ``refused``.
+
+    ``thinksafe.decision`` has the word; ``thinksafe.waivers`` who waived which check until when, and why, which then
+    becomes the version's description too.
+
+    Raises:
+        ConfigError: no tracking URI.
+        StageError: MLflow failed.
+    """
+    uri = resolve_tracking_uri(registration.tracking_uri)
+    client = connect(uri)
+    with reporting(uri, f"tag version {registration.version} of {registration.name!r}"):
+        name, version = registration.name, registration.version
+        uses = [f"{described(use)}: {' '.join(use.reason.split())}" for use in applied(decision)]
+        if uses:
+            text = f"The gate passed this version with waivers. {'; '.join(uses)}."
+            client.update_model_version(name, version, text[:DESCRIPTION])
+        tags = {
+            "thinksafe.decision_digest": digest_json(decision),
+            "thinksafe.waivers": "; ".join(uses)[:TAG],
+            "thinksafe.decision": decision_word(decision),
+        }
+        for key, value in tags.items():
+            if value:
+                client.set_model_version_tag(name, version, key, value)
+            elif key in client.get_model_version(name, version).tags:  # of an earlier attempt
+                client.delete_model_version_tag(name, version, key)
