@@ -27,6 +27,6 @@ def measure(_model: Path) -> Result:
         "MiB", found["kl"]["peak_mib"], found["ce"]["peak_mib"], found["ratio"],
         target=f"at most {found['target']}", reached=found["met"],
         n=f"{found['tokens']} tokens a pass, vocabulary of {found['vocabulary']:,}",
-        notes=f"Without the weights, which are in both: {found['ratio_above_weights']}. Measured once a side, each in a "
-        "process of its own.",
+        notes=f"Without the weights, which are in both: {found['ratio_above_weights']}. Measured once a side, each in "
+        "a process of its own.",
     )

@@ -17,9 +17,9 @@ ALWAYS = (
     "truncated",
 )
 BY_BENCHMARK = {
-    "harm": ("harm", "harm_reduction", "champion/harm", "min_prompts"),
-    "over_refusal": ("over_refusal", "champion/over_refusal", "min_prompts"),
-    "reasoning": ("min_prompts",),
+    "harm": ("harm", "harm_reduction", "champion/harm", "contamination", "min_prompts"),
+    "over_refusal": ("over_refusal", "champion/over_refusal", "contamination", "min_prompts"),
+    "reasoning": ("reasoning/guard_rail", "contamination", "min_prompts"),
 }
 """Prefixes of the checks of a benchmark, by its metric."""
 SECOND_GUARD = ("second_guard/disagreement", "second_guard/min_prompts")
