@@ -50,7 +50,8 @@ def run(folder: Path, registration: Path | None = None) -> StageResult:
     context = StageContext(LocalStore(folder / "store"), "run", "gate", "gate", silent)
     files = [folder / f"{role}.{kind}" for role in ("base", "candidate", "champion") for kind in ("json", "jsonl")]
     return gate.run(
-        context, SECTION, *files, registration, decision_out=folder / "decision.json", passed_out=folder / "passed"
+        context, SECTION, *files, registration=registration, decision_out=folder / "decision.json",
+        passed_out=folder / "passed",
     )
 
 
