@@ -24,6 +24,7 @@ from thinksafe.mlflow_client import (
     connect,
     ensure_experiment,
     error_code,
+    missing_ok,
     quoted,
     reporting,
     resolve_tracking_uri,
@@ -40,8 +41,6 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 RUN_ID, ADAPTER = "thinksafe.run_id", "thinksafe.adapter_digest"
 ATTEMPTS = 10
 """Times that set_champion follows a ledger which moves while it works."""
-FAREWELL = 3.0
-"""Seconds to tell a server that an upload failed, which may be because it is gone."""
 
 
 class Registration(Record):
@@ -216,9 +215,8 @@ def _ensure_model(
     client: MlflowClient, uri: str, experiment: str, parent: str, folder: Path, tags: dict[str, str]
 ) -> Any:
     """Return the logged model of this run and adapter, with its files uploaded."""
-    wanted = f"tags.`{RUN_ID}` = {quoted(tags[RUN_ID])} and tags.`{ADAPTER}` = {quoted(tags[ADAPTER])}"
     with reporting(uri, "create a logged model"):
-        found = all_pages(client.search_logged_models, [experiment], filter_string=wanted)
+        found = all_pages(client.search_logged_models, [experiment], filter_string=_tagged(tags))
         # FAILED ones stay as the record of a failed upload; of a killed attempt's the upload is repeated.
         usable = [model for model in found if str(model.status) != "FAILED"]
         ready = [model for model in usable if str(model.status) == "READY"]
@@ -245,12 +243,16 @@ def _ensure_model(
                 )
     except StageError:
         if not ready:
-            # A server that is gone cannot be told; the error that matters is the upload's.
-            with allowing(client, FAREWELL), suppress(Exception):
+            # A server that is gone cannot be told, nor is it waited for; the error that matters is the upload's.
+            with allowing(client, 3.0), suppress(Exception):
                 client.finalize_logged_model(model.model_id, "FAILED")
         raise
     with reporting(uri, "finalise the logged model"):
         return model if ready else client.finalize_logged_model(model.model_id, "READY")
+
+
+def _tagged(tags: dict[str, str]) -> str:
+    return f"tags.`{RUN_ID}` = {quoted(tags[RUN_ID])} and tags.`{ADAPTER}` = {quoted(tags[ADAPTER])}"
 
 
 def _uploaded(client: MlflowClient, model_id: str) -> dict[str, int | None]:
@@ -261,10 +263,7 @@ def _ensure_version(client: MlflowClient, name: str, model: Any, parent: str, ta
     """Return the version of this run and adapter; the lowest, if racing attempts both made one."""
     from mlflow.exceptions import MlflowException
 
-    wanted = (
-        f"name = {quoted(name)} and tags.`{RUN_ID}` = {quoted(tags[RUN_ID])} "
-        f"and tags.`{ADAPTER}` = {quoted(tags[ADAPTER])}"
-    )
+    wanted = f"name = {quoted(name)} and {_tagged(tags)}"
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -278,5 +277,6 @@ def _ensure_version(client: MlflowClient, name: str, model: Any, parent: str, ta
     )
     first = str(min(int(version.version) for version in all_pages(client.search_model_versions, wanted)))
     if first != str(created.version):
-        client.delete_model_version(name, str(created.version))
+        with missing_ok():
+            client.delete_model_version(name, str(created.version))
     return first

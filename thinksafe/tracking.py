@@ -30,6 +30,7 @@ from thinksafe.mlflow_client import (
     all_pages,
     connect,
     ensure_experiment,
+    missing_ok,
     quoted,
     reporting,
     resolve_tracking_uri,
@@ -194,7 +195,8 @@ def _write_parent(client: MlflowClient, parent: str, records: Mapping[str, Stage
     tags = headline_tags(records)
     for key in run.data.tags.keys() & tags.keys():
         if not tags[key]:
-            client.delete_tag(parent, key)  # of an earlier attempt
+            with missing_ok():
+                client.delete_tag(parent, key)  # of an earlier attempt
     client.log_batch(
         parent, metrics=metrics, tags=[RunTag(key, short(value)) for key, value in tags.items() if value]
     )

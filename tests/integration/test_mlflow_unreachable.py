@@ -153,11 +153,7 @@ def test_a_server_that_stops_answering_midway(fault: Any, tracking_server: Mlflo
             proxy = stack.enter_context(reverse_proxy(tracking_server.port))
             proxy.fault = lambda number, _, __, moment=moment: fault if number >= moment else ""
             name = f"{fault}-{moment}"
-            (tmp_path / name).mkdir()
-            world = World(tmp_path / name, proxy.uri)
-            world.settings = world.settings.model_copy(update={"model": name})
-            run = Run(world, name)
-            calls[name], places[name] = run.register, proxy
+            calls[name], places[name] = Run(World(tmp_path / name, proxy.uri, model=name), name).register, proxy
         for name, (error, seconds) in all_at_once(calls).items():
             assert error is not None, name
             assert seconds < SECONDS, name
@@ -184,11 +180,8 @@ def test_the_database_behind_the_server_is_gone(
 ) -> None:
     server, database = behind
     world = World(tmp_path, server.uri)
-    settings = world.settings = world.settings.model_copy(update={"model": "m"})
-    run = world.run(how)
+    run, late = world.run(how), Run(world, f"{how}-late")
     add_plan(world, how)
-    late = Run(world, f"{how}-late")
-    late.settings = settings
     (database.stop if how == "stopped" else database.freeze)()
     try:
         ended = all_at_once(

@@ -86,10 +86,12 @@ class Run:
 
     def compare(self) -> None:
         """Fix the champion that the run is compared with, as planning does."""
-        self.write("champion", ledger.champion_reference(self.world.store, "m", STUDENT, run_id=self.run_id))
+        world = self.world
+        self.write("champion", ledger.champion_reference(world.store, world.model, STUDENT, run_id=self.run_id))
 
     def plan(self) -> StageResult:
-        overrides = [f"registry.tracking_uri={json.dumps(self.settings.tracking_uri)}", "registry.model=m"]
+        uri = json.dumps(self.settings.tracking_uri)
+        overrides = [f"registry.tracking_uri={uri}", f"registry.model={self.world.model}"]
         return plan.run(
             self.context("plan"), "micro", overrides, outputs={}, base_out=self.folder / "base.json",
             champion_out=self.folder / "planned.json",
@@ -104,7 +106,7 @@ class Run:
     def register_by_hand(self, version: str = "1") -> Registration:
         """Write a registration of which MLflow knows nothing."""
         registration = Registration(
-            name="m", version=version, run_id=self.run_id, candidate=self.candidate.digest,
+            name=self.world.model, version=version, run_id=self.run_id, candidate=self.candidate.digest,
             adapter_digest=self.candidate.adapter_digest, data_digest="data", config_digest="config", model_id="m-1",
             mlflow_run="r-1", tracking_uri=self.settings.tracking_uri,
         )
@@ -129,7 +131,7 @@ class Run:
 
     def entry(self, generation: int, version: str) -> LedgerEntry:
         return LedgerEntry(
-            model="m", generation=generation, previous=generation - 1 or None, action="promote",
+            model=self.world.model, generation=generation, previous=generation - 1 or None, action="promote",
             target=self.candidate.model_copy(update={"role": "champion"}), version=version, run_id=self.run_id,
             digests=Digests(adapter=self.candidate.adapter_digest, base="base"), reason="passed", who="ann",
             created=ledger.now(),
@@ -140,15 +142,17 @@ class World:
     """A store, an MLflow, and runs.
 
     Args:
-        folder: Local files; must exist.
+        folder: Local files.
         uri: MLflow; a SQLite file in ``folder`` by default.
         root: Store root; in ``folder`` by default.
+        model: Registered model.
     """
 
-    def __init__(self, folder: Path, uri: str = "", root: str = "") -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, uri: str = "", root: str = "", model: str = "m") -> None:
+        self.folder, self.model = folder, model
+        folder.mkdir(exist_ok=True)
         self.store = open_store(root or str(folder / "store"))
-        self.settings = RegistrySettings(model="m", tracking_uri=uri or f"sqlite:///{folder / 'mlflow.db'}")
+        self.settings = RegistrySettings(model=model, tracking_uri=uri or f"sqlite:///{folder / 'mlflow.db'}")
 
     def run(self, run_id: str, adapter: str = "", decision: Decision = PASSED) -> Run:
         """Return a run that was registered."""
@@ -161,15 +165,15 @@ class World:
 
     @property
     def alias(self) -> str:
-        return champion_version(connect(self.settings.tracking_uri), self.settings.tracking_uri, "m")
+        return champion_version(connect(self.settings.tracking_uri), self.settings.tracking_uri, self.model)
 
     @property
     def history(self) -> list[tuple[str, str, str]]:
-        return [(entry.action, entry.run_id, entry.version) for entry in ledger.entries(self.store, "m")]
+        return [(entry.action, entry.run_id, entry.version) for entry in ledger.entries(self.store, self.model)]
 
     def roll_back(self, to: int | None = None) -> LedgerEntry:
         return rollback(
-            self.store, "m", to=to, reason="it got worse", who="ann", tracking_uri=self.settings.tracking_uri
+            self.store, self.model, to=to, reason="it got worse", who="ann", tracking_uri=self.settings.tracking_uri
         )
 
 

@@ -26,6 +26,8 @@ class Proxy:
     """Host header for the backend; its address by default."""
     authorised: Callable[[str], bool] = lambda header: True
     fault: Callable[[int, str, str], Fault] = lambda number, method, path: ""
+    after: Callable[[], object] = lambda: None
+    """Called when the backend has carried out a request whose answer is lost."""
     seen: list[str] = field(default_factory=list)
     port: int = 0
     closed: threading.Event = field(default_factory=threading.Event)
@@ -84,6 +86,7 @@ def reverse_proxy(backend: int, **options: object) -> Iterator[Proxy]:
             finally:
                 onward.close()
             if silent:
+                proxy.after()
                 self.close_connection = True
             else:
                 kept = {key: value for key, value in response.getheaders() if key.lower() not in _HOP}
