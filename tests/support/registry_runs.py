@@ -113,11 +113,14 @@ class Run:
         self.write("registration", registration)
         return registration
 
+    @property
+    def registered(self) -> str:
+        """Its version."""
+        return read_record(self.folder / "registration.json", Registration).version
+
     def tag(self) -> None:
-        tag_decision(
-            read_record(self.folder / "registration.json", Registration),
-            read_record(self.folder / "decision.json", Decision),
-        )
+        registration = read_record(self.folder / "registration.json", Registration)
+        tag_decision(registration, read_record(self.folder / "decision.json", Decision))
 
     def promote(self, **changed: Any) -> StageResult:
         inputs = {name: self.folder / f"{name}.json" for name in ("decision", "registration", "candidate", "champion")}
@@ -177,14 +180,13 @@ class World:
         )
 
 
-def promote_when_told(folder: Path, uri: str, root: str, run_id: str, told: Connection) -> None:
-    """Decide and promote one registered run each time that a message comes, and send back how it ended.
+def promote_when_told(folder: Path, uri: str, root: str, model: str, run_id: str, told: Connection) -> None:
+    """Decide, and promote, one registered run each time that a message comes; the answer is how it ended.
 
-    For a process of its own. An empty message ends it; the answer is the winning run's name or the error.
+    For a process of its own. An empty message ends it.
     """
-    from mlflow import MlflowClient  # noqa: F401  the first import takes seconds
-
-    run = Run(World(folder, uri, root), run_id)
+    run = Run(World(folder, uri, root, model), run_id)
+    connect(uri)  # the first import of MLflow takes seconds
     told.send("ready")
     while told.recv():
         run.compare()
