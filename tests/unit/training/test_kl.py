@@ -175,6 +175,41 @@ def test_a_fresh_adapter_has_no_kl_and_no_gradient_from_benign_rows(plain: Any) 
     assert all(float(gradient.abs().max()) < 1e-9 for gradient in gradients(model).values())
 
 
+def test_activation_checkpointing_of_the_layers_changes_no_gradient(student: Any) -> None:
+    """As on GPUs, where layers run again in the backward pass: with the adapter on, as in the first one."""
+    import torch
+
+    for module in student.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    student.train()
+    add_losses(student.get_base_model(), 4)
+    found = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            student.gradient_checkpointing_enable()
+            student.enable_input_require_grads()
+        losses = ours(student, batch())
+        (losses["cross_entropy"] + losses["kl"]).backward()
+        found.append(gradients(student))
+    assert student.get_base_model().is_gradient_checkpointing
+    for name, gradient in found[0].items():
+        assert torch.allclose(gradient, found[1][name], rtol=0, atol=1e-9), name
+
+
+def test_a_fresh_adapter_has_no_kl_in_bfloat16_either(plain: Any) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "down_proj"])
+    model = get_peft_model(copy.deepcopy(plain).bfloat16(), lora).train()
+    add_losses(model.get_base_model(), 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ours(model, batch((True, True)))
+    assert found["kl"].dtype == torch.float32
+    assert float(found["kl"].detach()) == 0.0
+
+
 def test_benign_rows_get_no_cross_entropy_and_harmful_ones_no_kl(student: Any) -> None:
     import torch
 
