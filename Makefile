@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test slow check bench vllm install lock clean
+.PHONY: run test slow check bench faults vllm install lock clean
 
 run: install  ## run the embedded micro recipe into runs/micro
 	$(BIN)/thinksafe run micro --out runs/micro
@@ -14,6 +14,9 @@ test: install  ## the fast suite
 
 slow: install  ## full micro runs, rejection, no latent safety, kill and resume
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations=15 tests
+
+faults: install  ## kills, failing servers, races and full disks: writes docs/reliability.md (about 25 minutes)
+	$(BIN)/python -m benchmarks.faults --out runs/faults-$$(date +%Y%m%d-%H%M%S)
 
 check: install  ## lint, types, generated files
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ configuration, arguments or input, 3 (people's commands only) a verdict stopped 
 
 from __future__ import annotations
 
+import errno
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -58,3 +60,26 @@ class DamagedError(StoreError):
 
 class ConflictError(StoreError):
     """Somebody else created the object first (conditional create lost)."""
+
+
+_FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+
+
+def full_disk(error: BaseException) -> StageError | None:
+    """Return a StageError for an error whose cause is a full disk, and None for any other.
+
+    Libraries wrap the system's error in types of their own (safetensors, SQLite), some with nothing left but its text.
+    """
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or any(text in str(cause) for text in _FULL):
+            return StageError(
+                "No space left on the disk.",
+                "Free disk space where the command writes, in the folder for temporary files (TMPDIR) too, and start "
+                "the same command again; finished work is kept.",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -13,7 +13,7 @@ import typer
 
 from thinksafe import __version__
 from thinksafe.cli import evaluation_stages, people, stages
-from thinksafe.errors import EXIT_FAILED, ThinkSafeError
+from thinksafe.errors import EXIT_FAILED, ThinkSafeError, full_disk
 
 EXIT_INTERRUPTED = 130
 
@@ -67,6 +67,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("THINKSAFE_DEBUG"):
             raise
+        if known := full_disk(error):
+            _complain(known.problem, known.action)
+            sys.exit(known.exit_code)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         # the message of a foreign exception may quote model text, so only its type and place are shown
         _complain(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from thinksafe.errors import InputError, ThinkSafeError
+from thinksafe.errors import InputError, ThinkSafeError, full_disk
 from thinksafe.records import Record
 from thinksafe.store import Store
 
@@ -111,8 +111,9 @@ def recorded(context: StageContext, section: BaseModel | None) -> Iterator[Stage
     try:
         yield result
     except BaseException as error:
-        message = error.problem if isinstance(error, ThinkSafeError) else f"{type(error).__name__}"
-        action = error.action if isinstance(error, ThinkSafeError) else "See the log of this stage."
+        known = error if isinstance(error, ThinkSafeError) else full_disk(error)
+        message = known.problem if known else f"{type(error).__name__}"
+        action = known.action if known else "See the log of this stage."
         with suppress(Exception):
             write_stage_record(
                 context.store,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -98,6 +99,22 @@ def test_foreign_errors_show_type_and_place_only(cli: Callable[..., Any], monkey
     monkeypatch.setenv("THINKSAFE_DEBUG", "1")
     with pytest.raises(ValueError, match="SECRET"):
         cli("config", "show", "micro")
+
+
+def test_a_full_disk_is_named_whatever_library_met_it(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("SECRET") from error
+
+    monkeypatch.setattr("thinksafe.config.load_config", fail)
+    monkeypatch.delenv("THINKSAFE_DEBUG", raising=False)
+    ended = cli("config", "show", "micro")
+    assert ended.code == 1
+    assert ended.err.startswith("error: No space left on the disk.\n  Free disk space")
 
 
 def test_interrupt(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,60 @@
+"""What a scenario hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Record:
+    """One line of the table."""
+
+    group: str
+    name: str
+    done: str
+    """What was done."""
+    expected: str
+    repeats: int = 0
+    observed: dict[str, int | float | str] = field(default_factory=dict)
+    """Figures by name, in the order in which they are shown."""
+    problems: list[str] = field(default_factory=list)
+    """What was not as expected; a scenario without one passed."""
+    skipped: str = ""
+    """Why it could not be done here."""
+    seconds: float = 0.0
+    limited: bool = False
+    """The share of the work that is done again has a limit (``Settings.share``)."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems and not self.skipped and self.repeats > 0
+
+    @property
+    def outcome(self) -> str:
+        return "skipped" if self.skipped else "passed" if self.passed else "failed"
+
+    def count(self, name: str, number: int | float = 1) -> None:
+        """Add to a figure."""
+        value = self.observed.get(name, 0)
+        assert not isinstance(value, str)
+        self.observed[name] = value + number
+
+    def demand(self, condition: bool, problem: str) -> None:
+        """Note a problem unless the condition holds."""
+        if not condition:
+            self.problems.append(problem)
+
+
+@contextmanager
+def surviving(record: Record, clock: Callable[[], float]) -> Iterator[Record]:
+    """Time a scenario; an error of the scenario itself is a failure of it and does not end the others."""
+    started = clock()
+    try:
+        yield record
+    except Exception as error:  # whatever it is, it belongs into the table
+        text = " ".join(str(error).split())[:300]
+        record.problems.append(f"the scenario itself failed: {type(error).__name__}: {text}")
+    finally:
+        record.seconds = round(clock() - started, 1)

@@ -1,0 +1,154 @@
+"""An S3 server that answers 503, is slow, cuts bodies, is gone, or carries writes out late; the real one stands behind.
+
+A stage either ends right or fails clearly. Whatever it did, nothing in the store may claim to be whole and not be,
+and the same command, started again without the fault, must leave what the undisturbed run left.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.faults.records import Record
+from benchmarks.faults.runs import Run, chunk_key, compare, corrupt_objects
+from benchmarks.faults.servers import Bucket, Fault, FlakyProxy
+from benchmarks.faults.settings import Settings
+
+WIDE = 1024
+"""Rank of the adapter whose file (20 MB) goes up in parts."""
+CHUNKS = "/chunks/"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way in which the server fails, and the stage that meets it."""
+
+    name: str
+    done: str
+    stage: str
+    faults: tuple[Fault, ...]
+    settle: float = 0.0
+    """Seconds after which the last late write has landed."""
+    repeats: int = 0
+    """0 for the settings' number."""
+    patience: int = 0
+    """``THINKSAFE_S3_RETRY_SECONDS``; 0 leaves the default."""
+
+
+def cases(settings: Settings) -> list[Case]:
+    """Return the cases; a fault that is said to hold for a share of the requests draws them from the seed."""
+    busy, outage = settings.busy, settings.outage
+    found = [
+        Case(
+            "503 for a while", f"S3 answers 503 SlowDown for {busy:g} s in the middle of sample", "sample",
+            (Fault("status", path=CHUNKS, skip=20, times=None, seconds=busy, error="SlowDown"),),
+        ),
+        Case(
+            "slow", "sample: a quarter of the requests takes 1 s longer, as many answers come at 4 KiB/s",
+            "sample",
+            (Fault("delay", times=None, chance=0.25, wait=1.0), Fault("slow", times=None, chance=0.33, rate=4096)),
+        ),
+        Case(
+            "reads cut", "judge: a quarter of the downloads ends in the middle of the body", "judge",
+            (Fault("cut", method="GET", path=CHUNKS, times=None, chance=0.25),),
+        ),
+        Case(
+            "uploads cut", "sample: a quarter of the uploads is cut in the middle of the body", "sample",
+            (Fault("cut upload", method="PUT", times=None, chance=0.25),),
+        ),
+        Case(
+            "upload in parts cut", "train: the first two parts of the adapter's upload are cut in the middle", "train",
+            (Fault("cut upload", method="PUT", path="partNumber=", times=2),),
+        ),
+        Case(
+            "gone for a minute" if outage >= 60 else f"gone for {outage:g} s",
+            f"S3 refuses all connections for {outage:g} s in the middle of sample", "sample",
+            (Fault("refuse", path=CHUNKS, skip=20, wait=outage),),
+        ),
+        Case(
+            "answers lost", "sample: a quarter of the writes is carried out, but the answer is lost",
+            "sample", (Fault("lost", method="PUT", times=None, chance=0.25),),
+        ),
+        Case(
+            "writes land later",
+            "sample: for a quarter of the writes the connection closes at once, and the write lands 3 s later",
+            "sample", (Fault("late", method="PUT", times=None, chance=0.25, wait=3.0),), settle=5.0,
+        ),
+        Case(
+            "gone for good", "S3 refuses all connections from the middle of sample on; it is told to try for 10 s",
+            "sample", (Fault("refuse", path=CHUNKS, skip=20, wait=3600.0),), patience=10, repeats=1,
+        ),
+        Case(
+            "a time-out whose write lands",
+            "sample: a write is carried out and answered with silence, longer than the client waits (a minute)",
+            "sample", (Fault("lost", method="PUT", path=CHUNKS, skip=5, wait=90.0),), repeats=1,
+        ),
+    ]
+    return [case for case in found if settings.wants(case.name)]
+
+
+EXPECTED = "ends right or fails clearly; nothing corrupt; started again, the same as without the fault"
+
+
+def record(case: Case, server: str) -> Record:
+    """Return the empty record of a case."""
+    return Record("S3", case.name, f"{case.done}; {server}", EXPECTED)
+
+
+def make_reference(reference: Run) -> None:
+    """Run sample, judge, curate and train undisturbed; train with an adapter whose upload has parts."""
+    section = json.loads(Path(reference.inputs.section("train")).read_text("utf-8"))
+    section["training"]["lora_rank"] = WIDE
+    Path(reference.inputs.section(reference.train_section)).write_text(json.dumps(section), "utf-8")
+    reference.must("sample", "judge", "curate", "train")
+
+
+def meet(record: Record, case: Case, bucket: Bucket, run: Run, reference: Run, seed: int) -> None:
+    """Let a stage meet a fault, look at what it left, start it again without the fault and compare."""
+    _provide(case.stage, run, reference)
+    with FlakyProxy(bucket.server.endpoint, seed=seed) as proxy:
+        proxy.add(*case.faults)
+        patience = {"THINKSAFE_S3_RETRY_SECONDS": str(case.patience)} if case.patience else {}
+        disturbed = replace(run, environment={**bucket.through(proxy), **patience})
+        ended = disturbed.do(case.stage)
+        struck = sum(bool(seen.fault) for seen in proxy.seen)
+        time.sleep(case.settle)
+    record.repeats += 1
+    record.count("requests struck", struck)
+    record.demand(struck > 0, "the fault never struck")
+    record.count("ended right", int(ended.code == 0))
+    record.count("failed clearly", int(ended.clear))
+    record.demand(ended.code == 0 or ended.clear, f"neither ended right nor failed clearly: {ended.error}")
+    corrupt = corrupt_objects(run.root)
+    if ended.code:
+        record.observed.setdefault("message", ended.error)
+        ended = run.do(case.stage)
+        record.count("ended right when started again", int(ended.code == 0))
+        record.demand(ended.code == 0, f"started again: {ended.error}")
+        corrupt += corrupt_objects(run.root)
+    if ended.code == 0:
+        differs = compare(run, reference, case.stage)
+        record.count("rows lost", differs.lost)
+        record.count("rows doubled", differs.doubled)
+        record.count("rows or files that differ", differs.changed)
+        record.demand(differs.none, "it ended with 0 and left something else than the undisturbed run")
+    record.count("corrupt objects", len(corrupt))
+    record.demand(not corrupt, f"corrupt: {', '.join(corrupt[:3])}")
+
+
+def _provide(stage: str, run: Run, reference: Run) -> None:
+    """Give a run the undisturbed inputs of the stage that is disturbed."""
+    from thinksafe.store import open_store
+
+    run.folder.mkdir(parents=True)
+    if stage == "judge":
+        shutil.copy(reference.folder / "samples.json", run.folder)
+        source, target = open_store(reference.root), open_store(run.root)
+        for chunk in json.loads((run.folder / "samples.json").read_bytes())["chunks"]:
+            for key in (chunk_key(chunk), f"chunks/{chunk['key']}/done.json"):
+                target.put(key, source.get(key))
+    elif stage == "train":
+        shutil.copy(reference.folder / "examples.jsonl", run.folder)

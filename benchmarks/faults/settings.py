@@ -1,0 +1,57 @@
+"""How large the scenarios are: in full for the table, in short for CI. The code is the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes and repeats; every random choice is drawn from ``seed``."""
+
+    seed: int = 20
+    prompts: int = 1600
+    """Prompts of the run that is killed, half of them harmful."""
+    chunk_size: int = 4
+    """Prompts a chunk: 400 chunks, so that 20 kills cost 2.5 % on average and at most 5 %."""
+    fault_chunks: int = 40
+    """Chunks of the runs against a failing S3 server."""
+    epochs: int = 1
+    """Of training: some 90 steps."""
+    kills: tuple[int, int, int] = (20, 20, 20)
+    """Kills of sample, judge and train."""
+    shard_kills: int = 5
+    """Kills of each of two shards."""
+    checkpoint_steps: int = 10
+    share: float = 0.05
+    """Most tokens that may be generated again, of all."""
+    fault_repeats: int = 2
+    outage: float = 60.0
+    """Seconds that the S3 server is gone."""
+    busy: float = 20.0
+    """Seconds for which it answers 503."""
+    cuts: int = 3
+    """Places at which MLflow goes away during register, and as many during promote."""
+    promoters: int = 8
+    hold: float = 25.0
+    """Seconds for which the ledger's creates are held back: more than the starts of all promoters lie apart."""
+    generations: tuple[int, int] = (3, 2)
+    """Generations raced for on Ceph and on moto's server."""
+    names: frozenset[str] = frozenset()
+    """Scenarios of the groups S3, MLflow and disk that are run; all where it is empty."""
+
+    def wants(self, name: str) -> bool:
+        """Return whether a scenario is run."""
+        return not self.names or name in self.names
+
+
+FULL = Settings()
+QUICK = Settings(
+    prompts=120, fault_chunks=12, kills=(2, 2, 1), shard_kills=1, checkpoint_steps=2, share=0.1, fault_repeats=1, busy=4.0, cuts=1, promoters=4, hold=10.0,
+    generations=(1, 0), names=frozenset(
+        {
+            "503 for a while", "upload in parts cut", "writes land later", "gone for good",
+            "down at register and at promote", "the ledger's write is lost or late", "local store full", "TMPDIR full",
+        }
+    ),
+)
