@@ -90,7 +90,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("verb", ["get", "put", "create", "exists", "get_file", "put_file", "uri"])
+@pytest.mark.parametrize("verb", ["get", "put", "create", "exists", "delete", "get_file", "put_file", "uri"])
 def test_all_stores_refuse_the_same_keys(store: Store, tmp_path: Path, verb: str) -> None:
     source, target = tmp_path / "source", tmp_path / "new" / "file"
     source.write_bytes(b"x")
@@ -136,7 +136,9 @@ def test_a_deleted_object_is_gone_and_deleting_nothing_is_no_error(store: Store)
     assert not store.exists("a/b")
     assert store.keys("a/") == ["a/bc"]
     store.delete("a/b")
-    store.delete("a/never/was")
+    for nothing in ("a/never/was", "a", "a/bc/x"):
+        store.delete(nothing)
+    assert store.keys("a/") == ["a/bc"]
     store.create("a/b", b"again")
     assert store.get("a/b") == b"again"
 
@@ -370,7 +372,7 @@ def test_a_key_without_rights_is_refused_and_nothing_looks_missing(
     store = open_store(root)
     (tmp_path / "big").write_bytes(bytes(PART + 1))
     work: list[tuple[str, list[Any]]] = [
-        ("put", [b""]), ("create", [b""]), ("get", []), ("exists", []), ("keys", []),
+        ("put", [b""]), ("create", [b""]), ("get", []), ("exists", []), ("keys", []), ("delete", []),
         ("get_file", [tmp_path / "copy"]), ("put_file", [tmp_path / "big"]),
     ]
     for verb, more in work:

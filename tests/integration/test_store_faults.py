@@ -223,7 +223,8 @@ def test_a_long_outage_fails_the_call_and_says_so(proxy: FlakyProxy, root: str, 
     proxy.add(Fault("status", times=None))
     work: list[Callable[[], object]] = [
         lambda: store.put("x", b""), lambda: store.create("x", b""), lambda: store.get("x"),
-        lambda: store.exists("x"), lambda: store.keys(""), lambda: store.put_file("x", tmp_path / "big"),
+        lambda: store.exists("x"), lambda: store.keys(""), lambda: store.delete("x"),
+        lambda: store.put_file("x", tmp_path / "big"),
     ]
     for call in work:
         with pytest.raises(StoreError, match=r"finished work is kept") as raised:

@@ -53,9 +53,10 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         try:
-            self._path(key).unlink(missing_ok=True)
+            self._path(key).unlink()
         except OSError as error:
-            raise self._failure("delete", key, error) from error
+            if error.errno not in _ABSENT:
+                raise self._failure("delete", key, error) from error
 
     def keys(self, prefix: str) -> list[str]:
         check_prefix(prefix)
@@ -79,6 +80,8 @@ class LocalStore:
         for key in self.keys(prefix):
             try:
                 status = self._path(key).stat()
+            except FileNotFoundError:  # deleted since it was listed
+                continue
             except OSError as error:
                 raise self._failure("look up", key, error) from error
             found[key] = f"{status.st_size}-{status.st_mtime_ns}"

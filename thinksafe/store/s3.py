@@ -106,6 +106,7 @@ class S3Store:
         return True
 
     def delete(self, key: str) -> None:
+        check_key(key)
         self._call("delete", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(key)))
 
     def keys(self, prefix: str) -> list[str]:

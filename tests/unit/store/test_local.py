@@ -76,7 +76,7 @@ def test_any_text_is_a_key_that_works_or_is_refused(tmp_path: Path, key: str) ->
         ".tmp-1", "a/.tmp-x/b", "\ud800",
     ],
 )
-@pytest.mark.parametrize("verb", ["get", "put", "create", "exists", "get_file", "put_file", "uri"])
+@pytest.mark.parametrize("verb", ["get", "put", "create", "exists", "delete", "get_file", "put_file", "uri"])
 def test_keys_that_are_no_plain_names_are_refused(store: LocalStore, tmp_path: Path, key: str, verb: str) -> None:
     (tmp_path / "file").write_bytes(b"x")
     path = tmp_path / "file"
