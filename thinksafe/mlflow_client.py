@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 TIMEOUT_VARIABLE = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-LIMIT = 18.0
+LIMIT = 15.0
 """Seconds for one call of the client in all: retries, several addresses of the server and slow answers included."""
 ENVIRONMENT = {
-    # Three attempts of 5 s and 2 s of waiting: where the server has one address, the library's own error comes first.
-    TIMEOUT_VARIABLE: "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    # Two attempts of 7 s: where the server has one address, the library's own error comes first.
+    TIMEOUT_VARIABLE: "7",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_DISABLE_TELEMETRY": "true",

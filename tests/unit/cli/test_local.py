@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from thinksafe.cli.local import PUBLISHED, claimed, local_run, local_tracking_uri, publish, store_root
+from thinksafe.cli.local import (
+    PUBLISHED,
+    claimed,
+    local_run,
+    local_tracking_uri,
+    publish,
+    run_tracking_uri,
+    store_root,
+)
 from thinksafe.errors import ConfigError, InputError, StageError
+from thinksafe.stages.record import StageRecord, write_stage_record
 from thinksafe.store.local import LocalStore
 
 
@@ -45,6 +54,24 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"not empty .*thesis.tex"), claimed(tmp_path, "micro", "d", ""):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "thesis.tex"]
+
+
+def test_the_registry_of_a_run_is_its_own_file_or_that_of_its_config(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "elsewhere")
+    assert run_tracking_uri(tmp_path / "none", store) == ""
+    with claimed(tmp_path / "run", "micro", "d", "") as run:
+        assert run_tracking_uri(tmp_path / "run", store) == ""
+        config = {"registry": {"model": "m", "tracking_uri": "http://mlflow:5000"}}
+        write_stage_record(
+            store,
+            StageRecord(
+                run_id=run.run_id, stage="plan", task="plan", status="succeeded", started=1.0, seconds=1.0,
+                details={"config": config},
+            ),
+        )
+        assert run_tracking_uri(tmp_path / "run", store) == "http://mlflow:5000"
+        (tmp_path / "run" / "mlflow.db").touch()
+        assert run_tracking_uri(tmp_path / "run", store) == local_tracking_uri(tmp_path / "run")
 
 
 def test_what_a_killed_start_left_is_no_obstacle(tmp_path: Path) -> None:
