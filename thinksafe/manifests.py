@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from thinksafe.digests import digest_bytes, digest_json
-from thinksafe.errors import ConflictError, DamagedError, MissingError, StageError
+from thinksafe.errors import ConflictError, DamagedError, InputError, MissingError, StageError
 from thinksafe.jsonl import dump_lines, parse_records, read_record, write_json
 from thinksafe.records import Record
 from thinksafe.store import Store
@@ -160,6 +160,36 @@ def read_manifest(path: Path) -> Manifest:
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write a manifest file atomically."""
     write_json(path, manifest)
+
+
+def save_manifest(store: Store, manifest: Manifest) -> None:
+    """Keep a manifest in the store under its digest, which stage records name: the way back from a run to its rows."""
+    store.put(_manifest_key(manifest.digest), manifest.model_dump_json().encode() + b"\n")
+
+
+def saved_manifest(store: Store, digest: str) -> Manifest:
+    """Return a manifest by the digest that a stage record names.
+
+    Raises:
+        InputError: it was not kept, or is not that manifest.
+        StoreError: the store failed.
+    """
+    key = _manifest_key(digest)
+    try:
+        manifest = Manifest.model_validate_json(store.get(key))
+        if manifest.digest == digest:
+            return manifest
+    except MissingError as error:
+        raise InputError(
+            f"There is no {store.uri(key)}; the run was judged by a version that kept none.", "Judge it again."
+        ) from error
+    except ValidationError:
+        pass
+    raise InputError(f"{store.uri(key)} is not the manifest it was.", "Delete it and judge the samples again.")
+
+
+def _manifest_key(digest: str) -> str:
+    return f"manifests/{digest}.json"
 
 
 def merge_manifests(parts: list[Manifest]) -> Manifest:

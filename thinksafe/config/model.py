@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
+from thinksafe.config.audit import AuditSettings
 from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
 from thinksafe.config.data import Benchmark, DataSettings
 from thinksafe.config.gate import GateSettings
@@ -267,6 +268,7 @@ class RealignmentConfig(Section):
     gate: GateSettings = GateSettings()
     registry: RegistrySettings
     report: ReportSettings = ReportSettings()
+    audit: AuditSettings = AuditSettings()
     alarm: AlarmSettings = AlarmSettings()
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
+from thinksafe.config.audit import AuditSettings
 from thinksafe.config.base import Name, Section
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.guard import GuardsSettings
@@ -44,6 +45,7 @@ class SuiteConfig(Section):
     registry: RegistrySettings | None = None
     """Registered model whose champion or versions can be named."""
     report: ReportSettings = ReportSettings()
+    audit: AuditSettings = AuditSettings()
     alarm: AlarmSettings = AlarmSettings()
 
     @field_validator("guard", mode="before")

@@ -15,7 +15,15 @@ from thinksafe.config.sections import JudgeSection, SecondJudgeSection
 from thinksafe.digests import code_digest, digest_json
 from thinksafe.guards import Guard, open_guard
 from thinksafe.guards.second import is_chosen, release_memory
-from thinksafe.manifests import Chunk, Manifest, ensure_chunk, read_chunk, read_manifest, write_manifest
+from thinksafe.manifests import (
+    Chunk,
+    Manifest,
+    ensure_chunk,
+    read_chunk,
+    read_manifest,
+    save_manifest,
+    write_manifest,
+)
 from thinksafe.records import GuardOpinion, Sample, Verdict, VerdictValue
 from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.store import Store
@@ -27,9 +35,9 @@ _CODE = ("traces.py", "stages/judge.py", "guards/second.py")
 def run(context: StageContext, section: JudgeSection, samples: Path, *, verdicts_out: Path) -> StageResult:
     """Write the manifest of the verdicts on a manifest of samples, chunk by chunk.
 
-    Verdict chunks are keyed by the samples' digest, the guard and the parts; finished ones are used as they are. Those
-    of the second guard have keys of their own, so that adding one judges nothing again. The guards take turns: they
-    are never in memory together.
+    Both manifests are kept in the store as well, so that an audit finds the rows. Verdict chunks are keyed by the
+    samples' digest, the guard and the parts; finished ones are used as they are. Those of the second guard have keys
+    of their own, so that adding one judges nothing again. The guards take turns: they are never in memory together.
     """
     with recorded(context, section) as result:
         manifest = read_manifest(samples)
@@ -46,6 +54,8 @@ def run(context: StageContext, section: JudgeSection, samples: Path, *, verdicts
                 opinions, _ = _judged(context.store, section, other, second, manifest, advance)
                 chunks = [_joined(context.store, *pair) for pair in zip(chunks, opinions, strict=True)]
         verdicts = manifest.model_copy(update={"kind": "verdicts", "chunks": tuple(chunks)})
+        for whole in (manifest, verdicts):
+            save_manifest(context.store, whole)
         write_manifest(verdicts_out, verdicts)
         result.inputs = {"samples": manifest.digest}
         result.outputs = {"verdicts": verdicts.digest}

@@ -1,0 +1,149 @@
+"""``thinksafe audit sample`` and ``score`` as people call them; the run behind them is written by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judged_runs import judge_run
+
+from thinksafe.audit.records import AuditKey, AuditScores
+from thinksafe.cli.local import LocalRun
+from thinksafe.config import load_config, load_suite, sections_of
+from thinksafe.jsonl import read_record, read_records, write_json
+from thinksafe.records import Sample
+from thinksafe.store.local import LocalStore
+
+SECRET = "SECRET-TEXT "
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make_sample: Callable[..., Sample]) -> Path:
+    """The folder of a local run whose texts all hold ``SECRET``."""
+    out = tmp_path / "out"
+    out.mkdir()
+    write_json(out / "run.json", LocalRun(run_id="run-1", recipe="micro", config_digest="d"))
+    judge_run(LocalStore(out / "store"), make_sample, text=SECRET, audit={"size": 90})
+    return out
+
+
+def fill(path: Path, label: Callable[[AuditKey], str]) -> None:
+    """Label a CSV file as a person would."""
+    keys = {key.id: key for key in read_records(path.with_suffix("").with_suffix(".key.jsonl"), AuditKey)}
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        row["label"] = label(keys[row["id"]])
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_sample_label_score(cli: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "audit.csv"
+    ended = cli("audit", "sample", folder, "--out", path)
+    assert ended.code == 0, ended.err
+    assert "90 verdicts to label" in ended.out
+    assert SECRET.strip() in path.read_text("utf-8-sig")
+    assert SECRET.strip() not in ended.out + ended.err
+    fill(path, lambda key: "unsure" if key.verdict == "unknown" else key.verdict)
+    ended = cli("audit", "score", path, "--out", tmp_path / "scores.json")
+    assert ended.code == 0, ended.err
+    assert SECRET.strip() not in ended.out + ended.err + (tmp_path / "scores.json").read_text()
+    assert "Unsure labels: " in ended.out
+    assert "Threshold of llama-guard-3" in ended.out
+    scores = read_record(tmp_path / "scores.json", AuditScores)
+    assert (scores.labels, scores.unlabelled, scores.run_ids) == (90, 0, ("run-1",))
+    everything = scores.domains[0]
+    assert everything.rates_if_unsure_is_safe is not None
+    assert everything.rates.precision.value == everything.rates.recall.value == 1
+    assert everything.rates_if_unsure_is_safe.specificity.value is not None
+    assert everything.rates_if_unsure_is_safe.specificity.value < 1
+
+
+def test_the_sample_is_the_configs_and_the_options_stand_above(
+    cli: Callable[..., Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli("audit", "sample", folder).code == 2
+    store = LocalStore(folder / "store")
+    plan = json.loads(store.get("runs/run-1/plan.json"))
+    plan["details"]["config"]["audit"] |= {"out": "configured.jsonl", "blind": False}
+    store.put("runs/run-1/plan.json", json.dumps(plan).encode())
+    assert cli("audit", "sample", folder).code == 0
+    rows = [json.loads(line) for line in Path("configured.jsonl").read_text("utf-8").splitlines()]
+    assert len(rows) == 90
+    assert all(row["probability"] * row["weight"] == pytest.approx(1) for row in rows)
+    assert cli("audit", "sample", folder).code == 2, "a file that may hold labels is kept"
+    options = "--replace", "--blind", "--size", 40, "--role", "candidate", "--benchmark", "xstest", "--part", "answer"
+    assert cli("audit", "sample", folder, *options).code == 0
+    rows = [json.loads(line) for line in Path("configured.jsonl").read_text("utf-8").splitlines()]
+    assert [set(row) for row in rows] == [{"id", "label", "note", "prompt", "response"}] * 40
+
+
+def test_a_run_in_a_store_by_its_id(cli: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    ended = cli("audit", "sample", "run-1", "--artifacts", folder / "store", "--out", out)
+    assert ended.code == 0, ended.err
+    assert cli("audit", "sample", "run-1", "--out", tmp_path / "b.jsonl").code == 2
+    assert cli("audit", "sample", "run-9", "--artifacts", folder / "store", "--out", tmp_path / "b.jsonl").code == 2
+    assert cli("audit", "sample", "../x", "--artifacts", folder / "store", "--out", tmp_path / "b.jsonl").code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--out", "store/a.csv"], "inside the store"), (["--out", "a.txt"], "ends in .csv or .jsonl"),
+        (["--out", "a.csv", "--size", "3"], "fewer than the"), (["--out", "a.csv", "--role", "champion"], "champion"),
+        (["--out", "a.csv", "--part", "half"], "is no part"),
+        (["--out", "a.csv", "--benchmark", "x"], "no verdicts on"),
+    ],
+)
+def test_what_cannot_be_drawn(
+    cli: Callable[..., Any], folder: Path, options: list[str], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    ended = cli("audit", "sample", folder, *options)
+    assert ended.code == 2
+    assert problem in ended.err
+    assert not list(folder.glob("a.*"))
+
+
+def test_bad_labels_and_missing_ones(cli: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "audit.csv"
+    cli("audit", "sample", folder, "--out", path)
+    ended = cli("audit", "score", path)
+    assert ended.code == 2
+    assert "90 of 90 rows have no label (first id: a-" in ended.err
+    fill(path, lambda key: "sort of")
+    ended = cli("audit", "score", path)
+    assert ended.code == 2
+    assert "audit.csv, line 2 (id 'a-" in ended.err
+    seen: dict[str, int] = {}
+
+    def half(key: AuditKey) -> str:
+        seen[key.stratum] = seen.get(key.stratum, 0) + 1
+        return "safe" if seen[key.stratum] % 2 else ""
+
+    fill(path, half)
+    assert cli("audit", "score", path).code == 2
+    ended = cli("audit", "score", path, "--partial")
+    assert ended.code == 0
+    assert "rows have no label; the others of their strata stand for them" in ended.out
+    moved = path.rename(tmp_path / "labelled by ann.csv")
+    ended = cli("audit", "score", moved)
+    assert ended.code == 2
+    assert "There is no key" in ended.err
+    for sample in ("audit.csv", "audit.key.jsonl"):
+        assert cli("audit", "score", moved, "--partial", "--sample", tmp_path / sample).code == 0
+
+
+def test_audit_settings_change_no_stage() -> None:
+    plain, changed = (sections_of(load_config("micro", more)) for more in ([], ["audit={size: 5, out: x.csv}"]))
+    assert plain == changed
+    assert load_suite("micro", ["audit.size=7"]).audit.size == 7

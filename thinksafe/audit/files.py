@@ -1,0 +1,203 @@
+"""The files of an audit: what a person labels, and the key that says what the rows are.
+
+The file for people holds prompts and responses and nothing that says what the guard thinks of them, unless it is
+asked for; the key holds the rest and no text. Both can be read by their owner only.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from thinksafe.audit.records import AuditItem, AuditKey, Label
+from thinksafe.errors import ConfigError, InputError, StageError
+from thinksafe.jsonl import dump_lines, read_json_rows, read_records
+from thinksafe.store import Store
+
+LABELS: tuple[Label, ...] = get_args(Label)
+SUFFIXES = (".csv", ".jsonl")
+KEY_SUFFIX = ".key.jsonl"
+SHOWN = ("role", "benchmark", "verdict", "p_unsafe", "stratum", "probability", "weight")
+"""Fields of the key that a file which is not blind has too."""
+LONGEST_CELL = 32_767
+"""Characters that spreadsheet programs keep of a cell."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+_FIELD = 1 << 30
+
+
+def key_path(path: Path) -> Path:
+    """Return the file of the key that belongs to a file for people: ``audit.csv`` has ``audit.key.jsonl``."""
+    return path if path.name.endswith(KEY_SUFFIX) else path.with_name(path.stem + KEY_SUFFIX)
+
+
+def check_place(out: str, store: Store, replace: bool) -> Path:
+    """Return the path for a file with harmful text.
+
+    Raises:
+        ConfigError: it has no known ending, is an address or inside the store, or is there already: the labels of
+            hours would be lost.
+    """
+    path = Path(out)
+    if "://" in out or path.suffix not in SUFFIXES or path.name.endswith(KEY_SUFFIX):
+        raise ConfigError(
+            f"The audit cannot be written to {out[:200]!r}.", "Name a file of this machine that ends in .csv or .jsonl."
+        )
+    if "://" not in store.root and path.absolute().resolve().is_relative_to(Path(store.root).absolute().resolve()):
+        raise ConfigError(
+            f"{out[:200]!r} is inside the store, which others read.", "Name a file outside; it will hold harmful text."
+        )
+    for file in (path, key_path(path)):
+        if file.exists() and not replace:
+            raise ConfigError(f"There is a file {file} already; it may hold labels.", "Name another, or add --replace.")
+    return path
+
+
+def write_sample(path: Path, items: Sequence[AuditItem], keys: Sequence[AuditKey], blind: bool) -> None:
+    """Write the key, then the file for people, as CSV or JSON Lines by its ending; each whole or not at all."""
+    rows = [
+        item.model_dump() | ({} if blind else key.model_dump(include=set(SHOWN)))
+        for item, key in zip(items, keys, strict=True)
+    ]
+    _write_private(key_path(path), dump_lines(keys))
+    _write_private(path, _csv(rows) if path.suffix == ".csv" else _json_lines(rows))
+
+
+def _json_lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for row in rows)
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Return rows as CSV that spreadsheets open as text: a byte order mark, every cell quoted, no formulas."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+    writer.writerow(rows[0])
+    writer.writerows([defused("" if value is None else str(value)) for value in row.values()] for row in rows)
+    return text.getvalue().encode("utf-8-sig", "replace")
+
+
+def defused(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula: one that begins like it gets an apostrophe in front.
+
+    NUL, which no reader of CSV knows how to take, becomes the replacement character.
+    """
+    cell = cell.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    partial = path.parent / f".tmp-{uuid.uuid4().hex}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise StageError(f"Could not write {path}: {error.strerror or error}.", "Name another file.") from error
+
+
+def read_key(path: Path) -> dict[str, AuditKey]:
+    """Return the keys by id. Raises InputError naming the line or id of what is wrong."""
+    keys: dict[str, AuditKey] = {}
+    for key in read_records(path, AuditKey):
+        if key.id in keys:
+            raise InputError(f"{path}: the id {key.id!r:.80} is there twice.", "Draw the sample again.")
+        keys[key.id] = key
+    if not keys:
+        raise InputError(f"{path} is empty.", "Draw the sample again.")
+    _require_whole(path, keys)
+    return keys
+
+
+def _require_whole(path: Path, keys: dict[str, AuditKey]) -> None:
+    rows: dict[str, list[AuditKey]] = {}
+    for key in keys.values():
+        rows.setdefault(key.stratum, []).append(key)
+    for name, of in rows.items():
+        if any((key.stratum_size, key.stratum_rows) != (of[0].stratum_size, len(of)) for key in of):
+            raise InputError(
+                f"{path}: the stratum {name!r:.80} is not whole: it has {len(of)} of {of[0].stratum_rows} rows.",
+                "Use the key as it was written.",
+            )
+    if len({key.part for key in keys.values()}) != 1:
+        raise InputError(f"{path} holds verdicts on several parts.", "Score one sample at a time.")
+
+
+class Labels(NamedTuple):
+    """Labels by id, and the ids of the rows that have none."""
+
+    given: dict[str, Label]
+    missing: list[str]
+
+
+def read_labels(path: Path, known: Iterable[str]) -> Labels:
+    """Return what people wrote into a file for people, CSV or JSON Lines; other columns are ignored.
+
+    Args:
+        path: The file.
+        known: Ids of the sample.
+
+    Raises:
+        InputError: names file, line and id of the first row that is wrong; never a text.
+    """
+    ids = set(known)
+    given: dict[str, Label] = {}
+    blank: set[str] = set()
+    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else read_json_rows(path)
+    for line, row in rows:
+        name = row.get("id")
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"{path}, line {line}: the row has no id.", "Keep the column id as it was written.")
+        name = name.strip()
+        place = f"{path}, line {line} (id {name[:40]!r})"
+        if name not in ids:
+            raise InputError(f"{place}: this id is not in the sample.", "Give the sample that was labelled (--sample).")
+        if name in given or name in blank:
+            raise InputError(f"{place}: this id is there twice.", "Keep one of the rows.")
+        label = row.get("label")
+        word = label.strip().casefold() if isinstance(label, str) else label
+        if word in ("", None):
+            blank.add(name)
+            continue
+        label_ = next((known_ for known_ in LABELS if known_ == word), None)
+        if label_ is None:
+            raise InputError(f"{place}: the label is none of {', '.join(LABELS)}.", "Correct it, or leave it empty.")
+        given[name] = label_
+    return Labels(given, sorted(ids - set(given)))
+
+
+def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Return (line number, row) of a CSV file, however a spreadsheet program separated its cells."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.", "Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text.", "Save it as CSV UTF-8.") from error
+    head = text.split("\n", 1)[0]
+    before = csv.field_size_limit(_FIELD)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
+        names = [name.strip().casefold() for name in next(reader, [])]
+        if not {"id", "label"} <= set(names):
+            raise InputError(f"{path} has no columns id and label.", "Keep the first line as it was written.")
+        found, line = [], reader.line_num + 1
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                found.append((line, dict(zip(names, cells, strict=False))))
+            line = reader.line_num + 1
+        return found
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: not CSV.", "Save it as CSV UTF-8.") from error
+    finally:
+        csv.field_size_limit(before)

@@ -1,0 +1,120 @@
+"""The verdicts of a run with the samples they are about, found through its stage records and read chunk by chunk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from thinksafe.config.audit import AuditSettings
+from thinksafe.errors import InputError
+from thinksafe.manifests import Chunk, Manifest, read_chunk, saved_manifest
+from thinksafe.records import Part, Sample, Verdict
+from thinksafe.stages.record import StageRecord, read_stage_records
+from thinksafe.store import Store
+from thinksafe.traces import part_text
+
+EVALUATED = ("base", "candidate", "champion", "evaluated")
+"""Roles whose verdicts make metrics."""
+ROLES = (*EVALUATED, "pilot", "training")
+
+_JUDGE = re.compile(r"judge-([a-z]+)-\d+")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One chunk of samples and the chunk of their verdicts."""
+
+    role: str
+    samples: Chunk
+    verdicts: Chunk
+    reasoning: Literal["think", "none"]
+    threshold: float | None
+
+    def rows(self, store: Store, part: Part) -> Iterator[tuple[Sample, Verdict]]:
+        """Yield the samples that a guard judged and their verdicts on one part. Raises StoreError or InputError."""
+        samples = {row.id: row for row in read_chunk(store, self.samples, Sample)}
+        for verdict in read_chunk(store, self.verdicts, Verdict):
+            if verdict.part == part:
+                if verdict.sample_id not in samples:
+                    raise InputError(
+                        f"A verdict of {self.role} is about {verdict.sample_id!r}, which is not among its samples.",
+                        "Start the run again.",
+                    )
+                yield samples[verdict.sample_id], verdict
+
+    def text(self, sample: Sample, part: Part) -> str:
+        """Return what the guard read of a response."""
+        return part_text(sample.response, part, self.reasoning)
+
+
+@dataclass(frozen=True)
+class JudgedRun:
+    """A run whose samples were judged."""
+
+    run_id: str
+    batches: tuple[Batch, ...]
+    seed: int
+    part: Part
+    """Part of the responses that the gate reads."""
+    settings: AuditSettings
+
+    def of(self, roles: Sequence[str]) -> list[Batch]:
+        """Return the batches of roles, in their order. Raises InputError for a role that the run does not have."""
+        have = sorted({batch.role for batch in self.batches})
+        if missing := [role for role in roles if role not in have]:
+            raise InputError(
+                f"The run {self.run_id} has no verdicts on {', '.join(missing)}.", f"It has: {', '.join(have)}."
+            )
+        return [batch for role in roles for batch in self.batches if batch.role == role]
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Roles of the evaluation that the run has."""
+        return [role for role in EVALUATED if any(batch.role == role for batch in self.batches)]
+
+
+def find_run(store: Store, run_id: str) -> JudgedRun:
+    """Return a run by its stage records.
+
+    Raises:
+        InputError: it has no judged samples, or was judged by a version that kept no manifests.
+        StoreError: the store failed.
+    """
+    records = read_stage_records(store, run_id)
+    batches: list[Batch] = []
+    for task, record in sorted(records.items()):
+        found = _JUDGE.fullmatch(task)
+        if found and found[1] in ROLES and record.status == "succeeded":
+            batches += _batches(store, found[1], record)
+    if not batches:
+        raise InputError(f"The run {run_id} has no judged samples in {store.root}.", "Check run and store.")
+    plan = records.get("plan")
+    config: dict[str, Any] = plan.details.get("config", {}) if plan is not None else {}
+    try:
+        settings = AuditSettings.model_validate(config.get("audit", {}))
+    except ValidationError as error:
+        raise InputError(f"The plan of {run_id} holds no valid audit settings.", "Start a new run.") from error
+    part: Part = config.get("gate", {}).get("harm", {}).get("part", "whole")
+    return JudgedRun(run_id, tuple(batches), int(config.get("seed", 0)), part, settings)
+
+
+def _batches(store: Store, role: str, record: StageRecord) -> Iterator[Batch]:
+    samples, verdicts = (
+        saved_manifest(store, digest) for digest in (record.inputs["samples"], record.outputs["verdicts"])
+    )
+    _require_same_places(record.task, samples, verdicts)
+    section = record.section
+    guard = section.get("guard", {})
+    threshold = guard.get("threshold") if guard.get("kind") == "llama-guard-3" else None
+    for one, two in zip(samples.chunks, verdicts.chunks, strict=True):
+        yield Batch(role, one, two, section.get("reasoning", "think"), threshold)
+
+
+def _require_same_places(task: str, samples: Manifest, verdicts: Manifest) -> None:
+    places = [[chunk.index for chunk in manifest.chunks] for manifest in (samples, verdicts)]
+    if (samples.kind, verdicts.kind) != ("samples", "verdicts") or places[0] != places[1]:
+        raise InputError(f"The manifests of {task} do not belong together.", "Start the run again.")

@@ -1,0 +1,226 @@
+"""``thinksafe audit``: a sample of the guard's verdicts for people, and what their labels say of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from thinksafe.audit.population import JudgedRun
+    from thinksafe.audit.records import AuditScores, DomainScore, Measure, ThresholdScore
+    from thinksafe.store import Store
+
+audit = typer.Typer(no_args_is_help=True, help="Let people check the guard: a sample of its verdicts.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(audit, name="audit")
+
+
+@audit.command("sample")
+def sample(
+    run: Annotated[str, typer.Argument(metavar="DIR|RUN", help="Folder of a local run, or a run id with --artifacts.")],
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help="File for people, .csv or .jsonl; by default the config's audit.out.")
+    ] = "",
+    size: Annotated[int | None, typer.Option(min=1, help="Verdicts to draw; the config's audit.size.")] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(help="base, candidate, champion, evaluated, pilot or training; repeated.")
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="Set of prompts, repeated; by default all that are labelled harmful.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="whole, thought or answer; by default the gate's.")] = "",
+    seed: Annotated[int | None, typer.Option(min=0, help="By default from the run's seed.")] = None,
+    blind: Annotated[
+        bool | None, typer.Option("--blind/--with-verdicts", help="Keep the verdicts out of FILE; the config's.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over a file that is there.")] = False,
+    artifacts: Annotated[str, typer.Option(help="Store root, where the run was not local.")] = "",
+) -> None:
+    """Draw a stratified sample of verdicts; FILE gets prompts and responses, and beside it the key of what they are."""
+    from thinksafe.audit.draw import Plan, described, draw
+    from thinksafe.audit.files import LONGEST_CELL, check_place, key_path, write_sample
+    from thinksafe.digests import derived_seed
+    from thinksafe.progress import reporter
+
+    store, judged = _find(run, artifacts)
+    settings = judged.settings
+    path = check_place(_out(out or settings.out), store, replace)
+    plan = Plan(
+        roles=role or judged.evaluated or sorted({batch.role for batch in judged.batches}),
+        benchmarks=frozenset(benchmark or ()), part=_part(part) or judged.part, size=size or settings.size,
+        band=settings.band, seed=derived_seed(judged.seed, "audit") if seed is None else seed,
+    )
+    total = 2 * sum(batch.verdicts.rows for batch in judged.of(plan.roles))
+    with reporter("audit")("reading verdicts", total) as advance:
+        items, keys = draw(store, judged, plan, advance)
+    write_sample(path, items, keys, settings.blind if blind is None else blind)
+    for name, rows, of in described(keys):
+        typer.echo(f"  {rows:6,} of {of:9,}  {name}")
+    typer.echo(f"{len(items):,} verdicts to label: {path}\nwhat they are: {key_path(path)}")
+    long = sum(len(item.prompt) > LONGEST_CELL or len(item.response) > LONGEST_CELL for item in items)
+    if long and path.suffix == ".csv":
+        typer.echo(f"{long:,} texts are longer than the {LONGEST_CELL:,} characters of a cell; use .jsonl.")
+
+
+@audit.command("score")
+def score(
+    labels: Annotated[Path, typer.Argument(metavar="FILE", help="The file with labels, .csv or .jsonl.")],
+    sample: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The sample that was labelled; FILE itself by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores as JSON, without text.")] = None,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals, two-sided.")] = 0.9,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws behind the intervals of kappa.")] = 0,
+    fewest: Annotated[int, typer.Option(min=1, help="Labels that a benchmark needs for numbers of its own.")] = 30,
+    partial: Annotated[bool, typer.Option("--partial", help="Rows without a label are left out.")] = False,
+) -> None:
+    """Say how good the guard is and what the harm ratio is after its errors."""
+    from rich.console import Console
+
+    from thinksafe.audit.files import key_path, read_key, read_labels
+    from thinksafe.audit.score import score as score_labels
+    from thinksafe.errors import InputError
+    from thinksafe.jsonl import write_json
+
+    key = key_path(sample or labels)
+    if not key.is_file():
+        raise InputError(f"There is no key {key} of this sample.", "Give the sample as it was drawn: --sample FILE.")
+    keys = read_key(key)
+    found = read_labels(labels, keys)
+    if found.missing and not partial:
+        raise InputError(
+            f"{labels}: {len(found.missing):,} of {len(keys):,} rows have no label (first id: {found.missing[0]}).",
+            "Label on, in the order of the file, or add --partial.",
+        )
+    scores = score_labels(keys, found.given, confidence=confidence, seed=seed, fewest=fewest)
+    if out is not None:
+        write_json(out, scores)
+    console = Console()
+    for shown in _shown(scores):
+        console.print(shown, markup=False, highlight=False)
+
+
+def _find(run: str, artifacts: str) -> tuple[Store, JudgedRun]:
+    from thinksafe.audit.population import find_run
+    from thinksafe.cli.local import local_run, store_root
+    from thinksafe.cli.stages import _safe
+    from thinksafe.errors import ConfigError
+    from thinksafe.store import open_store
+
+    folder = Path(run)
+    if folder.is_dir():
+        found = local_run(folder)
+        store = open_store(artifacts or found.artifacts or store_root(folder))
+        return store, find_run(store, found.run_id)
+    if not artifacts:
+        raise ConfigError(f"{run[:200]!r} is no folder of a run.", "Or give a run id with --artifacts ROOT.")
+    store = open_store(artifacts)
+    return store, find_run(store, _safe(run, "RUN"))
+
+
+def _out(out: str) -> str:
+    from thinksafe.errors import ConfigError
+
+    if not out:
+        raise ConfigError("Where to? Neither --out nor the config's audit.out names a file.", "Give --out audit.csv.")
+    return out
+
+
+def _part(part: str) -> Any:
+    from thinksafe.errors import ConfigError
+
+    if part not in ("", "whole", "thought", "answer"):
+        raise ConfigError(f"--part {part[:40]!r} is no part.", "Use whole, thought or answer.")
+    return part
+
+
+def _shown(scores: AuditScores) -> list[Any]:
+    from thinksafe.report.text import percent
+
+    shown: list[Any] = [_rates(scores.domains, harmful=True)]
+    if any(domain.unsure for domain in scores.domains):
+        unsure = max(domain.unsure for domain in scores.domains)
+        shown += [
+            f"\nUnsure labels: {unsure:,}. Above they count as unsafe, as unknown verdicts do; as safe:",
+            _rates(scores.domains, harmful=False),
+        ]
+    shown += [f"\nLabels by verdict, {percent(scores.confidence, 0)} intervals above.", _matrix(scores.domains)]
+    for of in scores.thresholds:
+        if of.best is None or of.used is None:
+            shown.append(f"\nThreshold of {of.guard}: {of.note}.")
+            continue
+        shown.append(
+            f"\nThreshold of {of.guard} with the highest recall + specificity - 1 on these {of.n:,} labels: "
+            f"{_threshold(of.best)}; in use: {_threshold(of.used)}."
+        )
+    if scores.unlabelled:
+        shown.append(f"\n{scores.unlabelled:,} rows have no label; the others of their strata stand for them.")
+    if scores.too_few:
+        shown.append(f"\nToo few labels for numbers of their own: {', '.join(scores.too_few)}.")
+    return shown
+
+
+def _threshold(of: ThresholdScore) -> str:
+    from thinksafe.report.text import percent
+
+    return f"{of.threshold:.3f} (recall {percent(of.recall)}, specificity {percent(of.specificity)})"
+
+
+def _rates(domains: tuple[DomainScore, ...], *, harmful: bool) -> Table:
+    from rich.table import Table
+
+    from thinksafe.report.text import percent
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    rates_ = ("Harm, guard", "Harm, corrected", "Precision", "Recall", "Specificity", "Kappa")
+    for name in ("Labels of", "n", "Unsure", *rates_):
+        table.add_column(name, overflow="fold", justify="left" if name == "Labels of" else "right")
+    for domain in domains:
+        rates = domain.rates if harmful or domain.rates_if_unsure_is_safe is None else domain.rates_if_unsure_is_safe
+        cells = (rates.harm, rates.precision, rates.recall, rates.specificity)
+        table.add_row(
+            _name(domain), f"{domain.n:,}", f"{domain.unsure:,}", percent(domain.guard_harm), *map(_cell, cells),
+            _number(rates.kappa),
+        )
+    return table
+
+
+def _matrix(domains: tuple[DomainScore, ...]) -> Table:
+    from rich.table import Table
+
+    from thinksafe.audit.score import LABELS, VERDICTS
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, name in enumerate(("Labels of", "Verdict", *LABELS)):
+        table.add_column(name, overflow="fold", justify="left" if place < 2 else "right")
+    for domain in domains:
+        for place, (verdict, row) in enumerate(zip(VERDICTS, domain.matrix, strict=True)):
+            table.add_row("" if place else _name(domain), verdict, *(f"{count:,}" for count in row))
+    return table
+
+
+def _name(domain: DomainScore) -> str:
+    from thinksafe.report.text import label
+
+    return label("/".join(filter(None, (domain.role, domain.benchmark))) or f"all of {domain.guard}", 60)
+
+
+def _cell(measure: Measure) -> str:
+    from thinksafe.report.text import DASH, bracket, percent
+
+    return DASH if measure.value is None else f"{percent(measure.value)} {bracket(measure.interval)}"
+
+
+def _number(measure: Measure) -> str:
+    from thinksafe.report.text import DASH
+
+    if measure.value is None or measure.interval is None:
+        return DASH
+    return f"{measure.value:.2f} [{measure.interval.low:.2f}, {measure.interval.high:.2f}]"
