@@ -226,6 +226,6 @@ def shards_record(settings: Settings, server: str) -> Record:
     """Return the empty record of the shards."""
     return Record(
         "kills", "two shards of sample killed",
-        f"kill -9 of two shards side by side, each at its own random moments ({settings.fault_chunks} chunks); {server}",
+        f"kill -9 of two shards side by side, each at moments of its own ({settings.fault_chunks} chunks); {server}",
         EXPECTED,
     )

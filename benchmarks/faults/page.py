@@ -35,10 +35,10 @@ NOTES = """\
 - **Tokens done again** are counted inside the model's decoding loop: every token that is drawn for an unfinished row.
   Tokens that died with a process before they reached a chunk are in the count. In an uninterrupted run the count
   equals the record's `tokens`; the scenario checks that.
-- **A kill costs what is not in a complete chunk yet.** With transformers that is the chunk under way of each task that is
-  killed, half a chunk on average and one at most, so the share is `kills x chunk_size / prompts of the task` at most. vLLM
-  works on several chunks at once: a kill costs at most as many rows as it runs together (256 by default) and a chunk. Of
-  40,000 prompts in chunks of 64, a kill then costs at most 0.8 %.
+- **A kill costs what is not in a complete chunk yet.** With transformers that is the chunk under way of each task that
+  is killed, half a chunk on average and one at most, so the share is `kills x chunk_size / prompts of the task` at
+  most. vLLM works on several chunks at once: a kill costs at most as many rows as it runs together, and a chunk. Of
+  40,000 prompts in chunks of 64, with 256 rows together, that is at most 0.8 %.
 - **Failed clearly** means exit code 1 or 2 with `error: <problem>` and the corrective action, and no traceback.
 - **Corrupt objects** are those that claim to be whole and are not: a chunk's `done.json` without its rows, an
   adapter's or checkpoint's manifest without its files, a stage record or ledger entry that is not JSON. All objects of

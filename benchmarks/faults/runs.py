@@ -154,6 +154,7 @@ def make_inputs(folder: Path, settings: Settings, environment: Mapping[str, str]
         [
             "prepare", *common, "--section", str(folder / "prepare.json"), "--pilot-out", str(folder / "pilot.jsonl"),
             "--training-out", str(inputs.prompts), "--evaluation-out", str(folder / "evaluation.jsonl"),
+            "--contamination-out", str(folder / "contamination.json"),
         ],
     ):
         if command[0] == "plan":

@@ -47,8 +47,8 @@ class Settings:
 
 FULL = Settings()
 QUICK = Settings(
-    prompts=120, fault_chunks=12, kills=(2, 2, 1), shard_kills=1, checkpoint_steps=2, share=0.1, fault_repeats=1, busy=4.0, cuts=1, promoters=4, hold=10.0,
-    generations=(1, 0), names=frozenset(
+    prompts=120, fault_chunks=12, kills=(2, 2, 1), shard_kills=1, checkpoint_steps=2, share=0.1, fault_repeats=1,
+    busy=4.0, cuts=1, promoters=4, hold=10.0, generations=(1, 0), names=frozenset(
         {
             "503 for a while", "upload in parts cut", "writes land later", "gone for good",
             "down at register and at promote", "the ledger's write is lost or late", "local store full", "TMPDIR full",
