@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.performance.result import Result, alternate, rate
+from thinksafe.fetch import fetch_model
 
-ROWS, REPEATS = 24, 6
+ROWS, LAYERS, REPEATS = 48, 4, 4
 
 
 def measure(model: Path) -> Result:
-    """Compare rows a second; the weights and the tokenizer are SmolLM2's, the code is Llama-Guard's."""
+    """Compare rows a second; the model has SmolLM2's tokenizer and shape, the code is Llama-Guard's."""
+    with tempfile.TemporaryDirectory() as folder:
+        fetch_model("smollm2", model)
+        shallow(model, Path(folder))
+        return compare(Path(folder))
+
+
+def shallow(model: Path, folder: Path) -> None:
+    """Write a model of SmolLM2's width with fewer layers and random weights, and SmolLM2's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(1)
+    config = LlamaConfig.from_pretrained(model, num_hidden_layers=LAYERS)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+
+
+def compare(folder: Path) -> Result:
+    """Measure with the model in a folder."""
     import torch
 
     from thinksafe.config.model import GuardSettings
-    from thinksafe.fetch import fetch_model
     from thinksafe.guards.backends import Backend, Ids, TransformersBackend
     from thinksafe.guards.base import Opinion
     from thinksafe.guards.llama_guard import LlamaGuard
-    from thinksafe.guards.model_guard import ModelGuard
+    from thinksafe.guards.rendering import Encoder, load_format
+    from thinksafe.guards.weights import GuardModel
     from thinksafe.records import Prompt
 
     class StandIn(LlamaGuard):
-        """Llama-Guard-3 without the check that the tokenizer is its own."""
+        """Llama-Guard-3 without the checks that the tokenizer is its own."""
 
         def __init__(self, settings: GuardSettings) -> None:
-            ModelGuard.__init__(self, settings, 1)
+            self.settings, self.model, self.format = settings, GuardModel(settings), load_format(self.name)
+            self.model.tokenizer.bos_token = None  # SmolLM2's is not in Llama-Guard's frame
+            self.encoder = Encoder(self.format, self.model.tokenizer, settings.max_length - 1)
+            self._backend = None
             self._safe, self._unsafe = 0, 1
 
         def ask(self, backend: Backend, prompts: list[Ids], texts: list[str]) -> list[Opinion]:
@@ -36,10 +60,9 @@ def measure(model: Path) -> Result:
             return super().ask(backend, prompts, texts)
 
     asked: list[Ids] = []
-    fetch_model("smollm2", model)
     torch.set_num_threads(1)
     settings = GuardSettings(
-        kind="llama-guard-3", model=str(model), backend="transformers", batch_size=8, dtype="float32", max_length=2048
+        kind="llama-guard-3", model=str(folder), backend="transformers", batch_size=8, dtype="float32", max_length=2048
     )
     guard = StandIn(settings)
     draw = random.Random(1)
@@ -78,6 +101,7 @@ def measure(model: Path) -> Result:
             "Ours renders, neutralises, tokenises, shortens, batches and reads the verdict; the reference gets token "
             "ids and does nothing but the pass. A processor is saturated by a single row, so about 1 is what can be "
             "reached on one: a verdict costs one pass and no generation. On a GPU batches are faster. Processor time "
-            "on one thread; SmolLM2-135M stands in for Llama-Guard's weights. The target is the project's own."
+            f"on one thread; {LAYERS} layers of SmolLM2's width stand in for Llama-Guard's weights. The target is the "
+            "project's own."
         ),
     )

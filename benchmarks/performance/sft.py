@@ -33,11 +33,11 @@ def student(folder: Path) -> None:
     config = Qwen3Config.from_pretrained(source)
     config.update(
         {
-            "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "layer_types": None, "head_dim": 64,
+            "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 2, "layer_types": None, "head_dim": 64,
             "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 2 * LONGEST,
         }
     )
-    config.layer_types = ["full_attention"] * 4
+    config.layer_types = ["full_attention"] * 2
     Qwen3ForCausalLM(config).save_pretrained(folder)
 
 
@@ -123,7 +123,7 @@ def measure(_model: Path) -> Result:
         n=f"{ROWS} rows of {lengths[0]} to {lengths[-1]} tokens (median {lengths[ROWS // 2]}), batches of {BATCH}",
         notes=(
             f"Log-normal lengths (sigma {SIGMA:g}); tokens are those of prompts and responses, never padding. A random "
-            "Qwen3 of 4 layers and width 256, LoRA of rank 8, float32; both sides with the same rows, optimiser and "
+            "Qwen3 of 2 layers and width 256, LoRA of rank 8, float32; both sides with the same rows, optimiser and "
             "batch size. Processor time on one thread, making the trainer included, loading the model not."
         ),
     )

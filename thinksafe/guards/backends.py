@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from thinksafe.config.model import GuardSettings
 from thinksafe.errors import ConfigError
@@ -36,7 +36,7 @@ def open_backend(settings: GuardSettings, model: GuardModel) -> Backend:
 
 
 class TransformersBackend:
-    """Left-padded batches of ``settings.batch_size`` prompts of about one length, longest first."""
+    """Padded batches of ``settings.batch_size`` prompts of about one length, longest first."""
 
     def __init__(self, settings: GuardSettings, model: GuardModel) -> None:
         from thinksafe.loading import end_tokens
@@ -52,12 +52,12 @@ class TransformersBackend:
         found: dict[int, dict[int, float]] = {}
         with torch.inference_mode():
             for places in self._batches(prompts):
-                ids, mask = self._pad([prompts[place] for place in places])
-                # positions count from the first real token, as they do without padding
-                positions = (mask.cumsum(-1) - 1).clamp(min=0)
-                logits = self._model(
-                    input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, use_cache=False
-                ).logits[:, -1]
+                # padded on the right, where no real token looks: no mask is needed, and attention is twice as fast
+                ids, mask = self._pad([prompts[place] for place in places], "right")
+                ends = mask.sum(-1) - 1
+                last, which = ends.unique(return_inverse=True)
+                found_logits = self._model(input_ids=ids, logits_to_keep=last, use_cache=False).logits
+                logits = found_logits[torch.arange(len(places), device=ids.device), which]
                 top = logits.float().log_softmax(-1).topk(min(k, logits.shape[-1]))
                 for place, tokens, values in zip(places, top.indices.tolist(), top.values.tolist(), strict=True):
                     found[place] = dict(zip(tokens, values, strict=True))
@@ -69,7 +69,7 @@ class TransformersBackend:
         found: dict[int, str] = {}
         with torch.inference_mode():
             for places in self._batches(prompts):
-                ids, mask = self._pad([prompts[place] for place in places])
+                ids, mask = self._pad([prompts[place] for place in places], "left")
                 output = self._model.generate(
                     input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, do_sample=False,
                     eos_token_id=sorted(self._ends), pad_token_id=min(self._ends),
@@ -82,12 +82,15 @@ class TransformersBackend:
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
         return [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
 
-    def _pad(self, prompts: list[Ids]) -> tuple[Any, Any]:
+    def _pad(self, prompts: list[Ids], side: Literal["left", "right"]) -> tuple[Any, Any]:
         import torch
 
         width, pad = max(map(len, prompts)), min(self._ends)
-        ids = [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        ids, mask = [], []
+        for prompt in prompts:
+            row, real, gap = list(prompt), [1] * len(prompt), width - len(prompt)
+            ids.append([pad] * gap + row if side == "left" else row + [pad] * gap)
+            mask.append([0] * gap + real if side == "left" else real + [0] * gap)
         device = self._model.device
         return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
