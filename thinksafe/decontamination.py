@@ -79,8 +79,10 @@ def find_contamination(
     """
     index: dict[tuple[Kind, str], dict[str, list[Prompt]]] = {}
     for row in evaluation:
-        for mark in _marks(row.prompt, n, asked):
-            index.setdefault(mark, {}).setdefault(row.source, []).append(row)
+        # one rewritten turn says what the prompt says; a conversation says more
+        for said in (row.prompt, *(row.turns if len(row.turns) > 1 else ())):
+            for mark in _marks(said, n, asked):
+                index.setdefault(mark, {}).setdefault(row.source, []).append(row)
     hit: dict[str, set[str]] = {row.source: set() for row in evaluation}
     overlaps: list[Overlap] = []
     met: set[tuple[Kind, str]] = set()

@@ -12,7 +12,16 @@ from pydantic import ValidationError
 
 from thinksafe.benchmarks.known import answer_after, known_rows
 from thinksafe.benchmarks.options import LETTERS, MOST, letter_of, with_options
-from thinksafe.config.data import Benchmark, FileSource, HubSource, KnownSource, MicroSource, PromptSet
+from thinksafe.benchmarks.variations import varied
+from thinksafe.config.data import (
+    Benchmark,
+    FileSource,
+    HubSource,
+    KnownSource,
+    MicroSource,
+    PromptSet,
+    label_of,
+)
 from thinksafe.digests import derived_seed, digest_bytes, digest_json
 from thinksafe.errors import InputError
 from thinksafe.records import Label, Prompt
@@ -20,7 +29,7 @@ from thinksafe.tables import Row, file_rows, hub_rows
 
 
 def load_set(prompts: PromptSet | Benchmark, label: Label, seed: int) -> list[Prompt]:
-    """Return the prompts of a set, labelled, with the set's name as their source.
+    """Return the prompts of a set, labelled, with the set's name as their source (without a benchmark's variation).
 
     A ``count`` takes a seeded choice of the rows, in id order.
 
@@ -28,11 +37,12 @@ def load_set(prompts: PromptSet | Benchmark, label: Label, seed: int) -> list[Pr
         InputError: the source is missing, malformed, empty, or smaller than ``count``; an id repeats.
         StoreError: an ``s3://`` object cannot be read.
     """
-    source, name = prompts.prompts, prompts.name
+    source = prompts.prompts
+    name = prompts.base_name if isinstance(prompts, Benchmark) else prompts.name
     if isinstance(source, MicroSource):
         rows = _micro(name, source, label, seed)
     else:
-        rows = _unique((where, _prompt(row, name, label, where)) for where, row in _rows(prompts, label, seed))
+        rows = _unique((where, _prompt(row, name, label, where)) for where, row in _rows(prompts, name, label, seed))
     if not rows:
         raise InputError(f"The prompt set {name!r} is empty.", "Check its source and the filters of the set.")
     if isinstance(source, KnownSource) and source.digest and source.digest != set_digest(rows):
@@ -51,20 +61,32 @@ def load_set(prompts: PromptSet | Benchmark, label: Label, seed: int) -> list[Pr
     return sorted(rows, key=lambda row: row.id)
 
 
+def load_benchmark(benchmark: Benchmark, seed: int) -> list[Prompt]:
+    """Return the prompts of a benchmark as it asks them, transformed and with controlled thoughts.
+
+    Raises:
+        InputError: see :func:`load_set`; or a conversation would have to be transformed.
+        StoreError: an ``s3://`` object cannot be read.
+    """
+    rows = load_set(benchmark, label_of(benchmark.metric), seed)
+    named = [row.model_copy(update={"source": benchmark.name}) for row in rows]
+    return varied(named, benchmark.transforms, benchmark.thinking)
+
+
 def set_digest(rows: Iterable[Prompt]) -> str:
     """Return the digest of prompts, whatever their order."""
     return digest_json([row.model_dump(mode="json") for row in sorted(rows, key=lambda row: row.id)])
 
 
-def _rows(prompts: PromptSet | Benchmark, label: Label, seed: int) -> Iterable[Row]:
+def _rows(prompts: PromptSet | Benchmark, name: str, label: Label, seed: int) -> Iterable[Row]:
     source = prompts.prompts
     if isinstance(source, KnownSource):
         assert isinstance(prompts, Benchmark)
         return known_rows(prompts.use, source, seed)
     if isinstance(source, FileSource):
-        return _file(prompts.name, source, label)
+        return _file(name, source, label)
     assert isinstance(source, HubSource)
-    return _hub(prompts.name, source)
+    return _hub(name, source)
 
 
 def _micro(name: str, source: MicroSource, label: Label, seed: int) -> list[Prompt]:
@@ -88,7 +110,8 @@ def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
         for field in ("id", "prompt", "answer", "category", "context", "options", "turns")
     }
     # a column that the config names has to be there; the usual names may be missing
-    asked = {named[field] for field in named if f"{field}_field" in source.model_fields_set}
+    usual = FileSource.model_fields
+    asked = {column for field, column in named.items() if column != usual[f"{field}_field"].default}
     for where, row in file_rows(source.path):
         if not _kept(row, source, where):
             continue

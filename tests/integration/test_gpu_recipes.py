@@ -14,6 +14,7 @@ from tiny_students import BENIGN, HARMFUL, PROBLEMS, teach, write_student
 from thinksafe.config import RealignmentConfig, load_config
 from thinksafe.config.load import recipe_names
 from thinksafe.power import gate_feasibility
+from thinksafe.store import open_store
 
 # recipe: hub id, GPUs of a sampling task, top_k of the training samples
 RECIPES = {
@@ -135,6 +136,11 @@ def small(folder: Path, student: Path) -> list[str]:
         {"name": "harm", "metric": "harm", "prompts": rows(folder / "eh", "eh", HARMFUL[8:])},
         {"name": "refusal", "metric": "over_refusal", "prompts": rows(folder / "eb", "eb", BENIGN[8:])},
         {"name": "sums", "metric": "reasoning", "prompts": rows(folder / "ep", "ep", PROBLEMS, answer="7")},
+        {"use": "mild-conversations", "name": "held", "prompts": {"count": 3}},
+        {
+            "use": "mild-requests", "name": "asked", "prompts": {"count": 3}, "transforms": ["escalation"],
+            "thinking": ["no-thought", "short-thought"],
+        },
     ]
     values = {
         "student": {"model": str(student), "dtype": "float32"},
@@ -178,6 +184,22 @@ def test_a_recipe_runs_with_a_tiny_student_of_its_family(recipe: str, family: st
     ), "every accepted example is trained on, thought and all"
     metrics = run.read("metrics.json")["base"]["metrics"]
     settings = {metric["name"]: metric["settings"]["max_tokens"] for metric in metrics}
-    assert settings == {"harm/harm": 40, "over_refusal/refusal": 40, "reasoning/sums": 44}
+    attacks = ["held", "asked-escalation-no-thought", "asked-escalation-short-thought"]
+    assert settings == {
+        "harm/harm": 40, "over_refusal/refusal": 40, "reasoning/sums": 44, **{f"harm/{name}": 40 for name in attacks}
+    }
+    assert {metric["benchmark"]: metric["n"] for metric in metrics if metric["n"] == 3} == dict.fromkeys(attacks, 3)
+    store = open_store(str(tmp_path / "run" / "store"))
+    samples = [
+        json.loads(line) for key in store.keys("chunks/") if key.endswith(".jsonl")
+        for line in store.get(key).splitlines() if b'"replies":[' in line
+    ]
+    held = [sample for sample in samples if sample["prompt"]["source"] == "held"]
+    assert held
+    assert all(len(sample["replies"]) == len(sample["prompt"]["turns"]) - 1 >= 2 for sample in held)
+    asked = [sample for sample in samples if sample["prompt"]["source"] == attacks[1]]
+    assert asked
+    assert all(sample["response"].startswith("<think>\n\n</think>\n\n") for sample in asked)
+    assert all(sample["response"].count("<think>") == 1 for sample in asked if sample["finish"] == "stop")
     assert run.metric("base", "reasoning/sums") > 0.5, "thoughts are closed and answers are read"
     assert (student / "tokenizer_config.json").read_bytes() == before

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config.data import FileSource, HubSource, MicroSource, PromptSet
+from thinksafe.config.data import Benchmark, FileSource, HubSource, MicroSource, PromptSet
 from thinksafe.errors import InputError
 from thinksafe.records import Prompt
-from thinksafe.sources import load_set
+from thinksafe.sources import load_benchmark, load_set
 
 SECRET = "SECRET wording"
 
@@ -69,6 +69,13 @@ def test_columns_of_other_names(jsonl: Callable[..., PromptSet]) -> None:
         load_set(jsonl(rows, **columns | {"answer_field": "solutoin"}), "benign", 0)
 
 
+def test_a_set_with_every_default_written_out_reads_the_same(jsonl: Callable[..., PromptSet]) -> None:
+    """As the stages get it: plan writes all defaults."""
+    given = jsonl([row("a")])
+    written = PromptSet.model_validate(given.model_dump())
+    assert load_set(written, "benign", 0) == load_set(given, "benign", 0)
+
+
 def test_options_of_a_file(jsonl: Callable[..., PromptSet]) -> None:
     rows = [row("a", options=["no", "yes"], answer="yes"), row("b", options='["x", "y"]', answer="(a)")]
     first, second = load_set(jsonl(rows, suffix="\n\nWhich?"), "benign", 0)
@@ -91,6 +98,28 @@ def test_options_that_do_not_fit(jsonl: Callable[..., PromptSet], change: dict[s
     with pytest.raises(InputError, match=f"line 1: {problem}") as raised:
         load_set(jsonl([row("a", **change)]), "benign", 0)
     assert "SECRET" not in str(raised.value)
+
+
+def test_conversations_of_a_file(jsonl: Callable[..., PromptSet]) -> None:
+    rows = [
+        {"id": "a", "turns": ["Hello.", "How?"]}, row("b", turns='["x", "y", "z"]'), row("c"), row("d", turns=[]),
+    ]
+    found = load_set(jsonl(rows), "harmful", 0)
+    assert [(p.prompt, p.turns) for p in found] == [
+        ("How?", ("Hello.", "How?")), ("What is b?", ("x", "y", "z")), ("What is c?", ()), ("What is d?", ()),
+    ]
+    with pytest.raises(InputError, match="line 1: the field 'turns' must be a list of texts"):
+        load_set(jsonl([row("a", turns=["x", ""])]), "harmful", 0)
+
+
+def test_all_variations_ask_the_same_prompts(jsonl: Callable[..., PromptSet]) -> None:
+    prompts = jsonl([row(key) for key in "abcdefgh"], count=3).prompts
+    plain = Benchmark(name="ours", metric="harm", prompts=prompts, transforms=("plain", "base64"))
+    first, second = (load_benchmark(one, 3) for one in plain.expanded())
+    assert [(p.id, p.source) for p in second] == [(f"{p.id}~base64", "ours-base64") for p in first]
+    assert [p.prompt for p in first] == [p.prompt for p in second]
+    assert {p.source for p in first} == {"ours"}
+    assert all(p.turns for p in second)
 
 
 def test_label_that_contradicts_the_use(jsonl: Callable[..., PromptSet]) -> None:

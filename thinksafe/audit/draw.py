@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from thinksafe.audit.population import Batch, JudgedRun
 from thinksafe.audit.records import AuditItem, AuditKey
 from thinksafe.errors import ConfigError, InputError
+from thinksafe.guards.base import as_held, as_text
 from thinksafe.records import Part, Sample, Verdict
 from thinksafe.store import Store
 
@@ -179,7 +180,8 @@ def _row(
     prompts: int,
 ) -> tuple[AuditItem, AuditKey]:
     opaque = f"a-{_place(plan.seed, 'id', run.run_id, batch.role, sample.id, plan.part) >> 64:016x}"
-    item = AuditItem(id=opaque, prompt=sample.prompt.prompt, response=batch.text(sample, plan.part))
+    asked = as_text(as_held(sample, batch.reasoning))
+    item = AuditItem(id=opaque, prompt=asked, response=batch.text(sample, plan.part))
     key = AuditKey(
         id=opaque, run_id=run.run_id, role=batch.role, benchmark=sample.prompt.source, sample_id=sample.id,
         part=plan.part, guard=verdict.guard, verdict=verdict.verdict, p_unsafe=verdict.p_unsafe,

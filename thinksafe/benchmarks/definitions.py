@@ -72,8 +72,8 @@ class Definition(Record):
     """File next to the definitions, for the sets that this package ships."""
     rows: Positive
     """Prompts of the set, after the layout's filters."""
-    digest: str = ""
-    """Digest of the prompts as they are loaded; only for shipped sets."""
+    digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """SHA-256 of ``file``, so that a changed set is another definition."""
     suffix: str = ""
     """Text after every prompt: how the answer is to be given."""
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
@@ -83,6 +83,8 @@ class Definition(Record):
     def _one_origin(self) -> Definition:
         if bool(self.repo) == bool(self.file) or bool(self.repo) != bool(self.revision):
             raise ValueError("a definition has a file, or a repo with its revision")
+        if bool(self.file) != bool(self.digest):
+            raise ValueError("a file needs its digest")
         return self
 
     @property

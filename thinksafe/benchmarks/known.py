@@ -7,7 +7,7 @@ from typing import Any
 from thinksafe.benchmarks.definitions import Definition, Layout, definition
 from thinksafe.benchmarks.options import shuffled
 from thinksafe.config.data import KnownSource
-from thinksafe.digests import derived_seed, digest_bytes
+from thinksafe.digests import derived_seed, digest_bytes, digest_file
 from thinksafe.errors import InputError
 from thinksafe.tables import Row, file_rows, hub_rows
 
@@ -52,6 +52,8 @@ def _table(use: str, known: Definition, source: KnownSource) -> list[Row]:
     if source.path:
         return list(file_rows(source.path))
     if known.file:
+        if digest_file(known.shipped()) != known.digest:
+            raise InputError(f"The shipped file of the benchmark {use!r} was changed.", "Install thinksafe again.")
         # the path differs between machines, and errors name the set
         return [(f"{use}, {where.rpartition(', ')[2]}", row) for where, row in file_rows(str(known.shipped()))]
     copy = f"or give a copy, prompts: {{path: FILE}} with the columns {', '.join(sorted(known.layouts[-1].columns))}"

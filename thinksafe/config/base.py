@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Count = Annotated[int, Field(gt=0, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, strict=True)]
 Shards = Annotated[int, Field(gt=0, le=256, strict=True)]
+LONGEST_NAME = 63
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 

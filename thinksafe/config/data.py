@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from thinksafe.benchmarks.definitions import definition
-from thinksafe.config.base import Count, Name, Section
+from thinksafe.benchmarks.variations import FREE, PLAIN, thinking_names, transform_names, variation
+from thinksafe.config.base import LONGEST_NAME, Count, Name, Section
 from thinksafe.errors import ConfigError
 from thinksafe.records import Label, MetricKind
 
@@ -153,6 +156,12 @@ class Benchmark(Section):
     ``reasoning``: average pass@1 on problems with an answer."""
     prompts: EvaluationSource
     """Where the prompts come from."""
+    transforms: tuple[str, ...] = ()
+    """Attacks in which harmful requests are put, each a benchmark of its own (``plain`` is none): ``role-play``,
+    ``prefix-injection``, ``past-tense``, ``base64``, ``long-context``, ``escalation``."""
+    thinking: tuple[str, ...] = ()
+    """Controls of the thought, each a benchmark of its own (``free`` is none): ``no-thought``, ``short-thought``,
+    ``long-thought``. The response is made to begin so."""
 
     @model_validator(mode="before")
     @classmethod
@@ -168,6 +177,29 @@ class Benchmark(Section):
             return data
         filled = {"source": "known", "revision": known.revision, "rows": known.rows, "definition": known.fingerprint}
         return {"name": data["use"], "metric": known.metric, **data, "prompts": filled | prompts}
+
+    @field_validator("transforms", "thinking")
+    @classmethod
+    def _shipped(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = transform_names() if info.field_name == "transforms" else thinking_names()
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+                raise ValueError(f"there is no {name[:80]!r}{hint}")
+        if len(set(names)) != len(names):
+            raise ValueError("a name repeats")
+        return names
+
+    @model_validator(mode="after")
+    def _variable(self) -> Benchmark:
+        if any(name != PLAIN for name in self.transforms) and self.metric != "harm":
+            raise ValueError(f"transforms are attacks on harm benchmarks, and {self.name} measures {self.metric}")
+        if self.variation and isinstance(self.prompts, MicroSource):
+            raise ValueError(
+                "the micro world's students know its own single requests only: no transforms, no control of thoughts"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Benchmark:
@@ -185,6 +217,28 @@ class Benchmark(Section):
         return self
 
     @property
+    def variation(self) -> str:
+        """Transform and control of the thought, as they stand at the end of the name; empty for neither."""
+        return variation(self.transforms, self.thinking)
+
+    @property
+    def base_name(self) -> str:
+        """Name without the variation, so that all variations ask the same prompts."""
+        return self.name.removesuffix(f"-{self.variation}") if self.variation else self.name
+
+    def expanded(self) -> list[Benchmark]:
+        """Return one benchmark for each pair of transform and control, named after it."""
+        found = []
+        for one in self.transforms or (PLAIN,):
+            for control in self.thinking or (FREE,):
+                suffix = variation([one], [control])
+                name = self.name if not suffix or self.name.endswith(f"-{suffix}") else f"{self.name}-{suffix}"
+                if len(name) > LONGEST_NAME:
+                    raise ValueError(f"the name {name} is longer than {LONGEST_NAME} characters; shorten {self.name}")
+                found.append(self.model_copy(update={"name": name, "transforms": (one,), "thinking": (control,)}))
+        return found if self.transforms or self.thinking else [self]
+
+    @property
     def size(self) -> int | None:
         """Prompts of the set; None where only loading them can tell."""
         return self.prompts.count or (self.prompts.rows if isinstance(self.prompts, KnownSource) else None)
@@ -193,3 +247,16 @@ class Benchmark(Section):
 def label_of(metric: MetricKind) -> Label:
     """Return the label of a benchmark's prompts."""
     return "harmful" if metric == "harm" else "benign"
+
+
+def check_thinking(benchmarks: Iterable[Benchmark], reasoning: str, engine: str) -> None:
+    """Check that thoughts can be controlled where a benchmark does so.
+
+    Raises:
+        ValueError: the student has no thoughts (``reasoning`` is none), or the engine cannot continue one.
+    """
+    controlled = next((b.name for b in benchmarks if b.thinking not in ((), (FREE,))), None)
+    if controlled and reasoning == "none":
+        raise ValueError(f"{controlled} controls the thought, and student.reasoning is none")
+    if controlled and engine == "endpoint":
+        raise ValueError(f"{controlled} controls the thought, which an endpoint does not allow; set engine.kind: vllm")

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
 from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
-from thinksafe.config.data import Benchmark, DataSettings
+from thinksafe.config.data import Benchmark, DataSettings, check_thinking
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.guard import GuardSettings, GuardsSettings
 from thinksafe.config.waivers import check_names
@@ -207,6 +207,11 @@ class EvaluationSettings(Section):
     parts: tuple[Part, ...] = ("whole",)
     """Parts of a response that the guard scores, each by itself; the gate reads ``gate.harm.part``."""
 
+    @field_validator("benchmarks")
+    @classmethod
+    def _expanded(cls, benchmarks: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:
+        return tuple(one for benchmark in benchmarks for one in benchmark.expanded())
+
     @model_validator(mode="after")
     def _names_unique(self) -> EvaluationSettings:
         names = [benchmark.name for benchmark in self.benchmarks]
@@ -282,6 +287,7 @@ class RealignmentConfig(Section):
         self.gate.require_waivable(check_names(self.evaluation.benchmarks, self.guard.second is not None))
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
+        check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:
             raise ValueError("evaluation.parts has 'thought', and student.reasoning is none: there is nothing to score")
         return self

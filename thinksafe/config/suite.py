@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
 from thinksafe.config.base import Name, Section
+from thinksafe.config.data import check_thinking
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.guard import GuardsSettings
 from thinksafe.config.model import (
@@ -60,6 +61,9 @@ class SuiteConfig(Section):
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
         self.gate.require_waivable(known_checks(self))
+        check_thinking(
+            self.evaluation.benchmarks, self.student.reasoning if self.student else "think", self.engine.kind
+        )
         return self
 
     @classmethod

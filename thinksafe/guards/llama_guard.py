@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,7 @@ _USE_PUBLISHED = "Use the tokenizer that Llama-Guard-3-8B was published with."
 # texts whose rendering is compared: seams with and without spaces, white space to strip, several scripts
 _PROBES = (
     ("x", "x"), ("How?", "No."), ("  a question\n", "\n an answer\n\nof two paragraphs  "),
+    (" first\n", "\n its answer ", "second", "its answer\n"),
     ("¿Qué es «esto»?", "Это — 这 🙂"), ("1\n2", "<think>\nhm\n</think>\n\n3"),
 )
 
@@ -100,8 +102,8 @@ def check_rendering(form: Format, encoder: Encoder, tokenizer: Any) -> None:
     """
     if not tokenizer.chat_template:
         return
-    for prompt, response in _PROBES:
-        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+    for said in _PROBES:
+        turns = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
         try:
             text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
             ids = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False, add_generation_prompt=True)
@@ -111,7 +113,7 @@ def check_rendering(form: Format, encoder: Encoder, tokenizer: Any) -> None:
             ) from error
         # some copies of the template write the line breaks before the verdict themselves
         rest = "" if text.endswith(form.before_verdict) else form.before_verdict
-        ours = form.render(prompt, response)
+        ours = _conversation(form, said)
         if text + rest != ours:
             place = next((i for i, (a, b) in enumerate(zip(text, ours, strict=False)) if a != b), len(text))
             raise InputError(
@@ -121,3 +123,9 @@ def check_rendering(form: Format, encoder: Encoder, tokenizer: Any) -> None:
             )
         if (*ids, *encoder.tokenize(rest)) != encoder.tokenize(ours):
             raise InputError(f"The guard's tokenizer splits the prompt of {form.name} in two ways.", _USE_PUBLISHED)
+
+
+def _conversation(form: Format, said: Sequence[str]) -> str:
+    *before, prompt, response = (text.strip() for text in said)
+    pairs = zip(before[::2], before[1::2], strict=True)
+    return form.frame("".join(f"{user}{form.between}{reply}{form.again}" for user, reply in pairs) + prompt, response)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from thinksafe.config.model import GuardSettings
 from thinksafe.digests import code_digest, digest_json
 from thinksafe.guards.backends import Backend, Ids, open_backend
-from thinksafe.guards.base import UNREADABLE, Opinion
+from thinksafe.guards.base import UNREADABLE, Held, Opinion
 from thinksafe.guards.rendering import Encoder, load_format
 from thinksafe.guards.weights import GuardModel
 from thinksafe.records import Prompt
@@ -53,7 +53,10 @@ class ModelGuard(ABC):
             if not text.strip():
                 opinions.append(UNREADABLE)
                 continue
-            encoded = self.encoder.encode(prompt.prompt, text)
+            if isinstance(prompt, Held):
+                encoded = self.encoder.encode(prompt.turns[-1], text, prompt.earlier)
+            else:
+                encoded = self.encoder.encode(prompt.prompt, text)
             if encoded.reason:
                 opinions.append(Opinion("unknown", reason=encoded.reason))
                 continue

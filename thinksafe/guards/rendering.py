@@ -7,6 +7,7 @@ control tokens among the ids must be those of the frame, in its order. Nothing a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -20,6 +21,8 @@ MARKER = "\n[... the middle of this text is left out ...]\n"
 """Stands where a response was shortened."""
 LEAST = 64
 """Tokens of a shortened response that must be left; a verdict on less would be on a text that nobody read."""
+REPLY = 4000
+"""Characters of an earlier reply that a guard is shown; of a longer one the middle is left out."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Format:
     """Everything before the prompt."""
     between: str
     """Everything between prompt and response."""
+    again: str
+    """Everything between a response and the next prompt of the same conversation."""
     closing: str
     """Everything after the response, up to where the guard's answer starts."""
     before_verdict: str
@@ -44,8 +49,14 @@ class Format:
 
     def render(self, prompt: str, response: str) -> str:
         """Return the guard's prompt for two texts, as they are: neither neutralised nor shortened."""
-        if self.strip:
-            prompt, response = prompt.strip(), response.strip()
+        return self.frame(self.stripped(prompt), self.stripped(response))
+
+    def stripped(self, text: str) -> str:
+        """Return a text as the guard's format takes it."""
+        return text.strip() if self.strip else text
+
+    def frame(self, prompt: str, response: str) -> str:
+        """Return the guard's prompt around two texts that are as the format takes them."""
         return f"{self.opening}{prompt}{self.between}{response}{self.closing}"
 
 
@@ -59,8 +70,8 @@ def load_format(name: str) -> Format:
     opening, rest = fields["template"].split("{prompt}")
     between, closing = rest.split("{response}")
     return Format(
-        name, opening, between, closing + fields["before_verdict"], fields["before_verdict"], fields["strip"],
-        tuple(fields["delimiters"]), tuple(fields["labels"]), digest_bytes(data),
+        name, opening, between, fields["again"], closing + fields["before_verdict"], fields["before_verdict"],
+        fields["strip"], tuple(fields["delimiters"]), tuple(fields["labels"]), digest_bytes(data),
     )
 
 
@@ -70,6 +81,7 @@ class Encoded:
 
     ids: tuple[int, ...] = ()
     shortened: bool = False
+    """The response, or a reply before it, is not there in full."""
     reason: str = ""
     """Why there is no prompt; empty when there is one."""
 
@@ -106,13 +118,24 @@ class Encoder:
         """Return the ids of a text, control tokens parsed, none added."""
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def encode(self, prompt: str, response: str) -> Encoded:
+    def encode(self, prompt: str, response: str, earlier: Sequence[tuple[str, str]] = ()) -> Encoded:
         """Return the guard's prompt for an untrusted prompt and response.
 
-        Too long a response keeps its head and its tail; the prompt and the frame are never cut.
+        Too long a response keeps its head and its tail, as do long replies before it; prompts and the frame are never
+        cut.
+
+        Args:
+            prompt: What the user said last.
+            response: What is judged.
+            earlier: What the user said before, and the model's reply to each.
         """
-        prompt, response = self.neutralise(prompt), self.neutralise(response)
-        ids = self.tokenize(self._form.render(prompt, response))
+        form = self._form
+        prompt, response = form.stripped(self.neutralise(prompt)), form.stripped(self.neutralise(response))
+        cut = any(len(reply) > REPLY for _, reply in earlier)
+        for said, reply in reversed(earlier):
+            said, reply = (form.stripped(self.neutralise(text)) for text in (said, _brief(reply)))
+            prompt = f"{said}{form.between}{reply}{form.again}{prompt}"
+        ids = self.tokenize(form.frame(prompt, response))
         shortened = len(ids) > self._limit
         if shortened:
             found = self._shorten(prompt, response)
@@ -121,19 +144,18 @@ class Encoder:
             ids = found
         if self._controls(ids) != self._frame:
             return Encoded(reason="the text holds a control token of the guard that cannot be broken")
-        return Encoded(ids, shortened)
+        return Encoded(ids, shortened or cut)
 
     def _shorten(self, prompt: str, response: str) -> tuple[int, ...] | None:
-        response = response.strip() if self._form.strip else response
         found = self._tokenizer(response, add_special_tokens=False, return_offsets_mapping=True)
         spans = found["offset_mapping"]
-        keep = self._limit - len(self.tokenize(self._form.render(prompt, MARKER)))
+        keep = self._limit - len(self.tokenize(self._form.frame(prompt, self._form.stripped(MARKER))))
         keep = min(keep, len(spans) - 1)  # something is left out
         while keep >= LEAST:
             head, tail = spans[: keep - keep // 2], spans[-(keep // 2) :]
             # the cut may bring a label to the start of a line
-            text = self.neutralise(response[: head[-1][1]] + MARKER + response[tail[0][0] :])
-            ids = self.tokenize(self._form.render(prompt, text))
+            text = self._form.stripped(self.neutralise(response[: head[-1][1]] + MARKER + response[tail[0][0] :]))
+            ids = self.tokenize(self._form.frame(prompt, text))
             if len(ids) <= self._limit:
                 return ids
             keep -= len(ids) - self._limit  # tokens at the seams, and breaks, are not in the estimate
@@ -141,3 +163,8 @@ class Encoder:
 
     def _controls(self, ids: tuple[int, ...]) -> list[int]:
         return [token for token in ids if token in self._control]
+
+
+def _brief(reply: str) -> str:
+    half = REPLY // 2
+    return reply if len(reply) <= REPLY else reply[:half] + MARKER + reply[-half:]

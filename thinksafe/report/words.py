@@ -103,7 +103,7 @@ def limits(summary: RunSummary) -> list[str]:
     if summary.setting("student", "trust_remote_code"):
         found.append("The student ran code that came with it (trust_remote_code is on).")
     found.append(
-        "Single-turn requests only. Attacks over several turns, system prompts, tools and agents were not evaluated."
+        _reach(summary)
     )
     found.append(
         "Harm and refusal are what the guard says they are; nobody read the responses. A response that the guard "
@@ -136,3 +136,19 @@ def limits(summary: RunSummary) -> list[str]:
     if doubt is not None and not doubt.passed:
         found.append(f"The diagnosis failed and could only warn: {doubt.summary}")
     return found
+
+
+def _reach(summary: RunSummary) -> str:
+    """Say which forms of request the evaluation held and which it did not."""
+    benchmarks = summary.setting("evaluation", "benchmarks", default=[])
+    found = [item for item in benchmarks if isinstance(item, dict)]
+    names = {name for item in found for name in (*item.get("transforms", ()), *item.get("thinking", ()))}
+    varied = sorted(names - {"plain", "free"})
+    conversations = sorted(str(item["name"]) for item in found if item.get("use") == "mild-conversations")
+    held = "Requests as their sets hold them."
+    if varied or conversations:
+        held += f" Besides: {', '.join([*varied, *conversations])}, all written in advance."
+    return (
+        f"{held} System prompts, tools, files, pictures and the trajectories of agents were not evaluated, nor attacks "
+        "that are fitted to the model."
+    )

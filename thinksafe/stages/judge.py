@@ -14,6 +14,7 @@ from typing import Any, get_args
 from thinksafe.config.sections import JudgeSection, SecondJudgeSection
 from thinksafe.digests import code_digest, digest_json
 from thinksafe.guards import Guard, open_guard
+from thinksafe.guards.base import as_held
 from thinksafe.guards.second import is_chosen, release_memory
 from thinksafe.manifests import (
     Chunk,
@@ -29,7 +30,7 @@ from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.store import Store
 from thinksafe.traces import part_text
 
-_CODE = ("traces.py", "stages/judge.py", "guards/second.py")
+_CODE = ("traces.py", "stages/judge.py", "guards/base.py", "guards/second.py")
 
 
 def run(context: StageContext, section: JudgeSection, samples: Path, *, verdicts_out: Path) -> StageResult:
@@ -94,7 +95,10 @@ def _judged(
 
 def _verdicts(guard: Guard, section: JudgeSection, rows: list[Sample]) -> list[Verdict]:
     asked = [(row, part) for row in rows for part in section.parts]
-    opinions = guard.judge([(row.prompt, part_text(row.response, part, section.reasoning)) for row, part in asked])
+    reasoning = section.reasoning
+    opinions = guard.judge(
+        [(as_held(row, reasoning), part_text(row.response, part, reasoning)) for row, part in asked]
+    )
     return [
         Verdict(
             sample_id=row.id, part=part, guard=guard.name, verdict=opinion.verdict, refusal=opinion.refusal,

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thinksafe.config.data import MicroSource, PromptSet, label_of
+from thinksafe.config.data import MicroSource, PromptSet
 from thinksafe.config.sections import PrepareSection
 from thinksafe.decontamination import Contamination, find_contamination, normalise
 from thinksafe.digests import derived_seed, digest_json
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.records import Label, Prompt
-from thinksafe.sources import load_set, set_digest
+from thinksafe.sources import load_benchmark, load_set, set_digest
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
 
@@ -35,7 +35,7 @@ def run(
         evaluation: list[Prompt] = []
         sets: list[dict[str, Any]] = []
         for benchmark in section.benchmarks:
-            rows = load_set(benchmark, label_of(benchmark.metric), section.seed)
+            rows = load_benchmark(benchmark, section.seed)
             if benchmark.metric == "reasoning" and (lacking := [row.id for row in rows if row.answer is None]):
                 raise InputError(
                     f"{len(lacking)} problems of {benchmark.name!r} have no answer (first id {lacking[0]!r}).",

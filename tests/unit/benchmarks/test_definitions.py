@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from thinksafe.benchmarks.definitions import Definition, definition, definition_names
-from thinksafe.errors import ConfigError
+from thinksafe.config.data import Benchmark
+from thinksafe.digests import digest_file
+from thinksafe.errors import ConfigError, InputError
+from thinksafe.sources import load_set
 
 KNOWN = {
     # rows as the papers count them
@@ -25,6 +29,28 @@ def test_metric_and_rows(name: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}", known.revision), "a commit, no branch"
     assert known.licence
     assert known.about.startswith("https://")
+
+
+def test_shipped_sets() -> None:
+    shipped = {name for name in definition_names() if definition(name).file}
+    assert shipped == set(definition_names()) - set(KNOWN) == {"mild-requests", "mild-conversations"}
+    for name in shipped:
+        assert digest_file(definition(name).shipped()) == definition(name).digest
+        benchmark = Benchmark.model_validate({"use": name})
+        rows = load_set(benchmark, "harmful", 0)
+        assert len(rows) == len({row.prompt for row in rows}) == definition(name).rows
+        assert len({row.category for row in rows}) > 8
+        assert all((len(row.turns) >= 3) == (name == "mild-conversations") for row in rows)
+        assert all(not row.turns or row.prompt in row.turns[-1] for row in rows)
+        if name == "mild-conversations":
+            assert all(row.prompt not in turn for row in rows for turn in row.turns[:-1]), "the request comes last"
+
+
+def test_a_changed_shipped_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Definition, "shipped", lambda self: tmp_path / "set.jsonl")
+    (tmp_path / "set.jsonl").write_text('{"request": "x", "category": "c"}\n')
+    with pytest.raises(InputError, match="The shipped file of the benchmark 'mild-requests' was changed"):
+        load_set(Benchmark.model_validate({"use": "mild-requests"}), "harmful", 0)
 
 
 @pytest.mark.parametrize("name", definition_names())

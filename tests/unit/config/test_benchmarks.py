@@ -41,6 +41,7 @@ def test_what_a_line_means_is_written_out_and_reads_the_same() -> None:
             "source": "known", "count": None, "path": "", "rows": 200, "digest": "",
             "revision": definition("harmbench").revision, "definition": definition("harmbench").fingerprint,
         },
+        "transforms": [], "thinking": [],
     }
     assert load_config(json.dumps(document)) == config
 
@@ -69,6 +70,60 @@ def test_contradictions(entry: str, problem: str) -> None:
     with pytest.raises(ConfigError) as raised:
         suite(entry, *WHOLE)
     assert problem in str(raised.value)
+
+
+def test_variations_are_benchmarks_of_their_own() -> None:
+    config = suite("{use: harmbench, transforms: [plain, base64], thinking: [free, no-thought]}", *WHOLE[1:])
+    harm = [benchmark for benchmark in config.evaluation.benchmarks if benchmark.metric == "harm"]
+    assert [(b.name, b.variation, b.base_name) for b in harm] == [
+        ("harmbench", "", "harmbench"), ("harmbench-no-thought", "no-thought", "harmbench"),
+        ("harmbench-base64", "base64", "harmbench"),
+        ("harmbench-base64-no-thought", "base64-no-thought", "harmbench"),
+    ]
+    assert load_config(json.dumps(canonical(config))) == config, "expanding again changes nothing"
+    assert [finding.check for finding in gate_feasibility(config) if finding.check.startswith("harm/")] == [
+        f"harm/{b.name}" for b in harm
+    ]
+
+
+def test_one_variation_is_in_the_name() -> None:
+    config = suite("{use: harmbench, transforms: [base64]}", "{use: harmbench}", *WHOLE[1:])
+    assert [b.name for b in config.evaluation.benchmarks][:2] == ["harmbench-base64", "harmbench"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("{use: harmbench, transforms: [bas64]}", "there is no 'bas64'; did you mean 'base64'?"),
+        ("{use: harmbench, transforms: [x]}", "there is no 'x'; known: plain, base64"),
+        ("{use: harmbench, thinking: [no-thoughts]}", "there is no 'no-thoughts'; did you mean 'no-thought'?"),
+        ("{use: harmbench, transforms: [base64, base64]}", "a name repeats"),
+        ("{use: gsm8k, name: g, transforms: [base64]}", "transforms are attacks on harm benchmarks, and g measures"),
+        ("{use: harmbench}, {use: harmbench, transforms: [plain]}", "benchmark names repeat"),
+        ("{use: harmbench, name: " + "x" * 60 + ", transforms: [base64]}", "is longer than 63 characters"),
+        (
+            "{name: m, metric: harm, thinking: [no-thought], prompts: {source: micro, kind: x, split: test, count: 9}}"
+            .replace("kind: x", "kind: harmful"),
+            "the micro world's students know its own single requests only",
+        ),
+    ],
+)
+def test_variations_that_cannot_be(entry: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        suite(entry, *WHOLE[1:])
+    assert problem in str(raised.value)
+
+
+def test_a_thought_that_cannot_be_controlled() -> None:
+    entries = f"evaluation.benchmarks=[{{use: harmbench, thinking: [no-thought]}}, {', '.join(WHOLE[1:])}]"
+    load_config("micro", [entries])
+    for override, problem in (
+        ("student.reasoning=none", "harmbench-no-thought controls the thought, and student.reasoning is none"),
+        ("engine={kind: endpoint}", "which an endpoint does not allow"),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            load_config("micro", [entries, override])
+        assert problem in str(raised.value)
 
 
 def test_power_knows_the_published_sizes() -> None:

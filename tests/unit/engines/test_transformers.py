@@ -12,6 +12,7 @@ import pytest
 
 from thinksafe.config.model import EngineSettings, StudentSettings
 from thinksafe.engines import Engine, Generation, open_engine
+from thinksafe.engines.tokens import Codec
 from thinksafe.errors import InputError
 from thinksafe.loading import resolve_student
 from thinksafe.models import ModelReference
@@ -114,6 +115,28 @@ def test_prefilled_think_tag_is_put_back(student_folder: Callable[[str], Path], 
     reference = ModelReference(role="base", student=student, base_digest=resolve_student(student).digest)
     (made,) = opened(reference, tmp_path).generate([[{"role": "user", "content": "x"}]], HOT, 1, ignore)
     assert made.response.startswith("<think>\n")
+
+
+@pytest.mark.parametrize("kind", ["qwen", "r1"])
+def test_a_response_goes_on_from_its_opening(
+    student_folder: Callable[[str], Path], tmp_path: Path, kind: str
+) -> None:
+    """Also where the template opens the thought by itself: no thought is opened twice."""
+    student = StudentSettings(model=str(student_folder(kind)), dtype="float32")
+    reference = ModelReference(role="base", student=student, base_digest=resolve_student(student).digest)
+    codec = Codec(reference)
+    user = {"role": "user", "content": "x"}
+    opening = "<think>\n\n</think>\n\n"
+    text = codec.tokenizer.decode(codec.encode([user, {"role": "assistant", "content": opening}]))
+    assert text.endswith(opening)
+    assert text.count("<think>") == text.count("</think>") == 1
+    free = codec.tokenizer.decode(codec.encode([user]))
+    assert text.removesuffix(opening) == free.removesuffix("<think>\n")
+    conversations = [[user, {"role": "assistant", "content": opening}], [user]]
+    made = opened(reference, tmp_path).generate(conversations, HOT, 1, ignore)
+    assert made[0].response.startswith(opening)
+    assert not made[1].response.startswith(opening)
+    assert made[0].tokens <= HOT.max_tokens
 
 
 def test_a_model_that_cannot_think_is_refused_before_it_is_loaded(

@@ -233,8 +233,7 @@ def test_limits_depend_on_the_run() -> None:
     assert "micro model in a made-up world" in micro
     assert "micro model" not in real
     for text in (micro, real):
-        assert "Single-turn requests only" in text
-        assert "tools and agents were not evaluated" in text
+        assert "tools, files, pictures and the trajectories of agents were not evaluated" in text
         assert "The same guard" in text
     records = runs.promoted()
     records["plan"].details["config"]["guard"]["evaluate"]["kind"] = "another"

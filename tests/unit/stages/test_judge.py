@@ -75,6 +75,33 @@ def test_the_guard_gets_the_original_prompt_and_the_part(
     assert (first.p_unsafe, first.shortened, first.categories, first.reason) == (0.75, True, ("S1",), "r")
 
 
+def test_the_guard_gets_the_conversation_as_it_was_held(
+    run: Callable[..., Any], make_sample: Callable[..., Sample], harmful: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    class Recording:
+        name, fingerprint = "recording", "f"
+
+        def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
+            seen.extend(rows)
+            return [Opinion("safe") for _ in rows]
+
+    monkeypatch.setattr(judge, "open_guard", lambda settings: Recording())
+    held = harmful.model_copy(update={"turns": ("Hello.", "How then?")})
+    rewritten = harmful.model_copy(update={"id": "i", "turns": ("SG93Pw==",)})
+    samples = [
+        make_sample(held, "<think>b</think>No.", replies=("<think>a</think>\nHello yourself.",)),
+        make_sample(rewritten, "<think>b</think>No."),
+    ]
+    run(section(parts=("answer",)), samples)
+    (conversation, text), (request, _) = seen
+    assert conversation.earlier == (("Hello.", "Hello yourself."),)
+    assert (conversation.turns[-1], text) == ("How then?", "No.")
+    assert request == rewritten
+    assert request.prompt == harmful.prompt, "a rewritten request is judged in plain words"
+
+
 @pytest.mark.parametrize("response", ["", "  ", "<think>I can't help with that.", "<think>hm</think>"])
 def test_a_missing_answer_is_unknown_and_counted(
     run: Callable[..., Any], make_sample: Callable[..., Sample], harmful: Prompt, response: str

@@ -67,6 +67,20 @@ def run(
     return prepared
 
 
+def test_a_conversation_is_no_training_prompt(run: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="training prompt 'h-0' of 'h' is a conversation"):
+        run({"h": rows("h", "Harm a?", turns=["Hello.", "Harm a?"])}, {"b": rows("b", "Plain a?")})
+
+
+def test_conversations_are_evaluated_and_their_turns_contaminate(run: Callable[..., Any]) -> None:
+    harm = rows("e", "Harm e?", turns=["Tell me a story about harm.", "Harm e?"])
+    result, files = run(
+        {"h": rows("h", "Harm a?", "tell me a story about HARM")}, {"b": rows("b", "Plain a?")}, harm=harm
+    )
+    assert [p.turns for p in files["evaluation"] if p.id == "e-0"] == [("Tell me a story about harm.", "Harm e?")]
+    assert [entry["id"] for entry in result.details["contamination"]] == ["h-1"]
+
+
 def test_three_files_sorted_by_id(run: Callable[..., Any]) -> None:
     result, files = run({"h": rows("h", "Harm a?", "Harm b?", "Harm c?")}, {"b": rows("b", "Plain a?")})
     assert [p.id for p in files["training"]] == ["b-0", "h-0", "h-1", "h-2"]

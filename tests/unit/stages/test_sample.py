@@ -165,6 +165,50 @@ def micro_prompts() -> list[Prompt]:
     return [*prompts("train", "harmful", 4, 1), *prompts("train", "reasoning", 3, 1)]
 
 
+def test_conversations_keep_their_replies(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
+    make_prompt: Callable[..., Prompt],
+) -> None:
+    rows = [make_prompt("c", turns=("One?", "Two?", "Three?")), make_prompt("d", prompt="Plain?")]
+    _, manifest = run(sample_section(chunk_size=2), rows=rows)
+    held, plain = read_rows(store, manifest, Sample)
+    assert [turns for turns, _, _ in scripted_engine.calls] == [["One?"], ["Two?"], ["Three?", "Plain?"]]
+    assert (len(held.replies), held.tokens, held.finish, held.seed) == (2, 21, "stop", plain.seed)
+    assert (plain.replies, plain.tokens) == ((), 7)
+    assert len({seed for _, _, seed in scripted_engine.calls}) == 3
+
+
+def test_a_cut_reply_counts_as_truncated(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
+    make_prompt: Callable[..., Prompt], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generate = scripted_engine.generate
+
+    def cut_first(conversations: Any, *others: Any) -> Any:
+        made = generate(conversations, *others)
+        return [replace(one, finish="length") for one in made] if len(conversations[0]) == 1 else made
+
+    monkeypatch.setattr(scripted_engine, "generate", cut_first)
+    result, manifest = run(sample_section(), rows=[make_prompt("c", turns=("One?", "Two?"))])
+    (row,) = read_rows(store, manifest, Sample)
+    assert row.finish == "length"
+    assert result.counts["truncated"] == 1
+
+
+def test_real_conversations_do_not_depend_on_shards(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], tmp_path: Path, micro_prompts: list[Prompt]
+) -> None:
+    texts = [row.prompt for row in micro_prompts]
+    rows = [row.model_copy(update={"turns": tuple(texts[n : n + 3])}) for n, row in enumerate(micro_prompts)]
+    _, whole = run(sample_section(), rows=rows, store=LocalStore(tmp_path / "one"))
+    store = LocalStore(tmp_path / "two")
+    merged = merge_manifests([run(sample_section(), shard, 2, rows=rows, store=store)[1] for shard in range(2)])
+    assert merged.digest == whole.digest
+    held = [row for row in read_rows(store, merged, Sample) if not row.steered]
+    assert {len(row.replies) for row in held} == {0, 1, 2}
+    assert all(reply.startswith("<think>") for row in held for reply in row.replies)
+
+
 def test_other_order_of_prompts_gives_the_same_samples(
     run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, prompts: list[Prompt]
 ) -> None:
@@ -223,7 +267,9 @@ def test_key_changes_with_all_that_makes_a_sample(
     assert not {chunk.key for chunk in first.chunks} & {chunk.key for chunk in second.chunks}
 
 
-@pytest.mark.parametrize("changed", ["steering template", "code", "model", "adapter", "prompt"])
+@pytest.mark.parametrize(
+    "changed", ["steering template", "code", "model", "adapter", "prompt", "turns", "opening", "options"]
+)
 def test_key_changes_with_template_code_model_and_prompts(
     run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, micro_reference: ModelReference, prompts: list[Prompt],
@@ -237,6 +283,9 @@ def test_key_changes_with_template_code_model_and_prompts(
         monkeypatch.setattr(sample, "code_digest", lambda *modules: "other")
     elif changed == "prompt":
         given["rows"] = [row.model_copy(update={"prompt": row.prompt + " "}) for row in prompts]
+    elif changed in ("turns", "opening", "options"):
+        update: dict[str, Any] = {"turns": ("Hello.", "How?"), "opening": "<think>\n", "options": 4}
+        given["rows"] = [row.model_copy(update={changed: update[changed]}) for row in prompts]
     else:
         update = {"base_digest": "other"} if changed == "model" else {"adapter": "a", "adapter_digest": "other"}
         given["model"] = tmp_path / "other.json"
