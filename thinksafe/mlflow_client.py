@@ -151,7 +151,8 @@ def reporting(uri: str, doing: str) -> Iterator[None]:
         raise
     except Exception as error:  # MlflowException, requests, sqlalchemy, botocore: no common base
         text = scrubbed(" ".join(str(error).split()), uri)
-        text = text.rpartition("(Caused by ")[2]  # what a pool of connections says before is in every message
+        if "(Caused by " in text:  # what a pool of connections says before is in every message
+            text = text.rpartition("(Caused by ")[2].removesuffix(")")
         found = f"{type(error).__name__} {text}"
         hint = next((hint for pattern, hint in _HINTS if re.search(pattern, found, re.IGNORECASE)), _UNREACHABLE)
         cut = text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "..."
