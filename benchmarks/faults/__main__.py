@@ -6,12 +6,14 @@ import argparse
 import json
 import random
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.faults import disk, kills, page, promoters, registry, registry_faults, server_faults
 from benchmarks.faults.processes import ROOT
@@ -21,6 +23,8 @@ from benchmarks.faults.servers import Bucket, ceph_bucket, free_port, missing_pr
 from benchmarks.faults.settings import FULL, QUICK, Settings
 
 GROUPS = ("kills", "S3", "MLflow", "promoters", "disk")
+HALVES = (("kills", "disk"), ("S3", "MLflow", "promoters"))
+"""Groups that run one after another; the halves run side by side."""
 
 
 def main() -> int:
@@ -32,17 +36,44 @@ def main() -> int:
         print(f"error: {out} is not empty.\n  Give --out a new folder.", file=sys.stderr)
         return 2
     out.mkdir(parents=True, exist_ok=True)
-    groups = given.only or list(GROUPS)
     started = time.monotonic()
-    found = Scenarios(settings, out / "work").run(groups)
-    report = page.document(found, settings, seconds=time.monotonic() - started)
+    if given.only:
+        records = [asdict(record) for record in Scenarios(settings, out / "work").run(given.only)]
+    else:
+        records = _side_by_side(out, [name for name in ("quick", "keep") if getattr(given, name)])
+    report = page.document(records, settings, seconds=time.monotonic() - started)
     (out / "faults.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     target = given.page or (None if given.quick or given.only else ROOT / "docs" / "reliability.md")
     if target:
         target.write_text(page.render(report), "utf-8")
-    if not given.keep:
+    if given.only and not given.keep:
         shutil.rmtree(out / "work")
-    return int(any(record.outcome == "failed" for record in found))
+    return int(any(one["outcome"] == "failed" for one in report["scenarios"]))
+
+
+def _side_by_side(out: Path, flags: list[str]) -> list[dict[str, Any]]:
+    """Run the halves as processes, each with servers of its own, and return their records.
+
+    Raises:
+        RuntimeError: one of them ended without its records.
+    """
+    started = []
+    for number, groups in enumerate(HALVES):
+        half = out / f"half-{number}"
+        command = [sys.executable, "-m", "benchmarks.faults", "--out", str(half), *(f"--{flag}" for flag in flags)]
+        command += [text for group in groups for text in ("--only", group)]
+        started.append((subprocess.Popen(command, cwd=ROOT), half / "faults.json"))
+    records: list[dict[str, Any]] = []
+    try:
+        for process, report in started:
+            process.wait()
+            if not report.is_file():
+                raise RuntimeError(f"{report.parent} ended without its records")
+            records += json.loads(report.read_bytes())["scenarios"]
+    finally:
+        for process, _ in started:
+            process.terminate()
+    return sorted(records, key=lambda one: GROUPS.index(one["group"]))
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass
@@ -26,14 +27,8 @@ class Record:
     seconds: float = 0.0
     limited: bool = False
     """The share of the work that is done again has a limit (``Settings.share``)."""
-
-    @property
-    def passed(self) -> bool:
-        return not self.problems and not self.skipped and self.repeats > 0
-
-    @property
-    def outcome(self) -> str:
-        return "skipped" if self.skipped else "passed" if self.passed else "failed"
+    outcome: Literal["passed", "failed", "skipped"] = "failed"
+    """Set when the scenario ends; one that did nothing has failed."""
 
     def count(self, name: str, number: int | float = 1) -> None:
         """Add to a figure."""
@@ -58,3 +53,7 @@ def surviving(record: Record, clock: Callable[[], float]) -> Iterator[Record]:
         record.problems.append(f"the scenario itself failed: {type(error).__name__}: {text}")
     finally:
         record.seconds = round(clock() - started, 1)
+        if record.skipped:
+            record.outcome = "skipped"
+        elif record.repeats and not record.problems:
+            record.outcome = "passed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_a_scenario_that_breaks_is_a_failure_and_shown() -> None:
     assert (record.outcome, record.seconds) == ("failed", 2.0)
     idle = Record("S3", "never done", "nothing", "something")
     assert idle.outcome == "failed"
-    text = page.render(page.document([record, idle], FULL, 60.0))
+    text = page.render(page.document([asdict(record), asdict(idle)], FULL, 60.0))
     assert "0 scenarios passed, 2 failed, 0 were skipped, in 1 minutes" in text
     assert "what \\| was &lt;done>" in text
     assert "**the scenario itself failed: RuntimeError: .../sample.out is missing** | **failed** |" in text
