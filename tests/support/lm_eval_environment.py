@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 REQUIREMENT = "lm-eval[math]==0.4.13"
@@ -26,11 +25,10 @@ def lm_eval_python() -> Path:
     if (folder / ".complete").is_file():
         return python
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, capture_output=True)
-        done = subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", REQUIREMENT], capture_output=True, text=True, check=False
-        )
+    for command in ([sys.executable, "-m", "venv", "--clear", folder], [python, "-m", "pip", "install", REQUIREMENT]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            break
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise RuntimeError(f"pip could not install {REQUIREMENT}: {last[:200]}")

@@ -32,6 +32,14 @@ def test_config_schema_is_json(cli: Callable[..., Any]) -> None:
     assert json.loads(ended.out)["properties"]["seed"]["default"] == 42
 
 
+def test_benchmarks_are_listed(cli: Callable[..., Any]) -> None:
+    ended = cli("benchmarks")
+    assert ended.code == 0
+    assert "harmbench: HarmBench, standard behaviours\n    harm, 200 prompts, version 1\n    walledai/" in ended.out
+    assert "gated: needs HF_TOKEN; licence MIT" in ended.out
+    assert "mild-requests" in ended.out
+
+
 def test_config_check(cli: Callable[..., Any]) -> None:
     ended = cli("config", "check", "micro")
     assert ended.code == 0

@@ -78,7 +78,7 @@ def test_conversations_are_evaluated_and_their_turns_contaminate(run: Callable[.
         {"h": rows("h", "Harm a?", "tell me a story about HARM")}, {"b": rows("b", "Plain a?")}, harm=harm
     )
     assert [p.turns for p in files["evaluation"] if p.id == "e-0"] == [("Tell me a story about harm.", "Harm e?")]
-    assert [entry["id"] for entry in result.details["contamination"]] == ["h-1"]
+    assert [entry["id"] for entry in result.details["contamination"]["overlaps"]] == ["h-1"]
 
 
 def test_three_files_sorted_by_id(run: Callable[..., Any]) -> None:
