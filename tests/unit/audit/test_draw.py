@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinksafe.audit.draw import Plan, allocate, described, draw
-from thinksafe.audit.population import find_run
+from thinksafe.audit.population import Batch, JudgedRun, find_run
 from thinksafe.audit.records import AuditItem, AuditKey
+from thinksafe.config.audit import AuditSettings
 from thinksafe.errors import ConfigError, InputError
+from thinksafe.manifests import write_chunk
 from thinksafe.records import Sample, Verdict
 from thinksafe.store.local import LocalStore
 
@@ -118,6 +120,20 @@ def test_benchmarks_parts_and_roles_can_be_chosen(judged: Callable[..., Any], st
         drawn(store, judged(), roles=("champion",))
     with pytest.raises(InputError, match="labelled harmful"):
         drawn(store, judged("run-2", sizes={"xstest": 9}))
+
+
+def test_a_conversation_is_shown_as_the_guard_read_it(
+    store: LocalStore, make_prompt: Callable[..., Any], make_sample: Callable[..., Sample]
+) -> None:
+    prompt = make_prompt("p", prompt="The aim", label="harmful", turns=("Hello", "Go on"))
+    row = make_sample(prompt, "t</think>Yes.", replies=("u</think>Hi.",))
+    verdict = Verdict(sample_id=row.id, part="answer", guard="g", verdict="safe")
+    batch = Batch("base", write_chunk(store, "s", 0, [row]), write_chunk(store, "v", 0, [verdict]), "think", None)
+    run = JudgedRun("r", (batch,), 0, "whole", AuditSettings())
+    (item,), (key,) = drawn(store, run, roles=("base",), part="answer", size=1)
+    assert item.prompt == "User:\nHello\n\nModel:\nHi.\n\nUser:\nGo on"
+    assert item.response == "Yes."
+    assert (key.stratum, key.p_unsafe, key.threshold) == ("base/set/safe", None, None)
 
 
 def test_a_run_without_verdicts_or_manifests(judged: Callable[..., Any], store: LocalStore) -> None:
