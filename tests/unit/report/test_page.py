@@ -119,9 +119,9 @@ def test_the_outcome_and_its_reason_are_read_first(outcome: str, page: str) -> N
     begin = text.index("ThinkSafe realignment report")
     opening = text[begin : begin + 400]
     expected = {
-        "promoted": ("Promoted", "Passed: all 25 checks hold."),
-        "passed, not promoted": ("Passed, not promoted", "Passed: all 25 checks hold."),
-        "refused by gate": ("Refused by the gate", "Refused: 6 of 25 checks failed (2 for want of prompts): harm"),
+        "promoted": ("Promoted", "Passed: all 28 checks hold."),
+        "passed, not promoted": ("Passed, not promoted", "Passed: all 28 checks hold."),
+        "refused by gate": ("Refused by the gate", "Refused: 6 of 28 checks failed (2 for want of prompts): harm"),
         "stopped by diagnose": ("Stopped by the diagnosis", "No latent safety knowledge: 2 of 2 checks failed."),
         "failed": ("Failed", "The run failed in train; there is no decision."),
         "incomplete": ("Incomplete", "The run has come as far as judge-training; there is no decision yet."),
@@ -191,7 +191,7 @@ def test_every_check_is_on_the_page_failed_ones_first(outcome: str, page: str) -
     text = Parsed(page).text
     for check in decision.checks:
         row = by_name[check.name]
-        assert int(row["Result"]) == check.passed
+        assert int(row["Result"]) == {"failed": 0, "waived": 1, "passed": 2}[check.status]
         assert float(row["Value"]) == check.value
         assert float(row["Threshold"]) == check.threshold
         assert int(row["n"]) == check.n
