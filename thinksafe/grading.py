@@ -26,6 +26,13 @@ _NUMBER = re.compile(_DIGITS)
 _CURRENCY = "$\u00a3\u20ac\u00a5\u20b9"
 _QUANTITY = re.compile(rf"(?P<number>{_DIGITS})(?:\.?|\s*%|\s*\u00b0[CF]?|\s+[^\W\d_]{{2,}}(?:\s+[^\W\d_]+)*)")
 """A number, perhaps with a unit in words or signs: "72", "72.", "18 dollars", "25%", not "3 x" or "1,2"."""
+_UNIT = r"(?:[^\W\d_]{2,8}|[mshglLNJWV])"
+_RATE = re.compile(rf"(?P<number>{_DIGITS})(?:\s*{_UNIT})?\s*/\s*{_UNIT}\.?")
+"""A number with a unit of the form "km/h" or "/week"."""
+_CLAUSE = re.compile(
+    rf"(?P<number>{_DIGITS})(?:\s+[^\W\d_]{{2,}}+)*?(?:\s*[,;]\s*[^\W\d_]{{2,}}|\s+\(|\s+(?:because|since|as)\s)"
+)
+"""A number that a remark follows: "72, because 8 times 9 is 72", not "72, 73" or "72 or 73"."""
 _SPACED = re.compile(r"(?<=\d)(?:\\,|\\!|\{,\}|,\\!|\\ | )(?=\d{3}(?!\d))")
 r"""What stands between thousands besides a comma: ``1{,}000``, ``1\,000``, ``1 000``."""
 _FORMATS = re.compile(r"\\(?:text(?:bf|it|rm|sf)?|math(?:bf|rm|sf|it)|mbox)\s*\{([^{}]*)\}")
@@ -74,8 +81,8 @@ def equal_answers(reference: str, extracted: str) -> bool:
         return True
     if left is None:
         return False
-    lone = _lone_number(extracted)
-    return lone is not None and lone == left
+    number = _number_in_words(extracted)
+    return number is not None and number == left
 
 
 def _bare(text: str) -> str:
@@ -96,9 +103,11 @@ def _number(text: str) -> Decimal | None:
     return _decimal(found["number"]) if found else None
 
 
-def _lone_number(text: str) -> Decimal | None:
-    """Return the number of a sentence that holds only one: "72, because he sold all", "5 in total"."""
+def _number_in_words(text: str) -> Decimal | None:
+    """Return the number of a statement that begins with one or holds only one: "72 km/h", "exactly 5 in total"."""
     plain = _plain(text)
+    if begun := _RATE.fullmatch(plain) or _CLAUSE.match(plain):
+        return _decimal(begun["number"])
     found = list(_NUMBER.finditer(plain))
     if len(found) != 1:
         return None
