@@ -135,7 +135,7 @@ def test_status_holds_for_its_time_and_skips(proxy: FlakyProxy, server: Server) 
 
 
 def test_refused_for_a_while(proxy: FlakyProxy) -> None:
-    proxy.add(Fault("refuse", wait=0.7))
+    proxy.add(Fault("refuse", wait=3.0))
     with pytest.raises(ConnectionError):
         ask(proxy, "GET", "/a")
     started, refusals = time.monotonic(), 0
