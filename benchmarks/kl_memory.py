@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 TARGET = 1.15
-RUNS = {"sft": ("ce", 2), "kl": ("kl", 2), "chunked_ce": ("kl", 0)}
+RUNS = {"ce": ("ce", 2), "kl": ("kl", 2), "chunked_ce": ("kl", 0)}
 """``benign_loss``, and how many of four rows are benign."""
 VOCABULARY, TOKENS, ROWS, STEPS = 151_936, 256, 4, 1
 """Size of the vocabulary; tokens a row, rows a forward pass, and optimiser steps of the training."""
@@ -39,9 +39,10 @@ def main() -> int:
         return 0
     found = {run: in_process(run) for run in RUNS}
     peaks = {run: of["peak_mib"] for run, of in found.items()}
-    ratio = peaks["kl"] / peaks["sft"]
+    weights, ratio = found["kl"]["weights_mib"], peaks["kl"] / peaks["ce"]
     result = {
         "benchmark": "kl_memory", "unit": "MiB", "ratio": round(ratio, 3), "target": TARGET, "met": ratio <= TARGET,
+        "ratio_above_weights": round((peaks["kl"] - weights) / (peaks["ce"] - weights), 3),
         "ratio_to_chunked_ce": round(peaks["kl"] / peaks["chunked_ce"], 3), **found,
         "vocabulary": VOCABULARY, "tokens": TOKENS * ROWS,
     }

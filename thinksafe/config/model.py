@@ -139,7 +139,7 @@ class TrainingSettings(Section):
     benign_loss: Literal["ce", "kl"] = "ce"
     """Loss of benign rows. ``ce``: cross-entropy, as on harmful rows. ``kl``: forward KL from the student with the
     adapter switched off, at each response token (METHOD.md, "+ KL variant")."""
-    kl_chunk: Count = 128
+    kl_chunk: Count = 64
     """Response tokens of which ``kl`` holds the logits at once. A larger value takes more memory, and changes no
     result but for rounding."""
     lora_rank: Count = 32
