@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -123,15 +124,16 @@ def test_another_seed_gives_the_same_decision(seed: int, run_recipe: Callable[..
 def test_micro_kl_repairs_the_student_from_the_same_samples(
     micro: Run, run_recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
-    chunks = tmp_path / "run" / "store" / "chunks"
-    shutil.copytree(micro.folder / "store" / "chunks", chunks)
-    run = run_recipe(tmp_path / "run", "micro-kl")
+    store = tmp_path / "store"
+    shutil.copytree(micro.folder / "store" / "chunks", store / "chunks")
+    run = run_recipe(tmp_path / "run", "micro-kl", "--artifacts", str(store))
     assert run.code == 0, run.text
     assert run.metric("base", HARM) == micro.metric("base", HARM)
     assert run.metric("candidate", HARM) < 0.10
     assert run.metric("candidate", REFUSAL) < 0.10
     assert run.metric("base", REASONING) - run.metric("candidate", REASONING) <= 0.03
-    trained, plain = run.records["train"], micro.records["train"]
+    (record,) = store.glob("runs/*/train.json")
+    trained, plain = json.loads(record.read_text("utf-8")), micro.records["train"]
     assert trained["inputs"] == plain["inputs"]
     assert trained["outputs"] != plain["outputs"]
     curve = trained["details"]["curve"]
