@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -251,9 +252,10 @@ def corrupt_objects(root: str) -> list[str]:
                 rows = store.get(chunk_key(claim))
                 whole = (hashlib.sha256(rows).hexdigest(), rows.count(b"\n")) == (claim["digest"], claim["rows"])
             elif key.startswith(("adapters/", "checkpoints/")) and key.endswith("/manifest.json"):
-                folder = key.rpartition("/")[0]
-                files = json.loads(store.get(key))["files"].items()
-                whole = all(hashlib.sha256(store.get(f"{folder}/{name}")).hexdigest() == sha for name, sha in files)
+                manifest = json.loads(store.get(key))
+                folder = posixpath.join(posixpath.dirname(key), manifest.get("adapter_digest", ""))
+                files = {posixpath.join(folder, name): digest for name, digest in manifest["files"].items()}
+                whole = all(hashlib.sha256(store.get(file)).hexdigest() == digest for file, digest in files.items())
             elif key.startswith(("runs/", "promotions/")):
                 whole = isinstance(json.loads(store.get(key)), dict)
             else:

@@ -1,8 +1,10 @@
 """train: examples to an adapter, under a key that holds everything that determines it.
 
-The adapter's files go to ``adapters/<key>/`` in the store, its manifest last. A manifest whose files are intact means
-that the training is done: that is how a retry, or a second run on the same examples, takes an adapter up again. A
-training that was killed goes on from its last checkpoint (:mod:`thinksafe.training.checkpoints`).
+The adapter's files go to ``adapters/<key>/<digest of the files>/`` in the store, then, by conditional create,
+``adapters/<key>/manifest.json``. A manifest whose files are intact means that the training is done: that is how a
+retry, or a second run on the same examples, takes an adapter up again; and of two that train at once on machines whose
+floating point differs, one wins and the other takes its adapter. A training that was killed goes on from its last
+checkpoint (:mod:`thinksafe.training.checkpoints`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pydantic import ValidationError
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import code_digest, digest_file, digest_folder, digest_json
-from thinksafe.errors import DamagedError, InputError, MissingError
+from thinksafe.errors import ConflictError, DamagedError, InputError, MissingError
 from thinksafe.jsonl import write_json
 from thinksafe.loading import ADAPTER_FILES, fetch_adapter
 from thinksafe.models import ModelReference, read_reference
@@ -32,7 +34,7 @@ CODE = ("training", "loading.py", "traces.py", "stages/train.py")
 
 
 class AdapterManifest(Record):
-    """What is in ``adapters/<key>/``, written after the files."""
+    """``adapters/<key>/manifest.json``, written after the files."""
 
     schema_version: Literal[1] = 1
     files: dict[str, str]
@@ -78,11 +80,11 @@ def run(
         rows = digest_file(examples)
         processes = process_count(section.training)
         key = adapter_key(reference, rows, section, processes)
-        prefix, resumed = f"adapters/{key}", 0
-        manifest = found = _find(context.store, reference, prefix)
+        manifest = found = _find(context.store, reference, key)
+        resumed = 0
         if manifest is None:
             manifest, resumed = _train(context, section, reference, examples, key, processes)
-        candidate = _candidate(reference, prefix, manifest)
+        candidate = _candidate(reference, key, manifest)
         fetch_adapter(context.store, candidate, adapter_out)
         write_json(candidate_out, candidate)
         result.inputs = {"base": reference.digest, "examples": rows}
@@ -93,7 +95,7 @@ def run(
             "resumed": resumed,
         }
         result.details = {
-            "curve": manifest.curve, "steps": manifest.steps, "adapter": prefix,
+            "curve": manifest.curve, "steps": manifest.steps, "adapter": candidate.adapter,
             "adapter_digest": manifest.adapter_digest, "processes": processes,
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},
         }
@@ -118,22 +120,27 @@ def _deciding(settings: TrainingSettings, processes: int) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=unused) | {"processes": processes}
 
 
-def _find(store: Store, base: ModelReference, prefix: str) -> AdapterManifest | None:
+def _manifest_key(key: str) -> str:
+    return f"adapters/{key}/manifest.json"
+
+
+def _find(store: Store, base: ModelReference, key: str) -> AdapterManifest | None:
     """Return the manifest of a complete and intact adapter, or None when it has to be trained (again)."""
-    if not store.exists(f"{prefix}/manifest.json"):
+    if not store.exists(_manifest_key(key)):
         return None
     try:
-        manifest = AdapterManifest.model_validate_json(store.get(f"{prefix}/manifest.json"))
+        manifest = AdapterManifest.model_validate_json(store.get(_manifest_key(key)))
         with tempfile.TemporaryDirectory() as folder:
-            fetch_adapter(store, _candidate(base, prefix, manifest), Path(folder))
+            fetch_adapter(store, _candidate(base, key, manifest), Path(folder))
     except (ValidationError, MissingError, DamagedError):
         return None
     return manifest
 
 
-def _candidate(base: ModelReference, prefix: str, manifest: AdapterManifest) -> ModelReference:
+def _candidate(base: ModelReference, key: str, manifest: AdapterManifest) -> ModelReference:
+    digest = manifest.adapter_digest
     return base.model_copy(
-        update={"role": "candidate", "adapter": prefix, "adapter_digest": manifest.adapter_digest}
+        update={"role": "candidate", "adapter": f"adapters/{key}/{digest}", "adapter_digest": digest}
     )
 
 
@@ -155,9 +162,21 @@ def _train(
             adapter_digest=digest_folder(job.folder, ADAPTER_FILES),
             steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped,
         )
-        prefix = f"adapters/{key}"
+        prefix = _candidate(base, key, manifest).adapter
         for file in ADAPTER_FILES:
             context.store.put_file(f"{prefix}/{file}", job.folder / file)
-        context.store.put(f"{prefix}/manifest.json", manifest.model_dump_json(indent=2).encode() + b"\n")
+        manifest = _settle(context.store, base, key, manifest)
         checkpoints.clear()
     return manifest, job.resume
+
+
+def _settle(store: Store, base: ModelReference, key: str, manifest: AdapterManifest) -> AdapterManifest:
+    """Name the adapter in the store; return the manifest that counts: that of another trainer who was first, if any."""
+    document = manifest.model_dump_json(indent=2).encode() + b"\n"
+    try:
+        store.create(_manifest_key(key), document)
+    except ConflictError:
+        if winner := _find(store, base, key):
+            return winner
+        store.put(_manifest_key(key), document)  # what is there is damaged, or its files are
+    return manifest

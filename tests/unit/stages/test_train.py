@@ -10,7 +10,7 @@ import pytest
 
 from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
-from thinksafe.digests import digest_folder
+from thinksafe.digests import digest_file, digest_folder
 from thinksafe.errors import InputError, StageError, StoreError
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.loading import ADAPTER_FILES, fetch_adapter, resolve_student
@@ -19,6 +19,7 @@ from thinksafe.records import Example
 from thinksafe.stages import train
 from thinksafe.stages.record import StageContext, StageResult, read_stage_records, silent
 from thinksafe.store.local import LocalStore
+from thinksafe.training import launch
 
 slow = pytest.mark.slow  # the import of TRL alone
 
@@ -89,9 +90,9 @@ def test_an_adapter_comes_out_whole_and_the_student_is_untouched(stage: Stage, t
     assert candidate.model_copy(update={"role": "base", "adapter": "", "adapter_digest": ""}) == stage.base
     assert digest_folder(out, ADAPTER_FILES) == candidate.adapter_digest == result.outputs["adapter"]
     assert fetch_adapter(stage.store, candidate, tmp_path / "fetched")
-    assert stage.store.keys("adapters/") == sorted(
-        f"{candidate.adapter}/{name}" for name in (*ADAPTER_FILES, "manifest.json")
-    )
+    manifest = str(Path(candidate.adapter).parent / "manifest.json")
+    files = [f"{candidate.adapter}/{name}" for name in ADAPTER_FILES]
+    assert stage.store.keys("adapters/") == sorted([*files, manifest])
     assert result.counts == {"examples": 5, "rows": 5, "tokens": result.counts["tokens"], "steps": 2, **FRESH}
     assert [point["step"] for point in result.details["curve"]] == [1, 2]
     assert result.details["dropped_too_long"] == 0
@@ -106,6 +107,7 @@ def test_a_finished_training_is_taken_up_and_an_unfinished_or_damaged_one_repeat
 ) -> None:
     first = stage.run()
     adapter = stage.candidate().adapter
+    manifest = str(Path(adapter).parent / "manifest.json")
 
     shutil.move(stage.student, tmp_path / "elsewhere")  # whatever trains now has no student to train
     second = stage.run("second")
@@ -121,10 +123,44 @@ def test_a_finished_training_is_taken_up_and_an_unfinished_or_damaged_one_repeat
 
     for damage in (None, b"{"):  # killed before the manifest was written; a manifest that is none
         if damage is None:
-            Path(stage.store.uri(f"{adapter}/manifest.json")).unlink()
+            Path(stage.store.uri(manifest)).unlink()
         else:
-            stage.store.put(f"{adapter}/manifest.json", damage)
+            stage.store.put(manifest, damage)
         assert stage.run("fourth").counts["reused"] == 0
+
+
+@slow
+def test_of_two_trainers_with_other_floats_the_first_wins_and_nothing_of_it_is_overwritten(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one, on another machine, ends between this training's last step and its manifest."""
+    from safetensors.torch import load_file, save_file
+
+    other = tmp_path / "other"
+    other.mkdir()
+
+    def overtaken(context: StageContext, job: launch.Job, processes: int) -> launch.Outcome:
+        done = launch.train(context, job, processes)
+        for name in ADAPTER_FILES:
+            shutil.copy(job.folder / name, other / name)
+        tensors = load_file(other / "adapter_model.safetensors")
+        save_file({name: tensor + 1e-3 for name, tensor in tensors.items()}, other / "adapter_model.safetensors")
+        digest = digest_folder(other, ADAPTER_FILES)
+        for name in ADAPTER_FILES:
+            context.store.put_file(f"adapters/{job.key}/{digest}/{name}", other / name)
+        manifest = train.AdapterManifest(
+            files={name: digest_file(other / name) for name in ADAPTER_FILES}, adapter_digest=digest,
+            steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped,
+        )
+        context.store.create(f"adapters/{job.key}/manifest.json", manifest.model_dump_json().encode())
+        return done
+
+    monkeypatch.setattr("thinksafe.stages.train.train", overtaken)
+    first = stage.run()
+    assert stage.candidate().adapter_digest == first.outputs["adapter"] == digest_folder(other, ADAPTER_FILES)
+    assert digest_folder(tmp_path / "first" / "deep" / "adapter", ADAPTER_FILES) == first.outputs["adapter"]
+    monkeypatch.undo()
+    assert stage.run("second").outputs == first.outputs
 
 
 @slow
