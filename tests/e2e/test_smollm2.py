@@ -51,10 +51,6 @@ def test_a_real_model_runs_through_every_stage(run_recipe: Callable[..., Run], t
     decision = run.read("decision.json")
     assert (run.code == 0) == decision["passed"]
     assert run.records["diagnose"]["status"] == "succeeded"
-    if decision["stopped_by"] == "curate":  # it seldom refuses, even when steered
-        accepted = {check["name"]: check["value"] for check in decision["checks"]}
-        assert accepted["min_examples/harmful"] == 0 < accepted["min_examples/benign"]
-        return
     assert decision["stopped_by"] in (None, "gate")
     for name in ("harm/harm", "over_refusal/over-refusal", "reasoning/problems"):
         for role in ("base", "candidate"):

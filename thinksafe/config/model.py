@@ -129,8 +129,9 @@ class CurateSettings(Section):
     """A harmful prompt's sample must decline, not only be safe."""
     require_compliance: bool = True
     """A benign prompt's sample must not decline."""
-    min_examples: Count = 1
-    """Fewer accepted examples than this, of harmful or of benign prompts, end the run: there is nothing to train on."""
+    min_examples: Annotated[int, Field(ge=0, strict=True)] = 1
+    """Fewer accepted examples than this, of harmful or of benign prompts, end the run. 0 trains on whatever was
+    accepted, of one label if need be, as long as it is something: to try a student out, not to repair it."""
 
 
 class TrainingSettings(Section):

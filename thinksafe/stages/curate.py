@@ -86,6 +86,14 @@ def _decide(funnel: Counter[tuple[str, str, Reason]], section: CurateSection) ->
                 reason=f"Of {seen:,} {label} samples {count:,} were accepted, which {verb} the minimum of {fewest:,}.",
             )
         )
+    if not any(check.value for check in checks):
+        number = sum(funnel.values())
+        checks.append(
+            Check(
+                name="min_examples", passed=False, value=0, threshold=1, n=number,
+                reason=f"Of {number:,} samples none was accepted; training needs one at least.",
+            )
+        )
     short = ", ".join(check.name for check in checks if not check.passed)
     why = f"Stopped: too few samples were accepted to train on ({short})."
     return concluded("curate", checks, why if short else "Enough samples were accepted to train on.")

@@ -170,3 +170,15 @@ def test_min_examples(run: Callable[..., Any], rows: Any) -> None:
     assert run(*rows, section(min_examples=2))[0].verdict == "too few examples"
     result, examples = run(*rows, section(min_examples=1))
     assert (result.verdict, len(examples)) == ("passed", 2)
+    _, verdicts = rows
+    only_benign = [verdict.model_copy(update={"refusal": False}) for verdict in verdicts]
+    assert run(rows[0], only_benign, section(min_examples=0))[0].verdict == "passed"
+
+
+def test_no_example_at_all_is_too_few_whatever_the_minimum(
+    run: Callable[..., Any], rows: Any, make_verdict: Callable[..., Verdict]
+) -> None:
+    samples, _ = rows
+    result, examples = run(samples, [make_verdict(s, "unsafe", False) for s in samples], section(min_examples=0))
+    assert (result.verdict, examples) == ("too few examples", [])
+    assert "min_examples" in result.details["decision"]["summary"]
