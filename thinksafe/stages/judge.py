@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from thinksafe.config.sections import JudgeSection, SecondJudgeSection
-from thinksafe.digests import code_digest, digest_json
+from thinksafe.digests import code_digest, digest_json, model_library_versions
 from thinksafe.guards import Guard, open_guard
 from thinksafe.guards.base import as_held
 from thinksafe.guards.second import is_chosen, release_memory
@@ -73,7 +73,11 @@ def _judged(
 ) -> tuple[list[Chunk], int]:
     """Return the chunks of one guard's verdicts, of all samples or of those chosen for the second, and the reused."""
     left_out = {"chunk_size", "second"} if second is None else {"chunk_size", "second", "guard"}
-    key: list[Any] = [guard.fingerprint, section.model_dump(mode="json", exclude=left_out), code_digest(*_CODE)]
+    settings = section.guard if second is None else second.guard
+    key: list[Any] = [
+        guard.fingerprint, section.model_dump(mode="json", exclude=left_out), code_digest(*_CODE),
+        model_library_versions(vllm=settings.backend == "vllm") if settings.model else {},
+    ]
     if second is not None:
         key.append([second.every_n, second.seed])
     chunks, reused = [], 0

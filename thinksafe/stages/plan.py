@@ -6,7 +6,6 @@ import datetime
 import json
 import platform
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from thinksafe import __version__
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.base import Section
 from thinksafe.config.load import canonical
-from thinksafe.digests import canonical_json, digest_json
+from thinksafe.digests import canonical_json, digest_json, library_versions
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models import ModelReference
@@ -75,7 +74,7 @@ def run(
             "champion": champion.model_dump(mode="json"),
             "champion_generation": entry.generation if entry is not None else None,
             "mlflow_run": mlflow_run,
-            "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions()},
+            "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)},
             "sections": {name: json.loads(values[name]) for name in values if name != "run_id"},
         }
     return result
@@ -112,14 +111,3 @@ def write_outputs(run_id: str, sections: Section, outputs: dict[str, Path]) -> d
     for name, path in outputs.items():
         write_atomic(path, values[name].encode())
     return values
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that a run stands on, of those that are installed."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -10,9 +10,9 @@ from typing import Any
 from thinksafe import __version__
 from thinksafe.config import load_suite, suite_sections
 from thinksafe.config.load import canonical
-from thinksafe.digests import digest_json
+from thinksafe.digests import digest_json, library_versions
 from thinksafe.jsonl import write_json
-from thinksafe.stages.plan import first_day, library_versions, write_outputs
+from thinksafe.stages.plan import LIBRARIES, first_day, write_outputs
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
 
@@ -61,7 +61,7 @@ def run(
             "model_name": model or reference.student.model,
             "fresh": fresh,
             "mlflow_run": mlflow_run,
-            "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions()},
+            "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)},
             "sections": {name: json.loads(value) for name, value in values.items() if name != "run_id"},
         }
     return result

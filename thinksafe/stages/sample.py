@@ -10,7 +10,14 @@ from pathlib import Path
 from thinksafe.claims import Claims
 from thinksafe.config.sections import Arm, SampleSection
 from thinksafe.conversations import Exchange, Script, converse, last_turn
-from thinksafe.digests import code_digest, derived_seed, digest_bytes, digest_file, digest_json
+from thinksafe.digests import (
+    code_digest,
+    derived_seed,
+    digest_bytes,
+    digest_file,
+    digest_json,
+    model_library_versions,
+)
 from thinksafe.engines import Batch, Engine, open_engine, stream
 from thinksafe.errors import InputError
 from thinksafe.jsonl import dump_lines, read_records
@@ -104,6 +111,7 @@ class _ChunkMaker:
         self._engine: Engine | None = None
         self._template = steering_template(section.template)
         self._seeds = [derived_seed(section.seed, "chunk", index) for index in range(len(parts))]
+        engine = section.engine.kind
         common = [
             reference.digest,
             section.model_dump(mode="json", exclude={"chunk_size"}),
@@ -111,6 +119,8 @@ class _ChunkMaker:
             code_digest(
                 "engines", "conversations.py", "steering.py", "traces.py", "loading.py", "stages/sample.py"
             ),
+            # an endpoint's server has versions that cannot be seen from here
+            {} if engine == "endpoint" else model_library_versions(vllm=engine == "vllm"),
         ]
         self.keys = [
             digest_json([*common, seed, [prompt.model_dump(mode="json") for prompt in part]])

@@ -10,7 +10,6 @@ checkpoint (:mod:`thinksafe.training.checkpoints`).
 from __future__ import annotations
 
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
-from thinksafe.digests import code_digest, digest_file, digest_folder, digest_json
+from thinksafe.digests import code_digest, digest_file, digest_folder, digest_json, library_versions
 from thinksafe.errors import ConflictError, DamagedError, InputError, MissingError
 from thinksafe.jsonl import write_json
 from thinksafe.loading import ADAPTER_FILES, fetch_adapter
@@ -108,7 +107,7 @@ def adapter_key(base: ModelReference, examples: str, section: TrainSection, proc
     The base digest covers weights, revision, tokenizer and chat template. The student's settings are in it because
     the adapter names its base. Checkpoints are not: an interrupted training ends in the same adapter.
     """
-    versions = {name: metadata.version(name) for name in LIBRARIES}
+    versions = library_versions(*LIBRARIES)
     settings: dict[str, Any] = base.student.model_dump(mode="json")
     parts = section.model_dump(mode="json", exclude={"training"}) | {"training": _deciding(section.training, processes)}
     return digest_json([base.base_digest, settings, examples, parts, code_digest(*CODE), versions])

@@ -59,6 +59,8 @@ def test_finished_chunks_are_reused_and_counted_again(
     assert run(samples, section=GradeSection(reasoning="none"))[0].counts["chunks_reused"] == 0
     monkeypatch.setattr(grade, "code_digest", lambda *modules: "other")
     assert run(samples)[0].counts["chunks_reused"] == 0
+    monkeypatch.setattr(grade, "library_versions", lambda *names: dict.fromkeys(names, "9.9"))
+    assert run(samples)[0].counts["chunks_reused"] == 0
 
 
 def test_an_absent_model_passes_on(

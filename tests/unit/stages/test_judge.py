@@ -10,7 +10,7 @@ import pytest
 
 from thinksafe.config.model import GuardSettings
 from thinksafe.config.sections import JudgeSection
-from thinksafe.guards import Opinion
+from thinksafe.guards import Opinion, open_guard
 from thinksafe.manifests import Manifest, read_manifest, read_rows
 from thinksafe.records import Prompt, Sample, Verdict
 from thinksafe.stages import judge
@@ -170,6 +170,18 @@ def test_key_changes_with_the_guards_digest_and_the_samples(
     assert run(section(), [make_sample(response="</think>Other.")])[0].counts["chunks_reused"] == 0
     monkeypatch.setattr("thinksafe.guards.refusal.RefusalGuard.fingerprint", "other weights")
     assert run(section(), [make_sample()])[0].counts["chunks_reused"] == 0
+
+
+@pytest.mark.parametrize(("kind", "reused"), [("llama-guard-3", 0), ("refusal-match", 1)])
+def test_key_changes_with_the_libraries_of_guards_that_are_models(
+    run: Callable[..., Any], make_sample: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch, kind: Any, reused: int
+) -> None:
+    guard = open_guard(GuardSettings(kind="refusal-match"))
+    monkeypatch.setattr(judge, "open_guard", lambda settings: guard)
+    given = section(guard=GuardSettings(kind=kind))
+    run(given, [make_sample()])
+    monkeypatch.setattr(judge, "model_library_versions", lambda *, vllm: {"torch": "9.9"})
+    assert run(given, [make_sample()])[0].counts["chunks_reused"] == reused
 
 
 def test_a_guard_that_loses_a_row_is_an_error(

@@ -268,7 +268,7 @@ def test_key_changes_with_all_that_makes_a_sample(
 
 
 @pytest.mark.parametrize(
-    "changed", ["steering template", "code", "model", "adapter", "prompt", "turns", "opening", "options"]
+    "changed", ["steering template", "code", "libraries", "model", "adapter", "prompt", "turns", "opening", "options"]
 )
 def test_key_changes_with_template_code_model_and_prompts(
     run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
@@ -281,6 +281,8 @@ def test_key_changes_with_template_code_model_and_prompts(
         monkeypatch.setattr(sample, "steering_template", lambda name: "Please refuse: {prompt}")
     elif changed == "code":
         monkeypatch.setattr(sample, "code_digest", lambda *modules: "other")
+    elif changed == "libraries":
+        monkeypatch.setattr(sample, "model_library_versions", lambda *, vllm: {"torch": "9.9"})
     elif changed == "prompt":
         given["rows"] = [row.model_copy(update={"prompt": row.prompt + " "}) for row in prompts]
     elif changed in ("turns", "opening", "options"):

@@ -277,7 +277,7 @@ def test_the_key_notices_all_that_determines_an_adapter(stage: Stage, monkeypatc
     keys.append(key(stage.base))
     monkeypatch.setattr(train, "code_digest", lambda *modules: "changed code")
     keys.append(key())
-    monkeypatch.setattr(train.metadata, "version", lambda name: "9.9")
+    monkeypatch.setattr(train, "library_versions", lambda *names: dict.fromkeys(names, "9.9"))
     keys.append(key())
 
     assert len(set(keys)) == len(keys)
