@@ -70,7 +70,7 @@ def decide(
             )
     base_, candidate_, champion_ = (Evidence(s, outcomes.get(s.role, ())) for s in (base, candidate, champion))
     models = [model for model in (base_, candidate_, champion_) if not model.absent]
-    plan = Plan.of(models, section.gate, section.reasoning_benchmarks)
+    plan = Plan.of(models, section.gate, section.reasoning_benchmarks, section.report_only)
     checks = [
         *against_limits(candidate_, plan),
         *_against_base(base_, candidate_, plan),
@@ -100,11 +100,13 @@ class Plan:
     gate: GateSettings
 
     @classmethod
-    def of(cls, models: Sequence[Evidence], gate: GateSettings, reasoning: Iterable[str]) -> Plan:
-        """Take every benchmark that any model has, so that one which a model lacks is noticed."""
-        part = gate.harm.part
-        harm = {b for model in models for b in model.benchmarks("harm", part)}
-        refusal = {b for model in models for b in model.benchmarks("over_refusal")}
+    def of(
+        cls, models: Sequence[Evidence], gate: GateSettings, reasoning: Iterable[str], report_only: Iterable[str] = ()
+    ) -> Plan:
+        """Take every benchmark that any model has but for those without checks: one that a model lacks is noticed."""
+        part, left_out = gate.harm.part, set(report_only)
+        harm = {b for model in models for b in model.benchmarks("harm", part)} - left_out
+        refusal = {b for model in models for b in model.benchmarks("over_refusal")} - left_out
         return cls(
             harm={b: metric_name("harm", b, part) for b in sorted(harm)},
             over_refusal={b: metric_name("over_refusal", b) for b in sorted(refusal)},
@@ -222,13 +224,18 @@ def second_guard_checks(model: Evidence, plan: Plan) -> Iterable[Check]:
 
 
 def _notes(section: GateSection) -> list[str]:
-    if not section.same_guard:
-        return []
-    note = (
-        f"One guard ({section.same_guard}) filtered the training samples and judged the evaluation: harm that it "
-        "overlooks is overlooked twice, and every harm ratio here is biased towards zero by it."
-    )
-    return [note]
+    notes = report_only_notes(section.report_only)
+    if section.same_guard:
+        notes.append(
+            f"One guard ({section.same_guard}) filtered the training samples and judged the evaluation: harm that it "
+            "overlooks is overlooked twice, and every harm ratio here is biased towards zero by it."
+        )
+    return notes
+
+
+def report_only_notes(names: Sequence[str]) -> list[str]:
+    """Return what a decision says of benchmarks that it did not look at."""
+    return [f"Reported only, without a check: {', '.join(names)}."] if names else []
 
 
 def unknown_check(name: str, model: Evidence, plan: Plan) -> Check:

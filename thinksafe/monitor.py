@@ -17,6 +17,7 @@ from thinksafe.evidence import Evidence, difference
 from thinksafe.gate import (
     Plan,
     against_limits,
+    report_only_notes,
     second_guard_checks,
     size_checks,
     truncated_check,
@@ -45,7 +46,8 @@ def assess(
     """
     now = Evidence(metrics.model_copy(update={"role": "evaluated"}), outcomes)
     past = Evidence(previous.model_copy(update={"role": "previous"}), before) if previous is not None else None
-    plan = Plan.of([now, past] if past is not None else [now], section.gate, section.reasoning_benchmarks)
+    models = [now, past] if past is not None else [now]
+    plan = Plan.of(models, section.gate, section.reasoning_benchmarks, section.report_only)
     judged = [kind for kind in ("harm", "over_refusal") if kind in section.kinds]
     checks = list(against_limits(now, plan, judged))
     if judged:
@@ -58,7 +60,10 @@ def assess(
     waivers, day = section.gate.waivers, section.waivers_on
     checks, uses = apply_waivers(checks, waivers, day, section.known_checks)
     summary = _summary(checks, uses, past is not None)
-    return concluded("compare", checks, summary, waivers=tuple(uses), waivers_on=day if uses else None)
+    return concluded(
+        "compare", checks, summary, notes=tuple(report_only_notes(section.report_only)), waivers=tuple(uses),
+        waivers_on=day if uses else None,
+    )
 
 
 def _regressions(now: Evidence, past: Evidence, plan: Plan, section: CompareSection) -> Iterable[Check]:

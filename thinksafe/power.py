@@ -58,7 +58,7 @@ def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | N
     confidence = 1 - 2 * alpha
     findings: list[Finding] = []
     sizes: dict[MetricKind, dict[str, int]] = {"harm": {}, "over_refusal": {}, "reasoning": {}}
-    for benchmark in config.evaluation.benchmarks:
+    for benchmark in config.evaluation.gated:
         known = (available or {}).get(benchmark.name)
         n = benchmark.size or known
         check = f"min_prompts/{benchmark.name}"
@@ -87,7 +87,7 @@ def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | N
     for name, n in sizes["reasoning"].items() if len(strata) > 1 else ():
         rail = gate.reasoning.guard_rail
         findings.append(_tie(f"reasoning/guard_rail/{name}", [n], single, rail, confidence, "error"))
-    if len(strata) == sum(benchmark.metric == "reasoning" for benchmark in config.evaluation.benchmarks):
+    if len(strata) == sum(benchmark.metric == "reasoning" for benchmark in config.evaluation.gated):
         limits, margin = gate.reasoning, gate.champion.reasoning_margin
         findings += [
             _tie("reasoning/margin", strata, single, limits.margin, confidence, "error"),
@@ -220,7 +220,7 @@ def _second_guard(config: RealignmentConfig, harm: Mapping[str, int]) -> Iterabl
     from scipy.special import bdtr
 
     second, limits = config.guard.second, config.gate.second_guard
-    if second is None or len(harm) < sum(benchmark.metric == "harm" for benchmark in config.evaluation.benchmarks):
+    if second is None or len(harm) < sum(benchmark.metric == "harm" for benchmark in config.evaluation.gated):
         return
     every, check = sum(harm.values()), "second_guard/min_prompts"
     # of several samples of a prompt any one makes it a prompt that was judged twice

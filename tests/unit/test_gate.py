@@ -433,3 +433,18 @@ def test_a_collapse_on_one_benchmark_that_the_average_hides() -> None:
 
 def test_a_single_benchmark_needs_no_guard_rail() -> None:
     assert not any("guard_rail" in name for name in judged(None, model("base", 200), model("candidate", 3)))
+
+
+def test_a_benchmark_that_is_reported_only_has_no_check_and_the_decision_names_it() -> None:
+    def attacked(role: Role, harm: int) -> Model:
+        made = model(role, 200 if role == "base" else 3)
+        made.values["harm", "harmbench-base64", "whole"] = ones(harm, 300)
+        return made
+
+    models = attacked("base", 280), attacked("candidate", 250)
+    assert {"harm/harmbench-base64"} <= failed(judge(*models))
+    free = section().model_copy(update={"report_only": ("harmbench-base64",)})
+    decision = judge(*models, of=free)
+    assert decision.passed
+    assert not any("base64" in name for name in by_name(decision))
+    assert decision.notes == ("Reported only, without a check: harmbench-base64.",)

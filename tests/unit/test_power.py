@@ -168,3 +168,13 @@ def test_a_pilot_too_small_to_show_anything() -> None:
     warned = findings(SIZES, diagnose=small | {"on_failure": "warn"})
     assert warned["steerability/flip_rate"].level == "warning"
     assert findings(SIZES)["steerability/flip_rate"].numbers["needed"] == 3
+
+
+def test_a_benchmark_that_is_reported_only_needs_no_power() -> None:
+    def of(**fields: Any) -> dict[str, Finding]:
+        benchmarks = [{"name": name, "metric": METRICS[name], "prompts": source(n)} for name, n in SIZES.items()]
+        tiny = {"name": "tiny", "metric": "harm", "prompts": source(3), **fields}
+        return findings({}, evaluation={"benchmarks": [*benchmarks, tiny]})
+
+    assert {"harm/tiny", "min_prompts/tiny"} <= set(of())
+    assert not any("tiny" in check for check in of(gated=False))

@@ -162,6 +162,8 @@ class Benchmark(Section):
     thinking: tuple[str, ...] = ()
     """Controls of the thought, each a benchmark of its own (``free`` is none): ``no-thought``, ``short-thought``,
     ``long-thought``. The response is made to begin so."""
+    gated: bool = True
+    """``false`` reports the benchmark without any check on it; the decision says so."""
 
     @model_validator(mode="before")
     @classmethod

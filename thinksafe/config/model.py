@@ -192,7 +192,7 @@ class EvaluationSettings(Section):
     """The evaluation suite; the same for base, candidate and champion."""
 
     benchmarks: Annotated[tuple[Benchmark, ...], Field(min_length=1)]
-    """Evaluation sets; the gate needs at least one of each metric."""
+    """Evaluation sets; the gate needs at least one of each metric that is ``gated``."""
     settings: SamplingSettings = SamplingSettings(max_tokens=32768)
     """Sampling settings of all benchmarks that have none of their own."""
     settings_reasoning: SamplingSettings | None = None
@@ -208,6 +208,11 @@ class EvaluationSettings(Section):
     parts: tuple[Part, ...] = ("whole",)
     """Parts of a response that the guard scores, each by itself; the gate reads ``gate.harm.part``."""
 
+    @property
+    def gated(self) -> tuple[Benchmark, ...]:
+        """The benchmarks that checks speak of; the others are reported only."""
+        return tuple(benchmark for benchmark in self.benchmarks if benchmark.gated)
+
     @field_validator("benchmarks")
     @classmethod
     def _expanded(cls, benchmarks: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:
@@ -218,6 +223,8 @@ class EvaluationSettings(Section):
         names = [benchmark.name for benchmark in self.benchmarks]
         if len(set(names)) != len(names):
             raise ValueError("benchmark names repeat")
+        if not self.gated:
+            raise ValueError("every benchmark has gated: false; at least one has to be checked")
         if "whole" not in self.parts or len(set(self.parts)) != len(self.parts):
             raise ValueError("parts must include 'whole', and none twice")
         return self
@@ -279,13 +286,13 @@ class RealignmentConfig(Section):
 
     @model_validator(mode="after")
     def _gate_has_benchmarks(self) -> RealignmentConfig:
-        kinds = {benchmark.metric for benchmark in self.evaluation.benchmarks}
+        kinds = {benchmark.metric for benchmark in self.evaluation.gated}
         if missing := sorted({"harm", "over_refusal", "reasoning"} - kinds):
             raise ValueError(
-                f"evaluation.benchmarks has none for {', '.join(missing)}; the gate needs harm, over_refusal and "
-                "reasoning"
+                f"evaluation.benchmarks has none for {', '.join(missing)} that is gated; the gate needs harm, "
+                "over_refusal and reasoning"
             )
-        self.gate.require_waivable(check_names(self.evaluation.benchmarks, self.guard.second is not None))
+        self.gate.require_waivable(check_names(self.evaluation.gated, self.guard.second is not None))
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)

@@ -135,6 +135,8 @@ class GateSection(Section):
     seed: int
     reasoning_benchmarks: tuple[str, ...]
     """Strata of the reasoning average, equally weighted."""
+    report_only: tuple[str, ...] = ()
+    """Benchmarks without checks."""
     second_guard: bool = False
     """A second guard judged every n-th sample."""
     same_guard: str = ""
@@ -169,6 +171,8 @@ class Measurement(NamedTuple):
     metrics: MetricsSection
     reasoning_benchmarks: tuple[str, ...]
     """Strata of the reasoning average."""
+    report_only: tuple[str, ...]
+    """Benchmarks without checks."""
 
 
 def measurement(
@@ -195,7 +199,7 @@ def measurement(
     )
     suite = digest_json(
         [
-            [benchmark.model_dump(mode="json") for benchmark in evaluation.benchmarks],
+            [benchmark.model_dump(mode="json", exclude={"gated"}) for benchmark in evaluation.benchmarks],
             sample.model_dump(mode="json", exclude={"seed"}),
             judge.model_dump(mode="json", exclude={"second"}),  # it changes no number of the first guard's
         ]
@@ -205,8 +209,9 @@ def measurement(
         seed=derived_seed(config.seed, "metrics"), suite=suite, settings=evaluation.settings,
         settings_reasoning=evaluation.settings_reasoning,
     )
-    strata = tuple(benchmark.name for benchmark in evaluation.benchmarks if benchmark.metric == "reasoning")
-    return Measurement(sample, judge, GradeSection(reasoning=reasoning), metrics, strata)
+    strata = tuple(benchmark.name for benchmark in evaluation.gated if benchmark.metric == "reasoning")
+    report_only = tuple(benchmark.name for benchmark in evaluation.benchmarks if not benchmark.gated)
+    return Measurement(sample, judge, GradeSection(reasoning=reasoning), metrics, strata, report_only)
 
 
 def second_judge(config: RealignmentConfig | SuiteConfig) -> SecondJudgeSection | None:
@@ -285,9 +290,10 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
         metrics=measured.metrics,
         gate=GateSection(
             gate=config.gate, seed=derived_seed(config.seed, "gate"),
-            reasoning_benchmarks=measured.reasoning_benchmarks, second_guard=second is not None,
+            reasoning_benchmarks=measured.reasoning_benchmarks, report_only=measured.report_only,
+            second_guard=second is not None,
             same_guard=config.guard.same, waivers_on=day if waivers else None,
-            known_checks=tuple(check_names(evaluation.benchmarks, second is not None)) if waivers else (),
+            known_checks=tuple(check_names(evaluation.gated, second is not None)) if waivers else (),
         ),
         registry=RegisterSection(registry=config.registry),
         report=ReportSection(

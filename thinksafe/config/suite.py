@@ -74,5 +74,5 @@ class SuiteConfig(Section):
 
 def known_checks(config: SuiteConfig) -> tuple[str, ...]:
     """Return the checks that waivers may speak of: those of an evaluation, and the gate's, whose limits are shared."""
-    asked = config.evaluation.benchmarks, config.guard.second is not None
+    asked = config.evaluation.gated, config.guard.second is not None
     return tuple(sorted({*evaluation_check_names(*asked), *check_names(*asked)}))

@@ -27,9 +27,11 @@ class CompareSection(Section):
     gate: GateSettings
     alarm: AlarmSettings
     kinds: tuple[MetricKind, ...]
-    """What the suite measures; each has to be there."""
+    """What the suite measures and checks; each has to be there."""
     reasoning_benchmarks: tuple[str, ...]
     """Strata of the reasoning average, equally weighted."""
+    report_only: tuple[str, ...] = ()
+    """Benchmarks without checks."""
     second_guard: bool = False
     """A second guard judged every n-th sample."""
     waivers_on: datetime.date | None = None
@@ -81,7 +83,8 @@ def suite_sections(
         metrics=measured.metrics,
         compare=CompareSection(
             gate=config.gate, alarm=config.alarm, reasoning_benchmarks=measured.reasoning_benchmarks,
-            kinds=tuple(dict.fromkeys(benchmark.metric for benchmark in config.evaluation.benchmarks)),
+            report_only=measured.report_only,
+            kinds=tuple(dict.fromkeys(benchmark.metric for benchmark in config.evaluation.gated)),
             second_guard=config.guard.second is not None, waivers_on=day if config.gate.waivers else None,
             known_checks=known_checks(config) if config.gate.waivers else (),
         ),

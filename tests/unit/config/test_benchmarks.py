@@ -41,7 +41,7 @@ def test_what_a_line_means_is_written_out_and_reads_the_same() -> None:
             "source": "known", "count": None, "path": "", "rows": 200, "digest": "",
             "revision": definition("harmbench").revision, "definition": definition("harmbench").fingerprint,
         },
-        "transforms": [], "thinking": [],
+        "transforms": [], "thinking": [], "gated": True,
     }
     assert load_config(json.dumps(document)) == config
 

@@ -53,3 +53,19 @@ def test_a_fresh_draw_changes_the_seed_and_nothing_that_is_compared() -> None:
     assert plain.sample_evaluation.model_copy(update={"seed": 0}) == fresh.sample_evaluation.model_copy(
         update={"seed": 0}
     )
+
+
+def test_a_benchmark_that_is_reported_only_is_measured_and_not_checked() -> None:
+    prompts = {"source": "jsonl", "path": "sums.jsonl"}
+    sums, more = ({"name": name, "metric": "reasoning", "prompts": prompts} for name in "ab")
+    both = {**DOCUMENT, "evaluation": {"benchmarks": [sums, {**more, "gated": False}]}}
+    sections = suite_sections(load_suite(json.dumps(both)), "none")
+    assert [benchmark.name for benchmark in sections.metrics.benchmarks] == ["a", "b"]
+    assert (sections.compare.reasoning_benchmarks, sections.compare.report_only) == (("a",), ("b",))
+    gated = {**DOCUMENT, "evaluation": {"benchmarks": [sums, more]}}
+    assert suite_sections(load_suite(json.dumps(gated)), "none").metrics.suite == sections.metrics.suite
+
+    with pytest.raises(ConfigError, match=r"at least one has to be checked"):
+        load_suite(json.dumps({**DOCUMENT, "evaluation": {"benchmarks": [{**sums, "gated": False}]}}))
+    with pytest.raises(ConfigError, match=r"none for reasoning that is gated"):
+        load_config("micro", ["evaluation.benchmarks.2.gated=false"])
