@@ -144,6 +144,32 @@ def test_the_command_ends_in_time_too(tmp_path: Path) -> None:
         assert seconds(port) - start < SECONDS
 
 
+def test_an_evaluation_of_a_version_ends_in_time_with_a_page(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "thinksafe", "evaluate", "--suite", "micro", "--model"]
+
+    def ended(model: str, port: int) -> tuple[subprocess.CompletedProcess[str], float]:
+        started = time.monotonic()
+        out = tmp_path / f"{port}"
+        address = f"http://ann:hunter22@127.0.0.1:{port}"
+        done = subprocess.run(
+            [*command, model, "--out", str(out), "--tracking-uri", address], capture_output=True, text=True,
+            timeout=180, check=False,
+        )
+        assert done.returncode in (1, 2), done.stderr
+        assert "hunter22" not in done.stdout + done.stderr
+        assert (out / "report.html").is_file()
+        return done, time.monotonic() - started
+
+    with refusing() as port:
+        done, start = ended("models:/m/1", port)
+        assert f"MLflow at http://127.0.0.1:{port} could not connect" in done.stderr
+        assert "Check that the server is up" in done.stderr
+    with silent() as port:
+        done, seconds = ended("models:/m/1", port)
+        assert f"MLflow at http://127.0.0.1:{port} could not connect" in done.stderr
+        assert seconds - start < 2 * SECONDS, "two stages ask the server: the plan, and the report that says so"
+
+
 @pytest.mark.parametrize("fault", ["hang", "cut", "500"])
 def test_a_server_that_stops_answering_midway(fault: Any, tracking_server: MlflowServer, tmp_path: Path) -> None:
     """Each of several runs is left in the lurch at another request; all of them can be completed."""

@@ -80,6 +80,10 @@ def score(
     seed: Annotated[int, typer.Option(min=0, help="Of the draws behind the intervals of kappa.")] = 0,
     fewest: Annotated[int, typer.Option(min=1, help="Labels that a benchmark needs for numbers of its own.")] = 30,
     partial: Annotated[bool, typer.Option("--partial", help="Rows without a label are left out.")] = False,
+    run: Annotated[
+        str, typer.Option("--run", metavar="DIR|RUN", help="Keep the scores, without text, in the store of this run.")
+    ] = "",
+    artifacts: Annotated[str, typer.Option(metavar="ROOT", help="Store of --run, where that is an id.")] = "",
 ) -> None:
     """Say how good the guard is and what the harm ratio is after its errors."""
     from rich.console import Console
@@ -100,6 +104,11 @@ def score(
             "Label on, in the order of the file, or add --partial.",
         )
     scores = score_labels(keys, found.given, confidence=confidence, seed=seed, fewest=fewest)
+    if run:
+        from thinksafe.audit.kept import keep
+
+        store, judged = _find(run, artifacts)
+        keep(store, judged.run_id, scores)
     if out is not None:
         write_json(out, scores)
     console = Console()

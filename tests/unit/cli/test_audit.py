@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from judged_runs import judge_run
 
+from thinksafe.audit.kept import kept
 from thinksafe.audit.records import AuditKey, AuditScores
 from thinksafe.cli.local import LocalRun
 from thinksafe.config import load_config, load_suite, sections_of
+from thinksafe.errors import InputError
 from thinksafe.jsonl import read_record, read_records, write_json
 from thinksafe.records import Sample
 from thinksafe.store.local import LocalStore
@@ -147,3 +149,28 @@ def test_audit_settings_change_no_stage() -> None:
     plain, changed = (sections_of(load_config("micro", more)) for more in ([], ["audit={size: 5, out: x.csv}"]))
     assert plain == changed
     assert load_suite("micro", ["audit.size=7"]).audit.size == 7
+
+
+def test_scores_are_kept_with_their_run(cli: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    path, store = tmp_path / "audit.csv", LocalStore(folder / "store")
+    cli("audit", "sample", folder, "--out", path)
+    fill(path, lambda key: "unsafe")
+    assert kept(store, "run-1") == []
+    for given in ([folder], ["run-1", "--artifacts", folder / "store"]):
+        assert cli("audit", "score", path, "--out", tmp_path / "scores.json", "--run", *given).code == 0
+    assert kept(store, "run-1") == [read_record(tmp_path / "scores.json", AuditScores)], "the same scores, once"
+    fill(path, lambda key: "safe")
+    assert cli("audit", "score", path, "--run", folder).code == 0
+    assert len(kept(store, "run-1")) == 2
+    assert all(SECRET.encode() not in store.get(key) for key in store.keys("audits/"))
+
+    local = LocalRun(run_id="run-2", recipe="micro", config_digest="d")
+    write_json(tmp_path / "other" / "run.json", local)
+    for key in [*store.keys("runs/"), *store.keys("manifests/")]:
+        data = store.get(key).replace(b'"run-1"', b'"run-2"')
+        LocalStore(tmp_path / "other" / "store").put(key.replace("run-1", "run-2"), data)
+    ended = cli("audit", "score", path, "--run", tmp_path / "other")
+    assert "about run-1, not about run-2" in ended.err, ended.err
+    store.put("audits/run-1/0.json", b"{}")
+    with pytest.raises(InputError, match="holds no scores"):
+        kept(store, "run-1")
