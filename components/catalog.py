@@ -1,10 +1,12 @@
-"""All components of one image."""
+"""All components of a pipeline."""
 
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 from kfp.dsl import base_component
+
+from thinksafe_components.images import Images
 
 STAGES = (
     "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics",
@@ -22,12 +24,12 @@ def load(stage: str, image: str) -> base_component.BaseComponent:
     return component
 
 
-def load_all(image: str) -> SimpleNamespace:
-    """Return all components for an image, as attributes named by stage; calling one adds a task.
+def load_all(images: Images) -> SimpleNamespace:
+    """Return all components with their images, as attributes named by stage; calling one adds a task.
 
     Tasks of the stages in :data:`UNCACHED` have caching switched off.
     """
-    return SimpleNamespace(**{stage: _task_maker(stage, load(stage, image)) for stage in STAGES})
+    return SimpleNamespace(**{stage: _task_maker(stage, load(stage, images.of(stage))) for stage in STAGES})
 
 
 def _task_maker(stage: str, component: base_component.BaseComponent) -> Any:

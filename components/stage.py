@@ -1,21 +1,8 @@
-"""What all components share: the image, and the options that every stage takes."""
+"""What all components share: the options that every stage takes."""
 
-import os
 from typing import Any
 
 from kfp import dsl
-
-from thinksafe import __version__
-
-IMAGE_VARIABLE = "THINKSAFE_IMAGE"
-"""Environment variable that replaces the default image when compiling."""
-
-DEFAULT_IMAGE = f"thinksafe/cpu:{__version__}"
-
-
-def default_image() -> str:
-    """Return the image that is compiled into pipelines when none is named."""
-    return os.environ.get(IMAGE_VARIABLE) or DEFAULT_IMAGE
 
 
 def stage_container(image: str, stage: str, *, task: str, **options: Any) -> dsl.ContainerSpec:

@@ -16,25 +16,25 @@ from rich.console import Console
 
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic
-from thinksafe_components.stage import default_image
+from thinksafe_components.images import Images, default_images
 
 if TYPE_CHECKING:
     from thinksafe_pipelines.local import RunOutcome
 
 PIPELINES = ("realign", "evaluate")
-"""Names of the pipelines, each a module of this package with a ``make(image)``."""
+"""Names of the pipelines, each a module of this package with a ``make(images)``."""
 
 
-def make_pipeline(name: str, image: str | None = None) -> Any:
-    """Return a pipeline for an image.
+def make_pipeline(name: str, images: Images | None = None) -> Any:
+    """Return a pipeline with its images, the default ones when None.
 
     Raises:
         ConfigError: there is no pipeline of this name.
     """
     if name not in PIPELINES:
         raise ConfigError(f"There is no pipeline {name!r}.", f"Pipelines: {', '.join(PIPELINES)}.")
-    make: Callable[[str], Any] = import_module(f"thinksafe_pipelines.{name}").make
-    return make(image or default_image())
+    make: Callable[[Images], Any] = import_module(f"thinksafe_pipelines.{name}").make
+    return make(images or default_images())
 
 
 def run_pipeline(
@@ -97,7 +97,7 @@ def run_evaluation(
 
 
 def compile_pipeline(
-    name: str, config_document: str | None, overrides: list[str], output: Path, image: str | None = None
+    name: str, config_document: str | None, overrides: list[str], output: Path, images: Images | None = None
 ) -> Path:
     """Write a pipeline as KFP's IR YAML, which can be uploaded to a cluster.
 
@@ -106,7 +106,7 @@ def compile_pipeline(
         config_document: Configuration that becomes the default of the pipeline's parameter; None leaves it required.
         overrides: Become the default of the parameter of that name.
         output: File to write, ``.yaml``; replaced atomically.
-        image: Image of all tasks; the default image when None.
+        images: Images of the tasks; the default ones when None.
 
     Returns:
         The file.
@@ -126,7 +126,7 @@ def compile_pipeline(
         defaults["overrides"] = json.dumps(overrides)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "pipeline.yaml"
-        compiler.Compiler().compile(make_pipeline(name, image), str(path))
+        compiler.Compiler().compile(make_pipeline(name, images), str(path))
         rewrite_file(path, defaults)
         components.load_component_from_file(str(path))
         write_atomic(output, path.read_bytes())

@@ -6,12 +6,13 @@ from typing import Any
 from kfp import dsl
 
 from thinksafe_components.catalog import load_all
+from thinksafe_components.images import Images
 from thinksafe_pipelines.evaluation import make_evaluation
 
 
-def make(image: str) -> Any:
-    """Return the pipeline for an image, which is fixed from here on (KFP cannot take it as a parameter)."""
-    stages = load_all(image)
+def make(images: Images) -> Any:
+    """Return the pipeline with its images, which are fixed from here on (KFP cannot take them as parameters)."""
+    stages = load_all(images)
     evaluation = make_evaluation(stages)
     alarm = make_alarm(stages)
 

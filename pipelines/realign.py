@@ -10,13 +10,14 @@ from typing import Any
 from kfp import dsl
 
 from thinksafe_components.catalog import load_all
+from thinksafe_components.images import Images
 from thinksafe_pipelines.evaluation import make_evaluation
 from thinksafe_pipelines.sampling import make_judged_samples
 
 
-def make(image: str) -> Any:
-    """Return the pipeline for an image, which is fixed from here on (KFP cannot take it as a parameter)."""
-    stages = load_all(image)
+def make(images: Images) -> Any:
+    """Return the pipeline with its images, which are fixed from here on (KFP cannot take them as parameters)."""
+    stages = load_all(images)
     judged_samples = make_judged_samples(stages)
     repair = make_repair(stages, judged_samples)
 

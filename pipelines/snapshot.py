@@ -1,7 +1,7 @@
 """Keep the compiled pipelines in the repository, so that a review shows what a change does to them.
 
 ``python -m thinksafe_pipelines.snapshot`` writes them, with ``--check`` it only says which ones are out of date and
-exits 1. They are compiled with a fixed image and carry neither a configuration nor a version of ours.
+exits 1. They are compiled with fixed images and carry neither a configuration nor a version of ours.
 """
 
 import argparse
@@ -10,9 +10,10 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
+from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 
-SNAPSHOT_IMAGE = "thinksafe/cpu:snapshot"
+SNAPSHOT_IMAGES = Images(*(f"thinksafe/{kind}:snapshot" for kind in Images._fields))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     stale = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in PIPELINES:
-            compiled = compile_pipeline(name, None, [], Path(temporary) / f"{name}.yaml", SNAPSHOT_IMAGE)
+            compiled = compile_pipeline(name, None, [], Path(temporary) / f"{name}.yaml", SNAPSHOT_IMAGES)
             text, kept = compiled.read_text("utf-8"), folder / f"{name}.yaml"
             if kept.is_file() and kept.read_text("utf-8") == text:
                 continue

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import typer.main
 
+from thinksafe import __version__
 from thinksafe.cli.main import app
 from thinksafe.config.sections import Sections
 from thinksafe_components.catalog import STAGES, UNCACHED, load, load_all
+from thinksafe_components.images import Images, default_images
 from thinksafe_components.readme import main, read_metadata
-from thinksafe_components.stage import DEFAULT_IMAGE, default_image
 
 FOLDER = Path(str(resources.files("thinksafe_components")))
 
@@ -91,12 +92,16 @@ def test_plan_gives_every_section_that_a_stage_takes() -> None:
     assert outputs == (set(Sections.model_fields) | {"run_id"}) - for_the_plan_record
 
 
-def test_the_image_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("THINKSAFE_IMAGE", raising=False)
-    assert default_image() == DEFAULT_IMAGE
+def test_the_images_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("", "_CPU", "_SAMPLER", "_TRAINER"):
+        monkeypatch.delenv(f"THINKSAFE_IMAGE{name}", raising=False)
+    assert default_images() == Images(*(f"thinksafe/{kind}:{__version__}" for kind in ("cpu", "sampler", "trainer")))
     monkeypatch.setenv("THINKSAFE_IMAGE", "registry/other:2")
-    assert default_image() == "registry/other:2"
+    assert default_images() == Images(*["registry/other:2"] * 3)
+    monkeypatch.setenv("THINKSAFE_IMAGE_SAMPLER", "registry/gpu:2")
+    assert default_images().of("sample") == default_images().of("judge") == "registry/gpu:2"
+    assert default_images().of("gate") == default_images().of("train") == "registry/other:2"
 
 
 def test_all_components_are_loaded_under_their_names() -> None:
-    assert set(vars(load_all("image"))) == set(STAGES)
+    assert set(vars(load_all(Images("a", "b", "c")))) == set(STAGES)

@@ -13,13 +13,16 @@ from kfp.components import load_component_from_file
 
 from thinksafe.errors import ConfigError, StageError
 from thinksafe_components.catalog import UNCACHED
+from thinksafe_components.images import Images
 from thinksafe_pipelines import snapshot
 from thinksafe_pipelines.canonical import canonicalise
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 
+IMAGES = Images("registry/cpu:1", "registry/sampler:1", "registry/trainer:1")
+
 
 def compiled(tmp_path: Path, name: str = "realign", **options: Any) -> dict[str, Any]:
-    path = compile_pipeline(name, None, [], tmp_path / f"{name}.yaml", "registry/image:1", **options)
+    path = compile_pipeline(name, None, [], tmp_path / f"{name}.yaml", IMAGES, **options)
     value: dict[str, Any] = yaml.safe_load(path.read_text())
     return value
 
@@ -38,7 +41,7 @@ def stage_of(spec: dict[str, Any], task: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_kfp_loads_what_was_compiled(tmp_path: Path, name: str) -> None:
-    path = compile_pipeline(name, "name: x\nseed: 1\n", ["seed=7"], tmp_path / "new" / "pipeline.yaml", "image")
+    path = compile_pipeline(name, "name: x\nseed: 1\n", ["seed=7"], tmp_path / "new" / "pipeline.yaml", IMAGES)
     component = load_component_from_file(str(path))
     inputs = component.component_spec.inputs
     own = {"model", "fresh"} if name == "evaluate" else set()
@@ -54,9 +57,15 @@ def test_without_a_configuration_the_parameter_is_required(tmp_path: Path) -> No
     assert parameters["overrides"]["defaultValue"] == "[]"
 
 
-def test_every_task_runs_in_the_image(tmp_path: Path) -> None:
-    executors = compiled(tmp_path)["deploymentSpec"]["executors"].values()
-    assert {executor["container"]["image"] for executor in executors} == {"registry/image:1"}
+def test_every_task_runs_in_the_image_of_its_kind(tmp_path: Path) -> None:
+    images: dict[str, set[str]] = {}
+    for executor in compiled(tmp_path)["deploymentSpec"]["executors"].values():
+        container = executor["container"]
+        images.setdefault(container["image"], set()).add(container["command"][1])
+    assert images["registry/sampler:1"] == {"sample", "judge"}
+    assert images["registry/trainer:1"] == {"train"}
+    assert {"plan", "gate", "report"} <= images["registry/cpu:1"]
+    assert len(images) == 3
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -103,7 +112,7 @@ def test_all_stages_but_plan_and_report_take_the_planned_run_id(tmp_path: Path, 
 def test_compiling_gives_the_same_text_in_every_process(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from thinksafe_pipelines.commands import compile_pipeline\n"
-        "compile_pipeline('realign', None, [], Path(sys.argv[1]), 'image')"
+        "compile_pipeline('realign', None, [], Path(sys.argv[1]))"
     )
     texts = set()
     for seed in ("1", "2"):
@@ -119,7 +128,7 @@ def test_the_snapshots_are_current() -> None:
 
 
 def test_a_stale_snapshot_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(snapshot, "SNAPSHOT_IMAGE", "another")
+    monkeypatch.setattr(snapshot, "SNAPSHOT_IMAGES", IMAGES)
     assert snapshot.main(["--check"]) == 1
     assert "out of date: snapshots/realign.yaml" in capsys.readouterr().out
 
