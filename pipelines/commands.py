@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -41,8 +41,9 @@ def run_pipeline(
     name: str, config_document: str, out: Path, run_id: str, overrides: list[str], console: Console,
     *, artifacts: str = "", arguments: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None, path: Path | None = None,
+    runner: Literal["host", "docker"] = "host", mounts: Sequence[Path] = (),
 ) -> RunOutcome:
-    """Run a pipeline on this machine, without Docker, and show it on the console.
+    """Run a pipeline on this machine and show it on the console.
 
     Everything lands below ``out``: the store, MLflow's database, KFP's folders (``kfp``) and the logs
     (``logs/<run id>``). A failing task does not raise; the exit task has run when this returns.
@@ -58,9 +59,11 @@ def run_pipeline(
         arguments: Further parameters of the pipeline.
         environment: Variables that the stages get over those of this process.
         path: Folder whose commands win over all others; the interpreter's own by default.
+        runner: ``host``: stages are processes of this machine. ``docker``: containers of the default images.
+        mounts: Files and folders that containers read besides ``out``.
 
     Raises:
-        ConfigError: there is no pipeline of this name.
+        ConfigError: there is no pipeline of this name, or Docker, an image or a mount is missing.
         StageError: the installed KFP is not one that the local runner works with.
         KeyboardInterrupt, SystemExit: the run was told to stop; all stages have ended.
     """
@@ -73,10 +76,15 @@ def run_pipeline(
         "artifacts": artifacts or str(out / "store"), **(arguments or {}),
     }
     variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{out / 'mlflow.db'}", **(environment or {})}
+    containers = None
+    if runner == "docker":
+        from thinksafe_pipelines.containers import Containers
+
+        containers = Containers(out, default_images(), tuple(mount.absolute() for mount in mounts))
     with Display(console) as display:
         return run_locally(
             make_pipeline(name), given, root=out / "kfp", logs=out / "logs" / run_id, listener=display,
-            environment=variables, path=path,
+            environment=variables, path=path, containers=containers,
         )
 
 

@@ -1,4 +1,4 @@
-"""Run stage commands as host processes that cannot outlive the run, and say what came of each.
+"""Run stage commands as host processes (or containers) that cannot outlive the run, and say what came of each.
 
 Children stay in the process group of the run, so that a signal to the group reaches them, and ask the kernel to be
 killed when the run's process dies (Linux), so that a kill -9 of the run alone leaves nothing behind either.
@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Literal, Protocol
 
 from thinksafe_pipelines import prefork
+from thinksafe_pipelines.containers import Containers
 
 GRACE_SECONDS = 5.0
 """Time a stage has to end after SIGTERM before it is killed."""
@@ -57,7 +58,7 @@ class TaskOutcome:
 
 
 class Process(Protocol):
-    """A running stage: a ``subprocess.Popen`` or a fork."""
+    """A running stage: a ``subprocess.Popen``, a fork or a container."""
 
     def wait(self) -> int: ...
 
@@ -93,6 +94,7 @@ class Session:
             with the packages that this process has.
         forks: Stages are forks of a prepared process (:mod:`thinksafe_pipelines.prefork`), and ``path`` is for what
             they start themselves.
+        containers: Stages are containers, and none of the above is of use.
     """
 
     logs: Path
@@ -100,6 +102,7 @@ class Session:
     environment: Mapping[str, str] = field(default_factory=dict)
     path: Path = Path(sys.executable).parent
     forks: bool = False
+    containers: Containers | None = None
     outcomes: dict[str, TaskOutcome] = field(default_factory=dict)
     """By task, in the order in which they ended; a repeated attempt replaces the one before."""
     cancelled: bool = False
@@ -107,7 +110,7 @@ class Session:
     _lock: threading.RLock = field(default_factory=threading.RLock)
     # reentrant: cancel() may come from a signal handler while this very thread holds it
 
-    def execute(self, command: list[str], variables: Mapping[str, str]) -> bool:
+    def execute(self, command: list[str], variables: Mapping[str, str], image: str = "") -> bool:
         """Run one stage command to its end; returns whether it succeeded.
 
         After another task has failed, only exit stages are still run: KFP would go on with all that does not depend
@@ -116,6 +119,7 @@ class Session:
         Args:
             command: ``thinksafe <stage> ... --task <name> ...``.
             variables: Environment variables of the component.
+            image: Image of the component, where stages are containers.
         """
         stage, task = describe(command)
         if stage not in EXIT_STAGES and self._failed_besides(task):
@@ -123,7 +127,7 @@ class Session:
         log = self.logs / f"{re.sub(r'[^A-Za-z0-9._-]', '_', task)}.log"
         clock = time.monotonic()
         self.listener.started(task, stage)
-        code, error, action = self._run(command, variables, log)
+        code, error, action = self._run(command, variables, log, image)
         status: Literal["succeeded", "failed", "cancelled"] = "succeeded" if code == 0 else "failed"
         if code and self.cancelled:
             status, error, action = "cancelled", "The run was stopped.", "Start it again; finished work is kept."
@@ -152,15 +156,13 @@ class Session:
         with self._lock:
             return any(outcome.status == "failed" and name != task for name, outcome in self.outcomes.items())
 
-    def _run(self, command: list[str], variables: Mapping[str, str], log: Path) -> tuple[int, str, str]:
-        environment = {**os.environ, **variables, **self.environment}
-        environment["PATH"] = os.pathsep.join(filter(None, [str(self.path), environment.get("PATH", "")]))
+    def _run(self, command: list[str], variables: Mapping[str, str], log: Path, image: str) -> tuple[int, str, str]:
         if self.cancelled:
             return -signal.SIGTERM, "", ""
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             # not under the lock, which a signal handler of the main thread may be waiting for
-            process = _start(command, environment, log, forked=self.forks)
+            process = self._start(command, {**variables, **self.environment}, log, image)
         except FileNotFoundError:
             return 127, f"The command {command[0]!r} is not on PATH.", "Install the package into this environment."
         except (OSError, EOFError, subprocess.SubprocessError) as error:
@@ -179,15 +181,18 @@ class Session:
             with self._lock:
                 self._processes.discard(process)
 
-
-def _start(command: list[str], environment: dict[str, str], log: Path, *, forked: bool) -> Process:
-    if forked:
-        return prefork.ForkedStage(command, environment, log)
-    with log.open("ab") as stream:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
-            preexec_fn=_die_with(os.getpid()),
-        )
+    def _start(self, command: list[str], variables: Mapping[str, str], log: Path, image: str) -> Process:
+        if self.containers is not None:
+            return self.containers.start(image, command, variables, log)
+        environment = {**os.environ, **variables}
+        environment["PATH"] = os.pathsep.join(filter(None, [str(self.path), environment.get("PATH", "")]))
+        if self.forks:
+            return prefork.ForkedStage(command, environment, log)
+        with log.open("ab") as stream:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
+                preexec_fn=_die_with(os.getpid()),
+            )
 
 
 def _kill_all(processes: list[Process]) -> None:

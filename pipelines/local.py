@@ -1,8 +1,8 @@
-"""Run a pipeline on this machine with ``kfp.local``, its container components as host processes.
+"""Run a pipeline on this machine with ``kfp.local``, its container components as host processes or in Docker.
 
-``kfp.local`` runs container components in Docker only. For the time of a run, :func:`replaced_parts` puts our own
-task handler in the place of its subprocess handler and keeps its log off the terminal. The replaced parts are
-internal to KFP: tests/unit/pipelines/test_kfp_contract.py fails when any of them changes.
+``kfp.local`` runs container components in Docker only, and there takes some that failed for successes. For the time of
+a run, :func:`replaced_parts` puts our own task handlers in the place of its own and keeps its log off the terminal. The
+replaced parts are internal to KFP: tests/unit/pipelines/test_kfp_contract.py fails when any of them changes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any
 
 import kfp
 from kfp import local
-from kfp.local import config, logging_utils, status, subprocess_task_handler
+from kfp.local import config, docker_task_handler, logging_utils, status, subprocess_task_handler
 
 from thinksafe.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, StageError
 from thinksafe_pipelines import prefork
+from thinksafe_pipelines.containers import Containers
 from thinksafe_pipelines.host import Listener, Session, TaskOutcome, stopping_on_signals
 from thinksafe_pipelines.progress import PROGRESS_VARIABLE, ProgressFollower
 
@@ -65,26 +66,27 @@ class RunOutcome:
         return EXIT_BAD_INPUT if bad_input else EXIT_FAILED
 
 
-class HostTaskHandler:
-    """Runs one container component as a host process; has the interface of KFP's task handlers."""
+class TaskHandler:
+    """Runs one container component as the session does; has the interface of KFP's task handlers."""
 
     def __init__(
         self, session: Session, image: str, full_command: list[str], pipeline_root: str, runner: Any,
         env_vars: dict[str, str] | None = None,
     ) -> None:
         self._session = session
+        self._image = image
         self._command = full_command
         self._variables = env_vars or {}
 
     def run(self) -> status.Status:
         """Run the command to its end."""
-        succeeded = self._session.execute(self._command, self._variables)
+        succeeded = self._session.execute(self._command, self._variables, self._image)
         return status.Status.SUCCESS if succeeded else status.Status.FAILURE
 
 
 def run_locally(
     pipeline: Any, arguments: Mapping[str, Any], *, root: Path, logs: Path, listener: Listener,
-    environment: Mapping[str, str] | None = None, path: Path | None = None,
+    environment: Mapping[str, str] | None = None, path: Path | None = None, containers: Containers | None = None,
 ) -> RunOutcome:
     """Run a pipeline to its end; a failing task does not raise, its outcome says so.
 
@@ -96,9 +98,11 @@ def run_locally(
         listener: Hears of every task.
         environment: Variables that the stages get over those of this process.
         path: Folder whose commands win over all others; the interpreter's own by default.
+        containers: How stages run in containers; as host processes when None.
 
     Raises:
         StageError: this version of KFP is not one that the runner works with.
+        ConfigError: see :meth:`thinksafe_pipelines.containers.Containers.prepare`.
         KeyboardInterrupt, SystemExit: the run was told to stop; all stages have ended.
     """
     _check_version()
@@ -108,15 +112,20 @@ def run_locally(
         **(environment or {}), PROGRESS_VARIABLE: str(progress.absolute()),
         "PYTHONUNBUFFERED": "1",  # an error must stand last in the log
     }
-    session = Session(logs, listener, variables, forks=path is None and prefork.usable())
+    forks = path is None and containers is None and prefork.usable()
+    session = Session(logs, listener, variables, forks=forks, containers=containers)
     if path is not None:
         session.path = path
     if session.forks:
         prefork.warm_up()
+    if containers is not None:
+        root.mkdir(parents=True, exist_ok=True)
+        progress.touch()
+        containers.prepare()
     clock = time.monotonic()
     with (
         replaced_parts(session, logs / "kfp.log") as skipped,
-        _local_configuration(root, logs),
+        _local_configuration(root, logs, containers),
         ProgressFollower(progress, listener.progress),
         stopping_on_signals(session),
     ):
@@ -154,7 +163,8 @@ def replaced_parts(session: Session, log: Path) -> Iterator[list[str]]:
         stack.enter_context(warnings.catch_warnings())
         warnings.showwarning = _log_warning  # type: ignore[assignment]
         for owner, name, value in (
-            (subprocess_task_handler, "SubprocessTaskHandler", functools.partial(HostTaskHandler, session)),
+            (subprocess_task_handler, "SubprocessTaskHandler", functools.partial(TaskHandler, session)),
+            (docker_task_handler, "DockerTaskHandler", functools.partial(TaskHandler, session)),
             (logging_utils, "local_logger_context", nullcontext),
             (logging_utils, "indented_print", nullcontext),
             (logging_utils, "print_horizontal_line", lambda: None),
@@ -198,11 +208,12 @@ def _root_logger(handler: logging.Handler) -> Iterator[None]:
 
 
 @contextmanager
-def _local_configuration(root: Path, logs: Path) -> Iterator[None]:
+def _local_configuration(root: Path, logs: Path, containers: Containers | None) -> Iterator[None]:
     """Initialise kfp.local, and undo it afterwards: while it is set, calling any component runs it."""
     before = config.LocalExecutionConfig.instance
     local.init(
-        runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True,
+        runner=local.DockerRunner() if containers else local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(root), raise_on_error=True,
         # the run deletes it; by default it is a temporary folder, which a killed run leaves behind
         workspace_root=str(logs / f"workspace-{os.getpid()}"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,6 +35,12 @@ def run(
     tracking_uri: Annotated[
         str, typer.Option(help="MLflow server; the config's, or a SQLite file in DIR, by default.")
     ] = "",
+    runner: Annotated[
+        Literal["host", "docker"], typer.Option(help="Stages are processes, or containers of the images.")
+    ] = "host",
+    mount: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="For docker: what stages read besides DIR; repeatable.")
+    ] = None,
 ) -> None:
     """Run a whole realignment on this machine.
 
@@ -42,7 +48,7 @@ def run(
     """
     from thinksafe.cli.run import run_recipe
 
-    sys.exit(run_recipe(config, out, override or [], artifacts, tracking_uri))
+    sys.exit(run_recipe(config, out, override or [], artifacts, tracking_uri, runner, mount or []))
 
 
 @people.command()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tracking_uri: str) -> int:
+def run_recipe(
+    config: str, out: Path, overrides: list[str], artifacts: str, tracking_uri: str,
+    runner: Literal["host", "docker"] = "host", mounts: Sequence[Path] = (),
+) -> int:
     """Run a realignment into ``out`` and return the exit code of the command.
 
     Args:
@@ -34,6 +37,8 @@ def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tra
         artifacts: Store root; empty keeps the store in ``out``.
         tracking_uri: MLflow server; empty takes the config's, and without that a SQLite file in ``out``. The
             environment's is not used: trying a recipe must not write to the company's registry by accident.
+        runner: Stages are processes of this machine, or containers of its Docker daemon.
+        mounts: What containers read besides ``out``.
 
     Raises:
         ConfigError, InputError: the configuration, an input or the folder is wrong.
@@ -48,12 +53,13 @@ def run_recipe(config: str, out: Path, overrides: list[str], artifacts: str, tra
     where = store_address(artifacts)
     tracking = tracking_uri or loaded.registry.tracking_uri or local_tracking_uri(out)
     check_reachable(where)
-    import_module("thinksafe_pipelines.prefork").warm_up()  # its imports go on while this process has its own
+    if runner == "host":
+        import_module("thinksafe_pipelines.prefork").warm_up()  # its imports go on while this process has its own
     with claimed(out, loaded.name, digest_json(canonical(loaded)), where) as run:
         root = store_root(out)
         outcome = import_module("thinksafe_pipelines.commands").run_realign(
             document.text, out, run.run_id, overrides, console, artifacts=root,
-            environment={"MLFLOW_TRACKING_URI": tracking},
+            environment={"MLFLOW_TRACKING_URI": tracking}, runner=runner, mounts=mounts,
         )
         summary = conclude(
             out, run.run_id, outcome, console, tracking,

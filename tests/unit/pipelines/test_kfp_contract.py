@@ -13,14 +13,16 @@ from pathlib import Path
 
 import kfp
 import pytest
-from kfp.local import config, logging_utils, subprocess_task_handler, task_dispatcher
+from kfp.local import config, docker_task_handler, logging_utils, subprocess_task_handler, task_dispatcher
 
-from thinksafe_pipelines.local import SILENT_SKIPS, TESTED_KFP, HostTaskHandler
+from thinksafe_pipelines.local import SILENT_SKIPS, TESTED_KFP, TaskHandler
 
 # SHA-256 of the source
 MODULES = {
     "kfp.local.config":
         "db505956148e7a0830f2bb115624ab52d38a38a1c63739b663fa77519fb69fa8",
+    "kfp.local.docker_task_handler":
+        "1c8ebf86083b0434fd7a16cf4ea525e715904eb13f4c3badb9f0a52bacc648d8",
     "kfp.local.executor_input_utils":
         "38660b53e5b1206ff0d9857a2ced6e309cd3d95fbdb860c7a5022aa7e0b1b323",
     "kfp.local.executor_output_utils":
@@ -55,17 +57,18 @@ def test_a_module_that_we_stand_on_is_unchanged(module: str) -> None:
 
 
 def test_our_handler_has_the_interface_of_the_one_it_replaces() -> None:
-    theirs = inspect.signature(subprocess_task_handler.SubprocessTaskHandler)
-    ours = inspect.signature(HostTaskHandler)
-    assert list(theirs.parameters) == [name for name in ours.parameters if name != "session"]
-    assert hasattr(subprocess_task_handler.SubprocessTaskHandler, "run")
+    ours = inspect.signature(TaskHandler)
+    for replaced in (subprocess_task_handler.SubprocessTaskHandler, docker_task_handler.DockerTaskHandler):
+        assert list(inspect.signature(replaced).parameters) == [name for name in ours.parameters if name != "session"]
+        assert hasattr(replaced, "run")
 
 
 def test_replaced_parts_are_looked_up_when_they_are_used() -> None:
     # a "from ... import" in the dispatcher would make the replacement ineffective
     source = inspect.getsource(task_dispatcher.run_single_task_implementation)
     for use in (
-        "subprocess_task_handler.SubprocessTaskHandler", "logging_utils.local_logger_context()",
+        "subprocess_task_handler.SubprocessTaskHandler", "docker_task_handler.DockerTaskHandler",
+        "logging_utils.local_logger_context()",
         "logging_utils.indented_print()", "logging_utils.print_horizontal_line()",
     ):
         assert use in source

@@ -1,0 +1,210 @@
+"""Run stage commands as containers on this machine's Docker daemon, and say what came of each.
+
+``kfp.local``'s own way of running a container asks Docker to remove it when it ends, and takes a container that is
+gone before its exit code was read for one that succeeded. Here the code is read first, and the container removed then.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thinksafe.errors import ConfigError
+
+LABEL = "thinksafe.run"
+"""Label of every container: the folder of its run."""
+
+PASSED_ON = ("AWS_", "MLFLOW_", "HF_", "OPENAI_", "THINKSAFE_")
+"""Starts of the environment variables of this process that stages in containers get."""
+
+UNPRIVILEGED = 10001
+"""User and group of the images; stages run as it where the run is started by root."""
+
+SHARED_MEMORY = "1g"
+"""For the processes of one training, which talk through it."""
+
+GPU_DEVICE = "/dev/nvidiactl"
+
+
+@dataclass(frozen=True)
+class Containers:
+    """How the containers of one run are made.
+
+    Args:
+        folder: Folder of the run, absolute; the only place that stages can write to, besides ``/tmp`` in memory.
+        images: All images that stages run in.
+        mounts: Further files and folders that stages can read, absolute, at the same path.
+    """
+
+    folder: Path
+    images: tuple[str, ...]
+    mounts: tuple[Path, ...] = ()
+
+    @property
+    def user(self) -> str:
+        """``uid:gid`` of the stages: the caller's, and never root."""
+        return f"{UNPRIVILEGED}:{UNPRIVILEGED}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}"
+
+    def prepare(self) -> None:
+        """Check that the run can start, remove what a killed run left, and give the folder to the stages' user.
+
+        Raises:
+            ConfigError: there is no Docker daemon, an image is not on it, or a mount does not exist.
+        """
+        import docker
+
+        for mount in self.mounts:
+            if not mount.exists():
+                raise ConfigError(f"There is no {mount} to mount.", "Check --mount.")
+        client = connected()
+        try:
+            for image in sorted(set(self.images)):
+                try:
+                    client.images.get(image)
+                except docker.errors.ImageNotFound as error:
+                    raise ConfigError(
+                        f"The image {image} is not on this machine.", "Build it with make images, or pull it."
+                    ) from error
+            for left in client.containers.list(all=True, filters={"label": f"{LABEL}={self.folder}"}):
+                left.remove(force=True)
+        finally:
+            client.close()
+        if os.getuid() == 0:
+            for found in (self.folder, *self.folder.rglob("*")):
+                os.chown(found, UNPRIVILEGED, UNPRIVILEGED, follow_symlinks=False)
+
+    def start(self, image: str, command: list[str], variables: Mapping[str, str], log: Path) -> ContainerProcess:
+        """Start a stage.
+
+        Args:
+            image: Image that holds the stage CLI.
+            command: ``thinksafe <stage> ...``.
+            variables: Environment variables over those that are passed on.
+            log: File that gets what the stage prints; appended to.
+
+        Raises:
+            OSError: the container could not be started.
+        """
+        environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+        volumes = {str(mount): {"bind": str(mount), "mode": "ro"} for mount in self.mounts}
+        volumes[str(self.folder)] = {"bind": str(self.folder), "mode": "rw"}
+        return ContainerProcess(
+            log, image=image, command=command, environment={**environment, **variables}, volumes=volumes,
+            user=self.user, labels={LABEL: str(self.folder)}, network_mode="host", read_only=True,
+            tmpfs={"/tmp": "mode=1777,exec"}, cap_drop=["ALL"], security_opt=["no-new-privileges"],  # noqa: S108
+            shm_size=SHARED_MEMORY, working_dir="/tmp", device_requests=_gpus(),  # noqa: S108
+        )
+
+
+class ContainerProcess:
+    """A stage command in a container; has the part of ``subprocess.Popen``'s interface that a run needs.
+
+    Args:
+        log: File that gets what the stage prints; appended to.
+        options: Of ``docker.models.containers.ContainerCollection.create``.
+
+    Raises:
+        OSError: the container could not be started.
+    """
+
+    def __init__(self, log: Path, **options: Any) -> None:
+        import docker
+
+        self._errors: Any = docker.errors
+        self._client = connected()
+        self._code: int | None = None
+        self._lock = threading.Lock()
+        try:
+            self._container = self._client.containers.create(**options)
+            try:
+                self._container.start()
+            except self._errors.DockerException:
+                self._container.remove(force=True)
+                raise
+        except self._errors.DockerException as error:
+            self._client.close()
+            raise OSError(f"Docker refused it ({getattr(error, 'explanation', None) or error})") from error
+        self._reader = threading.Thread(target=self._copy, args=(log,), daemon=True)
+        self._reader.start()
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit code, negative for a signal; removes the container."""
+        if self._code is None:
+            # without a limit: stages may take days
+            code = int(self._container.wait(timeout=None)["StatusCode"])
+            self._reader.join()
+            self._ended(code)
+        assert self._code is not None
+        return self._code
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it has not been waited for."""
+        return self._code
+
+    def terminate(self) -> None:
+        """Ask the stage to end."""
+        self._signal("SIGTERM")
+
+    def kill(self) -> None:
+        """End the stage."""
+        self._signal("SIGKILL")
+
+    def _signal(self, name: str) -> None:
+        client = connected()  # connections are not for two threads
+        try:
+            with suppress(self._errors.APIError):  # it has ended
+                client.api.kill(self._container.id, name)
+        finally:
+            client.close()
+
+    def _copy(self, log: Path) -> None:
+        client = connected()
+        try:
+            with log.open("ab") as stream:
+                for block in client.api.logs(self._container.id, stream=True, follow=True):
+                    stream.write(block)
+                    stream.flush()
+        finally:
+            client.close()
+
+    def _ended(self, code: int) -> None:
+        with self._lock:
+            if self._code is None:
+                # shells and Docker say 128 + n of signal n
+                self._code = 128 - code if code > 128 else code
+                with suppress(self._errors.APIError):
+                    self._container.remove(force=True)
+                self._client.close()
+
+
+def connected() -> Any:
+    """Return a client of the Docker daemon.
+
+    Raises:
+        ConfigError: the package is not installed, or no daemon answers.
+    """
+    try:
+        import docker
+    except ImportError as error:
+        raise ConfigError("--runner docker needs the package docker.", "pip install 'thinksafe[docker]'.") from error
+    try:
+        client = docker.from_env()
+        client.ping()
+    except docker.errors.DockerException as error:
+        raise ConfigError(
+            "No Docker daemon answers.", "Start it, or set DOCKER_HOST; without Docker leave --runner out."
+        ) from error
+    return client
+
+
+def _gpus() -> list[Any]:
+    if not os.path.exists(GPU_DEVICE):
+        return []
+    import docker
+
+    return [docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])]

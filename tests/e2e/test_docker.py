@@ -1,0 +1,126 @@
+"""The images, and the micro pipeline in them: Kubeflow's local runner on a real Docker daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker_images import CPU, TRAINER, build_images, docker_daemon
+from micro_runs import COMMAND, Run
+from mlflow_servers import mlflow_server
+from s3_servers import bucket, moto_s3
+
+from thinksafe.store import open_store
+from thinksafe_pipelines.containers import LABEL, Containers
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("docker")
+    with docker_daemon(folder):
+        build_images(folder)
+        yield
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_micro_pipeline_in_containers_decides_as_on_the_host(
+    micro: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THINKSAFE_IMAGE_CPU", CPU)
+    monkeypatch.setenv("THINKSAFE_IMAGE_SAMPLER", TRAINER)
+    monkeypatch.setenv("THINKSAFE_IMAGE_TRAINER", TRAINER)
+    out = tmp_path / "run"
+    with (
+        moto_s3() as server, bucket(server, monkeypatch) as root, mlflow_server(tmp_path / "mlflow") as tracking,
+    ):
+        done = subprocess.run(
+            [COMMAND, "run", "micro", "--runner", "docker", "--out", str(out), "--artifacts", root,
+             "--tracking-uri", tracking.uri],
+            capture_output=True, text=True, check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert open_store(root).keys("promotions/") == ["promotions/micro-student/000001.json"]
+    inside, outside = (json.loads((folder / "decision.json").read_text()) for folder in (out, micro.folder))
+    assert (inside["passed"], inside["stopped_by"]) == (outside["passed"], outside["stopped_by"])
+    checks = {check["name"]: check for check in inside["checks"]}
+    assert list(checks) == [check["name"] for check in outside["checks"]]
+    for check in outside["checks"]:
+        assert checks[check["name"]]["passed"] == check["passed"], check["name"]
+        assert checks[check["name"]]["value"] == pytest.approx(check["value"], abs=0.01), check["name"]
+    assert docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={out}") == "", "containers were left behind"
+
+
+def test_a_container_that_fails_at_once_is_never_a_success(tmp_path: Path) -> None:
+    """Kubeflow's own runner takes one in 25 for a success: Docker has removed it before its exit code is read."""
+    containers = Containers(tmp_path, (CPU,))
+    containers.prepare()
+
+    def code(number: int) -> int:
+        command = ["python", "-c", f"import sys; print({number}); sys.exit({1 + number % 3})"]
+        return containers.start(CPU, command, {}, tmp_path / f"{number}.log").wait()
+
+    with ThreadPoolExecutor(4) as pool:
+        codes = list(pool.map(code, range(40)))
+    assert codes == [1 + number % 3 for number in range(40)]
+    assert [(tmp_path / f"{number}.log").read_text().strip() for number in range(40)] == [str(n) for n in range(40)]
+
+
+def test_a_stage_that_is_told_to_stop_stops(tmp_path: Path) -> None:
+    containers = Containers(tmp_path, (CPU,))
+    containers.prepare()
+    process = containers.start(CPU, ["python", "-c", "import time; time.sleep(600)"], {}, tmp_path / "log")
+    assert process.poll() is None
+    process.kill()
+    assert process.wait() == process.poll() == -9
+
+
+@pytest.mark.parametrize("image", [CPU, TRAINER])
+def test_an_image_is_small_in_rights(image: str) -> None:
+    found: Any = json.loads(docker("image", "inspect", image))[0]
+    assert found["Config"]["User"] == "10001:10001"
+    assert found["Config"]["Entrypoint"] is None, "a cluster's command replaces it, docker's does not"
+    labels = found["Config"]["Labels"]
+    assert {"title", "description", "licenses", "version", "revision"} <= {name.rsplit(".", 1)[1] for name in labels}
+    secrets = [value for name, value in os.environ.items() if "SECRET" in name or "TOKEN" in name]
+    history = docker("image", "history", "--no-trunc", image)
+    assert not [secret for secret in secrets if secret and secret in history]
+    locked = (
+        "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none", "--cap-drop", "ALL", "--user", "12345",
+    )
+    assert "Usage" in docker(*locked, image, "thinksafe", "--help")
+    tools = "import shutil; print([tool for tool in ('pip', 'gcc', 'cc', 'make', 'git') if shutil.which(tool)])"
+    assert docker(*locked, image, "python", "-c", tools).strip() == "[]"
+
+
+def test_what_is_in_which_image() -> None:
+    code = "import importlib.util as u; print([m for m in ('torch', 'trl', 'kfp', 'kubernetes') if u.find_spec(m)])"
+    assert docker("run", "--rm", CPU, "python", "-c", code).strip() == "['kfp', 'kubernetes']"
+    assert docker("run", "--rm", TRAINER, "python", "-c", code).strip() == "['torch', 'trl', 'kfp', 'kubernetes']"
+
+
+def test_a_missing_image_or_mount_is_named_before_anything_runs(tmp_path: Path) -> None:
+    def run(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, "run", "micro", "--runner", "docker", "--out", str(tmp_path / "run"), *options],
+            env={**os.environ, **variables}, capture_output=True, text=True, check=False,
+        )
+
+    done = run(THINKSAFE_IMAGE="thinksafe/none:1")
+    assert (done.returncode, "thinksafe/none:1 is not on this machine" in done.stderr) == (2, True), done.stderr
+    done = run("--mount", str(tmp_path / "nowhere"), THINKSAFE_IMAGE=CPU)
+    assert (done.returncode, "nowhere to mount" in done.stderr) == (2, True), done.stderr
+    done = run(DOCKER_HOST="tcp://127.0.0.1:9")
+    assert (done.returncode, "No Docker daemon answers" in done.stderr) == (2, True), done.stderr
