@@ -24,7 +24,7 @@ check: install  ## lint, types, generated files
 	$(BIN)/python -m thinksafe_components.readme --check
 	$(BIN)/python -m thinksafe_pipelines.snapshot --check
 
-bench: install  ## speed and cost against references, about half an hour; writes docs/performance.md
+bench: install  ## speed and cost against references, about 20 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks.performance --page docs/performance.md --json build/performance.json
 
 vllm: install  ## vLLM's CPU build, for the recipe smollm2 and its tests
