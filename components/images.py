@@ -28,12 +28,21 @@ class Images(NamedTuple):
         return image
 
 
-def default_images() -> Images:
-    """Return the images that are compiled into pipelines when none are named."""
-    everything = os.environ.get(VARIABLE)
+WITHOUT_GPU = {"sampler": "trainer-cpu", "trainer": "trainer-cpu"}
+"""Images on a machine without GPU: sampling is on transformers there, unless the environment names another image."""
+
+
+def default_images(*, gpu: bool = True) -> Images:
+    """Return the images of a pipeline when none are named.
+
+    Args:
+        gpu: Whether the stages that want a GPU get one.
+    """
+    everything, others = os.environ.get(VARIABLE), {} if gpu else WITHOUT_GPU
     return Images(
         *(
-            os.environ.get(f"{VARIABLE}_{kind.upper()}") or everything or f"thinksafe/{kind}:{__version__}"
+            os.environ.get(f"{VARIABLE}_{kind.upper()}") or everything
+            or f"thinksafe/{others.get(kind, kind)}:{__version__}"
             for kind in Images._fields
         )
     )

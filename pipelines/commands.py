@@ -76,14 +76,15 @@ def run_pipeline(
         "artifacts": artifacts or str(out / "store"), **(arguments or {}),
     }
     variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{out / 'mlflow.db'}", **(environment or {})}
-    containers = None
+    containers, images = None, default_images()
     if runner == "docker":
-        from thinksafe_pipelines.containers import Containers
+        from thinksafe_pipelines.containers import Containers, has_gpu
 
-        containers = Containers(out, default_images(), tuple(mount.absolute() for mount in mounts))
+        images = default_images(gpu=has_gpu())
+        containers = Containers(out, images, tuple(mount.absolute() for mount in mounts))
     with Display(console) as display:
         return run_locally(
-            make_pipeline(name), given, root=out / "kfp", logs=out / "logs" / run_id, listener=display,
+            make_pipeline(name, images), given, root=out / "kfp", logs=out / "logs" / run_id, listener=display,
             environment=variables, path=path, containers=containers,
         )
 

@@ -202,8 +202,13 @@ def connected() -> Any:
     return client
 
 
+def has_gpu() -> bool:
+    """Return whether containers here can be given a GPU."""
+    return os.path.exists(GPU_DEVICE)
+
+
 def _gpus() -> list[Any]:
-    if not os.path.exists(GPU_DEVICE):
+    if not has_gpu():
         return []
     import docker
 

@@ -96,6 +96,8 @@ def test_the_images_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     for name in ("", "_CPU", "_SAMPLER", "_TRAINER"):
         monkeypatch.delenv(f"THINKSAFE_IMAGE{name}", raising=False)
     assert default_images() == Images(*(f"thinksafe/{kind}:{__version__}" for kind in ("cpu", "sampler", "trainer")))
+    cpu = f"thinksafe/trainer-cpu:{__version__}"
+    assert default_images(gpu=False) == Images(f"thinksafe/cpu:{__version__}", cpu, cpu)
     monkeypatch.setenv("THINKSAFE_IMAGE", "registry/other:2")
     assert default_images() == Images(*["registry/other:2"] * 3)
     monkeypatch.setenv("THINKSAFE_IMAGE_SAMPLER", "registry/gpu:2")
