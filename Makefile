@@ -21,6 +21,7 @@ faults: install  ## kills, failing servers, races and full disks: writes docs/re
 check: install  ## lint, types, generated files
 	$(BIN)/ruff check .
 	$(BIN)/mypy thinksafe
+	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/python -m thinksafe_components.readme --check
 	$(BIN)/python -m thinksafe_pipelines.snapshot --check
 
