@@ -15,8 +15,8 @@ TAG, DESCRIPTION = 5000, 5000
 def tag_decision(registration: Registration, decision: Decision) -> None:
     """Tag a version with the gate's decision: ``passed``, ``passed with waivers`` or ``refused``.
 
-    ``thinksafe.decision`` has the word; ``thinksafe.waivers`` who waived which check until when, and why, which then
-    becomes the version's description too.
+    ``thinksafe.decision`` has the word; ``thinksafe.waivers`` who waived which check until when, and why. The version's
+    description, which MLflow shows as Markdown, says what was decided and why (:func:`description`).
 
     Raises:
         ConfigError: no tracking URI.
@@ -27,9 +27,7 @@ def tag_decision(registration: Registration, decision: Decision) -> None:
     with reporting(uri, f"tag version {registration.version} of {registration.name!r}"):
         name, version = registration.name, registration.version
         uses = [f"{described(use)}: {' '.join(use.reason.split())}" for use in applied(decision)]
-        if uses:
-            text = f"The gate passed this version with waivers. {'; '.join(uses)}."
-            client.update_model_version(name, version, text[:DESCRIPTION])
+        client.update_model_version(name, version, description(registration, decision))
         tags = {
             "thinksafe.decision_digest": digest_json(decision),
             "thinksafe.waivers": "; ".join(uses)[:TAG],
@@ -40,3 +38,23 @@ def tag_decision(registration: Registration, decision: Decision) -> None:
                 client.set_model_version_tag(name, version, key, value)
             elif key in client.get_model_version(name, version).tags:  # of an earlier attempt
                 client.delete_model_version_tag(name, version, key)
+
+
+def description(registration: Registration, decision: Decision) -> str:
+    """Return what was decided on a version and why: the summary, failed checks and waivers, and where the report is.
+
+    The lists are cut before the last line, so that it is always there.
+    """
+    said = {
+        "passed": "The gate passed this version.", "passed with waivers": "The gate passed this version with waivers.",
+        "refused": "The gate refused this version.",
+    }[decision_word(decision)]
+    lines = [f"**{said}** {decision.summary}"]
+    lines += [f"- {check.name}: {check.reason}" for check in decision.checks if check.status == "failed"]
+    lines += [f"- {described(use)}: {' '.join(use.reason.split())}" for use in applied(decision)]
+    lines += [f"- Note: {note}" for note in decision.notes]
+    last = (
+        f"Run {registration.run_id}, adapter {registration.adapter_digest[:12]}. All checks and numbers: report.html "
+        f"among the artifacts of the MLflow run {registration.mlflow_run}."
+    )
+    return "\n".join(lines)[: DESCRIPTION - len(last) - 2] + "\n\n" + last

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from thinksafe.config import RealignmentConfig, sections_of
+from thinksafe.config import RealignmentConfig, sections_of, suite_sections
+from thinksafe.config.suite import SuiteConfig
 from thinksafe.digests import digest_json
 from thinksafe.gate import decide
+from thinksafe.monitor import assess
 from thinksafe.records import Decision, Metric, MetricSet, Outcome, SamplingSettings
 from thinksafe.stages.record import StageRecord
 from thinksafe.statistics import Estimate, pass_at_1, proportion_of
@@ -190,6 +192,35 @@ def funnel() -> list[dict[str, Any]]:
     ]
 
 
+CONTAMINATION = {
+    "ngram": 13,
+    "dropped": True,
+    "benchmarks": [
+        {"benchmark": "harmbench", "prompts": 400, "found": 11, "left": 0},
+        {"benchmark": "xstest", "prompts": 250, "found": 0, "left": 0},
+    ],
+    "overlaps": [
+        {"id": f"p{i:02d}", "kind": "exact" if i else "ngram", "evaluation_id": f"h{i:02d}", "benchmark": "harmbench"}
+        for i in range(12)
+    ],
+}
+
+
+def drift() -> list[dict[str, Any]]:
+    numbers = {
+        "harmful": {"nll_student": 1.31, "nll_candidate": 0.62, "kl": 0.48},
+        "benign": {"nll_student": 0.71, "nll_candidate": 0.69, "kl": 0.013},
+    }
+    return [
+        {
+            "measure": measure, "label": label, "value": value, "n": 100, "tokens": 41_211,
+            "interval": {"low": 0.9 * value, "high": 1.1 * value, "confidence": 0.9, "method": "t, by row (HC1)"},
+        }
+        for label, of in numbers.items()
+        for measure, value in of.items()
+    ]
+
+
 class Run:
     """Collects records; ``at`` and ``pace`` change what may differ between equal runs."""
 
@@ -262,6 +293,7 @@ class Run:
                     for n, u, label, r in sets
                 ],
                 "dropped": {"duplicate": 31, "contaminated": 12},
+                "contamination": CONTAMINATION,
             },
         )
 
@@ -331,6 +363,7 @@ class Run:
                 "curve": curve,
                 "steps": steps,
                 "dropped_too_long": 14,
+                "drift": drift(),
                 "adapter_digest": digest("adapter"),
             },
         )
@@ -442,6 +475,46 @@ def incomplete(**settings: Any) -> dict[str, StageRecord]:
     return run.records
 
 
+def evaluation(shift: float = 0.0, again: bool = True, **settings: Any) -> dict[str, StageRecord]:
+    """An evaluation of the candidate by itself, ``shift`` more harmful than it was at its last one."""
+    run = Run(**settings)
+    run.plan()
+    run.records["plan"] = planned = run.records["plan"].model_copy(update={"stage": "plan_evaluation"})
+    details = planned.details
+    details["model"] = details.pop("base") | {"role": "evaluated", "adapter": "adapters/old"}
+    details["model"]["adapter_digest"] = digest("adapter")
+    del details["champion"]
+    suite = SuiteConfig.of(config())
+    details["config"] = suite.model_dump(mode="json")
+    run.prepare()
+    run.records["prepare"].details["sets"] = [
+        of for of in run.records["prepare"].details["sets"] if of["use"] == "evaluation"
+    ]
+    before = metric_set("candidate").model_copy(update={"role": "previous"})
+    run.sampled("evaluated", 2, 2490, 3600)
+    measured = metric_set("candidate", shift).model_copy(update={"role": "evaluated"})
+    run.add("metrics", "metrics-evaluated", details={"metrics": measured.model_dump(mode="json")})
+    section = suite_sections(suite, "think").compare
+    decision = assess(
+        measured, outcomes(measured), before if again else None, outcomes(before) if again else (), section
+    )
+    past = {
+        "previous": {"run_id": f"{run.run_id}-before", "number": 3, "created": "2026-09-14T02:00:00+00:00"},
+        "previous_metrics": before.model_dump(mode="json"),
+    }
+    run.add(
+        "compare", verdict="passed" if decision.passed else "regressed",
+        details={"decision": decision.model_dump(mode="json"), **(past if again else {"previous": None})},
+    )
+    if not decision.passed:
+        run.add("alarm", details={"webhook": "none"})
+    return run.records
+
+
+def regressed(**settings: Any) -> dict[str, StageRecord]:
+    return evaluation(shift=0.06, **settings)
+
+
 def passed_not_promoted(**settings: Any) -> dict[str, StageRecord]:
     records = promoted(**settings)
     del records["promote"]
@@ -453,6 +526,8 @@ ALL = {
     "passed, not promoted": passed_not_promoted,
     "refused by gate": refused,
     "stopped by diagnose": diagnosed,
+    "evaluated": evaluation,
+    "regressed": regressed,
     "failed": failed,
     "incomplete": incomplete,
 }
@@ -460,7 +535,7 @@ ALL = {
 
 
 CLOSED = frozenset(
-    {"kind", "part", "role", "stopped_by", "use", "on_failure", "source", "metric", "mlflow_run"}
+    {"kind", "part", "role", "stopped_by", "use", "on_failure", "source", "metric", "mlflow_run", "measure"}
 )
 """Fields with a fixed set of values, which no text can reach."""
 

@@ -54,7 +54,7 @@ def plan_evaluation(
     changes, outputs = plan_options(overrides, output)
     stage.run(
         _context("plan_evaluation", artifacts, run_id or job_id or MANUAL, task), suite, changes, model,
-        fresh=fresh.lower() == "true", outputs=outputs, model_out=model_out,
+        fresh=fresh.lower() == "true", outputs=outputs, model_out=model_out, job_id=job_id,
     )
     _finish(executor_input)
 

@@ -1,4 +1,4 @@
-"""The commands of people: run, compile, config, report, rollback."""
+"""The commands of people: run, evaluate, compile, config, report, history, rollback."""
 
 from __future__ import annotations
 
@@ -117,33 +117,57 @@ def rollback(
 
 
 @people.command()
+def history(
+    model: Annotated[str, typer.Argument(metavar="NAME", help="Registered model name.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of a local run.")] = None,
+    artifacts: Annotated[str, typer.Option(help="Store root, where the run was not local.")] = "",
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a trend plot, too.")] = None,
+) -> None:
+    """Show a model's versions and the generations of its promotion ledger, oldest first."""
+    from thinksafe.cli.history import show_history
+    from thinksafe.cli.local import store_root
+
+    show_history(artifacts or store_root(out), model, html)
+
+
+@people.command()
 def report(
-    run: Annotated[str, typer.Argument(metavar="[DIR]", help="Folder of a run: rebuild its page there.")] = "",
-    artifacts: Annotated[str, typer.Option(help="Store root (stage use).")] = "",
+    run: Annotated[
+        str, typer.Argument(metavar="[DIR|RUN]", help="Folder of a run, or a run's id with --artifacts: rebuild.")
+    ] = "",
+    artifacts: Annotated[str, typer.Option(help="Store root: a folder or s3://bucket/prefix.")] = "",
     run_id: Annotated[str, typer.Option(help="Run to report on (stage use).")] = "",
     job_id: Annotated[str, typer.Option(help="KFP's job id: the run id where --run-id is empty.")] = "",
     task: Annotated[str, typer.Option(help="Name of this use of the stage.")] = "",
     status: Annotated[str, typer.Option(help="KFP's PipelineTaskFinalStatus, as JSON.")] = "",
-    report_out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
+    report_out: Annotated[
+        Path | None, typer.Option("--report-out", "--out", help="HTML file to write; report.html by default.")
+    ] = None,
     executor_input: Annotated[str, typer.Option(help="KFP's executor input, as JSON.")] = "",
 ) -> None:
-    """Build the report page of a run from its stage records (also the pipeline's exit task)."""
+    """Build the report page of a run from its stage records, at any time (also the pipeline's exit task)."""
     from thinksafe.cli.local import local_run, local_tracking_uri, publish, store_root
-    from thinksafe.cli.stages import MANUAL, _context, _finish
+    from thinksafe.cli.stages import MANUAL, _context, _finish, _safe
+    from thinksafe.errors import InputError
     from thinksafe.stages import report as stage
 
-    folder = Path(run) if run else None
+    folder = Path(run) if run and (Path(run).is_dir() or not artifacts) else None
+    if run and folder is None:
+        run_id = _safe(run, "RUN")
     if folder is not None:
         found = local_run(folder)
         artifacts, run_id = artifacts or found.artifacts or store_root(folder), found.run_id
         if (folder / "mlflow.db").is_file():
             os.environ["MLFLOW_TRACKING_URI"] = local_tracking_uri(folder)
     context = _context("report", artifacts or store_root(None), run_id or job_id or MANUAL, task)
+    if run and folder is None and not any(context.store.keys(f"runs/{run_id}/")):
+        raise InputError(f"{artifacts} has no records of a run {run_id}.", "Check --artifacts and the run's id.")
     page = report_out or (folder or Path()) / "report.html"
     stage.run(context, status, report_out=page)
     _finish(executor_input)
     if folder is not None:
         publish(context.store, run_id, folder)
+    if run:
         typer.echo(f"wrote {page}")
 
 

@@ -140,7 +140,9 @@ def plan(
 
     changes, outputs = plan_options(overrides, output)
     context = _context("plan", artifacts, run_id or job_id or MANUAL, task)
-    stage.run(context, config, changes, outputs=outputs, base_out=base_out, champion_out=champion_out)
+    stage.run(
+        context, config, changes, outputs=outputs, base_out=base_out, champion_out=champion_out, job_id=job_id
+    )
     _finish(executor_input)
 
 
@@ -314,7 +316,9 @@ def metrics(
     """Turn verdicts and grades into metrics with intervals."""
     from thinksafe.config.sections import MetricsSection
     from thinksafe.errors import ConfigError
+    from thinksafe.records import MetricSet
     from thinksafe.stages import metrics as stage
+    from thinksafe.tracking import metric_values
 
     if role not in ("base", "candidate", "champion", "evaluated"):
         raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate, champion or evaluated.")
@@ -322,7 +326,7 @@ def metrics(
         _context("metrics", artifacts, run_id, task), _section(section, MetricsSection), cast("Role", role), samples,
         verdicts, grades, metrics_out=metrics_out, outcomes_out=outcomes_out,
     )
-    values = {m["name"]: m["value"] for m in result.details["metrics"]["metrics"]}
+    values = dict(metric_values(MetricSet.model_validate(result.details["metrics"])))
     _finish(executor_input, metrics=values)
 
 

@@ -1,36 +1,39 @@
-"""The report page: one HTML file that needs no network, no script and no other file.
-
-Every text on it comes through :func:`thinksafe.report.text.clean` and Jinja's escaping, and a content security policy
-forbids what is not the page's own. Equal runs give equal bytes outside the timing block.
-"""
+"""The report page of a run: one HTML file. Equal runs give equal bytes outside the timing block."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
-from functools import cache
-from importlib import resources
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from thinksafe import __version__
-from thinksafe.report import agreement, charts, tables, training_charts, words
-from thinksafe.report.text import clean, count, duration, label, percent, plural, utc
+from thinksafe.audit.records import AuditScores
+from thinksafe.records import Interval
+from thinksafe.report import agreement, charts, evidence, tables, training_charts, words
+from thinksafe.report.html import own, render
+from thinksafe.report.samples import Browser
+from thinksafe.report.text import clean, label, percent
 from thinksafe.summary import RunSummary
 
 TIMING_BEGIN, TIMING_END = "<!-- timing block: begin -->", "<!-- timing block: end -->"
 CONFIG_CHARACTERS = 200_000
+DIGESTS = 1000
+"""Most digests that are shown; provenance.json has all."""
+NO_SAMPLES = Browser()
 HIDDEN = frozenset({"schema_version", "adapter"})
 """Details of a stage that a reader of the page has no use for."""
 
 
-def render_page(summary: RunSummary) -> str:
-    """Return the HTML of a run's report, whatever came of the run."""
-    script = _asset("report.js")
+def render_page(summary: RunSummary, browser: Browser = NO_SAMPLES, audits: Sequence[AuditScores] = ()) -> str:
+    """Return the HTML of a run's report, whatever came of the run.
+
+    Args:
+        summary: The run.
+        browser: Rows of the sample browser.
+        audits: Scores of people's labels that were kept with the run.
+    """
     ends = summary.diagnosis.funnel if summary.diagnosis is not None else ()
     pictures = {
         "plane": charts.plane(summary), "forest": charts.forest(summary), "curve": training_charts.curve(summary),
@@ -44,54 +47,37 @@ def render_page(summary: RunSummary) -> str:
         "metrics": tables.metrics(summary), "disagreements": agreement.disagreements(summary),
         "pilot": tables.pilot(summary), "pilot_funnel": tables.funnel(ends),
         "funnel": tables.funnel(summary.funnel), "steps": tables.steps(summary),
-        "digests": tables.digests(summary),
+        "digests": tables.digests(summary)[:DIGESTS],
         "training": _scalars(summary.training), "registration": _scalars(summary.registration),
         "promotion": _scalars(summary.promotion), "code": _scalars(summary.provenance.code),
+        "over_refusal": evidence.over_refusal(summary), "parts": evidence.parts(summary),
+        "robustness": evidence.robustness(summary), "drift": evidence.drift(summary),
+        "drift_confidences": _percents(found.interval for found in summary.drift),
+        "contamination": evidence.contamination(summary), "audits": evidence.audits(audits),
         "thresholds": list(tables.flat({key: summary.setting(key) for key in ("diagnose", "curate", "gate")})),
     }
-    return _environment().get_template("report.html.jinja").render(
-        **pictures, **rows, summary=summary, verdict=words.VERDICTS[summary.outcome], why=words.why(summary),
-        next_steps=words.next_steps(summary), missing=words.missing_steps(summary), limits=words.limits(summary),
-        verdict_pairs=[f"{one}, {two}" for one, two in agreement.PAIRS], confidences=_confidences(summary),
+    verdict = words.VERDICTS[summary.outcome]
+    subject = summary.setting("registry", "model") or summary.setting("student", "model") or "realignment"
+    return render(
+        "report.html.jinja", f"{verdict.title}: {label(str(subject), 80)}", "decision", **pictures, **rows,
+        summary=summary, verdict=verdict, why=words.why(summary),
+        next_steps=words.next_steps(summary), missing=words.missing_steps(summary), most_digests=DIGESTS,
+        limits=words.limits(summary, audited=bool(audits)), browser=browser,
+        verdict_pairs=[f"{one}, {two}" for one, two in agreement.PAIRS],
+        confidences=_percents(check.interval for check in summary.decision.checks) if summary.decision else [],
         roles=list(summary.metrics), settings=tables.settings(summary),
         models=[role.capitalize() for role in summary.metrics], methods=tables.interval_methods(summary),
         seconds=sum(step.seconds for step in summary.steps),
+        gpu_seconds=sum(step.gpu_seconds for step in summary.steps),
         tokens=sum(step.counts.get("tokens", 0) for step in summary.steps),
         started=min((step.started for step in summary.steps), default=None), config=_config(summary),
-        version=__version__, style=_own(_asset("report.css")), script=_own(script), script_hash=_sha256(script),
-        timing_begin=_own(TIMING_BEGIN), timing_end=_own(TIMING_END),
+        timing_begin=own(TIMING_BEGIN), timing_end=own(TIMING_END),
     )
 
 
 def without_timing(page: str) -> str:
     """Return a page without its timing block: the part that equal runs share byte for byte."""
     return re.sub(f"{re.escape(TIMING_BEGIN)}.*?{re.escape(TIMING_END)}", "", page, flags=re.DOTALL)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("thinksafe.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=_finalize,
-    )
-    environment.filters.update(
-        count=count, duration=duration, percent=percent, utc=utc, brief=lambda text: label(str(text), 80),
-        breakable=_breakable,
-    )
-    environment.globals.update(plural=plural)
-    return environment
-
-
-def _finalize(value: Any) -> Any:
-    """Every expression of the template passes here before it is escaped."""
-    if isinstance(value, Markup):
-        return value
-    return clean(value) if isinstance(value, str) else value
-
-
-def _breakable(name: str) -> Markup:
-    """Let a name such as ``harm/<benchmark>`` break at its slashes."""
-    return escape(clean(name)).replace("/", Markup("/<wbr>"))
 
 
 def _config(summary: RunSummary) -> Markup:
@@ -109,19 +95,5 @@ def _scalars(values: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
-def _confidences(summary: RunSummary) -> list[str]:
-    checks = summary.decision.checks if summary.decision is not None else ()
-    return sorted({percent(check.interval.confidence, 0) for check in checks if check.interval is not None})
-
-
-def _asset(name: str) -> str:
-    return (resources.files("thinksafe.report") / "templates" / name).read_text("utf-8")
-
-
-def _own(text: str) -> Markup:
-    """Mark text of this package as HTML."""
-    return Markup(text)  # noqa: S704
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _percents(intervals: Iterable[Interval | None]) -> list[str]:
+    return sorted({percent(interval.confidence, 0) for interval in intervals if interval is not None})

@@ -226,7 +226,7 @@ def pilot(summary: RunSummary) -> list[tuple[str, Cell, Cell, Cell]]:
 
 
 def steps(summary: RunSummary) -> list[tuple[str, list[Cell]]]:
-    """Return for each step its tasks, time, slowest task, rows, tokens, tokens a second and chunks reused."""
+    """Return for each step its tasks, time, slowest task, GPU time, rows, tokens, tokens a second, chunks reused."""
     return [(step.name + (" (failed)" if step.failed else ""), _step_cells(step)) for step in summary.steps]
 
 
@@ -239,7 +239,9 @@ def _step_cells(step: Step) -> list[Cell]:
         reused = Cell(f"{count(again)} of {count(counts['chunks'])}", repr(again))
     return [
         whole(step.tasks), Cell(duration(step.seconds), repr(step.seconds)),
-        Cell(duration(step.longest), repr(step.longest)), whole(counts.get("rows")), whole(counts.get("tokens")),
+        Cell(duration(step.longest), repr(step.longest)),
+        Cell(duration(step.gpu_seconds), repr(step.gpu_seconds)) if step.gpu_seconds else NONE,
+        whole(counts.get("rows")), whole(counts.get("tokens")),
         whole(speed), reused,
     ]
 

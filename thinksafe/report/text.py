@@ -66,6 +66,13 @@ def bracket(interval: Interval | None, digits: int = 1) -> str:
     return f"[{low:.{digits}f}, {high:.{digits}f}]".replace("-", "\u2212")
 
 
+def number_range(interval: Interval | None, digits: int) -> str:
+    """Return the limits of an interval of plain numbers, ``[low, high]``; empty for None."""
+    if interval is None:
+        return ""
+    return f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]".replace("-", "\u2212")
+
+
 def count(value: float | None) -> str:
     """Return a count with thousands separated; a dash for None."""
     return DASH if value is None or not math.isfinite(value) else f"{value:,.0f}"

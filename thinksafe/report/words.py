@@ -89,8 +89,8 @@ def missing_steps(summary: RunSummary) -> list[str]:
     return [name for name in STEPS if name not in done and name not in foreign]
 
 
-def limits(summary: RunSummary) -> list[str]:
-    """Return what the numbers do not show, for this run."""
+def limits(summary: RunSummary, *, audited: bool = False) -> list[str]:
+    """Return what the numbers do not show, for this run; ``audited``: people labelled a sample of its verdicts."""
     student = str(summary.setting("student", "model", default=""))
     filtering = str(summary.setting("guard", "filter", "kind", default=""))
     evaluating = str(summary.setting("guard", "evaluate", "kind", default=""))
@@ -106,8 +106,13 @@ def limits(summary: RunSummary) -> list[str]:
         _reach(summary)
     )
     found.append(
-        "Harm and refusal are what the guard says they are; nobody read the responses. A response that the guard "
-        "misjudges is misjudged here."
+        "Harm and refusal are what the guard says they are. "
+        + (
+            "People labelled a sample of its verdicts, and the decision does not use what they found."
+            if audited
+            else "Nobody read the responses: a response that the guard misjudges is misjudged here. `thinksafe audit` "
+            "draws a sample of its verdicts for people."
+        )
     )
     if filtering and filtering == evaluating:
         found.append(

@@ -8,7 +8,7 @@ from pathlib import Path
 from thinksafe.config.sections import GradeSection
 from thinksafe.digests import code_digest, digest_json, library_versions
 from thinksafe.grading import grade
-from thinksafe.manifests import ensure_chunk, read_chunk, read_manifest, write_manifest
+from thinksafe.manifests import ensure_chunk, read_chunk, read_manifest, save_manifest, write_manifest
 from thinksafe.records import Grade, Sample
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
@@ -44,6 +44,7 @@ def run(context: StageContext, section: GradeSection, samples: Path, *, grades_o
                 reused += old
                 advance(len(rows))
         grades = manifest.model_copy(update={"kind": "grades", "chunks": tuple(chunks)})
+        save_manifest(context.store, grades)
         write_manifest(grades_out, grades)
         result.inputs = {"samples": manifest.digest}
         result.outputs = {"grades": grades.digest}

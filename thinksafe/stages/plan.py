@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp"
 
 def run(
     context: StageContext, config: str, overrides: list[str],
-    *, outputs: dict[str, Path], base_out: Path, champion_out: Path,
+    *, outputs: dict[str, Path], base_out: Path, champion_out: Path, job_id: str = "",
 ) -> StageResult:
     """Validate the configuration and write what the other stages take.
 
@@ -38,6 +39,7 @@ def run(
             the fields of :class:`thinksafe.config.sections.Sections` (canonical JSON).
         base_out: Reference of the student.
         champion_out: Reference of the champion, marked absent where there is none.
+        job_id: What KFP calls the run (:func:`kfp_run`).
 
     Raises:
         ConfigError: the configuration is wrong, or an output name is unknown.
@@ -74,10 +76,16 @@ def run(
             "champion": champion.model_dump(mode="json"),
             "champion_generation": entry.generation if entry is not None else None,
             "mlflow_run": mlflow_run,
+            "kfp_run": kfp_run(job_id),
             "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)},
             "sections": {name: json.loads(values[name]) for name in values if name != "run_id"},
         }
     return result
+
+
+def kfp_run(job_id: str) -> str:
+    """Return the id of the run in Kubeflow Pipelines; empty for a local run, whose job id is no UUID."""
+    return job_id if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", job_id) else ""
 
 
 def first_day(context: StageContext) -> datetime.date:

@@ -12,13 +12,13 @@ from thinksafe.config import load_suite, suite_sections
 from thinksafe.config.load import canonical
 from thinksafe.digests import digest_json, library_versions
 from thinksafe.jsonl import write_json
-from thinksafe.stages.plan import LIBRARIES, first_day, write_outputs
+from thinksafe.stages.plan import LIBRARIES, first_day, kfp_run, write_outputs
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
 
 def run(
     context: StageContext, suite: str, overrides: list[str], model: str, *, fresh: bool, outputs: dict[str, Path],
-    model_out: Path,
+    model_out: Path, job_id: str = "",
 ) -> StageResult:
     """Validate the suite, find the model and write what the other stages take.
 
@@ -32,6 +32,7 @@ def run(
         outputs: File for each output by name: ``run_id``, ``shards_evaluation`` (JSON list of shard ids as strings)
             and the fields of :class:`thinksafe.config.suite_sections.SuiteSections` (canonical JSON).
         model_out: Reference of the model.
+        job_id: See :func:`thinksafe.stages.plan.kfp_run`.
 
     Raises:
         ConfigError: the suite is wrong, an output name is unknown, or no model is named.
@@ -61,6 +62,7 @@ def run(
             "model_name": model or reference.student.model,
             "fresh": fresh,
             "mlflow_run": mlflow_run,
+            "kfp_run": kfp_run(job_id),
             "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)},
             "sections": {name: json.loads(value) for name, value in values.items() if name != "run_id"},
         }

@@ -5,6 +5,7 @@ The report, the MLflow runs and a person reading the store all take their facts 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from thinksafe.errors import InputError, ThinkSafeError, full_disk
-from thinksafe.records import Record
+from thinksafe.records import Count, Record
 from thinksafe.store import Store
 
 
@@ -43,6 +44,8 @@ class StageRecord(Record):
     started: float
     """Unix time in seconds."""
     seconds: float
+    gpus: Count = 0
+    """GPUs that the stage held while it ran, busy or not: those it saw, where it loaded PyTorch."""
     error: str = ""
     action: str = ""
     """The corrective action, when the stage failed."""
@@ -119,7 +122,7 @@ def recorded(context: StageContext, section: BaseModel | None) -> Iterator[Stage
                 context.store,
                 StageRecord(
                     **base, status="failed", seconds=time.monotonic() - clock, inputs=result.inputs,
-                    counts=result.counts, details=result.details, error=message, action=action,
+                    counts=result.counts, details=result.details, error=message, action=action, gpus=_gpus(),
                 ),
             )
         raise
@@ -128,8 +131,16 @@ def recorded(context: StageContext, section: BaseModel | None) -> Iterator[Stage
         StageRecord(
             **base, status="succeeded", seconds=time.monotonic() - clock, verdict=result.verdict,
             inputs=result.inputs, outputs=result.outputs, counts=result.counts, details=result.details,
+            gpus=_gpus(),
         ),
     )
+
+
+def _gpus() -> int:
+    torch = sys.modules.get("torch")  # a stage that has not imported it uses none
+    with suppress(Exception):  # a record is not lost for a driver's fault
+        return int(torch.cuda.device_count()) if torch is not None else 0
+    return 0
 
 
 def write_stage_record(store: Store, record: StageRecord) -> None:

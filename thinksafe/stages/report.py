@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from thinksafe.config.model import RegistrySettings
+from thinksafe.credentials import scrubbed
 from thinksafe.digests import digest_bytes
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_atomic
-from thinksafe.stages.record import StageContext, StageRecord, StageResult, recorded
+from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
 from thinksafe.store import Store
 from thinksafe.summary import PipelineStatus, RunSummary, published, summarise
+
+if TYPE_CHECKING:
+    from thinksafe.audit.records import AuditScores
+    from thinksafe.report.samples import Browser
 
 PAGE = "report.html"
 
@@ -28,7 +34,7 @@ def run(context: StageContext, status: str = "", *, report_out: Path) -> StageRe
 
     Args:
         context: The run; its store holds the records and gets the published files.
-        status: KFP's PipelineTaskFinalStatus as JSON; empty outside KFP.
+        status: KFP's PipelineTaskFinalStatus as JSON; empty outside KFP, and then that of an earlier report counts.
         report_out: Where the page is written.
 
     Raises:
@@ -39,20 +45,41 @@ def run(context: StageContext, status: str = "", *, report_out: Path) -> StageRe
 
     with recorded(context, None) as result:
         records, problems = read_what_is_readable(context.store, context.run_id)
-        final = parse_status(status)
+        final = parse_status(status) if status else _known_status(context)
+        result.details["status"] = final.model_copy(update={"message": scrubbed(final.message)}).model_dump()
         summary = summarise(records, run_id=context.run_id, status=final, problems=problems)
-        page = render_page(summary).encode()
+        page = render_page(summary, _samples(context.store, records, summary), _audits(context)).encode()
         write_atomic(report_out, page)
         files = {PAGE: page} | {name: _document(value) for name, value in published(summary).items()}
         for name, data in files.items():
             context.store.put(f"reports/{context.run_id}/{name}", data)
         result.verdict = summary.outcome
         result.outputs = {name: digest_bytes(data) for name, data in files.items()}
-        result.details = {"report": f"reports/{context.run_id}/{PAGE}"}
+        result.details["report"] = f"reports/{context.run_id}/{PAGE}"
         result.details["mlflow_run"] = _track(context, summary, records, files)
         if problems:
             raise InputError(f"{problems[0]}.", "Delete it and start the run again; finished work is kept.")
     return result
+
+
+def _samples(store: Store, records: Mapping[str, StageRecord], summary: RunSummary) -> Browser:
+    from thinksafe.report.samples import browse
+
+    benchmarks = summary.setting("evaluation", "benchmarks", default=[])
+    part = summary.setting("gate", "harm", "part", default="whole")
+    return browse(
+        store, records, part, reveal=summary.setting("report", "reveal_harmful") is True,
+        benchmarks=[str(item.get("name", "")) for item in benchmarks if isinstance(item, dict)],
+    )
+
+
+def _audits(context: StageContext) -> list[AuditScores]:
+    from thinksafe.audit.kept import kept
+
+    try:
+        return kept(context.store, context.run_id)
+    except InputError:  # an object that somebody put there; the run's own report is not lost for it
+        return []
 
 
 def read_what_is_readable(store: Store, run_id: str) -> tuple[dict[str, StageRecord], list[str]]:
@@ -66,6 +93,16 @@ def read_what_is_readable(store: Store, run_id: str) -> tuple[dict[str, StageRec
                 problems.append(f"{key} is not a stage record")
     ordered = sorted(found, key=lambda record: record.started)
     return {record.task: record for record in ordered if record.stage != "report"}, problems
+
+
+def _known_status(context: StageContext) -> PipelineStatus:
+    """Return how the run ended, as its report was told when it was written first."""
+    key = record_key(context.run_id, context.task)
+    if context.store.exists(key):
+        with suppress(ValidationError):
+            record = StageRecord.model_validate_json(context.store.get(key))
+            return PipelineStatus.model_validate(record.details.get("status") or {})
+    return PipelineStatus()
 
 
 def parse_status(status: str) -> PipelineStatus:

@@ -26,6 +26,7 @@ from thinksafe.records import Record
 from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.store import Store
 from thinksafe.training.checkpoints import Checkpoints
+from thinksafe.training.drift import Drift
 from thinksafe.training.launch import Job, process_count, train
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
@@ -49,6 +50,8 @@ class AdapterManifest(Record):
     """Tokens of one epoch."""
     dropped: dict[str, int]
     """Examples left out, by reason (:data:`thinksafe.training.data.Drop`)."""
+    drift: tuple[Drift, ...] = ()
+    """See :mod:`thinksafe.training.drift`; empty where the model does not allow to measure it."""
 
 
 def run(
@@ -96,6 +99,7 @@ def run(
         result.details = {
             "curve": manifest.curve, "steps": manifest.steps, "adapter": candidate.adapter,
             "adapter_digest": manifest.adapter_digest, "processes": processes,
+            "drift": [found.model_dump(mode="json") for found in manifest.drift],
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},
         }
     return result
@@ -160,6 +164,7 @@ def _train(
             files={file: digest_file(job.folder / file) for file in ADAPTER_FILES},
             adapter_digest=digest_folder(job.folder, ADAPTER_FILES),
             steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped,
+            drift=done.drift,
         )
         prefix = _candidate(base, key, manifest).adapter
         for file in ADAPTER_FILES:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from thinksafe.credentials import scrubbed
+from thinksafe.decontamination import Contamination
 from thinksafe.records import Decision, MetricSet, Role
 from thinksafe.stages.record import StageRecord
 from thinksafe.summary.model import (
@@ -26,6 +27,7 @@ from thinksafe.summary.model import (
     RunSummary,
     Step,
 )
+from thinksafe.training.drift import Drift
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -77,7 +79,10 @@ def summarise(
         run_id=run_id, outcome=outcome, decision=decision, diagnosis=diagnosis, steps=steps,
         failures=failures, metrics={role: of for role, of in sets.items() if of and not of.absent},
         funnel=tuple(read.rows("curate", "funnel", FunnelRow)), curve=tuple(curve),
-        training={key: value for key, value in train.items() if key != "curve"}, prompt_sets=prompt_sets,
+        training={key: value for key, value in train.items() if key not in ("curve", "drift")},
+        drift=tuple(read.rows("train", "drift", Drift)), prompt_sets=prompt_sets,
+        contamination=read.model("prepare", "contamination", Contamination),
+        previous=read.mapping("compare", "previous"),
         dropped={key: value for key, value in dropped.items() if isinstance(value, int)},
         registration=registration, promotion=promotion, problems=tuple(read.problems), provenance=provenance,
     )
@@ -207,6 +212,7 @@ def _step(name: str, group: list[StageRecord]) -> Step:
         name=name, stage=group[0].stage, tasks=len(group), failed=sum(r.status == "failed" for r in group),
         verdict=next((r.verdict for r in group if r.verdict), ""), started=min(r.started for r in group),
         seconds=math.fsum(seconds), longest=max(seconds), counts=counts,
+        gpu_seconds=math.fsum(record.gpus * record.seconds for record in group),
     )
 
 

@@ -6,8 +6,10 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from thinksafe.decontamination import Contamination
 from thinksafe.records import Count, Decision, Interval, Metric, MetricKind, MetricSet, Record, Role, Share
 from thinksafe.statistics import Estimate, stratified_average
+from thinksafe.training.drift import Drift
 
 RunOutcome = Literal[
     "promoted", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate", "evaluated",
@@ -111,6 +113,8 @@ class Step(Record):
     """Sum over the tasks."""
     longest: float
     """Seconds of the slowest task."""
+    gpu_seconds: float
+    """Sum over the tasks of their seconds times the GPUs that they held."""
     counts: dict[str, int | float]
     """Sums over the tasks (rows, tokens, chunks, chunks_reused ...)."""
 
@@ -182,6 +186,12 @@ class RunSummary(Record):
     curve: tuple[CurvePoint, ...]
     training: dict[str, Any]
     """Other details of train (steps, dropped_too_long ...)."""
+    drift: tuple[Drift, ...]
+    """How far training moved the student."""
+    contamination: Contamination | None
+    """What the training prompts shared with the benchmarks."""
+    previous: dict[str, Any]
+    """The evaluation that this one was compared with: ``number``, ``run_id``, ``created``."""
     prompt_sets: tuple[PromptSetRow, ...]
     dropped: dict[str, int]
     registration: dict[str, Any]
@@ -196,7 +206,7 @@ class RunSummary(Record):
     @property
     def is_evaluation(self) -> bool:
         """Whether the run measured one model by itself."""
-        return any(step.name in EVALUATION_ONLY for step in self.steps)
+        return any(step.name in EVALUATION_ONLY or step.stage == "plan_evaluation" for step in self.steps)
 
     def step(self, name: str) -> Step | None:
         """Return a step by name, or None when it did not run."""

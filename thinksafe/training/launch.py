@@ -24,6 +24,7 @@ from thinksafe.records import Example, Record
 from thinksafe.stages.record import StageContext, silent
 from thinksafe.store import open_store
 from thinksafe.training.checkpoints import Checkpoints
+from thinksafe.training.drift import Drift
 
 PATIENCE = timedelta(hours=2)
 """How long a process waits for the others, while the first one writes a checkpoint, say. One that dies ends them all
@@ -62,6 +63,7 @@ class Outcome(Record):
     rows: int
     tokens: int
     dropped: dict[str, int]
+    drift: tuple[Drift, ...] = ()
 
 
 def process_count(settings: TrainingSettings) -> int:
@@ -130,7 +132,8 @@ def work(context: StageContext, job: Job) -> None:
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         dropped = {str(reason): count for reason, count in encoded.dropped.items()}
         outcome = Outcome(
-            steps=done.steps, curve=done.curve, rows=len(encoded.rows), tokens=encoded.tokens, dropped=dropped
+            steps=done.steps, curve=done.curve, rows=len(encoded.rows), tokens=encoded.tokens, dropped=dropped,
+            drift=done.drift,
         )
         write_json(job.folder / "outcome.json", outcome)
 

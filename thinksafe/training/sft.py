@@ -21,6 +21,7 @@ from thinksafe.loading import ADAPTER_FILES
 from thinksafe.stages.record import StageContext
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.data import Row
+from thinksafe.training.drift import Drift, chosen_rows, measure_drift
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -42,6 +43,8 @@ class Training:
     rows) and ``kl`` (of benign ones). At most ``CURVE_POINTS`` rows."""
     resumed: int = 0
     """Steps that a checkpoint brought along."""
+    drift: tuple[Drift, ...] = ()
+    """How far the student was moved; in the first process only."""
 
 
 def step_count(rows: int, settings: TrainingSettings) -> int:
@@ -82,6 +85,7 @@ def train_adapter(
 
     _check_targets(model, section.training.target_modules)
     steps, threads = step_count(len(rows), section.training), torch.get_num_threads()
+    drift: list[Drift] = []
     if section.training.threads:
         torch.set_num_threads(section.training.threads)
     restored = checkpoints.restored if checkpoints else None
@@ -90,6 +94,17 @@ def train_adapter(
             callbacks = [_watch(advance), *([checkpoints.callback()] if checkpoints else [])]
             trainer = _trainer(model, tokenizer, rows, section, student, folder, checkpoints, callbacks)
             trainer.train(resume_from_checkpoint=str(restored) if restored else None)
+        trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+        if not all(bool(torch.isfinite(weight).all()) for weight in trained):
+            raise StageError(
+                "The training diverged: the adapter has weights that are not finite.",
+                "Lower training.learning_rate.",
+            )
+        if trainer.is_world_process_zero():
+            _save(trainer.model, folder)
+            read = chosen_rows(rows, section.seed)
+            with context.track("drift", len(read)) as advance:
+                drift = measure_drift(trainer.model, read, section.training.kl_chunk, advance)
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
         raise StageError(
             "Memory ran out while training.",
@@ -97,16 +112,9 @@ def train_adapter(
         ) from error
     finally:
         torch.set_num_threads(threads)
-    trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
-    if not all(bool(torch.isfinite(weight).all()) for weight in trained):
-        raise StageError(
-            "The training diverged: the adapter has weights that are not finite.", "Lower training.learning_rate."
-        )
-    if trainer.is_world_process_zero():
-        _save(trainer.model, folder)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     curve = [{name: float(entry[name]) for name in ("step", *_LOGGED) if name in entry} for entry in history]
-    return Training(steps, curve, checkpoints.step if checkpoints else 0)
+    return Training(steps, curve, checkpoints.step if checkpoints else 0, tuple(drift))
 
 
 def _check_targets(model: Any, targets: tuple[str, ...]) -> None:

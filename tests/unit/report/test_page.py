@@ -93,9 +93,14 @@ def test_every_picture_and_table_is_described(page: str) -> None:
 
 def test_sections_in_order(outcome: str, page: str) -> None:
     sections = [attrs["id"] for tag, attrs in Parsed(page).elements if tag == "section"]
-    whole = ["decision", "plane", "metrics", "acceptance", "training", "timing", "provenance", "limits"]
-    short = ["decision", "acceptance", "timing", "provenance", "limits"]
-    assert sections == (short if outcome in ("failed", "incomplete", "stopped by diagnose") else whole)
+    measured, end = ["plane", "metrics", "over-refusal", "parts"], ["timing", "provenance", "limits"]
+    if outcome in ("failed", "incomplete", "stopped by diagnose"):
+        expected = ["decision", "acceptance", "contamination", *end]
+    elif outcome in ("evaluated", "regressed"):
+        expected = ["decision", *measured, *end]
+    else:
+        expected = ["decision", *measured, "acceptance", "training", "drift", "contamination", *end]
+    assert sections == expected
 
 
 @pytest.mark.parametrize("outcome", ["promoted", "stopped by diagnose", "failed"], indirect=True)
@@ -116,7 +121,7 @@ def test_the_same_run_gives_the_same_bytes(outcome: str, page: str) -> None:
 def test_the_outcome_and_its_reason_are_read_first(outcome: str, page: str) -> None:
     text = Parsed(page).text
     assert "secret" not in page
-    begin = text.index("ThinkSafe realignment report")
+    begin = text.index(f"ThinkSafe {'evaluation' if outcome in ('evaluated', 'regressed') else 'realignment'} report")
     opening = text[begin : begin + 400]
     expected = {
         "promoted": ("Promoted", "Passed: all 28 checks hold."),
@@ -124,6 +129,8 @@ def test_the_outcome_and_its_reason_are_read_first(outcome: str, page: str) -> N
         "refused by gate": ("Refused by the gate", "Refused: 6 of 28 checks failed (2 for want of prompts): harm"),
         "stopped by diagnose": ("Stopped by the diagnosis", "No latent safety knowledge: 2 of 2 checks failed."),
         "failed": ("Failed", "The run failed in train; there is no decision."),
+        "evaluated": ("No alarm", "No alarm: all 18 checks hold (compared with the last evaluation)."),
+        "regressed": ("Alarm", "Alarm: 6 of 18 checks failed (compared with the last evaluation): harm/harmbench"),
         "incomplete": ("Incomplete", "The run has come as far as judge-training; there is no decision yet."),
     }[outcome]
     for words in expected:
@@ -196,7 +203,8 @@ def test_every_check_is_on_the_page_failed_ones_first(outcome: str, page: str) -
         assert float(row["Threshold"]) == check.threshold
         assert int(row["n"]) == check.n
         assert check.reason in text
-    words = text.count("✓ pass"), text.count("✕ fail")
+    table = text.partition("Checks of the ")[2].partition("Harm against reasoning")[0]
+    words = table.count("✓ pass"), table.count("✕ fail")
     assert words == (sum(check.passed for check in decision.checks), sum(not check.passed for check in decision.checks))
 
 

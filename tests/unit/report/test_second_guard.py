@@ -47,11 +47,11 @@ def test_rows_of_the_candidate_and_of_training() -> None:
 def test_the_page_and_provenance_name_the_second_guard() -> None:
     summary = with_second_guard()
     page = render_page(summary)
-    assert 'id="second-guard"' in page
+    assert 'id="second-guard-caption"' in page
     assert "then of the second (wildguard)" in page
     assert summary.provenance.guards["second"] == {"name": "wildguard", "digest": "d"}
     assert dict(metric_values(summary.metrics["candidate"]))["disagreement/harmbench"] == 6 / 41
-    assert 'id="second-guard"' not in render_page(summarise(runs.promoted()))
+    assert 'id="second-guard-caption"' not in render_page(summarise(runs.promoted()))
 
 
 def test_a_hostile_name_is_escaped() -> None:

@@ -29,3 +29,32 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.addEventListener("click", () => sort(column, button));
   });
 }
+// Puts a choice of values above tables.filterable for each column that asks for one.
+for (const table of document.querySelectorAll("table.filterable")) {
+  const rows = [...table.tBodies[0].rows];
+  const bar = document.createElement("div");
+  const found = document.createElement("output");
+  const chosen = new Map();
+  const apply = () => {
+    let shown = 0;
+    for (const row of rows) {
+      row.hidden = [...chosen].some(([column, value]) => value !== "" && row.cells[column].textContent.trim() !== value);
+      shown += row.hidden ? 0 : 1;
+    }
+    found.textContent = `${shown} of ${rows.length} rows`;
+  };
+  bar.className = "filters";
+  [...table.tHead.rows[0].cells].forEach((header, column) => {
+    if (header.dataset.filter === undefined) return;
+    const label = document.createElement("label");
+    const select = document.createElement("select");
+    const values = [...new Set(rows.map((row) => row.cells[column].textContent.trim()))].sort();
+    for (const value of ["", ...values]) select.append(new Option(value || "all", value));
+    select.addEventListener("change", () => { chosen.set(column, select.value); apply(); });
+    label.append(header.textContent.trim(), " ", select);
+    bar.append(label);
+  });
+  bar.append(found);
+  table.closest(".scroll").before(bar);
+  apply();
+}

@@ -1,0 +1,138 @@
+"""How far training moved the student, measured on rows that it was trained on, when the adapter is done.
+
+Three numbers for each label, in nats a response token: the negative log-likelihood of the responses under the student
+as it was (how much its own the data are) and under the candidate (how well they were learnt), and KL(student ||
+candidate) of the next-token distributions at the same tokens (what was changed, also where it should not have been).
+The rows are a seeded choice, each read whole, the vocabulary's logits a chunk of tokens at a time.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from thinksafe.digests import derived_seed
+from thinksafe.errors import ConfigError
+from thinksafe.records import Interval, Label, Record
+from thinksafe.training.data import IGNORED, Row
+from thinksafe.training.kl import as_reference, check_projection, cross_entropy, forward_kl, projection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ROWS = 100
+"""Most rows of each label that are read."""
+CONFIDENCE = 0.9
+
+Measure = Literal["nll_student", "nll_candidate", "kl"]
+MEASURES: tuple[Measure, ...] = ("nll_student", "nll_candidate", "kl")
+
+
+class Drift(Record):
+    """One of the numbers, over the response tokens of the rows of one label."""
+
+    measure: Measure
+    label: Label
+    value: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+    """Nats a response token."""
+    n: Annotated[int, Field(gt=0)]
+    """Rows."""
+    tokens: Annotated[int, Field(gt=0)]
+    """Response tokens of the rows, the end of the turn included."""
+    interval: Interval | None
+    """For the choice of rows, which are taken as independent; None for a single row."""
+
+
+def chosen_rows(rows: Sequence[Row], seed: int, most: int = ROWS) -> list[Row]:
+    """Return a seeded choice of at most ``most`` rows of each label, in the order of their ids."""
+    found: list[Row] = []
+    for label in ("harmful", "benign"):
+        of = sorted((row for row in rows if row.label == label), key=lambda row: row.id)
+        found += random.Random(derived_seed(seed, "drift", label)).sample(of, min(most, len(of)))
+    return sorted(found, key=lambda row: row.id)
+
+
+def measure_drift(model: Any, rows: Sequence[Row], chunk: int, advance: Callable[[int], None]) -> list[Drift]:
+    """Return the numbers of a trained adapter, harmful rows first.
+
+    Args:
+        model: PEFT model around a causal language model.
+        rows: Rows to read (:func:`chosen_rows`).
+        chunk: Tokens whose logits exist at once.
+        advance: Hears of rows that are done.
+
+    Returns:
+        Nothing where the model's logits cannot be computed in chunks (:func:`thinksafe.training.kl.check_projection`).
+    """
+    import torch
+
+    inner = model.get_base_model()
+    model.eval()
+    try:
+        check_projection(inner)
+    except ConfigError:
+        return []
+    project, sums = projection(inner), dict[tuple[Label, Measure], list[float]]()
+    sizes: dict[Label, list[int]] = {}
+    for row in rows:
+        ids = torch.tensor([row.input_ids], device=inner.device)
+        targets = torch.tensor(row.labels[1:], device=inner.device)
+        response = targets != IGNORED
+
+        def states(ids: Tensor = ids, response: Tensor = response) -> Tensor:
+            found: Tensor = inner.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            return found[0, :-1][response]
+
+        with as_reference(model):
+            before = states()
+        with torch.no_grad():
+            after, wanted = states(), targets[response]
+            values: dict[Measure, Tensor] = {
+                "nll_student": cross_entropy(project, before, wanted, chunk),
+                "nll_candidate": cross_entropy(project, after, wanted, chunk),
+                "kl": forward_kl(project, after, before, chunk),
+            }
+        for measure, tokens in values.items():
+            sums.setdefault((row.label, measure), []).append(float(tokens.double().sum()))
+        sizes.setdefault(row.label, []).append(len(wanted))
+        advance(1)
+    order: tuple[Label, ...] = ("harmful", "benign")
+    return [
+        estimate(measure, label, sums[label, measure], sizes[label])
+        for label in order if label in sizes for measure in MEASURES
+    ]
+
+
+def estimate(measure: Measure, label: Label, sums: Sequence[float], sizes: Sequence[int]) -> Drift:
+    """Return the mean over tokens with an interval that treats a row's tokens as one draw.
+
+    The ratio of two sums is a weighted mean of the rows' means; its variance is the sandwich estimate with the small
+    sample correction (HC1), its quantile Student's.
+
+    Args:
+        measure: What was measured.
+        label: Of the rows.
+        sums: Sum over the tokens of each row, in nats.
+        sizes: Response tokens of each row.
+    """
+    import numpy as np
+
+    weights, interval = np.array(sizes, dtype=float), None
+    # a KL of equal distributions may come out a rounding below nothing
+    value = max(math.fsum(sums) / float(weights.sum()), 0.0)
+    if len(sizes) > 1:
+        from statsmodels.api import WLS
+
+        means = np.array(sums) / weights
+        fit = WLS(means, np.ones(len(sizes)), weights=weights).fit(cov_type="HC1", use_t=True)
+        low, high = (max(float(limit), 0.0) for limit in fit.conf_int(alpha=1 - CONFIDENCE)[0])
+        interval = Interval(
+            low=min(low, value), high=max(high, value), confidence=CONFIDENCE, method="t, by row (HC1)"
+        )
+    return Drift(
+        measure=measure, label=label, value=value, n=len(sizes), tokens=int(weights.sum()), interval=interval
+    )
