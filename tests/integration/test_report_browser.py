@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import report_runs as runs
+from markupsafe import escape
 
+from thinksafe.records import Interval
 from thinksafe.report import render_page
+from thinksafe.report.history import render_history
+from thinksafe.report.samples import Browser, SampleRow, Text
+from thinksafe.report.text import clean
 from thinksafe.summary import published, summarise
+from thinksafe.timeline import Event, Number
 
 CHROMIUM = Path("/usr/bin/chromium")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
@@ -22,8 +29,57 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing (apt-get install chromium)"),
 ]
 
-SIZES = {"wide": (1280, 900), "phone": (390, 844)}
+SIZES = {"wide": (1280, 900), "tablet": (820, 1180), "phone": (390, 844)}
+SCREENSHOTS = os.environ.get("THINKSAFE_SCREENSHOTS", "")
+"""Folder that keeps pictures of the pages, where it is named (CI does)."""
 Opener = Callable[..., Any]
+
+
+def written(name: str) -> str:
+    """Return a page by name: of a whole run, of one in which every text is hostile, or the history of a model."""
+    if name == "history":
+        return render_history("qwen3-safe", events())
+    if name in runs.ALL:
+        return render_page(summarise(runs.ALL[name]()), samples() if name == "promoted" else Browser())
+    return render_page(summarise(runs.hostile(runs.HOSTILE[name])), samples(runs.HOSTILE[name]))
+
+
+def samples(text: str = "") -> Browser:
+    """Rows of three benchmarks; hostile ones where there is a text, which is revealed then."""
+    rows = [
+        SampleRow(
+            f"{text}{source}-{number}", f"{text}{source}", ("unsafe" if number % 2 else "safe", "safe"),
+            "yes" if number % 2 else "no", "0" * 64,
+            tuple(Text(name, escape(clean(text, 2000)), 2000) for name in ("Prompt", "Candidate") if text),
+        )
+        for source in ("harmbench", "strongreject", "xstest")
+        for number in range(20)
+    ]
+    return Browser(("base", "candidate"), tuple(rows), 4000, bool(text))
+
+
+def events() -> list[Event]:
+    made = metric_number("harmbench", 0.03), metric_number("average of 3", 0.6)
+    common = {"run_id": "r", "harm": made[0], "reasoning": made[1], "created": "2026-09-01T00:00:00+00:00"}
+    return [
+        Event(
+            version="1", generation=1, action="promote", decision="passed", who="ann", until="2026-09-02",
+            champion=False, **common,
+        ),
+        Event(
+            version="2", generation=None, action="registered", decision="refused", who="", until="", champion=False,
+            **common,
+        ),
+        Event(
+            version="1", generation=2, action="rollback", decision="passed", who=runs.HOSTILE["script"], until="",
+            champion=True, **common,
+        ),
+    ]
+
+
+def metric_number(name: str, value: float) -> Number:
+    interval = Interval(low=value - 0.02, high=value + 0.02, confidence=0.9, method="agresti-coull")
+    return Number(name=name, value=value, interval=interval, n=400)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +97,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def path(name: str) -> Path:
         file = folder / f"{name}.html"
         if not file.exists():
-            records = runs.ALL[name]() if name in runs.ALL else runs.hostile(runs.HOSTILE[name])
-            file.write_text(render_page(summarise(records)), "utf-8")
+            file.write_text(written(name), "utf-8")
         return file
 
     return path
@@ -74,7 +129,8 @@ def opened(browser: Any, pages: Callable[[str], Path]) -> Iterator[Opener]:
 
 
 LOOKS = [
-    *((name, "wide", "light") for name in runs.ALL),
+    *((name, "wide", "light") for name in (*runs.ALL, "history")),
+    ("promoted", "tablet", "light"), ("promoted", "phone", "light"), ("history", "phone", "dark"),
     *((name, "phone", "dark") for name in ("failed", "incomplete", "stopped by diagnose")),
     *(("refused by gate", size, scheme) for size, scheme in (("wide", "dark"), ("phone", "light"), ("phone", "dark"))),
 ]
@@ -88,6 +144,9 @@ def test_accessible_and_within_the_window(opened: Opener, name: str, size: str, 
     found = axe_api.Axe().run(page).response["violations"]
     serious = [f"{item['id']}: {item['nodes'][0]['html'][:200]}" for item in found]
     assert serious == []
+    if SCREENSHOTS:
+        page.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = false))")
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{size}-{scheme}.png".replace(" ", "-"), full_page=True)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -143,16 +202,36 @@ def test_tables_sort_by_mouse_and_keyboard(opened: Opener) -> None:
     assert names == sorted(names)
 
 
+def test_samples_are_filtered_by_benchmark_verdict_and_change(opened: Opener) -> None:
+    page = opened("promoted")
+    section = page.locator("#samples")
+    rows = section.locator("tbody tr:visible")
+    assert rows.count() == 60
+    section.locator(".filters").get_by_label("Benchmark").select_option("harmbench")
+    assert rows.count() == 20
+    section.locator(".filters").get_by_label("Base").select_option("unsafe")
+    assert rows.count() == 10
+    assert section.locator("output").inner_text() == "10 of 60 rows"
+    section.locator(".filters").get_by_label("Changed").select_option("no")
+    assert rows.count() == 0
+    section.locator(".filters").get_by_label("Base").select_option("")
+    assert rows.count() == 10
+    section.get_by_role("button", name="Sample").click()
+    section.get_by_role("button", name="Sample").click()
+    names = [name.split("-")[1] for name in section.locator("tbody tr:visible th").all_inner_texts()]
+    assert names == sorted(names, key=int, reverse=True)
+
+
 def test_everything_that_acts_is_reached_by_the_keyboard(opened: Opener) -> None:
     page = opened("promoted")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     reached = set()
-    for _ in range(150):
+    for _ in range(200):
         reached.add(page.evaluate("document.activeElement.outerHTML.slice(0, 120)"))
         page.keyboard.press("Tab")
     wanted = page.evaluate(
-        "[...document.querySelectorAll('a, button, summary, .scroll')].filter((e) => e.checkVisibility())"
+        "[...document.querySelectorAll('a, button, summary, select, .scroll')].filter((e) => e.checkVisibility())"
         ".map((e) => e.outerHTML.slice(0, 120))"
     )
     assert set(wanted) <= reached
@@ -161,12 +240,12 @@ def test_everything_that_acts_is_reached_by_the_keyboard(opened: Opener) -> None
 def test_readable_without_script(opened: Opener) -> None:
     page = opened("refused by gate", java_script_enabled=False)
     decision: Any = published(summarise(runs.refused()))["decision.json"]
-    assert page.locator("#decision tbody tr").count() == len(decision["checks"])
+    assert page.locator("#decision tbody tr").count() == len(decision.checks)
     assert page.locator("button").count() == 0
 
 
 def test_one_size_of_each_picture_is_shown(opened: Opener) -> None:
-    for size, shown in (("wide", "wide"), ("phone", "narrow")):
+    for size, shown in (("wide", "wide"), ("tablet", "wide"), ("phone", "narrow")):
         page = opened("promoted", size)
         charts = page.locator("svg.chart")
         visible = [chart.get_attribute("class") for chart in charts.all() if chart.is_visible()]

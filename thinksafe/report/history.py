@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 60
 """Most events in the plot, the newest; the table has all."""
-COLUMNS = ("Generation", "Version", "What", "Decision", "Harm ratio", "Reasoning pass@1", "Who", "When", "Champion")
+COLUMNS = ("Generation", "Version", "What", "Decision", "Harm ratio", "Reasoning pass@1", "Who", "When (UTC)", "Champion")
 
 
 def history_table(events: Sequence[Event]) -> Table:
@@ -37,7 +37,7 @@ def history_table(events: Sequence[Event]) -> Table:
                 for text in (
                     DASH if event.generation is None else str(event.generation), event.version, event.action,
                     event.decision or DASH, _number(event.harm), _number(event.reasoning), event.who or DASH,
-                    event.created, champion_words(event),
+                    minute(event.created), champion_words(event),
                 )
             ),
             style="bold" if event.champion else "",
@@ -49,7 +49,12 @@ def champion_words(event: Event) -> str:
     """Return whether, and until when, an event's version was champion by it."""
     if event.generation is None:
         return DASH
-    return "now" if event.champion else f"until {event.until}"
+    return "now" if event.champion else f"until {minute(event.until)}"
+
+
+def minute(time: str) -> str:
+    """Return an ISO 8601 time in UTC to the minute, for tables."""
+    return time[:16].replace("T", " ")
 
 
 def _number(of: Number | None) -> str:
@@ -64,7 +69,7 @@ def render_history(model: str, events: Sequence[Event]) -> str:
         events: At least one.
     """
     rows = [
-        (event, champion_words(event), _cell(event.harm), _cell(event.reasoning), bool(event.champion))
+        (event, minute(event.created), champion_words(event), _cell(event.harm), _cell(event.reasoning), bool(event.champion))
         for event in events
     ]
     champion = next((event for event in reversed(events) if event.champion), None)
