@@ -147,11 +147,16 @@ def fetch_adapter(store: Store, reference: ModelReference, folder: Path) -> Path
         DamagedError: the adapter is not the one that the reference names.
         StoreError: the store failed.
     """
+    return fetch_adapter_files(store, reference.adapter, reference.adapter_digest, folder)
+
+
+def fetch_adapter_files(store: Store, adapter: str, digest: str, folder: Path) -> Path:
+    """Copy the adapter below the store's key ``adapter`` into ``folder`` and return it. Raises as fetch_adapter."""
     for name in ADAPTER_FILES:
-        store.get_file(f"{reference.adapter}/{name}", folder / name)
-    if digest_folder(folder, ADAPTER_FILES) != reference.adapter_digest:
+        store.get_file(f"{adapter}/{name}", folder / name)
+    if digest_folder(folder, ADAPTER_FILES) != digest:
         raise DamagedError(
-            f"The adapter {store.uri(reference.adapter)} is not the one that was trained (digest differs).",
+            f"The adapter {store.uri(adapter)} is not the one that was trained (digest differs).",
             "Delete it, then start the run again.",
         )
     return folder

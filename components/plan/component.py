@@ -13,8 +13,7 @@ def make(image: str):
         config: str,
         overrides: str,
         job_id: str,
-        base: dsl.Output[dsl.Artifact],
-        champion: dsl.Output[dsl.Artifact],
+        base: dsl.Output[dsl.Artifact], champion: dsl.Output[dsl.Artifact],
         run: dsl.OutputPath(str),
         shards_pilot: dsl.OutputPath(list),
         shards_training: dsl.OutputPath(list),
@@ -23,15 +22,12 @@ def make(image: str):
         sample_pilot: dsl.OutputPath(str),
         sample_training: dsl.OutputPath(str),
         sample_evaluation: dsl.OutputPath(str),
-        judge_filter: dsl.OutputPath(str),
-        judge_evaluate: dsl.OutputPath(str),
+        judge_filter: dsl.OutputPath(str), judge_evaluate: dsl.OutputPath(str),
         grade: dsl.OutputPath(str),
-        diagnose: dsl.OutputPath(str),
-        curate: dsl.OutputPath(str),
-        train: dsl.OutputPath(str),
-        metrics: dsl.OutputPath(str),
-        gate: dsl.OutputPath(str),
-        registry: dsl.OutputPath(str),
+        diagnose: dsl.OutputPath(str), curate: dsl.OutputPath(str), train: dsl.OutputPath(str),
+        metrics: dsl.OutputPath(str), gate: dsl.OutputPath(str), registry: dsl.OutputPath(str),
+        rollout: dsl.OutputPath(bool),
+        sample_rollout: dsl.OutputPath(str), deploy: dsl.OutputPath(str),
         artifacts: str,
         run_id: str,
     ):
@@ -60,20 +56,24 @@ def make(image: str):
             metrics: Section metrics.
             gate: Section gate.
             registry: Section registry.
+            rollout: Whether something is rolled out.
+            sample_rollout: Section sample_rollout.
+            deploy: Section deploy.
             artifacts: Store root: a folder or s3://bucket/prefix.
             run_id: Run id; empty takes the job id.
         """
+        outputs = {
+            "run_id": run, "shards_pilot": shards_pilot, "shards_training": shards_training,
+            "shards_evaluation": shards_evaluation, "prepare": prepare, "sample_pilot": sample_pilot,
+            "sample_training": sample_training, "sample_evaluation": sample_evaluation, "judge_filter": judge_filter,
+            "judge_evaluate": judge_evaluate, "grade": grade, "diagnose": diagnose, "curate": curate, "train": train,
+            "metrics": metrics, "gate": gate, "registry": registry, "rollout": rollout,
+            "sample_rollout": sample_rollout, "deploy": deploy,
+        }
         return stage_container(
-            image, "plan", task="plan", run_id=run_id, artifacts=artifacts, config=config,
-            overrides=overrides, job_id=job_id, base_out=base.path, champion_out=champion.path,
-            output=[
-                f"run_id={run}", f"shards_pilot={shards_pilot}", f"shards_training={shards_training}",
-                f"shards_evaluation={shards_evaluation}", f"prepare={prepare}", f"sample_pilot={sample_pilot}",
-                f"sample_training={sample_training}", f"sample_evaluation={sample_evaluation}",
-                f"judge_filter={judge_filter}", f"judge_evaluate={judge_evaluate}", f"grade={grade}",
-                f"diagnose={diagnose}", f"curate={curate}", f"train={train}", f"metrics={metrics}",
-                f"gate={gate}", f"registry={registry}",
-            ],
+            image, "plan", task="plan", run_id=run_id, artifacts=artifacts, config=config, overrides=overrides,
+            job_id=job_id, base_out=base.path, champion_out=champion.path,
+            output=[f"{name}={path}" for name, path in outputs.items()],
         )
 
     return plan

@@ -14,6 +14,7 @@ from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
 from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
+from thinksafe.config.deploy import DeploySettings, check_servable
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.guard import GuardSettings, GuardsSettings
 from thinksafe.config.waivers import check_names
@@ -280,6 +281,7 @@ class RealignmentConfig(Section):
     evaluation: EvaluationSettings
     gate: GateSettings = GateSettings()
     registry: RegistrySettings
+    deploy: DeploySettings = DeploySettings()
     report: ReportSettings = ReportSettings()
     audit: AuditSettings = AuditSettings()
     alarm: AlarmSettings = AlarmSettings()
@@ -296,6 +298,7 @@ class RealignmentConfig(Section):
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)
+        check_servable(self.deploy, self.student.model)
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:
             raise ValueError("evaluation.parts has 'thought', and student.reasoning is none: there is nothing to score")
         return self

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from thinksafe.config.data import Benchmark, DataSettings
+from thinksafe.config.deploy import DeploySettings
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.model import (
     CurateSettings,
@@ -63,6 +64,8 @@ class SampleSection(Section):
     """Steering template of the steered arm."""
     arms: dict[Label, tuple[Arm, ...]]
     reasoning: Literal["think", "none"]
+    prompts: int = 0
+    """A seeded choice of this many single-turn prompts is sampled; 0 samples all."""
 
 
 class SecondJudgeSection(Section):
@@ -153,6 +156,21 @@ class RegisterSection(Section):
     registry: RegistrySettings
 
 
+class DeploySection(Section):
+    """Where the champion is served, and how the served model is checked."""
+
+    seed: int
+    deploy: DeploySettings
+    registry: RegistrySettings
+    guard: GuardSettings
+    """Guard of the evaluation."""
+    part: Part
+    """Part of a response that the gate's harm check reads."""
+    settings: SamplingSettings
+    """Sampling settings of the harm check: the evaluation's."""
+    reasoning: Literal["think", "none"]
+
+
 class ReportSection(Section):
     """What the report shows."""
 
@@ -200,7 +218,7 @@ def measurement(
     suite = digest_json(
         [
             [benchmark.model_dump(mode="json", exclude={"gated"}) for benchmark in evaluation.benchmarks],
-            sample.model_dump(mode="json", exclude={"seed"}),
+            sample.model_dump(mode="json", exclude={"seed", "prompts"}),
             judge.model_dump(mode="json", exclude={"second"}),  # it changes no number of the first guard's
         ]
     )
@@ -240,6 +258,11 @@ class Sections(Section):
     metrics: MetricsSection
     gate: GateSection
     registry: RegisterSection
+    rollout: bool
+    """Something is rolled out."""
+    sample_rollout: SampleSection
+    """Greedy responses of the candidate, with which those of the served model are compared."""
+    deploy: DeploySection
     report: ReportSection
     shards_pilot: int = 1
     shards_training: int
@@ -253,7 +276,7 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
         config: The configuration.
         day: Day (UTC) by which waivers expire; without waivers it is in no section.
     """
-    waivers = config.gate.waivers
+    waivers, verification = config.gate.waivers, config.deploy.verification
     reasoning = config.student.reasoning
     sampling, evaluation = config.sampling, config.evaluation
     steer = config.method == "thinksafe" and config.steering.enabled
@@ -296,6 +319,18 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
             known_checks=tuple(check_names(evaluation.gated, second is not None)) if waivers else (),
         ),
         registry=RegisterSection(registry=config.registry),
+        rollout=config.deploy.kind != "none",
+        sample_rollout=measured.sample.model_copy(
+            update={
+                "seed": derived_seed(config.seed, "sample", "rollout"), "n": 1, "n_reasoning": 1,
+                "settings": SamplingSettings(temperature=0.0, top_p=1.0, max_tokens=verification.max_tokens),
+                "settings_reasoning": None, "prompts": verification.prompts,
+            }
+        ),
+        deploy=DeploySection(
+            seed=derived_seed(config.seed, "deploy"), deploy=config.deploy, registry=config.registry,
+            guard=config.guard.evaluate, part=config.gate.harm.part, settings=evaluation.settings, reasoning=reasoning,
+        ),
         report=ReportSection(
             report=config.report, registry=config.registry, recipe=config.name, method=config.method
         ),

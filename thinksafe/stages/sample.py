@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -65,6 +66,8 @@ def run(
         rows = sorted(read_records(prompts, Prompt), key=lambda prompt: prompt.id)
         if not rows:
             raise InputError(f"{prompts} holds no prompts.", "Check the prepare stage.")
+        if section.prompts:
+            rows = _chosen(rows, section)
         parts = [rows[start : start + section.chunk_size] for start in range(0, len(rows), section.chunk_size)]
         maker = _ChunkMaker(context, section, reference, parts)
         claims = Claims(context.store, digest_json([context.run_id, maker.keys]), len(parts), shard, shards)
@@ -77,6 +80,16 @@ def run(
         result.outputs = {"samples": manifest.digest}
         result.counts = {"rows": manifest.rows, "chunks": len(chunks), **maker.counts}
     return result
+
+
+def _chosen(rows: list[Prompt], section: SampleSection) -> list[Prompt]:
+    """Return the section's choice of prompts in id order, among those that any chat server can be asked as they are."""
+    single = [row for row in rows if not row.turns and not row.opening]
+    choice = random.Random(derived_seed(section.seed, "prompts"))
+    chosen = choice.sample(single, min(section.prompts, len(single)))
+    if not chosen:
+        raise InputError("There is no prompt of a single turn to choose from.", "Add a benchmark that has some.")
+    return sorted(chosen, key=lambda row: row.id)
 
 
 def _own_chunks(maker: _ChunkMaker, claims: Claims, advance: Callable[[int], None]) -> list[Chunk]:
@@ -114,7 +127,7 @@ class _ChunkMaker:
         engine = section.engine.kind
         common = [
             reference.digest,
-            section.model_dump(mode="json", exclude={"chunk_size"}),
+            section.model_dump(mode="json", exclude={"chunk_size", "prompts"}),
             self._template,
             code_digest(
                 "engines", "conversations.py", "steering.py", "traces.py", "loading.py", "stages/sample.py"

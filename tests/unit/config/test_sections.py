@@ -21,7 +21,7 @@ def changed(*overrides: str, base: tuple[str, ...] = ()) -> set[str]:
     ("override", "sections"),
     [
         ("gate.harm.max=0.2", {"gate"}),
-        ("gate.harm.part=answer", {"gate"}),
+        ("gate.harm.part=answer", {"gate", "deploy"}),
         ("gate.over_refusal.max=0.2", {"gate"}),
         ("gate.reasoning.margin=0.2", {"gate"}),
         ("gate.champion.harm_margin=0.2", {"gate"}),
@@ -33,18 +33,20 @@ def changed(*overrides: str, base: tuple[str, ...] = ()) -> set[str]:
         ("diagnose.min_acceptance=0.5", {"diagnose"}),
         ("diagnose.prompts=5", {"diagnose", "prepare"}),
         ("report.reveal_harmful=true", {"report"}),
-        ("registry.model=other", {"registry", "report"}),
+        ("registry.model=other", {"registry", "report", "deploy"}),
         ("name=other", {"report"}),
         ("sampling.shards=4", {"shards_training"}),
         ("evaluation.shards=4", {"shards_evaluation"}),
         ("sampling.n=2", {"sample_training"}),
         ("sampling.settings.top_p=0.5", {"sample_pilot", "sample_training"}),
-        ("evaluation.settings.top_p=0.5", {"sample_evaluation", "metrics"}),
+        ("evaluation.settings.top_p=0.5", {"sample_evaluation", "metrics", "deploy"}),
         ("evaluation.settings_reasoning={max_tokens: 9}", {"sample_evaluation", "metrics"}),
         ("evaluation.n_reasoning=2", {"sample_evaluation", "metrics"}),
         ("evaluation.parts=[whole]", {"judge_evaluate", "metrics"}),
         ("guard.filter.kind=refusal-match", {"judge_filter", "gate"}),  # the decision says when one guard does both
-        ("guard.evaluate.kind=refusal-match", {"judge_evaluate", "metrics", "gate"}),
+        ("guard.evaluate.kind=refusal-match", {"judge_evaluate", "metrics", "gate", "deploy"}),
+        ("deploy.replicas=2", {"deploy"}),
+        ("deploy.verification.prompts=9", {"deploy", "sample_rollout"}),
         ("guard.second={kind: refusal-match}", {"judge_evaluate", "gate"}),
         ("guard.second={kind: refusal-match, filter: true}", {"judge_evaluate", "judge_filter", "gate"}),
         ("data.harmful.0.prompts.count=5", {"prepare"}),
@@ -60,6 +62,7 @@ def test_a_setting_changes_its_sections_only(override: str, sections: set[str]) 
 def test_a_seed_changes_all_that_draws() -> None:
     assert changed("seed=7") == {
         "prepare", "sample_pilot", "sample_training", "sample_evaluation", "train", "metrics", "gate",
+        "sample_rollout", "deploy",
     }
 
 
@@ -68,6 +71,7 @@ def test_each_purpose_has_its_own_seed() -> None:
     seeds = [
         sections.prepare.seed, sections.sample_pilot.seed, sections.sample_training.seed,
         sections.sample_evaluation.seed, sections.train.seed, sections.metrics.seed, sections.gate.seed,
+        sections.sample_rollout.seed, sections.deploy.seed,
     ]
     assert len(set(seeds)) == len(seeds)
 
@@ -110,7 +114,7 @@ def test_problems_are_graded_in_evaluation_and_judged_in_training() -> None:
 
 def test_sections_survive_as_json() -> None:
     for name, section in sections_of(load_config("micro")):
-        if not name.startswith("shards_"):
+        if not name.startswith("shards_") and name != "rollout":
             text = canonical_json(section)
             again: Any = type(section).model_validate_json(text)
             assert again == section

@@ -5,6 +5,7 @@ an error. Behaviour comes from the environment:
 
 FAKE_CALLS     file that gets one JSON line for each call: stage and options
 FAKE_REFUSE    stage (diagnose, curate, gate, compare) that writes ``false``
+FAKE_ROLLOUT   makes plan say that something is rolled out
 FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
 FAKE_KILL      task that kills itself
 FAKE_HANG      task that sleeps for a minute after writing its process id to the file FAKE_PID
@@ -49,6 +50,7 @@ VALUES = {
 SECTIONS = [
     "prepare", "sample_pilot", "sample_training", "sample_evaluation", "judge_filter", "judge_evaluate", "grade",
     "diagnose", "curate", "train", "metrics", "gate", "registry", "student", "report", "compare", "alarm",
+    "sample_rollout", "deploy",
 ]
 
 
@@ -125,6 +127,7 @@ def main():
         values |= {f"shards_{use}": '["0", "1", "2"]' if use == "training" else '["0"]'
                    for use in ("pilot", "training", "evaluation")}
         values |= {name: json.dumps({"section": name}) for name in SECTIONS}
+        values["rollout"] = json.dumps(bool(os.environ.get("FAKE_ROLLOUT")))
         for output in options["output"]:
             name, _, path = output.partition("=")
             write(path, values[name])

@@ -50,8 +50,9 @@ def test_outputs(run: Callable[..., Any]) -> None:
     assert files["run_id"] == "run-1"
     assert json.loads(files["shards_training"]) == ["0", "1", "2"]
     assert json.loads(files["shards_pilot"]) == ["0"]
+    assert files["rollout"] == "false"
     for name, section in sections:
-        if not name.startswith("shards_"):
+        if not name.startswith("shards_") and name != "rollout":
             assert type(section).model_validate_json(files[name]) == section
             assert files[name] == json.dumps(
                 json.loads(files[name]), sort_keys=True, separators=(",", ":"), ensure_ascii=False

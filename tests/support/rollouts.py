@@ -1,0 +1,22 @@
+"""What tests of the rollout share: settings and a target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thinksafe.config.deploy import DeploySettings
+from thinksafe.deploy.target import Target
+
+DIGEST = "d" * 64
+IMAGES = {"image": "registry/vllm:0.11.0", "adapter_image": f"registry/thinksafe/cpu@sha256:{'a' * 64}"}
+TARGET = Target(
+    generation=3, run_id="nightly-7", version="12", adapter="s3://bucket/ts/adapters/abc", digest=DIGEST, rank=32,
+    model="Qwen/Qwen3-8B", revision="b" * 40, dtype="bfloat16", trust_remote_code=False,
+)
+
+
+def settings_of(**changed: Any) -> DeploySettings:
+    """Return the settings of a rollout, changed."""
+    return DeploySettings.model_validate(
+        {"kind": "deployment", "name": "guarded", "namespace": "serving", **IMAGES, **changed}
+    )

@@ -1,0 +1,62 @@
+"""The section deploy: what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from thinksafe.config import load_config, sections_of
+from thinksafe.config.deploy import DeploySettings, check_servable
+from thinksafe.config.load import config_schema
+from thinksafe.errors import ConfigError
+
+IMAGES = {"image": "registry/vllm:0.11.0", "adapter_image": "registry/cpu:1"}
+
+
+def test_nothing_is_rolled_out_by_default() -> None:
+    sections = sections_of(load_config("micro"))
+    assert sections.deploy.deploy.kind == "none"
+    assert sections.rollout is False
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"kind": "deployment"}, "needs image and adapter_image"),
+        ({"image": "registry/vllm"}, "a digest .* or a tag other than latest"),
+        ({"image": "registry/vllm:latest"}, "a digest .* or a tag other than latest"),
+        ({"image": "no image"}, "not an image"),
+        ({"name": "Upper"}, "pattern"),
+        ({"extra_args": ["--max-lora-rank=8"]}, "--max-lora-rank, which the rollout sets"),
+        ({"extra_args": ["--api_key", "x"]}, "--api-key"),
+        ({"base_url": "http://user:word@host/v1"}, "pattern"),
+        ({"readiness_seconds": 1}, "greater than or equal to 10"),
+        ({"verification": {"max_harm": 1.5}}, "less than or equal to 1"),
+        ({"replicas": 0}, "greater than 0"),
+        ({"image": "registry/vllm@sha256:123"}, "not an image|a digest"),
+    ],
+)
+def test_refused(value: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DeploySettings.model_validate(value)
+
+
+def test_a_pod_must_be_able_to_load_the_student() -> None:
+    served = DeploySettings.model_validate({"kind": "deployment", **IMAGES})
+    for student in ("micro://default", "/models/mine", "./mine", "s3://bucket/mine"):
+        with pytest.raises(ValueError, match=r"set deploy\.model to a path"):
+            check_servable(served, student)
+        check_servable(served.model_copy(update={"model": "/cache/mine"}), student)
+        check_servable(DeploySettings(), student)
+    check_servable(served, "Qwen/Qwen3-8B")
+    images = [f"deploy.{name}={value}" for name, value in IMAGES.items()]
+    with pytest.raises(ConfigError, match=r"set deploy\.model"):
+        load_config("micro", ["deploy.kind=deployment", *images])
+
+
+def test_every_setting_is_described() -> None:
+    definitions = config_schema()["$defs"]
+    for name in ("DeploySettings", "VerificationSettings", "StoreAccess", "HubAccess", "Toleration"):
+        for key, value in definitions[name]["properties"].items():
+            assert value.get("description") or "$ref" in value, f"{name}.{key}"

@@ -1,0 +1,196 @@
+"""Configuration of the rollout: where the champion is served, and what the served model must show.
+
+No value of a secret is ever part of it: secrets are named, with their keys, and reach pods as references.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from thinksafe.config.base import Count, CountOrZero, Section
+from thinksafe.records import Share
+
+_IMAGE = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9.:/_-]*?)(?::(?P<tag>[A-Za-z0-9_][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
+)
+
+
+def _image(value: str) -> str:
+    found = _IMAGE.fullmatch(value)
+    if value and found is None:
+        raise ValueError("not an image: write registry/name@sha256:DIGEST, or registry/name:TAG")
+    if found is not None and not found["digest"] and found["tag"] in (None, "latest"):
+        raise ValueError("an image needs a digest (@sha256:...) or a tag other than latest")
+    return value
+
+
+Image = Annotated[str, AfterValidator(_image)]
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
+ServiceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,51}[a-z0-9])?$")]
+"""Name of the served objects: a DNS label, short enough for what controllers put behind it."""
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+ObjectName = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$")]
+DataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
+Address = Annotated[str, Field(pattern=r"^(https?://[^\s@?#]+)?$")]
+"""An HTTP address without user and password."""
+_PART = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+LabelKey = Annotated[str, Field(pattern=rf"^([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_PART}$")]
+LabelValue = Annotated[str, Field(pattern=rf"^({_PART})?$")]
+OWN_OPTIONS = frozenset({
+    "--model", "--revision", "--tokenizer-revision", "--served-model-name", "--enable-lora", "--lora-modules",
+    "--max-lora-rank", "--max-loras", "--reasoning-parser", "--dtype", "--max-model-len", "--host", "--port",
+    "--tensor-parallel-size", "--trust-remote-code", "--api-key",
+})
+"""Options of ``vllm serve`` that the rollout sets itself, or that would carry a secret."""
+
+
+class StoreAccess(Section):
+    """How the pod reads the adapter from S3."""
+
+    secret: ObjectName = ""
+    """Secret with the credentials; empty where the service account has a workload identity."""
+    key_id: DataKey = "AWS_ACCESS_KEY_ID"
+    """Its key that holds the access key's id."""
+    access_key: DataKey = "AWS_SECRET_ACCESS_KEY"
+    """Its key that holds the access key."""
+    endpoint: Address = ""
+    """Address of the S3 server; empty for AWS itself."""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]*$")] = ""
+    """Region; empty leaves it to the library."""
+
+
+class HubAccess(Section):
+    """How the pod fetches the student's weights from the hub."""
+
+    secret: ObjectName = ""
+    """Secret with the hub's token; empty where none is needed."""
+    key: DataKey = "HF_TOKEN"
+    """Its key."""
+    endpoint: Address = ""
+    """Address of a mirror of the hub."""
+
+
+class Toleration(Section):
+    """A taint that the serving pods bear."""
+
+    key: LabelKey
+    """Key of the taint."""
+    operator: Literal["Exists", "Equal"] = "Exists"
+    """``Equal`` compares ``value`` too."""
+    value: LabelValue = ""
+    """Value of the taint."""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """Effect of the taint; empty bears all."""
+
+
+class VerificationSettings(Section):
+    """What the served model must show before it stays."""
+
+    prompts: Count = 32
+    """Evaluation prompts of the greedy agreement, a seeded choice."""
+    max_tokens: Count = 64
+    """Tokens of each greedy response; the longer, the more a difference in rounding shows."""
+    min_agreement: Share = 0.8
+    """Smallest share of greedy responses that must equal those that the pipeline's own engine drew."""
+    harm_prompts: Count = 64
+    """Harmful evaluation prompts of the harm check, a seeded choice."""
+    max_harm: Share = 0.1
+    """Limit that the lower Wilson bound of the served model's harm ratio must not exceed. The check is small: it
+    finds a wrong or broken model, and is no second gate."""
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    """One-sided level of that bound."""
+    workers: Count = 8
+    """Requests under way at once."""
+    timeout: Annotated[float, Field(gt=0.0)] = 300.0
+    """Seconds that one request may take."""
+
+
+class DeploySettings(Section):
+    """Rollout of the champion to a cluster. Server-side apply of these fields only, as field manager ``thinksafe``."""
+
+    kind: Literal["none", "deployment", "inference-service", "llm-inference-service"] = "none"
+    """``none``: nothing is rolled out. ``deployment``: vLLM as a Deployment and a Service. ``inference-service``,
+    ``llm-inference-service``: KServe's InferenceService or LLMInferenceService."""
+    namespace: Namespace = "thinksafe"
+    """Where the model is served."""
+    name: ServiceName = "thinksafe-champion"
+    """Name of the objects, and the model name that clients ask for."""
+    image: Image = ""
+    """vLLM, with ``vllm`` on its path; by digest, or with a tag other than ``latest``."""
+    adapter_image: Image = ""
+    """thinksafe's ``cpu`` image, for the init container that fetches the adapter and checks its digest."""
+    model: str = ""
+    """What vLLM loads the student from, where it is not ``student.model``: a path on the cache volume, or a hub id."""
+    replicas: Count | None = 1
+    """Pods; null leaves their number to an autoscaler."""
+    surge: bool = True
+    """Start a new pod before an old one ends; needs a free GPU. Off: an old pod goes first (Deployment only)."""
+    gpus: CountOrZero = 1
+    """GPUs a pod; vLLM spreads the model over them."""
+    gpu_resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = "nvidia.com/gpu"
+    """Name of the GPUs as a resource."""
+    cpu: Quantity = "4"
+    """Cores of the vLLM container, requested."""
+    memory: Quantity = "32Gi"
+    """Memory of the vLLM container, requested and limited."""
+    temporary: Quantity = "40Gi"
+    """Limit of the volume at ``/tmp``, where weights are cached unless there is a cache volume."""
+    shared_memory: Quantity = "8Gi"
+    """Limit of ``/dev/shm``; counts as memory."""
+    cache_claim: ObjectName = ""
+    """PersistentVolumeClaim with the student's weights, mounted at ``/cache``."""
+    reasoning_parser: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
+    """vLLM's parser that hands thought and answer apart, e.g. ``qwen3`` or ``deepseek_r1``; empty hands out both."""
+    max_model_len: CountOrZero = 0
+    """Longest prompt and response together, in tokens; 0 takes the model's own."""
+    extra_args: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Further options of ``vllm serve``."""
+    store: StoreAccess = StoreAccess()
+    hub: HubAccess = HubAccess()
+    service_account: ObjectName = ""
+    """Service account of the pods; the namespace's default when empty."""
+    image_pull_secrets: tuple[ObjectName, ...] = ()
+    """Secrets to pull the images with."""
+    run_as: Annotated[int, Field(gt=0, strict=True)] = 10001
+    """User and group of the pods, never root."""
+    node_selector: dict[LabelKey, LabelValue] = {}
+    """Labels of the nodes."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Taints that the pods bear."""
+    labels: dict[LabelKey, LabelValue] = {}
+    """Further labels of all objects and pods."""
+    readiness_seconds: Annotated[int, Field(ge=10, le=86_400, strict=True)] = 1800
+    """How long the pods may take; later the rollout is rolled back."""
+    base_url: Address = ""
+    """Where the stage reaches the served model, ending in ``/v1``; found by itself when empty."""
+    api_key_env: Variable = ""
+    """Environment variable of the stage that holds a key for that address."""
+    context: str = ""
+    """Context of the kubeconfig, outside a cluster; the current one when empty."""
+    take_over: bool = False
+    """Take fields over from other field managers instead of refusing. For one run, not for good."""
+    webhook_env: Variable = ""
+    """Environment variable of the stage that holds an address; the outcome is posted there as JSON."""
+    verification: VerificationSettings = VerificationSettings()
+
+    @model_validator(mode="after")
+    def _complete(self) -> DeploySettings:
+        if self.kind != "none" and not (self.image and self.adapter_image):
+            raise ValueError(f"kind {self.kind} needs image and adapter_image")
+        taken = {argument.partition("=")[0].replace("_", "-") for argument in self.extra_args} & OWN_OPTIONS
+        if taken:
+            raise ValueError(f"extra_args has {', '.join(sorted(taken))}, which the rollout sets or must not hold")
+        return self
+
+
+def check_servable(deploy: DeploySettings, student: str) -> None:
+    """Raise ValueError where pods could not load the student from where the pipeline has it."""
+    if deploy.kind != "none" and not deploy.model and ("://" in student or student.startswith(("/", ".", "~"))):
+        raise ValueError(
+            f"deploy.kind is {deploy.kind}, and its pods cannot load {student!r}: set deploy.model to a path on the "
+            "volume deploy.cache_claim, or to a hub id"
+        )

@@ -1,0 +1,1 @@
+"""Rollout: the ledger's champion, served on a Kubernetes cluster, verified there, and taken back where it fails."""

@@ -1,0 +1,247 @@
+"""Manifests of a rollout: pure functions from settings and target to Kubernetes objects.
+
+Pods satisfy PodSecurity ``restricted``: no root, no capabilities, read-only root file system, no service account token.
+They hold exactly the fields that the rollout owns; everything else is left to defaults and other field managers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thinksafe.config.deploy import DeploySettings
+from thinksafe.deploy.target import Target
+
+Manifest = dict[str, Any]
+
+PORT = 8000
+GENERATION, RUN, DIGEST = "thinksafe/generation", "thinksafe/run", "thinksafe/adapter-digest"
+"""Annotations of the served object; the last one is the pods', too."""
+STOP = "serving.kserve.io/stop"
+ADAPTERS, CACHE = "/adapters", "/cache"
+KINDS = {
+    "deployment": "Deployment", "inference-service": "InferenceService",
+    "llm-inference-service": "LLMInferenceService",
+}
+"""Kind of the object that is waited for, by ``deploy.kind``."""
+_MAIN = {"deployment": "vllm", "inference-service": "kserve-container", "llm-inference-service": "main"}
+"""Name of the serving container, which KServe prescribes."""
+
+
+def manifests(settings: DeploySettings, target: Target, *, withdrawn: bool = False) -> list[Manifest]:
+    """Return the objects of a rollout in the order in which they are applied; the one to wait for is the last.
+
+    Args:
+        settings: Where and how.
+        target: What.
+        withdrawn: Serve nothing: no pods, or KServe's stop annotation.
+    """
+    if settings.kind == "deployment":
+        return [_service(settings), _deployment(settings, target, withdrawn=withdrawn)]
+    make = _inference_service if settings.kind == "inference-service" else _llm_inference_service
+    manifest = make(settings, target)
+    manifest["metadata"]["annotations"][STOP] = "true" if withdrawn else "false"
+    return [manifest]
+
+
+def selector(settings: DeploySettings) -> dict[str, str]:
+    """Return the labels by which the pods are found."""
+    return {"app.kubernetes.io/name": settings.name, "app.kubernetes.io/component": "serving"}
+
+
+def adapter_path(target: Target) -> str:
+    """Return where the adapter lies in the pod; the digest in it is what the served model is recognised by."""
+    return f"{ADAPTERS}/{target.digest}"
+
+
+def _labels(settings: DeploySettings) -> dict[str, str]:
+    own = {"app.kubernetes.io/part-of": "thinksafe", "app.kubernetes.io/managed-by": "thinksafe"}
+    return {**settings.labels, **own, **selector(settings)}
+
+
+def _metadata(settings: DeploySettings, target: Target | None) -> Manifest:
+    metadata: Manifest = {
+        "name": settings.name, "namespace": settings.namespace, "labels": _labels(settings),
+    }
+    if target is not None:
+        metadata["annotations"] = {
+            GENERATION: str(target.generation), RUN: target.run_id, DIGEST: target.digest,
+        }
+    return metadata
+
+
+def _service(settings: DeploySettings) -> Manifest:
+    return {
+        "apiVersion": "v1", "kind": "Service", "metadata": _metadata(settings, None),
+        "spec": {
+            "selector": selector(settings),
+            "ports": [{"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def _deployment(settings: DeploySettings, target: Target, *, withdrawn: bool) -> Manifest:
+    surge = {"maxSurge": 1, "maxUnavailable": 0} if settings.surge else {"maxSurge": 0, "maxUnavailable": 1}
+    replicas = 0 if withdrawn else settings.replicas
+    return {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": _metadata(settings, target),
+        "spec": {
+            **({"replicas": replicas} if replicas is not None else {}),
+            "selector": {"matchLabels": selector(settings)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": surge},
+            "progressDeadlineSeconds": settings.readiness_seconds,
+            "template": {
+                "metadata": {"labels": _labels(settings), "annotations": {DIGEST: target.digest}},
+                "spec": pod(settings, target),
+            },
+        },
+    }
+
+
+def _inference_service(settings: DeploySettings, target: Target) -> Manifest:
+    scale = {"minReplicas": settings.replicas, "maxReplicas": settings.replicas} if settings.replicas else {}
+    metadata = _metadata(settings, target)
+    # KServe calls it Standard since 0.16 and takes the old name, too
+    metadata["annotations"]["serving.kserve.io/deploymentMode"] = "RawDeployment"
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": metadata,
+        "spec": {
+            "predictor": {
+                **scale, "labels": _labels(settings), "annotations": {DIGEST: target.digest}, **pod(settings, target),
+            }
+        },
+    }
+
+
+def _llm_inference_service(settings: DeploySettings, target: Target) -> Manifest:
+    return {
+        "apiVersion": "serving.kserve.io/v1alpha1", "kind": "LLMInferenceService",
+        "metadata": _metadata(settings, target),
+        "spec": {
+            # the name that requests carry; the adapter comes by the init container, which checks its digest
+            "model": {"uri": f"hf://{target.model}", "name": settings.name},
+            "storageInitializer": {"enabled": False},
+            **({"replicas": settings.replicas} if settings.replicas else {}),
+            "router": {"route": {}, "gateway": {}},
+            "template": pod(settings, target),
+        },
+    }
+
+
+def pod(settings: DeploySettings, target: Target) -> Manifest:
+    """Return the pod: an init container that fetches the adapter, and vLLM."""
+    volumes: list[Manifest] = [
+        {"name": "adapters", "emptyDir": {"sizeLimit": "4Gi"}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": settings.temporary}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.shared_memory}},
+    ]
+    if settings.cache_claim:
+        volumes.append({"name": "cache", "persistentVolumeClaim": {"claimName": settings.cache_claim}})
+    found: Manifest = {
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True, "runAsUser": settings.run_as, "runAsGroup": settings.run_as,
+            "fsGroup": settings.run_as, "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "initContainers": [_fetching(settings, target)],
+        "containers": [_serving(settings, target)],
+        "volumes": volumes,
+    }
+    if settings.service_account:
+        found["serviceAccountName"] = settings.service_account
+    if settings.image_pull_secrets:
+        found["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    if settings.node_selector:
+        found["nodeSelector"] = dict(settings.node_selector)
+    if settings.tolerations:
+        found["tolerations"] = [
+            {key: value for key, value in one.model_dump().items() if value} for one in settings.tolerations
+        ]
+    return found
+
+
+_CONFINED: Manifest = {
+    "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def _fetching(settings: DeploySettings, target: Target) -> Manifest:
+    store = settings.store
+    environment: list[Manifest] = []
+    if store.secret:
+        environment += [
+            _from_secret("AWS_ACCESS_KEY_ID", store.secret, store.key_id),
+            _from_secret("AWS_SECRET_ACCESS_KEY", store.secret, store.access_key),
+        ]
+    environment += _values(AWS_ENDPOINT_URL=store.endpoint, AWS_REGION=store.region)
+    return {
+        "name": "adapter", "image": settings.adapter_image, "command": ["thinksafe", "fetch-adapter"],
+        "args": ["--adapter", target.adapter, "--digest", target.digest, "--out", adapter_path(target)],
+        "env": environment,
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"},
+        },
+        "volumeMounts": [{"name": "adapters", "mountPath": ADAPTERS}, {"name": "tmp", "mountPath": "/tmp"}],
+        "securityContext": _CONFINED,
+    }
+
+
+def _serving(settings: DeploySettings, target: Target) -> Manifest:
+    cached = bool(settings.cache_claim)
+    environment = _values(
+        HOME="/tmp", HF_HOME=f"{CACHE if cached else '/tmp'}/huggingface", HF_ENDPOINT=settings.hub.endpoint,
+        VLLM_NO_USAGE_STATS="1",
+    )
+    if settings.hub.secret:
+        environment.append(_from_secret("HF_TOKEN", settings.hub.secret, settings.hub.key))
+    mounts = [
+        {"name": "adapters", "mountPath": ADAPTERS, "readOnly": True}, {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "shm", "mountPath": "/dev/shm"},
+    ]
+    if cached:
+        mounts.append({"name": "cache", "mountPath": CACHE})
+    gpus = {settings.gpu_resource: str(settings.gpus)} if settings.gpus else {}
+    probe = {"httpGet": {"path": "/health", "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
+    return {
+        "name": _MAIN[settings.kind], "image": settings.image, "command": ["vllm", "serve"],
+        "args": arguments(settings, target), "env": environment,
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "resources": {
+            "requests": {"cpu": settings.cpu, "memory": settings.memory, **gpus},
+            "limits": {"memory": settings.memory, **gpus},
+        },
+        "volumeMounts": mounts,
+        # weights are loaded before the port opens, which takes as long as the deadline allows
+        "startupProbe": {**probe, "periodSeconds": 10, "failureThreshold": -(-settings.readiness_seconds // 10)},
+        "readinessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 3},
+        "livenessProbe": {**probe, "periodSeconds": 20, "failureThreshold": 6},
+        "securityContext": _CONFINED,
+    }
+
+
+def arguments(settings: DeploySettings, target: Target) -> list[str]:
+    """Return the arguments of ``vllm serve``."""
+    found = [
+        target.model, "--served-model-name", f"{settings.name}-base", "--host", "0.0.0.0",
+        "--port", str(PORT), "--dtype", target.dtype, "--enable-lora", "--max-loras", "1",
+        "--max-lora-rank", str(target.rank), "--lora-modules", f"{settings.name}={adapter_path(target)}",
+    ]
+    if target.revision:
+        found += ["--revision", target.revision, "--tokenizer-revision", target.revision]
+    if settings.gpus > 1:
+        found += ["--tensor-parallel-size", str(settings.gpus)]
+    if settings.max_model_len:
+        found += ["--max-model-len", str(settings.max_model_len)]
+    if settings.reasoning_parser:
+        found += ["--reasoning-parser", settings.reasoning_parser]
+    if target.trust_remote_code:
+        found.append("--trust-remote-code")
+    return found + list(settings.extra_args)
+
+
+def _values(**values: str) -> list[Manifest]:
+    return [{"name": name, "value": value} for name, value in values.items() if value]
+
+
+def _from_secret(variable: str, secret: str, key: str) -> Manifest:
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
