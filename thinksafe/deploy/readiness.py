@@ -1,0 +1,131 @@
+"""When a rollout is ready: judged from the object's status, waited for with a deadline by watching it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from thinksafe.config.deploy import DeploySettings
+from thinksafe.deploy.cluster import Cluster, DroppedError, GoneError, Object
+from thinksafe.deploy.manifests import KINDS, selector
+from thinksafe.errors import StageError
+
+PAUSE_SECONDS = 1.0
+"""Before a watch that dropped is taken up again."""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """How far a rollout is."""
+
+    ready: bool
+    reason: str
+    failed: bool = False
+    """It will not become ready by waiting."""
+    url: str = ""
+    """Where the cluster says that the model is served; empty for a Deployment."""
+
+
+def readiness(found: Object | None) -> Readiness:
+    """Return how far an object is, from its status. One of an older generation of the spec says nothing."""
+    if found is None or found.get("deleted"):
+        return Readiness(False, "the object is not there", failed=bool(found))
+    status, spec = found.get("status") or {}, found.get("spec") or {}
+    generation = found.get("metadata", {}).get("generation", 0)
+    if status.get("observedGeneration", 0) < generation:
+        return Readiness(False, "its controller has not seen the change yet")
+    conditions = {one.get("type"): one for one in status.get("conditions") or []}
+    if found.get("kind") == "Deployment":
+        return _deployment(spec, status, conditions)
+    ready = conditions.get("Ready", {})
+    url = _url(status)
+    if ready.get("status") == "True":
+        return Readiness(True, "ready", url=url)
+    return Readiness(False, _said(ready) or "it has no condition Ready yet", url=url)
+
+
+def _deployment(spec: Object, status: Object, conditions: dict[Any, Object]) -> Readiness:
+    wanted = spec.get("replicas", 1)
+    progressing = conditions.get("Progressing", {})
+    if progressing.get("status") == "False":
+        return Readiness(False, _said(progressing), failed=True)
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    total = status.get("replicas", 0)
+    if updated >= wanted and available >= wanted and total == updated:
+        return Readiness(True, "ready")
+    return Readiness(False, f"{updated} of {wanted} pods are new, {available} available, {total - updated} old left")
+
+
+def _said(condition: Object) -> str:
+    return ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key))[:300]
+
+
+def _url(status: Object) -> str:
+    addresses = [status.get("address") or {}, *(status.get("addresses") or []), status]
+    return next((str(found["url"]) for found in addresses if found.get("url")), "")
+
+
+def wait_until_ready(cluster: Cluster, settings: DeploySettings, *, seconds: float | None = None) -> Readiness:
+    """Watch the rollout until it is ready, cannot become so, or the deadline has passed.
+
+    A watch that drops goes on where it was; one whose version is gone begins with a new look. Nothing but the deadline
+    and a refusal ends the wait.
+
+    Args:
+        cluster: Where.
+        settings: What.
+        seconds: Deadline; ``readiness_seconds`` by default.
+
+    Raises:
+        StageError: the API refused, or did not answer when the object was looked at.
+    """
+    limit = settings.readiness_seconds if seconds is None else seconds
+    kind, end = KINDS[settings.kind], time.monotonic() + limit
+    state, version = Readiness(False, "nothing is known of it"), ""
+    while not (state.ready or state.failed):
+        if (left := end - time.monotonic()) <= 0:
+            state = Readiness(False, f"not ready after {limit:g} s: {state.reason}", failed=True)
+            break
+        try:
+            if not version:
+                found, version = cluster.look(kind, settings.name)
+                state = readiness(found)
+                continue
+            for change in cluster.watch(kind, settings.name, version, left):
+                version = change.get("bookmark") or change.get("metadata", {}).get("resourceVersion", version)
+                if "bookmark" in change:
+                    continue
+                state = readiness(change)
+                if state.ready or state.failed or time.monotonic() > end:
+                    break
+        except GoneError:
+            version = ""
+        except DroppedError:
+            time.sleep(min(PAUSE_SECONDS, max(0.0, end - time.monotonic())))
+    if state.ready:
+        return state
+    return Readiness(False, "; ".join([state.reason, *_pod_problems(cluster, settings)]), failed=True, url=state.url)
+
+
+def _pod_problems(cluster: Cluster, settings: DeploySettings) -> list[str]:
+    """Return why pods do not run, as far as it can be read: containers that wait or ended badly."""
+    try:
+        pods = cluster.pods(selector(settings))
+    except StageError:
+        return []  # the right to list pods is a convenience
+    found: dict[str, None] = {}
+    for pod in pods:
+        status = pod.get("status") or {}
+        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+            state = container.get("state") or {}
+            reason = (state.get("waiting") or {}).get("reason") or ""
+            ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+            if reason in ("", "PodInitializing", "ContainerCreating") and not ended.get("exitCode"):
+                continue
+            code = f", exit code {ended['exitCode']}" if ended.get("exitCode") else ""
+            found[f"container {container.get('name')}: {reason or ended.get('reason', 'ended')}{code}"] = None
+        for condition in status.get("conditions") or []:
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                found[f"not scheduled: {_said(condition)}"] = None
+    return list(found)[:5]
