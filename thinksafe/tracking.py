@@ -3,27 +3,20 @@
 Everything is derived from the records, and nothing is logged twice: a task whose record was logged is skipped, one
 that was cut off is completed, one whose record changed (a retry) is replaced. No prompt or response text is logged.
 
-Names that dashboards may rely on. On the parent, for each role in base, candidate, champion and each metric name
-(``harm/<benchmark>``, ``over_refusal/<benchmark>``, ``reasoning/<benchmark>``, ``disagreement/<benchmark>``, with
-``/<part>`` where a part is scored): ``<role>/<metric>``, ``<role>/<metric>.low``, ``.high`` (interval) and ``.n``
-(prompts). On the run of a task the same without the role, each count of its record, ``seconds``, and ``train/<name>``
-by step for a training curve.
+The names of tags and metrics are in :mod:`thinksafe.tracking_names` and docs/report.md.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import posixpath
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from thinksafe.config.model import RegistrySettings
-from thinksafe.digests import digest_bytes, digest_json
+from thinksafe.digests import digest_json
 from thinksafe.errors import InputError, StageError
 from thinksafe.ledger import actor
 from thinksafe.mlflow_client import (
@@ -37,6 +30,15 @@ from thinksafe.mlflow_client import (
     uploading,
 )
 from thinksafe.records import MetricSet
+from thinksafe.tracking_names import (
+    dataset_inputs,
+    drift_values,
+    flattened,
+    headline_tags,
+    metric_values,
+    safe_name,
+    short,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,10 +47,6 @@ if TYPE_CHECKING:
 
 RUN_ID, TASK, RECORD = "thinksafe.run_id", "thinksafe.task", "thinksafe.record"
 PARENT = "mlflow.parentRunId"
-MAX_VALUE = 500
-"""Characters of a parameter or tag; a longer one is cut and ends in its digest."""
-MAX_KEY = 240
-_FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. /:]")
 
 
 def ensure_parent_run(registry: RegistrySettings, run_id: str, name: str) -> str:
@@ -70,7 +68,7 @@ def ensure_parent_run(registry: RegistrySettings, run_id: str, name: str) -> str
 
 def write_runs(
     records: Mapping[str, StageRecord], registry: RegistrySettings, artifacts: Sequence[Path] = (), *,
-    run_id: str, name: str = "", failed: bool = False,
+    run_id: str, name: str = "", failed: bool = False, plots: Sequence[Path] = (),
 ) -> str:
     """Bring MLflow in line with the stage records of a run and return the id of the parent run.
 
@@ -80,6 +78,7 @@ def write_runs(
         artifacts: Files to attach to the parent, such as the report.
         run_id: The pipeline run.
         name: Name of the parent, if it has to be created; the run id by default.
+        plots: Pictures to attach in the folder ``plots``.
         failed: The pipeline failed, even if no record says so (a pod that was evicted writes none).
 
     Raises:
@@ -98,11 +97,11 @@ def write_runs(
             _write_task(client, experiment, parent, record, nested.get(record.task))
         _remove_doubles(client, experiment, parent)
         _write_parent(client, parent, records)
-        for path in artifacts:
+        for path, folder in [*((path, None) for path in artifacts), *((path, "plots") for path in plots)]:
             if not path.is_file():
                 raise StageError(f"There is no file {path} to attach.", "Write it before the runs.")
             with uploading(client, path.stat().st_size):
-                client.log_artifact(parent, str(path))
+                client.log_artifact(parent, str(path), folder)
         bad = failed or any(record.status == "failed" for record in records.values())
         end = max((_milliseconds(record.started + record.seconds) for record in records.values()), default=None)
         client.set_terminated(parent, "FAILED" if bad else "FINISHED", end)
@@ -167,6 +166,8 @@ def _task_metrics(record: StageRecord, start: int) -> list[Any]:
     from mlflow.entities import Metric
 
     values: dict[str, float] = {"seconds": record.seconds, **record.counts}
+    if record.gpus:
+        values["gpus"] = record.gpus
     if "metrics" in record.details:
         values |= dict(metric_values(_metric_set(record)))
     found = [Metric(safe_name(key), float(value), start, 0) for key, value in values.items() if math.isfinite(value)]
@@ -180,65 +181,34 @@ def _task_metrics(record: StageRecord, start: int) -> list[Any]:
 
 
 def _write_parent(client: MlflowClient, parent: str, records: Mapping[str, StageRecord]) -> None:
-    from mlflow.entities import Metric, RunTag
+    from mlflow.entities import Metric, Param, RunTag
 
     run = client.get_run(parent)
     metrics = []
     for record in records.values():
+        values = dict(drift_values(record))
         if "metrics" in record.details:
             found = _metric_set(record)
-            metrics += [
-                Metric(safe_name(f"{found.role}/{key}"), value, _milliseconds(record.started), 0)
-                for key, value in metric_values(found)
-                if run.data.metrics.get(safe_name(f"{found.role}/{key}")) != value
-            ]
+            values |= {f"{found.role}/{key}": value for key, value in metric_values(found)}
+        metrics += [
+            Metric(safe_name(key), value, _milliseconds(record.started), 0)
+            for key, value in values.items()
+            if run.data.metrics.get(safe_name(key)) != value
+        ]
+    config = records["plan"].details.get("config", {}) if "plan" in records else {}
+    params = {safe_name(key): short(value) for key, value in flattened(config)}
     tags = headline_tags(records)
     for key in run.data.tags.keys() & tags.keys():
         if not tags[key]:
             with missing_ok():
                 client.delete_tag(parent, key)  # of an earlier attempt
     client.log_batch(
-        parent, metrics=metrics, tags=[RunTag(key, short(value)) for key, value in tags.items() if value]
+        parent, metrics=metrics, tags=[RunTag(key, short(value)) for key, value in tags.items() if value],
+        # one that is there stays: MLflow takes no other value for it
+        params=[Param(key, value) for key, value in params.items() if key not in run.data.params],
     )
-
-
-def headline_tags(records: Mapping[str, StageRecord]) -> dict[str, str]:
-    """Return the tags of the parent run: outcome and digests; empty where a stage has not run."""
-    details = {task: record.details for task, record in records.items() if record.status == "succeeded"}
-    verdicts = {task: record.verdict for task, record in records.items()}
-
-    def get(task: str, *path: str) -> str:
-        value: Any = details.get(task, {})
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return "" if value is None else str(value)
-
-    decided = "gate" if "gate" in details else "diagnose"
-    decision = details.get(decided, {}).get("decision")
-    return {
-        "thinksafe.diagnosis": verdicts.get("diagnose", ""),
-        "thinksafe.decision": verdicts.get("gate", ""),
-        "thinksafe.decision_digest": digest_json(decision) if decision else "",
-        "thinksafe.stopped_by": get(decided, "decision", "stopped_by"),
-        "thinksafe.promotion": verdicts.get("promote", ""),
-        "thinksafe.generation": get("promote", "entry", "generation"),
-        "thinksafe.model": get("register", "registration", "name"),
-        "thinksafe.version": get("register", "registration", "version"),
-        "thinksafe.config_digest": get("plan", "config_digest"),
-        "thinksafe.base_digest": get("plan", "base", "base_digest"),
-        "thinksafe.champion_digest": get("plan", "champion", "adapter_digest"),
-        "thinksafe.data_digest": get("register", "registration", "data_digest"),
-        "thinksafe.adapter_digest": get("train", "adapter_digest") or get("register", "registration", "adapter_digest"),
-    }
-
-
-def metric_values(metrics: MetricSet) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a metric set: each value, its interval's limits and its number of prompts."""
-    for metric in metrics.numbers:
-        yield metric.name, metric.value
-        yield f"{metric.name}.low", metric.interval.low
-        yield f"{metric.name}.high", metric.interval.high
-        yield f"{metric.name}.n", float(metric.n)
+    if inputs := dataset_inputs(records):
+        client.log_inputs(parent, inputs)
 
 
 def _metric_set(record: StageRecord) -> MetricSet:
@@ -248,37 +218,6 @@ def _metric_set(record: StageRecord) -> MetricSet:
         raise InputError(
             f"The record of {record.task!r} holds no valid metrics.", "Delete it and start the run again."
         ) from error
-
-
-def flattened(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the leaves of nested settings as (``a.b.0.c``, text); lists of plain values stay together, as JSON."""
-    if isinstance(settings, dict) and settings:
-        for key, value in settings.items():
-            yield from flattened(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(settings, list | tuple) and any(isinstance(item, dict | list) for item in settings):
-        for index, value in enumerate(settings):
-            yield from flattened(value, f"{prefix}.{index}" if prefix else str(index))
-    elif prefix:
-        plain = settings if isinstance(settings, str) else json.dumps(settings, ensure_ascii=False)
-        yield prefix, plain
-
-
-def safe_name(name: str) -> str:
-    """Return a name that MLflow takes for a metric or parameter (``[A-Za-z0-9_-. /:]``, no path tricks).
-
-    A name that has to be changed gets a digest at its end, so that two names never become one.
-    """
-    parts = [part for part in _FORBIDDEN.sub("_", name).split("/") if part.strip(". ")]
-    safe = "/".join(parts)[:MAX_KEY].rstrip("/ ") or "_"
-    if safe == name and posixpath.normpath(safe) == safe:
-        return safe
-    return f"{safe}-{digest_bytes(name.encode())[:8]}"
-
-
-def short(value: str) -> str:
-    """Return a value that fits, on one line."""
-    line = " ".join(value.split())
-    return line if len(line) <= MAX_VALUE else f"{line[:MAX_VALUE - 24]}... sha256 {digest_bytes(value.encode())[:12]}"
 
 
 def _milliseconds(seconds: float) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -329,14 +328,61 @@ def test_settings_are_flattened() -> None:
     assert dict(flattened({})) == {}
 
 
-def test_the_whole_sync_of_a_micro_run_is_quick(settings: RegistrySettings) -> None:
+def test_the_parent_has_what_comparisons_need(settings: RegistrySettings, tmp_path: Path) -> None:
     records = run_records()
-    assert len(records) >= 35
-    started = time.perf_counter()
-    write_runs(records, settings, run_id="run-1")
-    first = time.perf_counter() - started
-    started = time.perf_counter()
-    write_runs(records, settings, run_id="run-1")
-    again = time.perf_counter() - started
-    assert first < 8  # 1.6 s seen on two busy cores
-    assert again < 2  # 0.07 s
+    config = {
+        "name": "micro", "seed": 7,
+        "data": {"harmful": [{"name": "ours", "prompts": {"source": "jsonl", "path": "https://ann:secret@x/y"}}]},
+    }
+    plan = records["plan"].details | {"config": config, "kfp_run": "0b5e0f0c-0000-4000-8000-000000000000"}
+    drift = {"measure": "kl", "label": "benign", "value": 0.02, "n": 9, "tokens": 80, "interval": None}
+    records["plan"] = records["plan"].model_copy(update={"details": plan})
+    records["prepare"] = record(
+        "prepare", details={"sets": [{"name": "ours", "use": "training", "rows": 5, "digest": "ab" * 32}]}
+    )
+    records["curate"] = record("curate", counts={"accepted": 4}, outputs={"examples": "cd" * 32})
+    records["train"] = record("train", details={"drift": [drift, {"odd": 1}]})
+    records["promote"] = record("promote", details={"entry": {"model": "m", "generation": 2}})
+    plot = tmp_path / "plane.svg"
+    plot.write_text("<svg/>")
+    parent = write_runs(records, settings, run_id="run-1", plots=[plot])
+    assert write_runs(records, settings, run_id="run-1", plots=[plot]) == parent
+    client = connect(settings.tracking_uri)
+    run = client.get_run(parent)
+    assert run.data.params["seed"] == "7"
+    assert run.data.metrics["drift/kl/benign"] == 0.02
+    assert run.data.metrics["drift/kl/benign.n"] == 9
+    assert run.data.tags["thinksafe.kfp_run"] == plan["kfp_run"]
+    assert run.data.tags["thinksafe.ledger_entry"] == "promotions/m/000002.json"
+    found = {of.dataset.name: of for of in run.inputs.dataset_inputs}
+    assert len(found) == len(run.inputs.dataset_inputs) == 2
+    assert {name: of.dataset.digest for name, of in found.items()} == {"ours": "ab" * 18, "examples": "cd" * 18}
+    source = json.loads(found["ours"].dataset.source)
+    assert source["sha256"] == "ab" * 32
+    assert "secret" not in found["ours"].dataset.source
+    assert found["ours"].tags[0].value == "training"
+    assert [file.path for file in client.list_artifacts(parent, "plots")] == ["plots/plane.svg"]
+
+
+def test_another_config_does_not_change_the_parents_parameters(settings: RegistrySettings) -> None:
+    for seed in (1, 2):
+        plan = record("plan", details={"config": {"seed": seed, f"only{seed}": 1}})
+        parent = write_runs({"plan": plan}, settings, run_id="run-1")
+    assert connect(settings.tracking_uri).get_run(parent).data.params == {"seed": "1", "only1": "1", "only2": "1"}
+
+
+def test_an_evaluations_decision_and_model_are_tagged() -> None:
+    records = {
+        "plan": record("plan", details={"model": {"base_digest": "b", "adapter_digest": "a"}}),
+        "compare": record("compare", verdict="regressed", details={"decision": {"stopped_by": "compare"}}),
+    }
+    tags = headline_tags(records)
+    assert tags["thinksafe.decision"] == "regressed"
+    assert tags["thinksafe.stopped_by"] == "compare"
+    assert (tags["thinksafe.base_digest"], tags["thinksafe.adapter_digest"]) == ("b", "a")
+
+
+def test_a_ledger_entry_that_is_none_has_no_tag() -> None:
+    for entry in ({"model": "../x", "generation": 1}, {"model": "m"}, {"model": "m", "generation": "1"}, "text"):
+        tags = headline_tags({"promote": record("promote", details={"entry": entry})})
+        assert tags["thinksafe.ledger_entry"] == ""

@@ -318,7 +318,7 @@ def metrics(
     from thinksafe.errors import ConfigError
     from thinksafe.records import MetricSet
     from thinksafe.stages import metrics as stage
-    from thinksafe.tracking import metric_values
+    from thinksafe.tracking_names import metric_values
 
     if role not in ("base", "candidate", "champion", "evaluated"):
         raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate, champion or evaluated.")

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 SHOWN = 60
 """Most events in the plot, the newest; the table has all."""
-COLUMNS = ("Generation", "Version", "What", "Decision", "Harm ratio", "Reasoning pass@1", "Who", "When (UTC)", "Champion")
+COLUMNS = (
+    "Generation", "Version", "What", "Decision", "Harm ratio", "Reasoning pass@1", "Who", "When (UTC)", "Champion"
+)
 
 
 def history_table(events: Sequence[Event]) -> Table:
@@ -69,7 +71,10 @@ def render_history(model: str, events: Sequence[Event]) -> str:
         events: At least one.
     """
     rows = [
-        (event, minute(event.created), champion_words(event), _cell(event.harm), _cell(event.reasoning), bool(event.champion))
+        (
+            event, minute(event.created), champion_words(event), _cell(event.harm), _cell(event.reasoning),
+            event.champion,
+        )
         for event in events
     ]
     champion = next((event for event in reversed(events) if event.champion), None)

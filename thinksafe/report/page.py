@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -26,21 +26,31 @@ HIDDEN = frozenset({"schema_version", "adapter"})
 """Details of a stage that a reader of the page has no use for."""
 
 
-def render_page(summary: RunSummary, browser: Browser = NO_SAMPLES, audits: Sequence[AuditScores] = ()) -> str:
+def draw_pictures(summary: RunSummary) -> dict[str, Markup | None]:
+    """Return the pictures of a run by name; None where there is nothing to draw."""
+    ends = summary.diagnosis.funnel if summary.diagnosis is not None else ()
+    return {
+        "plane": charts.plane(summary), "forest": charts.forest(summary), "curve": training_charts.curve(summary),
+        "pilot_chart": training_charts.pilot(summary),
+        "pilot_funnel_chart": training_charts.funnel("pilot-funnel", ends),
+        "funnel_chart": training_charts.funnel("funnel", summary.funnel),
+    }
+
+
+def render_page(
+    summary: RunSummary, browser: Browser = NO_SAMPLES, audits: Sequence[AuditScores] = (),
+    pictures: Mapping[str, Markup | None] | None = None,
+) -> str:
     """Return the HTML of a run's report, whatever came of the run.
 
     Args:
         summary: The run.
         browser: Rows of the sample browser.
         audits: Scores of people's labels that were kept with the run.
+        pictures: What :func:`draw_pictures` returned, where it was called before.
     """
     ends = summary.diagnosis.funnel if summary.diagnosis is not None else ()
-    pictures = {
-        "plane": charts.plane(summary), "forest": charts.forest(summary), "curve": training_charts.curve(summary),
-        "pilot_chart": training_charts.pilot(summary),
-        "pilot_funnel_chart": training_charts.funnel("pilot-funnel", ends),
-        "funnel_chart": training_charts.funnel("funnel", summary.funnel),
-    }
+    pictures = draw_pictures(summary) if pictures is None else pictures
     rows = {
         "headline": tables.headline(summary),
         "checks": tables.checks(summary.decision) if summary.decision is not None else [],

@@ -10,6 +10,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -92,6 +93,21 @@ def chart(name: str, alt: str, draw: Callable[[Figure, int], int], widths: tuple
                 canvas.print_svg(text, metadata=metadata)  # type: ignore[no-untyped-call]
             drawn.append(_inline(text.getvalue(), f"{name}-{size}", size, alt, width))
     return Markup("").join(drawn)
+
+
+def standalone(picture: Markup) -> bytes:
+    """Return the wide variant of a picture as an SVG file of its own, in the light colours of the page."""
+    style = (resources.files("thinksafe.report") / "templates" / "report.css").read_text("utf-8")
+    values = dict(re.findall(r"(--[\w-]+): ([^;]+);", style.split("@media")[0]))
+
+    def value(found: re.Match[str]) -> str:
+        return re.sub(r"var\((--[\w-]+)\)", value, values[found[1]]).replace('"', "'")
+
+    wide = picture[: picture.index("</svg>") + len("</svg>")]
+    filled = re.sub(r"var\((--[\w-]+)\)", value, wide)
+    root = '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"'
+    filled = filled.replace("<svg", root, 1)
+    return filled.replace('style="max-width', 'style="background: #ffffff; max-width', 1).encode()
 
 
 def _inline(document: str, prefix: str, size: str, alt: str, width: int) -> Markup:

@@ -41,14 +41,16 @@ def run(context: StageContext, status: str = "", *, report_out: Path) -> StageRe
         InputError: a stage record is malformed (the page names it).
         StageError: MLflow or the store failed, after the page was written.
     """
-    from thinksafe.report import render_page
+    from thinksafe.report import draw_pictures, render_page
+    from thinksafe.report.svg import standalone
 
     with recorded(context, None) as result:
         records, problems = read_what_is_readable(context.store, context.run_id)
         final = parse_status(status) if status else _known_status(context)
         result.details["status"] = final.model_copy(update={"message": scrubbed(final.message)}).model_dump()
         summary = summarise(records, run_id=context.run_id, status=final, problems=problems)
-        page = render_page(summary, _samples(context.store, records, summary), _audits(context)).encode()
+        pictures = draw_pictures(summary)
+        page = render_page(summary, _samples(context.store, records, summary), _audits(context), pictures).encode()
         write_atomic(report_out, page)
         files = {PAGE: page} | {name: _document(value) for name, value in published(summary).items()}
         for name, data in files.items():
@@ -56,7 +58,8 @@ def run(context: StageContext, status: str = "", *, report_out: Path) -> StageRe
         result.verdict = summary.outcome
         result.outputs = {name: digest_bytes(data) for name, data in files.items()}
         result.details["report"] = f"reports/{context.run_id}/{PAGE}"
-        result.details["mlflow_run"] = _track(context, summary, records, files)
+        plots = {f"{name}.svg": standalone(picture) for name, picture in pictures.items() if picture is not None}
+        result.details["mlflow_run"] = _track(context, summary, records, files, plots)
         if problems:
             raise InputError(f"{problems[0]}.", "Delete it and start the run again; finished work is kept.")
     return result
@@ -124,9 +127,10 @@ def _document(value: Any) -> bytes:
 
 
 def _track(
-    context: StageContext, summary: RunSummary, records: Mapping[str, StageRecord], files: Mapping[str, bytes]
+    context: StageContext, summary: RunSummary, records: Mapping[str, StageRecord], files: Mapping[str, bytes],
+    plots: Mapping[str, bytes],
 ) -> str:
-    """Write the MLflow runs with the published files attached; return the id of the parent, empty without a plan."""
+    """Write the MLflow runs with files and plots attached; return the id of the parent, empty without a plan."""
     if "registry" not in summary.provenance.config:
         return ""
     import tempfile
@@ -140,9 +144,10 @@ def _track(
             "The plan record of this run holds no valid registry settings.", "Start a new run with this version."
         ) from error
     with tempfile.TemporaryDirectory() as folder:
-        for name, data in files.items():
+        for name, data in {**files, **plots}.items():
             (Path(folder) / name).write_bytes(data)
         return write_runs(
             records, registry, [Path(folder) / name for name in files], run_id=context.run_id,
             name=summary.provenance.recipe, failed=summary.outcome == "failed",
+            plots=[Path(folder) / name for name in plots],
         )

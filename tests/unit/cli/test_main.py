@@ -18,8 +18,8 @@ HEAVY = (
     "boto3",
 )
 COMMANDS = (
-    "run", "compile", "rollback", "report", "config check", "config show", "config schema", "plan", "prepare", "sample",
-    "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics", "gate", "promote",
+    "run", "compile", "rollback", "report", "history", "config check", "config show", "config schema", "plan",
+    "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics", "gate", "promote",
 )
 
 

@@ -1,4 +1,4 @@
-"""The commands of people that need no run: config show, check and schema, compile, rollback, report."""
+"""The commands of people that need no run: config show, check and schema, compile, rollback, report, history."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import report_runs as runs
 import yaml
 
 from thinksafe.cli import check
@@ -15,6 +16,8 @@ from thinksafe.config import load_config
 from thinksafe.config.load import canonical
 from thinksafe.errors import ConfigError
 from thinksafe.power import Finding
+from thinksafe.stages.record import write_stage_record
+from thinksafe.store.local import LocalStore
 
 
 def test_config_show_is_a_config(cli: Callable[..., Any], tmp_path: Path) -> None:
@@ -102,3 +105,36 @@ def test_report_without_a_run(
     assert ended.code == 2
     assert ended.err.startswith("error: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_is_rebuilt_by_the_runs_id(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = LocalStore(tmp_path / "store")
+    records = {task: record for task, record in runs.failed().items() if task != "plan"}  # names an MLflow server
+    for record in records.values():
+        write_stage_record(store, record)
+    ended = cli("report", runs.RUN_ID, "--artifacts", "store", "--out", "page.html")
+    assert (ended.code, ended.out) == (0, "wrote page.html\n")
+    assert "The run failed in train" in (tmp_path / "page.html").read_text("utf-8")
+    assert store.exists(f"reports/{runs.RUN_ID}/report.html")
+    for name in ("another-run", "../x"):
+        missing = cli("report", name, "--artifacts", "store", "--out", "none.html")
+        assert missing.code == 2
+        assert missing.err.startswith("error: ")
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_the_history_of_a_model(cli: Callable[..., Any], tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    for record in runs.refused().values():
+        write_stage_record(store, record)
+    page = tmp_path / "history.html"
+    ended = cli("history", "qwen3-safe", "--artifacts", str(tmp_path / "store"), "--html", str(page))
+    assert ended.code == 0
+    assert "refused" in ended.out
+    assert "Nothing was promoted yet." in page.read_text("utf-8")
+    unknown = cli("history", "another", "--artifacts", str(tmp_path / "store"))
+    assert unknown.code == 2
+    assert "knows no version of 'another'" in unknown.err

@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import report_runs as runs
+from judged_runs import judge_run
 
 from thinksafe.digests import digest_bytes
 from thinksafe.errors import ConfigError, InputError
+from thinksafe.records import Sample
 from thinksafe.report import without_timing
 from thinksafe.stages.record import StageContext, StageRecord, read_stage_records, silent, write_stage_record
 from thinksafe.stages.report import parse_status, run
 from thinksafe.store import open_store
+from thinksafe.store.local import LocalStore
 
 
 @pytest.fixture
@@ -109,8 +114,42 @@ def test_mlflow_gets_the_files_and_the_state_of_the_run(context: StageContext, t
     records = read_stage_records(context.store, runs.RUN_ID)
     assert len(found) == 1 + len(records) - 1  # the parent, and a run for each task but the report
     artifacts = {path.name: path for path in tmp_path.rglob("mlartifacts/**/*") if path.is_file()}
-    assert set(artifacts) == {"report.html", "provenance.json"}
+    assert {name for name in artifacts if not name.endswith(".svg")} == {"report.html", "provenance.json"}
+    pictures = {name: path.read_text("utf-8") for name, path in artifacts.items() if name.endswith(".svg")}
+    assert pictures.keys() == {"pilot_chart.svg", "pilot_funnel_chart.svg"}
+    for picture in pictures.values():
+        assert ElementTree.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(" not in picture
     assert without_timing(artifacts["report.html"].read_text()) == without_timing((tmp_path / "a.html").read_text())
+
+
+def test_a_rebuilt_page_knows_how_the_run_ended(context: StageContext, tmp_path: Path) -> None:
+    write(context, without_plan(runs.incomplete()))
+    message = "evicted; see postgresql://ann:secret@db/x"
+    told = json.dumps({"state": "FAILED", "error": {"message": message}})
+    assert run(context, told, report_out=tmp_path / "a.html").verdict == "failed"
+    for _ in range(2):
+        again = run(context, report_out=tmp_path / "b.html")
+        assert again.verdict == "failed"
+        assert "secret" not in json.dumps(again.details)
+    assert without_timing((tmp_path / "a.html").read_text()) == without_timing((tmp_path / "b.html").read_text())
+    assert run(context, '{"state": "SUCCEEDED"}', report_out=tmp_path / "c.html").verdict == "incomplete"
+
+
+def test_text_is_on_the_page_only_if_the_run_reveals_it(
+    context: StageContext, tmp_path: Path, make_sample: Callable[..., Sample]
+) -> None:
+    judge_run(LocalStore(tmp_path / "store"), make_sample, context.run_id, text="<b>unwanted</b>")
+    plan = read_stage_records(context.store, context.run_id)["plan"]
+    pages = []
+    for reveal in (False, True):
+        plan.details["config"]["report"] = {"reveal_harmful": reveal}
+        write_stage_record(context.store, plan)
+        run(context, report_out=tmp_path / "a.html")
+        pages.append((tmp_path / "a.html").read_text())
+    assert ["unwanted" in page for page in pages] == [False, True]
+    assert all("230 samples that were judged" in page for page in pages)
+    assert "<b>unwanted" not in pages[1]
 
 
 @pytest.mark.parametrize(
