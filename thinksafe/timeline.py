@@ -55,6 +55,8 @@ class Event(Record):
     """When the next generation followed; empty for the champion, and for what never was one."""
     champion: bool
     """It is the newest generation."""
+    deployed: str = ""
+    """What the run's stage deploy, where it had one, came to, and when (ISO 8601, UTC)."""
 
 
 def timeline(store: Store, model: str) -> list[Event]:
@@ -91,7 +93,7 @@ def _promoted(store: Store, entry: LedgerEntry, until: str) -> Event:
 def _registered(store: Store, record: StageRecord, registration: dict[str, Any]) -> Event:
     return Event(
         version=str(registration.get("version", "")), run_id=record.run_id, generation=None, action="registered",
-        who="", created=datetime.fromtimestamp(record.started, UTC).isoformat(timespec="seconds"), until="",
+        who="", created=_utc(record.started), until="",
         champion=False, **_measured(store, record.run_id),
     )
 
@@ -105,6 +107,8 @@ def _measured(store: Store, run_id: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "decision": decision_word(decision) if decision is not None else "", "harm": None, "reasoning": None
     }
+    if rollout := _record(store, run_id, "deploy"):
+        found["deployed"] = f"{rollout.verdict or 'done'} {_utc(rollout.started + rollout.seconds)}"
     if metrics is not None:
         if harms := of_kind(metrics, "harm", part):
             worst = max(harms, key=lambda metric: metric.value)
@@ -113,6 +117,10 @@ def _measured(store: Store, run_id: str) -> dict[str, Any]:
             names = [metric.benchmark for metric in of_kind(metrics, "reasoning")]
             found["reasoning"] = _number(names[0] if len(names) == 1 else f"average of {len(names)}", average)
     return found
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _number(name: str, of: Estimate | Any) -> Number:

@@ -14,7 +14,7 @@ from thinksafe.errors import ConfigError, StoreError
 from thinksafe.ledger import Digests, LedgerEntry
 from thinksafe.models import ModelReference
 from thinksafe.report.history import history_table, render_history
-from thinksafe.stages.record import record_key, write_stage_record
+from thinksafe.stages.record import StageRecord, record_key, write_stage_record
 from thinksafe.store.local import LocalStore
 from thinksafe.summary import reasoning_average, summarise
 from thinksafe.timeline import timeline
@@ -43,6 +43,14 @@ def entry(generation: int, run_id: str, version: str, **changes: Any) -> LedgerE
             "reason": "r", "who": "ann", "created": f"2026-10-{generation:02d}T00:00:00+00:00", **changes,
         }
     )
+
+
+def add_deploy(run_id: str) -> bytes:
+    record = StageRecord(
+        run_id=run_id, stage="deploy", task="deploy", status="succeeded", verdict="deployed", started=runs.START,
+        seconds=10.0,
+    )
+    return record.model_dump_json().encode()
 
 
 @pytest.fixture
@@ -82,6 +90,8 @@ def test_other_models_and_unfinished_runs_are_left_out(lived: LocalStore) -> Non
     add_run(lived, other)
     add_run(lived, runs.failed(run_id="five"))
     assert [event.version for event in timeline(lived, "another")] == ["9"]
+    lived.put(record_key("four", "deploy"), add_deploy("four"))
+    assert timeline(lived, "another")[0].deployed == "deployed 2026-09-21T14:13:30+00:00"
     assert len(timeline(lived, NAME)) == 4
     with pytest.raises(ConfigError):
         timeline(lived, "../x")

@@ -23,23 +23,25 @@ if TYPE_CHECKING:
 SHOWN = 60
 """Most events in the plot, the newest; the table has all."""
 COLUMNS = (
-    "Generation", "Version", "What", "Decision", "Harm ratio", "Reasoning pass@1", "Who", "When (UTC)", "Champion"
+    "Generation", "Version", "What", "Decision", "Harm ratio", "Reasoning pass@1", "Who", "When (UTC)", "Champion",
+    "Deployed",
 )
+TERMINAL = ("Gen", "Ver", "What", "Decision", "Harm", "Reasoning", "Who", "When", "Champion", "Deployed")
 
 
 def history_table(events: Sequence[Event]) -> Table:
     """Return the table for a terminal, oldest event first."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in COLUMNS:
-        table.add_column(name, overflow="fold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in TERMINAL:
+        table.add_column(name, overflow="fold", min_width=len(name))
     for event in events:
         table.add_row(
             *(
-                Text(clean(text), overflow="fold")
+                Text(clean(text).replace(" [", "\n[").replace("until ", "until\n"), overflow="fold")
                 for text in (
                     DASH if event.generation is None else str(event.generation), event.version, event.action,
                     event.decision or DASH, _number(event.harm), _number(event.reasoning), event.who or DASH,
-                    minute(event.created), champion_words(event),
+                    minute(event.created), champion_words(event), event.deployed or DASH,
                 )
             ),
             style="bold" if event.champion else "",
