@@ -39,7 +39,7 @@ def measure(_model: Path) -> Result:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         store = open_store(str(folder / "store"))
-        written = sum(_write(store, folder, role) for role in ("base", "candidate"))
+        written = sum(write_rows(store, folder, role) for role in ("base", "candidate"))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         start = time.perf_counter()
         files = []
@@ -72,7 +72,7 @@ def measure(_model: Path) -> Result:
     )
 
 
-def _write(store: Any, folder: Path, role: str) -> int:
+def write_rows(store: Any, folder: Path, role: str) -> int:
     """Write a model's rows as the stages would, and their manifests; return the bytes of its samples."""
     from thinksafe.digests import digest_bytes
     from thinksafe.jsonl import dump_lines, write_json
