@@ -62,7 +62,7 @@ def test_the_waiver_is_wherever_the_version_is(audited: Run) -> None:
     assert re.search(r"^WAIVED +second_guard/disagreement", audited.text, re.MULTILINE)
     page = (audited.folder / "report.html").read_text("utf-8")
     assert "Ann Example, until 2999-12-31" in page
-    assert 'id="second-guard"' in page
+    assert 'id="second-guard-caption"' in page
 
 
 def test_the_same_run_on_the_same_day_decides_the_same(audited: Run) -> None:

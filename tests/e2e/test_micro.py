@@ -106,6 +106,18 @@ def test_the_page_is_self_contained_and_shows_no_prompt(micro: Run) -> None:
         assert json.loads(line)["prompt"] not in page
 
 
+def test_the_page_has_what_the_stages_measured(micro: Run) -> None:
+    page = (micro.folder / "report.html").read_text("utf-8")
+    for section in ("over-refusal", "parts", "acceptance", "drift", "contamination", "samples"):
+        assert f'<section id="{section}"' in page
+    numbers = {(row["label"], row["measure"]): row["value"] for row in micro.records["train"]["details"]["drift"]}
+    assert len(numbers) == 6
+    for value in numbers.values():
+        assert f'data-value="{value!r}"' in page
+    assert numbers["benign", "kl"] < numbers["harmful", "kl"], "refusals are what was to change"
+    assert numbers["harmful", "nll_candidate"] < numbers["harmful", "nll_student"]
+
+
 def test_the_same_seed_gives_the_same_files_and_another_seed_the_same_decision(
     micro: Run, run_recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
