@@ -19,12 +19,14 @@ def test_a_refusal_says_what_failed_and_where_the_report_is() -> None:
         "**The gate refused this version.** Refused.\n"
         "- harm: too harmful\n"
         "- Note: One guard did both.\n\n"
-        "Run run-1, adapter abcdef012345. All checks and numbers: report.html among the artifacts of the MLflow run f00."
+        "Run run-1, adapter abcdef012345. All checks and numbers: report.html among the artifacts of the MLflow run "
+        "f00."
     )
 
 
 def test_a_passed_version_says_so_in_a_sentence() -> None:
-    assert description(REGISTRATION, PASSED).startswith("**The gate passed this version.** All checks passed.\n\nRun run-1")
+    text = description(REGISTRATION, PASSED)
+    assert text.startswith("**The gate passed this version.** All checks passed.\n\nRun run-1")
 
 
 def test_a_waiver_is_named_and_the_end_is_never_cut() -> None:

@@ -132,7 +132,7 @@ def test_no_text_unless_it_is_revealed(store: LocalStore) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("text", runs.HOSTILE.values(), ids=runs.HOSTILE.keys())
 def test_hostile_samples_are_only_text_and_fit_the_page(store: LocalStore, text: str) -> None:
-    records = evaluated(store, 200, text=lambda role, number: f"{text}{role}\ud800{number}")
+    records = evaluated(store, 200, text=lambda role, number: f"{text}{role}\u202e{number}")
     browser = browse(store, records, benchmarks=BENCHMARKS, reveal=True)
     assert len(browser.rows) == 500
     page = render_page(summarise(runs.promoted()), browser)
