@@ -10,11 +10,11 @@ from thinksafe_components.images import Images
 
 STAGES = (
     "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics",
-    "gate", "promote", "plan_evaluation", "compare", "alarm", "report",
+    "gate", "promote", "deploy", "plan_evaluation", "compare", "alarm", "report",
 )
 """Stages that have a component, in the order in which a realignment meets them, then those of an evaluation."""
 
-UNCACHED = frozenset({"plan", "register", "gate", "promote", "plan_evaluation", "compare", "alarm", "report"})
+UNCACHED = frozenset({"plan", "register", "gate", "promote", "deploy", "plan_evaluation", "compare", "alarm", "report"})
 """Stages that read or change something outside their inputs (registry, ledger, records), so must always run."""
 
 

@@ -11,8 +11,9 @@ VARIABLE = "THINKSAFE_IMAGE"
 """Environment variable that replaces all default images when compiling; ``THINKSAFE_IMAGE_CPU``,
 ``THINKSAFE_IMAGE_SAMPLER`` and ``THINKSAFE_IMAGE_TRAINER`` replace one."""
 
-KINDS = {"sample": "sampler", "judge": "sampler", "train": "trainer"}
-"""Kind of image by stage; all other stages need no GPU and run in ``cpu``."""
+KINDS = {"sample": "sampler", "judge": "sampler", "train": "trainer", "deploy": "sampler"}
+"""Kind of image by stage; all other stages need no GPU and run in ``cpu``. ``deploy`` judges what the served model
+says, with the guard of the evaluation."""
 
 
 class Images(NamedTuple):

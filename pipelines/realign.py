@@ -60,7 +60,7 @@ def make(images: Images) -> Any:
 
 REPAIR_SECTIONS = (
     "sample_training", "judge_filter", "shards_training", "curate", "train", "registry", "sample_evaluation",
-    "judge_evaluate", "grade", "metrics", "shards_evaluation", "gate",
+    "judge_evaluate", "grade", "metrics", "shards_evaluation", "gate", "rollout", "sample_rollout", "deploy",
 )
 """Outputs of plan that the repair sub-pipeline takes under the same names."""
 
@@ -89,6 +89,9 @@ def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
         metrics: str,
         shards_evaluation: list,
         gate: str,
+        rollout: bool,
+        sample_rollout: str,
+        deploy: str,
         artifacts: str,
         run_id: str,
     ):
@@ -105,7 +108,8 @@ def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
                 passed=curated.outputs["passed"], examples=curated.outputs["examples"], base=base, champion=champion,
                 evaluation=evaluation, contamination=contamination, train=train, registry=registry,
                 sample_evaluation=sample_evaluation, judge_evaluate=judge_evaluate, grade=grade, metrics=metrics,
-                shards_evaluation=shards_evaluation, gate=gate, **where,
+                shards_evaluation=shards_evaluation, gate=gate, rollout=rollout, sample_rollout=sample_rollout,
+                deploy=deploy, **where,
             )
 
     return repair
@@ -132,6 +136,9 @@ def make_tuning(stages: SimpleNamespace) -> Any:
         metrics: str,
         shards_evaluation: list,
         gate: str,
+        rollout: bool,
+        sample_rollout: str,
+        deploy: str,
         artifacts: str,
         run_id: str,
     ):
@@ -156,7 +163,8 @@ def make_tuning(stages: SimpleNamespace) -> Any:
             )
             promotion(
                 passed=decided.outputs["passed"], decision=decided.outputs["decision"], registration=registration,
-                candidate=candidate, champion=champion, section=registry, **where,
+                candidate=candidate, champion=champion, section=registry, evaluation=evaluation, rollout=rollout,
+                sample_rollout=sample_rollout, deploy=deploy, **where,
             )
 
     return tune_and_judge
@@ -164,6 +172,7 @@ def make_tuning(stages: SimpleNamespace) -> Any:
 
 def make_promotion(stages: SimpleNamespace) -> Any:
     """Return the sub-pipeline that does nothing unless the gate passed."""
+    roll_out = make_rollout(stages)
 
     @dsl.pipeline(name="promotion")
     def promotion(
@@ -172,14 +181,50 @@ def make_promotion(stages: SimpleNamespace) -> Any:
         registration: dsl.Input[dsl.Artifact],
         candidate: dsl.Input[dsl.Artifact],
         champion: dsl.Input[dsl.Artifact],
+        evaluation: dsl.Input[dsl.Dataset],
+        section: str,
+        rollout: bool,
+        sample_rollout: str,
+        deploy: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        where = {"artifacts": artifacts, "run_id": run_id}
+        with dsl.If(passed == True, name="passed"):  # noqa: E712 - builds a condition, compares nothing
+            promoted = stages.promote(
+                decision=decision, registration=registration, candidate=candidate, champion=champion,
+                section=section, **where,
+            )
+            roll_out(
+                passed=rollout, promotion=promoted.outputs["promotion"], candidate=candidate, evaluation=evaluation,
+                sample_section=sample_rollout, section=deploy, **where,
+            )
+
+    return promotion
+
+
+def make_rollout(stages: SimpleNamespace) -> Any:
+    """Return the sub-pipeline that does nothing where nothing is rolled out."""
+
+    @dsl.pipeline(name="rollout")
+    def rollout(
+        passed: bool,
+        promotion: dsl.Input[dsl.Artifact],
+        candidate: dsl.Input[dsl.Artifact],
+        evaluation: dsl.Input[dsl.Dataset],
+        sample_section: str,
         section: str,
         artifacts: str,
         run_id: str,
     ):
-        with dsl.If(passed == True, name="passed"):  # noqa: E712 - builds a condition, compares nothing
-            stages.promote(
-                decision=decision, registration=registration, candidate=candidate, champion=champion,
-                section=section, artifacts=artifacts, run_id=run_id,
+        where = {"artifacts": artifacts, "run_id": run_id}
+        with dsl.If(passed == True, name="rolled-out"):  # noqa: E712 - builds a condition, compares nothing
+            greedy = stages.sample(
+                model=candidate, prompts=evaluation, section=sample_section, use="rollout", shard="0", shards=["0"],
+                **where,
+            )
+            stages.deploy(
+                promotion=promotion, prompts=evaluation, samples=greedy.outputs["samples"], section=section, **where
             )
 
-    return promotion
+    return rollout

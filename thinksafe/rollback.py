@@ -43,7 +43,7 @@ def rollback(
         unfinished = champion_version(client, uri, model) != current.version
         if unfinished if to is None else _same(past, to):
             return set_champion(store, model, client, uri)
-    target = _earlier(past) if to is None else _named(past, to)
+    target = earlier(past) if to is None else _named(past, to)
     verify_adapter(store, target.target)
     verify_version(client, uri, model, target.version, target.digests.adapter)
     entry = LedgerEntry(
@@ -75,7 +75,12 @@ def _named(past: list[LedgerEntry], to: int) -> LedgerEntry:
     return past[to - 1]
 
 
-def _earlier(past: list[LedgerEntry]) -> LedgerEntry:
+def earlier(past: list[LedgerEntry]) -> LedgerEntry:
+    """Return the generation that a rollback without a number goes to: the last with another target before this one's.
+
+    Raises:
+        ConfigError: there is none.
+    """
     current = past[-1]
     promoted = [e.generation for e in past if e.action == "promote" and e.target.digest == current.target.digest]
     for entry in reversed(past[: max(promoted, default=1) - 1]):

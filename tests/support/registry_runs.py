@@ -42,7 +42,7 @@ REFUSED = Decision(
 def add_adapter(store: Store, name: str, size: int = 0) -> ModelReference:
     """Put an adapter into a store as training does and return its reference."""
     files = {
-        "adapter_config.json": json.dumps({"base_model_name_or_path": STUDENT.model}).encode(),
+        "adapter_config.json": json.dumps({"base_model_name_or_path": STUDENT.model, "r": 12}).encode(),
         "adapter_model.safetensors": name.encode().ljust(size, b"."),
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -382,7 +382,7 @@ class Run:
                     "config_digest": digest("config"),
                     "model_id": f"m-{self.run_id}",
                     "mlflow_run": f"{self.run_id}-mlflow",
-                    "tracking_uri": "https://user:secret@mlflow.example/",
+                    "tracking_uri": "https://user:pass-word@mlflow.example/",
                 }
             },
         )

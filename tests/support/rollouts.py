@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from thinksafe.config.deploy import DeploySettings
+from thinksafe.config.guard import GuardSettings
+from thinksafe.config.model import RegistrySettings
+from thinksafe.config.sections import DeploySection
 from thinksafe.deploy.target import Target
+from thinksafe.records import SamplingSettings
 
 DIGEST = "d" * 64
 IMAGES = {"image": "registry/vllm:0.11.0", "adapter_image": f"registry/thinksafe/cpu@sha256:{'a' * 64}"}
@@ -19,4 +23,13 @@ def settings_of(**changed: Any) -> DeploySettings:
     """Return the settings of a rollout, changed."""
     return DeploySettings.model_validate(
         {"kind": "deployment", "name": "guarded", "namespace": "serving", **IMAGES, **changed}
+    )
+
+
+def section_of(**changed: Any) -> DeploySection:
+    """Return the stage's section with changed settings of the rollout."""
+    return DeploySection(
+        seed=1, deploy=settings_of(**changed), registry=RegistrySettings(model="m"),
+        guard=GuardSettings(kind="refusal-match"), part="whole",
+        settings=SamplingSettings(max_tokens=48), reasoning="think",
     )

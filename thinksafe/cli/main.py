@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from thinksafe import __version__
-from thinksafe.cli import audit, evaluation_stages, people, stages
+from thinksafe.cli import audit, evaluation_stages, people, rollout_stages, stages
 from thinksafe.errors import EXIT_FAILED, ThinkSafeError, full_disk
 
 EXIT_INTERRUPTED = 130
@@ -46,6 +46,7 @@ people.add_to(app)
 audit.add_to(app)
 stages.add_to(app)
 evaluation_stages.add_to(app)
+rollout_stages.add_to(app)
 
 
 @cache

@@ -104,6 +104,10 @@ def rollback(
     ] = "",
     to: Annotated[int | None, typer.Option(help="Generation to return to; the one before by default.")] = None,
     reason: Annotated[str, typer.Option(help="Why; recorded in the ledger.")] = "rolled back by hand",
+    deploy: Annotated[bool, typer.Option("--deploy", help="Serve it on the cluster, too.")] = False,
+    config: Annotated[
+        str, typer.Option(metavar="CONFIG", help="Whose section deploy is taken; that of the target's run by default.")
+    ] = "",
 ) -> None:
     """Append a ledger generation that points at an earlier one, and move the alias champion there."""
     from thinksafe.cli.local import run_tracking_uri, store_root
@@ -114,6 +118,10 @@ def rollback(
     uri = tracking_uri or (run_tracking_uri(out, store) if out is not None else "")
     entry = append(store, model, to=to, reason=reason, who=None, tracking_uri=uri)
     typer.echo(f"{model}: generation {entry.generation} is version {entry.version} (alias champion).")
+    if deploy:
+        from thinksafe.cli.rollout_stages import deploy_rollback
+
+        typer.echo(deploy_rollback(store, entry, config))
 
 
 @people.command()

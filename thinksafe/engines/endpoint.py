@@ -87,15 +87,25 @@ class EndpointEngine:
                 f"The endpoint ended a response with {choice.finish_reason!r} or without token counts.",
                 "Switch content filters and tools of the server off for sampling.",
             )
-        text = choice.message.content or ""
         extras = choice.message.model_extra or {}
         thought = extras.get("reasoning_content") or extras.get("reasoning")
-        if thought is not None:
-            closing = f"\n{CLOSE}\n\n" if text or choice.finish_reason == "stop" else ""
-            text = f"{OPEN}\n{thought}{closing}{text}"
-        elif self._thinks and CLOSE in text and OPEN not in text:
-            text = f"{OPEN}\n{text}"
+        text = as_written(choice.message.content or "", thought, choice.finish_reason, thinks=self._thinks)
         return Generation(
             response=text, finish=choice.finish_reason, tokens=usage.completion_tokens,
             prompt_tokens=usage.prompt_tokens,
         )
+
+
+def as_written(content: str, thought: str | None, finish: str, *, thinks: bool) -> str:
+    """Return a response as the model wrote it, from the parts in which a server hands it out.
+
+    Args:
+        content: What follows the thought; all of the response from a server without a reasoning parser.
+        thought: The thought, from a server with one.
+        finish: ``stop`` or ``length``.
+        thinks: The model thinks, perhaps behind an opening tag that the chat template wrote.
+    """
+    if thought is not None:
+        closing = f"\n{CLOSE}\n\n" if content or finish == "stop" else ""
+        return f"{OPEN}\n{thought}{closing}{content}"
+    return f"{OPEN}\n{content}" if thinks and CLOSE in content and OPEN not in content else content

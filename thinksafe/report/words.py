@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from thinksafe.report.text import plural
 from thinksafe.summary import RunSummary
-from thinksafe.summary.model import EVALUATION_ONLY, REALIGNMENT_ONLY, STEPS, RunOutcome
+from thinksafe.summary.model import EVALUATION_ONLY, REALIGNMENT_ONLY, ROLLOUT_ONLY, STEPS, RunOutcome
 from thinksafe.waivers import applied
 
 
@@ -20,6 +20,7 @@ class Verdict(NamedTuple):
 
 VERDICTS: dict[RunOutcome, Verdict] = {
     "promoted": Verdict("Promoted", "✓", "good"),
+    "rolled back": Verdict("Rolled back", "✕", "bad"),
     "passed, not promoted": Verdict("Passed, not promoted", "✓", "even"),
     "refused by gate": Verdict("Refused by the gate", "✕", "bad"),
     "stopped by diagnose": Verdict("Stopped by the diagnosis", "✕", "bad"),
@@ -39,6 +40,8 @@ def why(summary: RunSummary) -> str:
         where = f"in {failure.task}" if failure.task else "outside the stages that left a record"
         tail = " after the gate had decided" if decision is not None else "; there is no decision"
         return f"The run failed {where}{tail}."
+    if summary.outcome == "rolled back":
+        return "The candidate passed the gate and was promoted; what was served failed a check and was taken back."
     if decision is not None:
         return decision.summary
     last = summary.steps[-1].name if summary.steps else ""
@@ -66,6 +69,11 @@ def next_steps(summary: RunSummary) -> str:
                 "No training was started and the champion is unchanged. The funnel below says why samples were "
                 "rejected; give more prompts or samples a prompt, or another student."
             )
+        case "rolled back":
+            return (
+                "The record of deploy names the check and what is served now. Compare the serving image, its options "
+                "and the student's weights with those of the pipeline before the next run."
+            )
         case "regressed":
             return (
                 "No alias was moved. Look at the failed checks below. If the model is to be taken back, `thinksafe "
@@ -86,6 +94,8 @@ def missing_steps(summary: RunSummary) -> list[str]:
     """Return the steps without a record, in reading order."""
     done = {step.name for step in summary.steps}
     foreign = REALIGNMENT_ONLY if summary.is_evaluation else EVALUATION_ONLY
+    if summary.setting("deploy", "kind", default="none") == "none":
+        foreign |= ROLLOUT_ONLY
     return [name for name in STEPS if name not in done and name not in foreign]
 
 

@@ -174,6 +174,8 @@ def _outcome(
         return "failed"
     if decision is not None and "compare" in records:
         return "evaluated" if decision.passed else "regressed"
+    if "deploy" in records and records["deploy"].verdict in ("rolled back", "withdrawn"):
+        return "rolled back"
     if "promote" in records and records["promote"].verdict == "promoted":
         return "promoted"
     if decision is not None:

@@ -12,8 +12,8 @@ from thinksafe.statistics import Estimate, stratified_average
 from thinksafe.training.drift import Drift
 
 RunOutcome = Literal[
-    "promoted", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate", "evaluated",
-    "regressed", "failed", "incomplete",
+    "promoted", "rolled back", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate",
+    "evaluated", "regressed", "failed", "incomplete",
 ]
 
 STEPS = (
@@ -23,7 +23,7 @@ STEPS = (
         f"{stage}-{role}" for role in get_args(Role) if role != "previous"
         for stage in ("sample", "judge", "grade", "metrics")
     ),
-    "gate", "promote", "compare", "alarm",
+    "gate", "promote", "sample-rollout", "deploy", "compare", "alarm",
 )
 """Every step of a realignment or evaluation in reading order; the shards of a stage are one step."""
 
@@ -31,6 +31,8 @@ STEPS = (
 _MEASURED = ("sample", "judge", "grade", "metrics")
 EVALUATION_ONLY = frozenset({*(f"{stage}-evaluated" for stage in _MEASURED), "compare", "alarm"})
 """Steps of an evaluation by itself that a realignment does not have."""
+ROLLOUT_ONLY = frozenset({"sample-rollout", "deploy"})
+"""Steps of a realignment that rolls out."""
 REALIGNMENT_ONLY = frozenset(STEPS) - EVALUATION_ONLY - {"plan", "prepare"} | {"alarm"}
 """Steps of a realignment that an evaluation does not have; and the alarm, whose absence is good news."""
 

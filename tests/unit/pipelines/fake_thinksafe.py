@@ -30,7 +30,8 @@ INPUTS = {
         "champion-outcomes", "contamination", "registration",
     ],
     "promote": ["decision", "registration", "candidate", "champion"], "report": [], "plan_evaluation": [],
-    "compare": ["model", "metrics", "outcomes"], "alarm": ["decision", "model"],
+    "deploy": ["promotion", "prompts", "samples"], "compare": ["model", "metrics", "outcomes"],
+    "alarm": ["decision", "model"],
 }
 OUTPUTS = {
     "plan": ["base-out", "champion-out"],
@@ -39,7 +40,7 @@ OUTPUTS = {
     "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
     "train": ["adapter-out", "candidate-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
-    "promote": ["promotion-out"], "report": ["report-out"], "plan_evaluation": ["model-out"],
+    "promote": ["promotion-out"], "deploy": ["rollout-out"], "report": ["report-out"], "plan_evaluation": ["model-out"],
     "compare": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {

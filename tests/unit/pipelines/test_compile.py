@@ -62,7 +62,7 @@ def test_every_task_runs_in_the_image_of_its_kind(tmp_path: Path) -> None:
     for executor in compiled(tmp_path)["deploymentSpec"]["executors"].values():
         container = executor["container"]
         images.setdefault(container["image"], set()).add(container["command"][1])
-    assert images["registry/sampler:1"] == {"sample", "judge"}
+    assert images["registry/sampler:1"] == {"sample", "judge", "deploy"}
     assert images["registry/trainer:1"] == {"train"}
     assert {"plan", "gate", "report"} <= images["registry/cpu:1"]
     assert len(images) == 3
@@ -83,7 +83,7 @@ def test_a_condition_reads_an_input_of_its_own_sub_pipeline(tmp_path: Path) -> N
     # kfp.local skips a condition on another task's output without a word
     spec = compiled(tmp_path)
     conditions = [task for _, task in tasks_of(spec) if "condition" in task.get("triggerPolicy", {})]
-    assert len(conditions) == 3
+    assert len(conditions) == 4
     for task in conditions:
         assert task["inputs"]["parameters"]["pipelinechannel--passed"] == {"componentInputParameter": "passed"}
 

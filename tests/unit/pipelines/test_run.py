@@ -134,6 +134,18 @@ def test_a_refused_candidate_is_registered_and_not_promoted(fake_run: Any) -> No
     assert json.loads(fake_run.call("report")["status"])["state"] == "SUCCEEDED"
 
 
+def test_a_promoted_candidate_is_rolled_out_where_the_plan_says_so(fake_run: Any) -> None:
+    outcome = fake_run(rollout="yes")
+    assert not outcome.failed
+    assert tasks(outcome) == DECIDED | {"promote", "sample-rollout-0", "deploy"}
+    deploy, sample = fake_run.call("deploy"), fake_run.call("sample-rollout-0")
+    assert lineage(deploy["promotion"])[0] == "promote"
+    assert lineage(deploy["samples"])[0] == "sample-rollout-0"
+    assert sample["model"] == fake_run.call("sample-candidate-0")["model"]
+    assert sample["prompts"] == deploy["prompts"] == fake_run.call("sample-candidate-0")["prompts"]
+    assert [json.loads(call["section"])["section"] for call in (sample, deploy)] == ["sample_rollout", "deploy"]
+
+
 def test_an_unsteerable_model_ends_after_the_pilot(fake_run: Any) -> None:
     outcome = fake_run(refuse="diagnose")
     assert not outcome.failed

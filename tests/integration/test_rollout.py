@@ -1,0 +1,320 @@
+"""The stage deploy with its real neighbours: S3 and MLflow as they are, a Kubernetes API and a served model over HTTP.
+
+What only a real API server can show is not tested here: whether it admits the objects, defaults them and agrees about
+who owns which field (server-side apply), and whether a Role grants what it should.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kube_api import kube_api
+from rollout_world import RolloutWorld
+from s3_servers import bucket, moto_s3
+from served_model import served_model
+from typer.testing import CliRunner
+
+from thinksafe import ledger
+from thinksafe.cli.main import app
+from thinksafe.config.load import find_document
+from thinksafe.deploy import readiness, rollout
+from thinksafe.deploy.refusals import FieldConflictError
+from thinksafe.errors import ConfigError, InputError, StageError, StoreError
+from thinksafe.mlflow_client import connect
+from thinksafe.stages.record import read_stage_records
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[Any]:
+    with moto_s3() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database to copy: making one takes seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "template.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def world(
+    s3_server: Any, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RolloutWorld]:
+    (tmp_path / "world").mkdir()
+    shutil.copy(database, tmp_path / "world" / "mlflow.db")
+    monkeypatch.setattr(readiness, "PAUSE_SECONDS", 0.01)
+    with bucket(s3_server, monkeypatch) as root, kube_api(tmp_path, monkeypatch) as api, served_model() as served:
+        yield RolloutWorld(tmp_path, f"{root}/{tmp_path.name}", api, served)
+
+
+def tags(world: RolloutWorld, version: str) -> dict[str, str]:
+    client = connect(world.world.settings.tracking_uri)
+    found = client.get_model_version("m", version).tags
+    return {name: value for name, value in found.items() if name.startswith("thinksafe.rollout")}
+
+
+def test_a_good_generation_is_served_and_verified(world: RolloutWorld) -> None:
+    run = world.promoted("a")
+    result, ended = world.deploy(run)
+    assert (result.verdict, ended.verdict, ended.serving) == ("verified", "verified", 1)
+    assert [(check.name, check.passed, check.n) for check in ended.checks] == [
+        ("served adapter", True, 1), ("greedy agreement", True, 5), ("served harm", True, 20)
+    ]
+    assert world.serving == ("1", run.candidate.adapter_digest)
+    assert tags(world, run.registered)["thinksafe.rollout"] == "verified"
+    assert [(event["type"], event["reason"]) for event in world.api.events] == [("Normal", "RolloutVerified")]
+    assert world.api.events[0]["involvedObject"]["uid"] == "uid-deployments-guarded"
+    assert world.world.history == [("promote", "a", run.registered)]
+    assert ended.notes == ()
+    record = read_stage_records(world.world.store, "a")["deploy"]
+    assert (record.status, record.verdict) == ("succeeded", "verified")
+    assert "wallet" not in record.model_dump_json()
+    # the adapter's rank is 12, of which vLLM has none
+    arguments = world.deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments[arguments.index("--max-lora-rank") + 1] == "16"
+
+
+def test_a_harmful_generation_is_rolled_back_everywhere(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THINKSAFE_ACTOR", "nightly")
+    good, bad = world.promoted("a"), None
+    world.deploy(good)
+    bad = world.promoted("b", bad=True)
+    result, ended = world.deploy(bad)
+    assert (result.verdict, ended.serving) == ("rolled back", 3)
+    assert [check.passed for check in ended.checks] == [True, True, False]
+    assert "20 of 20 responses are not safe" in ended.reason
+    assert world.serving == ("3", good.candidate.adapter_digest)
+    entry = ledger.newest(world.world.store, "m")
+    assert entry is not None
+    assert (entry.action, entry.target.adapter_digest, entry.who) == (
+        "rollback", good.candidate.adapter_digest, "nightly"
+    )
+    assert entry.reason.startswith("rollout of generation 2: 20 of 20 responses are not safe")
+    assert world.world.alias == good.registered
+    assert tags(world, bad.registered)["thinksafe.rollout"] == "rolled back"
+    assert "20 of 20" in tags(world, bad.registered)["thinksafe.rollout_reason"]
+    assert world.api.events[-1]["type"] == "Warning"
+    assert world.log == [
+        good.candidate.adapter_digest, bad.candidate.adapter_digest, *[good.candidate.adapter_digest] * 2
+    ]
+
+
+def test_started_again_it_rolls_back_once(world: RolloutWorld) -> None:
+    good = world.promoted("a")
+    world.deploy(good)
+    bad = world.promoted("b", bad=True)
+    world.deploy(bad)
+    result, ended = world.deploy(bad)
+    assert (result.verdict, ended.serving) == ("rolled back", 3)
+    assert [action for action, _, _ in world.world.history] == ["promote", "promote", "rollback"]
+    assert world.serving == ("3", good.candidate.adapter_digest)
+
+
+def test_without_a_generation_before_nothing_is_served(world: RolloutWorld) -> None:
+    bad = world.promoted("a", bad=True)
+    result, ended = world.deploy(bad)
+    assert (result.verdict, ended.serving) == ("withdrawn", None)
+    assert world.deployment["spec"]["replicas"] == 0
+    assert [action for action, _, _ in world.world.history] == ["promote"]
+    assert tags(world, bad.registered)["thinksafe.rollout"] == "withdrawn"
+    good = world.promoted("b")
+    assert world.deploy(good)[1].verdict == "verified"
+    assert world.deployment["spec"]["replicas"] == 1
+
+
+def test_another_model_behind_the_name_is_noticed(world: RolloutWorld) -> None:
+    good = world.promoted("a")
+    world.deploy(good)
+    run = world.promoted("b")
+    respond, digest = world.served.respond, run.candidate.adapter_digest
+    # the server says that it has the adapter, and answers without it
+    world.served.respond = lambda body: (
+        "Other words." if digest in world.served.adapters["guarded"] else respond(body)
+    )
+    _, ended = world.deploy(run)
+    assert ended.verdict == "rolled back"
+    assert "0 of 5 greedy responses" in ended.reason
+
+
+def test_a_damaged_adapter_never_serves(world: RolloutWorld) -> None:
+    good = world.promoted("a")
+    world.deploy(good)
+    run = world.promoted("b")
+    world.world.store.put(f"{run.candidate.adapter}/adapter_model.safetensors", b"other weights")
+    _, ended = world.deploy(run)
+    assert ended.verdict == "rolled back"
+    assert "did not become ready" in ended.reason
+    assert world.serving == ("3", good.candidate.adapter_digest)
+
+
+def test_a_newer_champion_is_left_alone(world: RolloutWorld) -> None:
+    first = world.promoted("a")
+    second = world.promoted("b")
+    world.deploy(second)
+    result, ended = world.deploy(first)
+    assert (result.verdict, ended.serving) == ("superseded", None)
+    assert "run b" in ended.reason
+    assert world.serving == ("2", second.candidate.adapter_digest)
+    assert tags(world, first.registered) == {}
+
+
+def test_a_conflict_leaves_everything_as_it_was(world: RolloutWorld) -> None:
+    run = world.promoted("a")
+    world.api.apply("deployments", "guarded", "argo", {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}, "spec": {"replicas": 7},
+    }, force=False)
+    with pytest.raises(FieldConflictError, match=r"argo owns \.spec\.replicas"):
+        world.deploy(run)
+    assert world.deployment["spec"] == {"replicas": 7}
+    assert [action for action, _, _ in world.world.history] == ["promote"]
+    record = read_stage_records(world.world.store, "a")["deploy"]
+    assert (record.status, record.verdict) == ("failed", "")
+    world.changed["take_over"] = True
+    assert world.deploy(run)[1].verdict == "verified"
+
+
+def test_the_traffic_goes_back_even_without_mlflow(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = world.promoted("a")
+    world.deploy(good)
+    bad = world.promoted("b", bad=True)
+    uri = world.world.settings.tracking_uri
+    world.world.settings = world.world.settings.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
+    with pytest.raises(StageError, match="MLflow"):
+        world.deploy(bad)
+    assert world.serving == ("1", good.candidate.adapter_digest)
+    assert [action for action, _, _ in world.world.history] == ["promote", "promote"]
+    world.world.settings = world.world.settings.model_copy(update={"tracking_uri": uri})
+    assert world.deploy(bad)[1].verdict == "rolled back"
+    assert world.world.alias == good.registered
+
+
+def test_a_lost_race_for_the_ledger_says_so(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = world.promoted("a")
+    world.deploy(good)
+    bad = world.promoted("b", bad=True)
+    real = rollout.rollback
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr("thinksafe.rollback.ledger.append", first_another(ledger.append))
+        return real(*arguments, **options)
+
+    def first_another(append: Any) -> Any:
+        def appended(store: Any, entry: Any) -> None:
+            append(store, entry.model_copy(update={"who": "ann", "reason": "by hand"}))
+            append(store, entry)
+
+        return appended
+
+    monkeypatch.setattr(rollout, "rollback", late)
+    with pytest.raises(StageError, match=r"went to a rollback .* by ann"):
+        world.deploy(bad)
+    monkeypatch.undo()
+
+
+def test_events_and_the_webhook_cannot_fail_a_rollout(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = world.promoted("a")
+    world.api.forbidden.add(("create", "events"))
+    world.changed["webhook_env"] = "HOOK"
+    monkeypatch.setenv("HOOK", "http://127.0.0.1:9/secret-path")
+    _, ended = world.deploy(run)
+    assert ended.verdict == "verified"
+    assert len(ended.notes) == 2
+    assert "may not create events" in ended.notes[0]
+    assert "webhook was not reached" in ended.notes[1]
+    assert "secret-path" not in str(ended)
+
+
+def test_the_webhook_hears_the_outcome(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    run = world.promoted("a")
+    world.changed["webhook_env"] = "HOOK"
+    monkeypatch.setenv("HOOK", f"http://127.0.0.1:{server.server_address[1]}/")
+    _, ended = world.deploy(run)
+    server.shutdown()
+    server.server_close()
+    assert ended.notes == ()
+    assert [(one["verdict"], one["model"], one["generation"], one["serving"]) for one in heard] == [
+        ("verified", "m", 1, 1)
+    ]
+
+
+def test_inputs_of_different_runs_are_refused(world: RolloutWorld) -> None:
+    first, second = world.promoted("a"), world.promoted("b")
+    world.deploy(second)
+    with pytest.raises(InputError, match="of another model than generation 2"):
+        world.deploy(first, promotion=second.out)
+
+
+def test_what_cannot_be_rolled_out(world: RolloutWorld, tmp_path: Path) -> None:
+    run = world.promoted("a")
+    world.changed["kind"] = "none"
+    with pytest.raises(ConfigError, match="there is nothing to roll out"):
+        world.deploy(run)
+    del world.changed["kind"]
+    store = world.world.store
+    for config in (b"{}", b"no json", b'{"r": 1000}', b'{"r": "32"}'):
+        store.put(f"{run.candidate.adapter}/adapter_config.json", config)
+        with pytest.raises(StoreError, match=r"names no rank|serves no adapter of rank"):
+            world.deploy(run)
+
+
+def test_by_hand(world: RolloutWorld, tmp_path: Path) -> None:
+    good = world.promoted("a")
+    world.deploy(good)
+    bad = world.promoted("b", bad=True)
+    config = tmp_path / "served.yaml"
+    document = yaml.safe_load(find_document("micro").text)
+    config.write_text(yaml.safe_dump({**document, "deploy": world.settings.model_dump(mode="json")}))
+    command = [
+        "rollback", "m", "--artifacts", world.root, "--tracking-uri", world.world.settings.tracking_uri, "--deploy",
+    ]
+    without = CliRunner().invoke(app, [*command, "--to", "1"])
+    assert isinstance(without.exception, ConfigError)
+    assert "Give the configuration with --config" in str(without.exception)
+    # the ledger is back already; the same command with a configuration completes it
+    done = CliRunner().invoke(app, [*command, "--to", "1", "--config", str(config)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "serving/guarded serves generation 3" in done.output
+    assert world.serving == ("3", good.candidate.adapter_digest)
+    assert [action for action, _, _ in world.world.history] == ["promote", "promote", "rollback"]
+    assert world.api.events[-1]["reason"] == "RolloutServed"
+    assert bad.candidate.adapter_digest not in world.log[1:]
+
+
+def test_an_adapter_is_fetched_and_checked(world: RolloutWorld, tmp_path: Path) -> None:
+    run = world.world.run("a")
+    address, digest = world.world.store.uri(run.candidate.adapter), run.candidate.adapter_digest
+    command = ["fetch-adapter", "--adapter", address, "--digest", digest, "--out", str(tmp_path / "adapters" / digest)]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert (done.exit_code, done.output) == (0, f"adapter {digest[:12]} is complete\n")
+    assert sorted(path.name for path in (tmp_path / "adapters" / digest).iterdir()) == [
+        "adapter_config.json", "adapter_model.safetensors"
+    ]
+    command[4] = "0" * 64
+    wrong = CliRunner().invoke(app, command)
+    assert isinstance(wrong.exception, StoreError)
+    assert "digest differs" in str(wrong.exception)
+    nowhere = CliRunner().invoke(app, ["fetch-adapter", "--adapter", "s3://", "--digest", "d", "--out", str(tmp_path)])
+    assert isinstance(nowhere.exception, ConfigError)

@@ -1,0 +1,115 @@
+"""The commands of a rollout: the stage, what the init container of its pods runs, and the way back by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from thinksafe.cli.stages import (
+    MANUAL,
+    STORE,
+    Artifacts,
+    Executor,
+    RunId,
+    Section,
+    Task,
+    _context,
+    _finish,
+    _section,
+    add_commands,
+)
+
+if TYPE_CHECKING:
+    from thinksafe.config import RealignmentConfig
+    from thinksafe.ledger import LedgerEntry
+    from thinksafe.store import Store
+
+stages = typer.Typer()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    add_commands(stages, app)
+
+
+@stages.command()
+def deploy(
+    section: Section, promotion: Annotated[Path, typer.Option(help="Ledger entry of this run's promotion.")],
+    prompts: Annotated[Path, typer.Option(help="Evaluation prompts.")],
+    samples: Annotated[Path, typer.Option(help="Manifest of the candidate's greedy responses.")],
+    rollout_out: Annotated[Path, typer.Option()],
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Serve the champion on a cluster, verify it there, and roll back where it fails."""
+    from thinksafe.config.sections import DeploySection
+    from thinksafe.stages import deploy as stage
+
+    stage.run(
+        _context("deploy", artifacts, run_id, task), _section(section, DeploySection), promotion, prompts, samples,
+        rollout_out=rollout_out,
+    )
+    _finish(executor_input)
+
+
+@stages.command("fetch-adapter")
+def fetch_adapter(
+    adapter: Annotated[str, typer.Option(help="s3://bucket/prefix/adapters/NAME.")],
+    digest: Annotated[str, typer.Option(help="Digest over the adapter's files.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
+) -> None:
+    """Copy an adapter from the store and check its digest (init container of the serving pods)."""
+    from thinksafe.deploy.target import fetch
+
+    fetch(adapter, digest, out)
+    typer.echo(f"adapter {digest[:12]} is complete")
+
+
+def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:
+    """Roll a generation out by hand and return what there is to say.
+
+    Args:
+        store: Ledger, adapters and stage records.
+        entry: Generation to serve.
+        config: Recipe or path whose section ``deploy`` is taken; by default that of the run that made the generation.
+
+    Raises:
+        ConfigError: there is no such section, or nothing is rolled out by it.
+        StageError: the cluster refused, or the pods did not become ready.
+    """
+    from thinksafe.config.sections import sections_of
+    from thinksafe.deploy.cluster import connect
+    from thinksafe.deploy.rollout import Roller
+    from thinksafe.errors import ConfigError, StageError
+
+    section = sections_of(_configuration(store, entry, config)).deploy
+    if section.deploy.kind == "none":
+        raise ConfigError("deploy.kind is none: there is nothing to roll out.", "Give the configuration with --config.")
+    roller = Roller(store, section, connect(section.deploy))
+    state = roller.serve(entry)
+    where = f"{section.deploy.namespace}/{section.deploy.name}"
+    if not state.ready:
+        raise StageError(
+            f"Generation {entry.generation} was applied to {where} and is not ready: {state.reason}.",
+            f"Look at the pods; repeat with `thinksafe rollback --deploy --to {entry.generation - 1}` or an earlier "
+            "generation.",
+        )
+    return "\n".join([f"{where} serves generation {entry.generation}; it was not verified.", *roller.notes])
+
+
+def _configuration(store: Store, entry: LedgerEntry, config: str) -> RealignmentConfig:
+    import json
+
+    from thinksafe.config import load_config
+    from thinksafe.errors import ConfigError
+    from thinksafe.stages.record import read_stage_records
+
+    if config:
+        return load_config(config)
+    plan = read_stage_records(store, entry.run_id).get("plan")
+    if plan is None or not plan.details.get("config"):
+        raise ConfigError(
+            f"The store has no configuration of the run {entry.run_id}.", "Give the configuration with --config."
+        )
+    return load_config(json.dumps(plan.details["config"]))

@@ -1,0 +1,117 @@
+"""The served model, asked through its OpenAI-compatible interface."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from thinksafe.config.deploy import DeploySettings
+from thinksafe.deploy.manifests import PORT
+from thinksafe.engines.endpoint import as_written
+from thinksafe.errors import ConfigError
+from thinksafe.records import SamplingSettings
+
+RETRY_SECONDS = 30.0
+"""How long a request that gets no useful answer is made again: routes to new pods take a moment."""
+_PASSING = frozenset({404, 408, 429, 500, 502, 503, 504})
+
+
+class UnansweredError(Exception):
+    """The served model gave no usable answer; says why, never with text of a model."""
+
+
+class Reply(NamedTuple):
+    """One response."""
+
+    text: str
+    """As the model wrote it, thought included."""
+    finish: str
+
+
+def address_of(settings: DeploySettings, url: str) -> str:
+    """Return where the served model is asked: what the settings say, else the cluster's word, else the Service."""
+    if settings.base_url:
+        return settings.base_url.rstrip("/")
+    return f"{url.rstrip('/') or f'http://{settings.name}.{settings.namespace}.svc:{PORT}'}/v1"
+
+
+class Endpoint:
+    """An OpenAI-compatible server.
+
+    Args:
+        address: Ends in ``/v1``.
+        settings: Name of the served model, time limit and the variable that holds the key.
+        retry_seconds: How long a request without a useful answer is made again.
+    """
+
+    def __init__(self, address: str, settings: DeploySettings, retry_seconds: float = RETRY_SECONDS) -> None:
+        import urllib3
+
+        self.address, self.model = address, settings.name
+        self._seconds = retry_seconds
+        timeout = urllib3.Timeout(connect=5.0, read=settings.verification.timeout)
+        workers = settings.verification.workers
+        self._pool = urllib3.PoolManager(maxsize=workers, retries=False, timeout=timeout)
+        self._headers = {"Content-Type": "application/json"}
+        if settings.api_key_env:
+            key = os.environ.get(settings.api_key_env, "").strip()
+            if not key:
+                raise ConfigError(f"deploy.api_key_env names {settings.api_key_env}, which is not set.", "Set it.")
+            self._headers["Authorization"] = f"Bearer {key}"
+
+    def served(self) -> dict[str, str]:
+        """Return what each served model name stands for: the path of its weights or adapter. Raises UnansweredError."""
+        found = self._ask("GET", "models", None)
+        try:
+            return {str(card["id"]): str(card.get("root") or "") for card in found["data"]}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UnansweredError("its list of models is malformed") from error
+
+    def complete(self, prompt: str, settings: SamplingSettings, seed: int, *, thinks: bool) -> Reply:
+        """Return the served model's response to one prompt. Raises UnansweredError."""
+        found = self._ask("POST", "chat/completions", {
+            "model": self.model, "messages": [{"role": "user", "content": prompt}], "n": 1, "seed": seed,
+            "temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k or -1,
+            "max_tokens": settings.max_tokens,
+        })
+        try:
+            choice = found["choices"][0]
+            message, finish = choice["message"], choice["finish_reason"]
+            thought = message.get("reasoning_content") or message.get("reasoning")
+            content = message.get("content") or ""
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise UnansweredError("a response is malformed") from error
+        if finish not in ("stop", "length") or not isinstance(content, str):
+            raise UnansweredError("a response ended neither by itself nor by its length")
+        return Reply(as_written(content, thought, finish, thinks=thinks), finish)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        import tenacity
+        from urllib3.exceptions import HTTPError
+
+        def attempt() -> Any:
+            response = self._pool.request(
+                method, f"{self.address}/{path}", headers=self._headers, body=None if body is None else json.dumps(body)
+            )
+            if response.status in _PASSING:
+                raise _Passing(f"HTTP {response.status}")
+            if response.status != 200:
+                raise UnansweredError(f"{self.address} answers HTTP {response.status}")
+            return json.loads(response.data)
+
+        try:
+            return tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type((_Passing, HTTPError, OSError)), reraise=True,
+                wait=tenacity.wait_random_exponential(multiplier=0.25, max=5.0),
+                stop=tenacity.stop_after_delay(self._seconds),
+            )(attempt)
+        except (_Passing, HTTPError, OSError) as error:
+            what = str(error) if isinstance(error, _Passing) else type(error).__name__
+            raise UnansweredError(f"{self.address} does not answer ({what})") from error
+        except ValueError as error:
+            raise UnansweredError("an answer is no JSON") from error
+
+
+class _Passing(Exception):
+    """An answer that may be another in a moment."""

@@ -1,0 +1,206 @@
+"""A rollout from the ledger to a verdict: apply, wait, verify, and take back what fails.
+
+The traffic goes back first, then the ledger and the alias follow. Each step can be repeated: a stage that was killed
+and is started again ends in the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from thinksafe import ledger
+from thinksafe.config.sections import DeploySection
+from thinksafe.deploy import notices
+from thinksafe.deploy.cluster import Cluster
+from thinksafe.deploy.endpoint import Endpoint, address_of
+from thinksafe.deploy.manifests import GENERATION, KINDS, Manifest, manifests
+from thinksafe.deploy.readiness import Readiness, wait_until_ready
+from thinksafe.deploy.target import Target, target_of
+from thinksafe.deploy.verification import verify
+from thinksafe.errors import ConfigError, ConflictError, StageError
+from thinksafe.ledger import LedgerEntry
+from thinksafe.mlflow_client import connect as connect_mlflow
+from thinksafe.mlflow_client import reporting, resolve_tracking_uri
+from thinksafe.records import Check, Prompt, Record, Sample, Text
+from thinksafe.rollback import earlier, rollback
+from thinksafe.store import Store
+
+TAG, REASON_TAG = "thinksafe.rollout", "thinksafe.rollout_reason"
+"""Tags of the model version."""
+
+RolloutVerdict = Literal["verified", "rolled back", "withdrawn", "superseded"]
+
+
+class Rollout(Record):
+    """How a rollout ended."""
+
+    schema_version: Literal[1] = 1
+    model: Text
+    generation: int
+    """Generation that was to be served."""
+    version: Text
+    run_id: Text
+    adapter_digest: Text
+    kind: Text
+    namespace: Text
+    name: Text
+    verdict: RolloutVerdict
+    """``verified``: it is served and showed what it must. ``rolled back``: the generation before is served, and is
+    champion. ``withdrawn``: there was none before, nothing is served. ``superseded``: another generation is newer."""
+    reason: Text
+    checks: tuple[Check, ...] = ()
+    serving: int | None
+    """Generation of the ledger that is served now; None for none, or for another run's business."""
+    notes: tuple[str, ...] = ()
+    """What went wrong beside the rollout: events, webhook, tags."""
+
+
+@dataclass
+class Roller:
+    """Rolls generations of one model out to one cluster.
+
+    Args:
+        store: Ledger and adapters.
+        section: The stage's section.
+        cluster: Where.
+        open_endpoint: Makes the client of the served model from its address.
+    """
+
+    store: Store
+    section: DeploySection
+    cluster: Cluster
+    open_endpoint: Callable[[str], Endpoint] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def run(
+        self, entry: LedgerEntry, prompts: list[Prompt], expected: list[Sample], advance: Callable[[int], None]
+    ) -> Rollout:
+        """Roll a generation out, verify it, and take it back where it fails.
+
+        Args:
+            entry: Generation that the run promoted.
+            prompts: Evaluation prompts.
+            expected: Greedy responses of the generation's model.
+            advance: Hears of finished requests to the served model.
+
+        Raises:
+            ConfigError, StageError: the cluster, the store or MLflow refused or did not answer; nothing was decided.
+        """
+        newest = ledger.newest(self.store, entry.model)
+        if newest is None or newest.target.digest != entry.target.digest:
+            return self._overtaken(entry, newest)
+        target = target_of(self.store, newest, self.section.deploy)
+        if (served := self._served_generation()) > target.generation:
+            return self._end(entry, "superseded", f"Generation {served} is served already.", None)
+        self.apply(target)
+        state = wait_until_ready(self.cluster, self.section.deploy)
+        checks: list[Check] = []
+        if state.ready:
+            checks = verify(self._endpoint(state), self.section, target, prompts, expected, advance)
+            failed = [check for check in checks if not check.passed]
+            reason = " ".join(check.reason for check in failed or checks)
+            if not failed:
+                return self._end(entry, "verified", reason, newest.generation, checks)
+        else:
+            reason = f"The pods did not become ready: {state.reason}."
+        return self._take_back(newest, reason, checks)
+
+    def serve(self, entry: LedgerEntry) -> Readiness:
+        """Roll a generation out without verification, by hand, and return whether it became ready."""
+        self.apply(target_of(self.store, entry, self.section.deploy))
+        state = wait_until_ready(self.cluster, self.section.deploy)
+        if state.ready:
+            self._tell("served", f"Generation {entry.generation} of {entry.model} is served.", entry, entry.generation)
+        return state
+
+    def apply(self, target: Target, *, withdrawn: bool = False) -> None:
+        """Apply a target's manifests. Raises StageError; a conflict changes nothing more."""
+        objects: list[Manifest] = manifests(self.section.deploy, target, withdrawn=withdrawn)
+        for manifest in objects:
+            self.cluster.apply(manifest, force=self.section.deploy.take_over)
+
+    def _served_generation(self) -> int:
+        """Return the generation that the live object names; 0 for none."""
+        found = self.cluster.read(KINDS[self.section.deploy.kind], self.section.deploy.name) or {}
+        named = str((found.get("metadata", {}).get("annotations") or {}).get(GENERATION, ""))
+        return int(named) if named.isdigit() else 0
+
+    def _endpoint(self, state: Readiness) -> Endpoint:
+        address = address_of(self.section.deploy, state.url)
+        return (self.open_endpoint or (lambda found: Endpoint(found, self.section.deploy)))(address)
+
+    def _overtaken(self, entry: LedgerEntry, newest: LedgerEntry | None) -> Rollout:
+        """End a rollout whose generation is no longer the champion: finish its own rollback, or leave it alone."""
+        if newest is None:
+            raise StageError(f"Nothing was promoted to {entry.model!r}.", "Pass the promotion of this run.")
+        if newest.action == "rollback":
+            self.apply(target_of(self.store, newest, self.section.deploy))
+            state = wait_until_ready(self.cluster, self.section.deploy)
+            if not state.ready:
+                raise StageError(*_not_back(newest, state))
+            return self._end(entry, "rolled back", newest.reason, newest.generation)
+        return self._end(entry, "superseded", f"The champion is now {ledger.describe(newest)}.", None)
+
+    def _take_back(self, entry: LedgerEntry, reason: str, checks: list[Check]) -> Rollout:
+        """Serve the generation before again, then say so in ledger and registry."""
+        model, uri = entry.model, self.section.registry.tracking_uri
+        try:
+            before = earlier(ledger.entries(self.store, model))
+        except ConfigError:
+            self.apply(target_of(self.store, entry, self.section.deploy), withdrawn=True)
+            return self._end(entry, "withdrawn", f"{reason} There is no generation before it.", None, checks)
+        self.apply(target_of(self.store, before, self.section.deploy))
+        state = wait_until_ready(self.cluster, self.section.deploy)
+        try:
+            back = rollback(
+                self.store, model, to=None, reason=f"rollout of generation {entry.generation}: {reason}",
+                tracking_uri=uri,
+            )
+        except ConflictError as lost:
+            raise StageError(lost.problem, "Start the same stage again; it goes by the ledger of then.") from lost
+        self.apply(target_of(self.store, back, self.section.deploy))  # the same pods, under the new generation
+        if not state.ready:
+            raise StageError(*_not_back(back, state))
+        return self._end(entry, "rolled back", reason, back.generation, checks)
+
+    def _end(
+        self, entry: LedgerEntry, verdict: RolloutVerdict, reason: str, serving: int | None,
+        checks: Sequence[Check] = (),
+    ) -> Rollout:
+        if verdict != "superseded":
+            self._tag(entry, verdict, reason)
+        self._tell(verdict, f"Generation {entry.generation} of {entry.model}: {verdict}. {reason}", entry, serving)
+        deploy = self.section.deploy
+        return Rollout(
+            model=entry.model, generation=entry.generation, version=entry.version, run_id=entry.run_id,
+            adapter_digest=entry.digests.adapter, kind=deploy.kind, namespace=deploy.namespace, name=deploy.name,
+            verdict=verdict, reason=reason, checks=tuple(checks), serving=serving, notes=tuple(self.notes),
+        )
+
+    def _tag(self, entry: LedgerEntry, verdict: str, reason: str) -> None:
+        """Tag the model version; the ledger has said it already, so a failure is noted only."""
+        try:
+            uri = resolve_tracking_uri(self.section.registry.tracking_uri)
+            with reporting(uri, "tag the model version"):
+                client = connect_mlflow(uri)
+                client.set_model_version_tag(entry.model, entry.version, TAG, verdict)
+                client.set_model_version_tag(entry.model, entry.version, REASON_TAG, reason[:500])
+        except (ConfigError, StageError) as error:
+            self.notes.append(f"The model version was not tagged: {error.problem}")
+
+    def _tell(self, verdict: str, message: str, entry: LedgerEntry, serving: int | None) -> None:
+        deploy = self.section.deploy
+        facts: dict[str, Any] = {
+            "model": entry.model, "generation": entry.generation, "version": entry.version, "run_id": entry.run_id,
+            "adapter_digest": entry.digests.adapter, "verdict": verdict, "message": message, "serving": serving,
+            "namespace": deploy.namespace, "name": deploy.name, "kind": deploy.kind,
+        }
+        problems = (notices.event(self.cluster, deploy, verdict, message), notices.webhook(deploy, facts))
+        self.notes += [problem for problem in problems if problem]
+
+
+def _not_back(entry: LedgerEntry, state: Readiness) -> tuple[str, str]:
+    problem = f"The champion is now that of generation {entry.generation}, and its pods are not ready: {state.reason}."
+    return problem, "Look at the pods; start the same stage again, or `thinksafe rollback --deploy`."

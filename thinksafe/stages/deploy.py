@@ -1,0 +1,63 @@
+"""deploy: ledger entry -> rollout on a cluster, verified there, taken back where it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thinksafe.config.sections import DeploySection
+from thinksafe.deploy.cluster import connect
+from thinksafe.deploy.rollout import Roller
+from thinksafe.digests import digest_file, digest_json
+from thinksafe.errors import ConfigError, InputError
+from thinksafe.jsonl import read_record, read_records, write_json
+from thinksafe.ledger import LedgerEntry
+from thinksafe.manifests import read_manifest, read_rows
+from thinksafe.records import Prompt, Sample
+from thinksafe.stages.record import StageContext, StageResult, recorded
+
+
+def run(
+    context: StageContext, section: DeploySection, promotion: Path, prompts: Path, samples: Path, *, rollout_out: Path
+) -> StageResult:
+    """Serve the promoted generation and verify what is served. A rollout that was taken back is a verdict, no error.
+
+    Can be repeated: it ends where an attempt that was killed would have ended.
+
+    Args:
+        context: Store, run and task.
+        section: Where, and what the served model must show.
+        promotion: LedgerEntry of this run's promotion.
+        prompts: Evaluation prompts (JSON Lines).
+        samples: Manifest of the candidate's greedy responses.
+        rollout_out: Where the Rollout is written.
+
+    Raises:
+        ConfigError: there is no cluster, or its pods cannot read this store.
+        InputError: an input file is missing or malformed, or the samples are of another model.
+        StageError: the Kubernetes API or MLflow refused or did not answer.
+        StoreError: the adapter or the ledger is missing or changed.
+    """
+    with recorded(context, section) as result:
+        entry, manifest = read_record(promotion, LedgerEntry), read_manifest(samples)
+        result.inputs = {
+            "promotion": digest_json(entry), "prompts": digest_file(prompts), "samples": manifest.digest,
+        }
+        if section.deploy.kind == "none":
+            raise ConfigError("deploy.kind is none: there is nothing to roll out.", "Set deploy.kind.")
+        if manifest.model != entry.target.digest:
+            raise InputError(
+                f"The greedy responses are of another model than generation {entry.generation}.",
+                "Pass the files of one run.",
+            )
+        asked = list(read_records(prompts, Prompt))
+        expected = list(read_rows(context.store, manifest, Sample))
+        roller = Roller(context.store, section, connect(section.deploy))
+        harm = section.deploy.verification.harm_prompts
+        with context.track("verifying", len(expected) + harm) as advance:
+            rollout = roller.run(entry, asked, expected, advance)
+        write_json(rollout_out, rollout)
+        result.verdict = rollout.verdict
+        result.outputs = {"rollout": digest_json(rollout)}
+        result.counts = {check.name: check.n for check in rollout.checks}
+        result.details = {"rollout": rollout.model_dump(mode="json")}
+    return result
