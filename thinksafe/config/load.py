@@ -242,14 +242,22 @@ def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
             at = at.get("items") or at.get("prefixItems", [{}])[0]
         elif part in at.get("properties", {}):
             at = at["properties"][part]
+        elif isinstance(at.get("additionalProperties"), dict):
+            at = at["additionalProperties"]
         elif "discriminator" in at and part in at["discriminator"]["mapping"]:
             at = {"$ref": at["discriminator"]["mapping"][part]}
     return list(_resolve(at, schema).get("properties", {}))
 
 
 def _resolve(at: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in at:
-        at = schema["$defs"][at["$ref"].rsplit("/", 1)[-1]]
+    while "$ref" in at or "anyOf" in at:
+        if "$ref" in at:
+            at = schema["$defs"][at["$ref"].rsplit("/", 1)[-1]]
+            continue
+        given = [option for option in at["anyOf"] if option.get("type") != "null"]
+        if len(given) != 1:
+            break
+        at = given[0]  # an optional section
     return at
 
 

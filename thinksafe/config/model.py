@@ -13,12 +13,13 @@ from pydantic import Field, field_validator, model_validator
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
 from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
+from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
 from thinksafe.config.deploy import DeploySettings, check_servable
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.guard import GuardSettings, GuardsSettings
+from thinksafe.config.registry import RegistrySettings, ReportSettings
 from thinksafe.config.waivers import check_names
-from thinksafe.credentials import holds_secret
 from thinksafe.errors import ConfigError
 from thinksafe.records import Part, SamplingSettings, Share
 from thinksafe.steering import steering_template
@@ -231,35 +232,6 @@ class EvaluationSettings(Section):
         return self
 
 
-class RegistrySettings(Section):
-    """Where versions are registered."""
-
-    model: Name
-    """Registered model name in MLflow, and key of the promotion ledger."""
-    experiment: Annotated[str, Field(min_length=1)] = "thinksafe"
-    """MLflow experiment of the runs."""
-    tracking_uri: str = ""
-    """MLflow server; empty takes MLFLOW_TRACKING_URI, which ``thinksafe run`` points into DIR. Without password."""
-
-    @field_validator("tracking_uri")
-    @classmethod
-    def _no_secret(cls, value: str) -> str:
-        # A configuration is copied into compiled pipelines, stage records and reports.
-        if holds_secret(value):
-            raise ValueError(
-                "holds a password; leave it empty and set MLFLOW_TRACKING_URI, or for a server over HTTP "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            )
-        return value
-
-
-class ReportSettings(Section):
-    """The report page."""
-
-    reveal_harmful: bool = False
-    """Show harmful prompts and responses. Off: ids and digests only."""
-
-
 class RealignmentConfig(Section):
     """One realignment: repair ``student``, evaluate, gate, register and promote the adapter."""
 
@@ -285,6 +257,8 @@ class RealignmentConfig(Section):
     report: ReportSettings = ReportSettings()
     audit: AuditSettings = AuditSettings()
     alarm: AlarmSettings = AlarmSettings()
+    cluster: ClusterSettings | None = None
+    """Where and how the pipeline runs on Kubeflow; not read by a run on this machine."""
 
     @model_validator(mode="after")
     def _gate_has_benchmarks(self) -> RealignmentConfig:

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
 from thinksafe.config.base import Name, Section
+from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import check_thinking
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.guard import GuardsSettings
@@ -48,6 +49,8 @@ class SuiteConfig(Section):
     report: ReportSettings = ReportSettings()
     audit: AuditSettings = AuditSettings()
     alarm: AlarmSettings = AlarmSettings()
+    cluster: ClusterSettings | None = None
+    """Where and how the pipeline runs on Kubeflow."""
 
     @field_validator("guard", mode="before")
     @classmethod

@@ -1,0 +1,166 @@
+import copy
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from thinksafe.config import load_config, load_suite
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster_stages import seconds
+from thinksafe.config.load import canonical, config_schema
+from thinksafe.errors import ConfigError
+
+DIGEST = "sha256:" + "0" * 64
+CLUSTER = {
+    "images": {
+        "cpu": f"ghcr.io/acme/thinksafe-cpu@{DIGEST}",
+        "sampler": f"ghcr.io/acme/thinksafe-sampler:1.2@{DIGEST}",
+        "trainer": "ghcr.io/acme/thinksafe-trainer:1.2.3",
+    },
+    "store": "s3://models/thinksafe",
+    "mlflow": {"uri": "http://mlflow.mlflow.svc.cluster.local:5000"},
+}
+
+
+def cluster(**changed):
+    return ClusterSettings.model_validate({**copy.deepcopy(CLUSTER), **changed})
+
+
+def document(**changed):
+    return yaml.safe_dump({"extends": "micro", "cluster": {**CLUSTER, **changed}})
+
+
+def refusal(**changed):
+    with pytest.raises(ConfigError) as refused:
+        load_config(document(**changed))
+    return refused.value.problem
+
+
+def test_a_laptop_recipe_has_no_cluster():
+    assert load_config("micro").cluster is None
+
+
+def test_the_suite_of_a_recipe_keeps_its_cluster():
+    assert load_suite(document()).cluster == cluster()
+
+
+def test_the_smallest_section_has_working_defaults():
+    loaded = load_config(document()).cluster
+    assert loaded is not None
+    assert loaded.namespace == "thinksafe"
+    assert loaded.schedule.enabled is False
+    assert loaded.stage("sample").gpu is None
+
+
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [
+        ("ghcr.io/acme/cpu", "digest"), ("ghcr.io/acme/cpu:latest", "latest"), ("registry:5000/cpu", "digest"),
+        ("ghcr.io/acme/cpu@sha256:12", "not an image"), ("Ghcr.io/acme/cpu:1", "not an image"), ("", "not an image"),
+        ("ghcr.io/acme/cpu:1; rm", "not an image"),
+    ],
+)
+def test_an_image_that_can_change_is_refused(image, word):
+    problem = refusal(images={**CLUSTER["images"], "cpu": image})
+    assert "cluster.images.cpu" in problem
+    assert word in problem
+
+
+@pytest.mark.parametrize("image", ["localhost:5000/cpu:1", "cpu:1", f"a/b@{DIGEST}", f"a/b:latest@{DIGEST}"])
+def test_a_pinned_image_is_taken(image):
+    assert cluster(images={**CLUSTER["images"], "cpu": image}).images.cpu == image
+
+
+def test_unknown_keys_are_refused_with_the_nearest_one():
+    assert "did you mean 'namespace'" in refusal(namespce="x")
+    assert "did you mean 'endpoint'" in refusal(s3={"endpont": "https://s3"})
+    assert "did you mean 'tolerations'" in refusal(stages={"train": {"toleration": []}})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"store": "/data"}, {"store": "s3://UPPER/x"}, {"mlflow": {"uri": "http://user:hunter2@mlflow"}},
+        {"mlflow": {"uri": "sqlite:///x"}}, {"mlflow": {"uri": "http://m", "secret": {"name": "m"}}},
+        {"mlflow": {"uri": "http://m", "secret": {"name": "m", "username": "u"}}},
+        {"mlflow": {"uri": "http://m", "secret": {"token": "t"}}},
+        {"namespace": "Has Space"}, {"service_account": "-x"}, {"labels": {"a b": "c"}}, {"labels": {"a": "b c"}},
+        {"stages": {"smple": {}}}, {"stages": {"gate": {"retries": {"count": 1}}}},
+        {"stages": {"train": {"requests": {"memory": "lots"}}}}, {"stages": {"train": {"deadline": "soon"}}},
+        {"stages": {"train": {"gpu": {"count": -1}}}}, {"model_cache": {"kind": "claim"}},
+        {"stages": {"train": {"tolerations": [{"operator": "Equal"}]}}},
+        {"stages": {"train": {"affinity": [{"expressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}]}}},
+        {"security_context": {"run_as_user": 0}}, {"secrets": [{"name": "x", "keys": {}}]},
+        {"schedule": {"cron": "0 3 * * 0"}}, {"schedule": {"cron": "0 0 25 * * 0"}},
+        {"schedule": {"cron": "0 0 3 * * 0\n"}, "namespace": "A"},
+    ],
+)
+def test_bad_values_are_refused_without_their_secrets(changed):
+    assert "hunter2" not in refusal(**changed)
+
+
+@pytest.mark.parametrize("cron", ["0 0 3 * * 0", "0 */10 * * * *", "0 30 6 1,15 * MON-FRI", "0 0 0 ? * SUN"])
+def test_crons_of_six_fields_are_taken(cron):
+    assert cluster(schedule={"cron": cron}).schedule.cron == cron
+
+
+def test_stages_take_from_default_what_they_do_not_say():
+    settings = cluster(
+        stages={
+            "default": {"requests": {"cpu": "1"}, "retries": {"count": 5}, "node_selector": {"pool": "cpu"}},
+            "train": {"gpu": {"count": 8}, "node_selector": {"pool": "gpu"}},
+        }
+    )
+    train = settings.stage("train")
+    assert train.gpu is not None
+    assert (train.gpu.count, train.node_selector, train.retries.count) == (8, {"pool": "gpu"}, 5)
+    assert train.requests.cpu == "1"
+    assert settings.stage("metrics").node_selector == {"pool": "cpu"}
+    assert settings.stage("gate").retries.count == 0
+
+
+def test_writing_the_defaults_out_changes_nothing():
+    written = document(stages={"default": {"retries": {"count": 1}}, "train": {"gpu": {"count": 2}}})
+    loaded = load_config(written)
+    again = load_config(yaml.safe_dump(canonical(loaded)))
+    assert again.cluster == loaded.cluster
+    assert again.cluster.stage("train") == loaded.cluster.stage("train")
+    assert again.cluster.digest == loaded.cluster.digest
+
+
+def test_the_digest_is_of_what_is_compiled():
+    assert cluster(schedule={"enabled": True}).digest == cluster(kfp={"experiment": "x"}).digest == cluster().digest
+    assert cluster(namespace="other").digest != cluster().digest
+
+
+def test_images_by_stage_and_from_a_mirror():
+    settings = cluster()
+    assert settings.image("judge") == settings.images.sampler
+    assert settings.image("train") == settings.images.trainer
+    assert settings.image("gate") == settings.images.cpu
+    mirrored = cluster(mirrors={"images": "registry.corp:5000/mirror"})
+    assert mirrored.image("gate") == f"registry.corp:5000/mirror/acme/thinksafe-cpu@{DIGEST}"
+    short = cluster(images={**CLUSTER["images"], "cpu": "acme/cpu:1"}, mirrors={"images": "registry.corp"})
+    assert short.image("gate") == "registry.corp/acme/cpu:1"
+
+
+def test_durations():
+    assert [seconds(text) for text in ("30s", "10m", "2h")] == [30, 600, 7200]
+
+
+def test_the_published_schema_knows_the_section_and_agrees():
+    validator = Draft202012Validator(config_schema())
+    whole = {**canonical(load_config("micro")), "cluster": CLUSTER}
+    assert not list(validator.iter_errors(whole))
+    assert list(validator.iter_errors({**whole, "cluster": {**CLUSTER, "namespce": "x"}}))
+
+
+@given(st.text(max_size=60))
+def test_no_text_passes_as_a_floating_image(text):
+    try:
+        image = cluster(images={**CLUSTER["images"], "cpu": text}).images.cpu
+    except ValueError:
+        return
+    assert "@sha256:" in image or (":" in image and not image.endswith(":latest"))

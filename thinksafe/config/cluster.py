@@ -1,0 +1,185 @@
+"""Configuration of a cluster: images, places, names of secrets, resources, schedule.
+
+No value of a secret is ever part of it: secrets are named, with their keys, and reach pods as references.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from thinksafe.config.base import Section
+from thinksafe.config.cluster_services import (
+    DataKey,
+    EnvironmentName,
+    HubSettings,
+    KfpSettings,
+    MirrorSettings,
+    MlflowSettings,
+    Namespace,
+    OptionalName,
+    S3Address,
+    S3Settings,
+)
+from thinksafe.config.cluster_stages import (
+    UNREPEATED,
+    LabelKey,
+    LabelValue,
+    Quantity,
+    ResourceName,
+    RetrySettings,
+    SecurityContextSettings,
+    StageName,
+    StageSettings,
+)
+from thinksafe.digests import digest_json
+
+_IMAGE = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9.:/_-]*?)(?::(?P<tag>[A-Za-z0-9_][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
+)
+_CRON = re.compile(r"[0-9*/,?A-Za-z-]+")
+_CRON_RANGES = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+def _image(value: str) -> str:
+    found = _IMAGE.fullmatch(value)
+    if found is None:
+        raise ValueError("not an image: write registry/name@sha256:DIGEST, or registry/name:TAG")
+    if not found["digest"] and found["tag"] in (None, "latest"):
+        raise ValueError("an image needs a digest (@sha256:...) or a tag other than latest")
+    return value
+
+
+Image = Annotated[str, AfterValidator(_image)]
+
+
+class ImageSettings(Section):
+    """Images by what they hold; with a digest, or with a tag that is not ``latest``."""
+
+    cpu: Image
+    """Stages without a GPU, ``publish`` and ``doctor``."""
+    sampler: Image
+    """``sample`` and ``judge``: vLLM."""
+    trainer: Image
+    """``train``: torch, TRL, PEFT."""
+
+
+class ModelCacheSettings(Section):
+    """Volume that keeps models fetched from the hub or copied from S3, mounted in prepare, sample, judge and train."""
+
+    kind: Literal["none", "claim", "ephemeral"] = "none"
+    """``none``: the container's own disk. ``claim``: a PersistentVolumeClaim that exists, shared by all pods
+    (ReadWriteMany for several nodes). ``ephemeral``: a new volume for each pod."""
+    claim: OptionalName = ""
+    """Name of the claim."""
+    size: Quantity = "200Gi"
+    """Size of the ephemeral volume."""
+    storage_class: OptionalName = ""
+    """Its storage class; the cluster's default when empty."""
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9]$")] = "/cache"
+    """Where it is mounted."""
+
+    @model_validator(mode="after")
+    def _claim_named(self) -> ModelCacheSettings:
+        if (self.kind == "claim") != bool(self.claim):
+            raise ValueError("kind claim and the claim's name go together")
+        return self
+
+
+class EnvironmentSource(Section):
+    """A further Secret or ConfigMap, as environment of all pods."""
+
+    name: ResourceName
+    """Its name."""
+    keys: Annotated[dict[DataKey, EnvironmentName], Field(min_length=1)]
+    """Environment variable of each key."""
+
+
+class ScheduleSettings(Section):
+    """When the pipeline runs by itself. Runs never overlap, and missed ones are not made up for."""
+
+    enabled: bool = False
+    """Off removes the recurring run."""
+    cron: str = "0 0 3 * * 0"
+    """Six fields, in UTC: seconds, minutes, hours, day of the month, month, day of the week."""
+
+    @field_validator("cron")
+    @classmethod
+    def _six_fields(cls, value: str) -> str:
+        fields = value.split()
+        if len(fields) != 6 or not all(_CRON.fullmatch(field) for field in fields):
+            raise ValueError(f"a cron of {len(fields)} fields; Kubeflow's has six, seconds first: '0 0 3 * * 0'")
+        for field, (low, high) in zip(fields, _CRON_RANGES, strict=True):
+            for number in re.findall(r"(?<!/)\b\d+", field):
+                if not low <= int(number) <= high:
+                    raise ValueError(f"{number} in {field!r} is not from {low} to {high}")
+        return " ".join(fields)
+
+
+class ClusterSettings(Section):
+    """A cluster with Kubeflow Pipelines; everything but ``kfp`` and ``schedule`` is compiled into the pipeline."""
+
+    images: ImageSettings
+    namespace: Namespace = "thinksafe"
+    """Where the pods of runs live."""
+    service_account: ResourceName = "thinksafe-pipeline"
+    """Service account of those pods."""
+    kfp: KfpSettings = KfpSettings()
+    store: Annotated[S3Address, Field(min_length=1)]
+    """Store root: ``s3://bucket/prefix``."""
+    pipeline_root: S3Address = ""
+    """Where Kubeflow keeps its artifacts; its own default when empty."""
+    s3: S3Settings = S3Settings()
+    mlflow: MlflowSettings
+    hub: HubSettings = HubSettings()
+    mirrors: MirrorSettings = MirrorSettings()
+    stages: dict[StageName, StageSettings] = {}
+    """Resources and placement by stage; ``default`` holds for all that say nothing."""
+    model_cache: ModelCacheSettings = ModelCacheSettings()
+    image_pull_secrets: tuple[ResourceName, ...] = ()
+    """Secrets to pull the images with."""
+    image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    """When images are pulled."""
+    security_context: SecurityContextSettings = SecurityContextSettings()
+    labels: dict[LabelKey, LabelValue] = {}
+    """Labels of all pods."""
+    annotations: dict[LabelKey, str] = {}
+    """Annotations of all pods."""
+    secrets: tuple[EnvironmentSource, ...] = ()
+    """Further Secrets as environment."""
+    config_maps: tuple[EnvironmentSource, ...] = ()
+    """Further ConfigMaps as environment."""
+    schedule: ScheduleSettings = ScheduleSettings()
+
+    @field_validator("stages")
+    @classmethod
+    def _verdicts_stand(cls, stages: dict[StageName, StageSettings]) -> dict[StageName, StageSettings]:
+        for name in UNREPEATED & set(stages):
+            if (retries := stages[name].retries) is not None and retries.count:
+                raise ValueError(f"{name}: a stage that gives a verdict is not tried again; leave retries out")
+        return stages
+
+    @property
+    def digest(self) -> str:
+        """Digest of what is compiled into the pipeline: all settings but ``kfp`` and ``schedule``."""
+        return digest_json(self.model_dump(mode="json", exclude={"kfp", "schedule"}))
+
+    def stage(self, name: str) -> StageSettings:
+        """Return the settings of a stage, with ``default`` where it says nothing."""
+        stages: dict[str, StageSettings] = {str(stage): own for stage, own in self.stages.items()}
+        own, default = stages.get(name), stages.get("default") or StageSettings()
+        settings = own.over(default) if own is not None else default
+        return settings.model_copy(update={"retries": RetrySettings(count=0)}) if name in UNREPEATED else settings
+
+    def image(self, stage: str) -> str:
+        """Return the image of a stage, from the mirror where there is one."""
+        image = {"sample": self.images.sampler, "judge": self.images.sampler, "train": self.images.trainer}.get(
+            stage, self.images.cpu
+        )
+        if not self.mirrors.images:
+            return image
+        registry, _, rest = image.partition("/")
+        named = rest and ("." in registry or ":" in registry or registry == "localhost")
+        return f"{self.mirrors.images}/{rest if named else image}"

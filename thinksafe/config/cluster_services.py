@@ -1,0 +1,137 @@
+"""Configuration of what a cluster's pods talk to: Kubeflow Pipelines, S3, MLflow, the hub, and mirrors of them.
+
+Secrets are named, with their keys; no value of one is ever part of a configuration.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from thinksafe.config.base import Name, Section
+from thinksafe.credentials import holds_secret
+
+
+def _address(value: str) -> str:
+    if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        raise ValueError("an address begins with http:// or https:// and has neither query nor fragment")
+    if holds_secret(value):
+        raise ValueError("holds a password; a config holds none, name a secret")
+    return value.rstrip("/")
+
+
+def _s3(value: str) -> str:
+    if value and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?", value):
+        raise ValueError("write s3://bucket or s3://bucket/prefix")
+    return value.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_address)]
+S3Address = Annotated[str, AfterValidator(_s3)]
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+DataKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+"""Key in a Secret or ConfigMap."""
+OptionalKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{0,253}$")]
+OptionalName = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$")]
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class KfpSettings(Section):
+    """Kubeflow Pipelines: where its API is, and the names that are used there."""
+
+    host: Address = ""
+    """Address of the API; empty takes the service ``ml-pipeline`` in ``namespace``."""
+    namespace: Namespace = "kubeflow"
+    """Where Kubeflow Pipelines itself is installed."""
+    multi_user: bool = False
+    """On: pipelines, experiments and runs belong to ``cluster.namespace``."""
+    access: Literal["in-cluster", "token", "port-forward"] = "in-cluster"
+    """``in-cluster``: from a pod, with its service account's token where one is mounted. ``token``: a bearer token.
+    ``port-forward``: from a workstation, through the Kubernetes API."""
+    token_env: EnvironmentName = "KFP_TOKEN"  # noqa: S105 - a name
+    """Environment variable that holds the token of ``access: token``."""
+    token_file: str = ""
+    """File that holds it instead."""
+    ca_file: str = ""
+    """Certificates of the API's authority, where the system does not know it."""
+    experiment: Annotated[str, Field(min_length=1, max_length=128)] = "thinksafe"
+    """Experiment of the runs; made when missing."""
+    pipeline: Name = "thinksafe-realign"
+    """Name under which the pipeline is published, and of its recurring run."""
+
+
+class S3SecretSettings(Section):
+    """Secret with the credentials of the object store."""
+
+    name: OptionalName = ""
+    """Secret; empty where the service account is a workload identity."""
+    access_key_id: DataKey = "AWS_ACCESS_KEY_ID"
+    """Its key with the access key's id."""
+    secret_access_key: DataKey = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a name
+    """Its key with the secret access key."""
+    session_token: OptionalKey = ""
+    """Its key with a session token, where there is one."""
+
+
+class S3Settings(Section):
+    """The object store behind ``store``."""
+
+    endpoint: Address = ""
+    """Address of the S3 API; empty for AWS."""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
+    """Region."""
+    secret: S3SecretSettings = S3SecretSettings()
+
+
+class MlflowSecretSettings(Section):
+    """Secret with the credentials of MLflow: a token, or user name and password."""
+
+    name: OptionalName = ""
+    """Secret; empty where the server asks for nothing."""
+    token: OptionalKey = ""
+    """Its key with a bearer token."""
+    username: OptionalKey = ""
+    """Its key with a user name."""
+    password: OptionalKey = ""
+    """Its key with a password."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> MlflowSecretSettings:
+        if bool(self.username) != bool(self.password):
+            raise ValueError("username and password go together")
+        if self.name and bool(self.token) == bool(self.username):
+            raise ValueError("give either token, or username and password: the secret's keys that hold them")
+        if not self.name and (self.token or self.username):
+            raise ValueError("keys without the secret's name")
+        return self
+
+
+class MlflowSettings(Section):
+    """The MLflow server."""
+
+    uri: Annotated[Address, Field(min_length=1)]
+    """Its address as pods see it."""
+    secret: MlflowSecretSettings = MlflowSecretSettings()
+
+
+class HubSettings(Section):
+    """The Hugging Face hub, or a server that speaks its API."""
+
+    endpoint: Address = ""
+    """Address of a hub of your own (``HF_ENDPOINT``); empty for the public one."""
+    secret: OptionalName = ""
+    """Secret with the token for gated models and sets; empty for none."""
+    secret_key: DataKey = "token"  # noqa: S105 - a name
+    """Its key with the token."""
+
+
+class MirrorSettings(Section):
+    """Where a disconnected cluster finds what others fetch from the internet."""
+
+    images: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.:/_-]*[a-z0-9])?$")] = ""
+    """Registry, with a path if need be, that stands in the place of the registry of every image."""
+    hub: S3Address = ""
+    """Copy of the hub: ``<hub>/<id>/<commit>/`` for models, ``<hub>/datasets/<id>/<commit>/`` for data sets. Pods then
+    never ask the hub."""

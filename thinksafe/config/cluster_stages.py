@@ -1,0 +1,167 @@
+"""Configuration of single stages on a cluster: resources, placement, retries, deadline.
+
+Every field may be left out: a stage takes what it does not say from ``default``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from thinksafe.config.base import Count, CountOrZero, Section
+
+StageName = Literal[
+    "default", "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register",
+    "metrics", "gate", "promote", "due", "plan_evaluation", "compare", "alarm", "report",
+]
+"""``default`` is what the other stages take where they say nothing."""
+
+UNREPEATED = frozenset({"diagnose", "gate"})
+"""Stages that give a verdict; they are never tried again, so that a verdict cannot be re-rolled."""
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
+"""Quantity of Kubernetes: ``500m``, ``4``, ``16Gi``."""
+Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smh]$")]
+"""Duration: ``30s``, ``10m``, ``2h``."""
+_PART = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+LabelKey = Annotated[str, Field(pattern=rf"^([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_PART}$")]
+LabelValue = Annotated[str, Field(pattern=rf"^({_PART})?$")]
+ResourceName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+"""Name of a Kubernetes object (DNS-1123 subdomain)."""
+
+
+class ResourceAmounts(Section):
+    """Amounts of CPU and memory; Kubeflow Pipelines takes no other kinds."""
+
+    cpu: Quantity | None = None
+    """Cores, e.g. ``4`` or ``500m``."""
+    memory: Quantity | None = None
+    """Bytes, e.g. ``16Gi``."""
+
+
+class GpuSettings(Section):
+    """Accelerators of a pod."""
+
+    type: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = "nvidia.com/gpu"
+    """Name of the extended resource: ``nvidia.com/gpu``, ``amd.com/gpu``, ``nvidia.com/mig-3g.40gb``."""
+    count: CountOrZero = 1
+    """How many, all on one node; 0 takes none where ``default`` has some."""
+
+
+class TolerationSettings(Section):
+    """A taint that the stage's pods bear."""
+
+    key: LabelKey | Literal[""] = ""
+    """Key of the taint; empty, with ``Exists``, bears them all."""
+    operator: Literal["Exists", "Equal"] = "Exists"
+    """``Equal`` compares ``value`` too."""
+    value: LabelValue = ""
+    """Value of the taint."""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """Effect that is borne; empty bears all."""
+    seconds: CountOrZero | None = None
+    """With ``NoExecute``: how long it is borne; for ever by default."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> TolerationSettings:
+        if self.operator == "Exists" and self.value:
+            raise ValueError("operator Exists takes no value; write operator: Equal")
+        if self.operator == "Equal" and not self.key:
+            raise ValueError("operator Equal needs a key")
+        if self.seconds is not None and self.effect != "NoExecute":
+            raise ValueError("seconds mean something with effect NoExecute only")
+        return self
+
+
+class NodeExpression(Section):
+    """A demand on a node's label."""
+
+    key: LabelKey
+    """Label."""
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = "In"
+    """How it is compared."""
+    values: tuple[LabelValue, ...] = ()
+    """Values, where the operator takes some."""
+
+    @model_validator(mode="after")
+    def _has_values(self) -> NodeExpression:
+        if self.operator in ("Exists", "DoesNotExist"):
+            if self.values:
+                raise ValueError(f"operator {self.operator} takes no values")
+        elif not self.values:
+            raise ValueError(f"operator {self.operator} needs values")
+        elif self.operator in ("Gt", "Lt") and len(self.values) != 1:
+            raise ValueError(f"operator {self.operator} needs one value")
+        return self
+
+
+class NodeAffinityTerm(Section):
+    """Demands that a node has to meet together; of several terms without weight one is enough."""
+
+    expressions: Annotated[tuple[NodeExpression, ...], Field(min_length=1)]
+    """What is demanded."""
+    weight: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
+    """1 to 100: a preference of this weight; 0: required."""
+
+
+class RetrySettings(Section):
+    """How often a failed task is started again; finished chunks are kept."""
+
+    count: CountOrZero = 3
+    """Further attempts; 0 for none."""
+    backoff: Duration = "30s"
+    """Wait before the first one."""
+    factor: Annotated[float, Field(ge=1.0, le=10.0)] = 2.0
+    """Each wait is so many times the one before."""
+    longest: Duration = "10m"
+    """No wait is longer."""
+
+
+class StageSettings(Section):
+    """How the tasks of one stage run."""
+
+    requests: ResourceAmounts | None = None
+    """What the scheduler reserves."""
+    limits: ResourceAmounts | None = None
+    """What a pod may not exceed."""
+    gpu: GpuSettings | None = None
+    """Accelerators; none by default."""
+    shared_memory: Quantity | None = None
+    """Size of ``/dev/shm``, kept in memory; several GPUs in one pod need some gigabytes."""
+    node_selector: dict[LabelKey, LabelValue] | None = None
+    """Labels that a node must have."""
+    tolerations: tuple[TolerationSettings, ...] | None = None
+    """Taints that are borne."""
+    affinity: tuple[NodeAffinityTerm, ...] | None = None
+    """Nodes that are required or preferred."""
+    priority_class: ResourceName | None = None
+    """PriorityClass. Kubeflow Pipelines sets none: the pods get the label ``thinksafe/priority-class``, on which an
+    admission policy acts (docs/cluster.md shows one)."""
+    runtime_class: ResourceName | None = None
+    """RuntimeClass, by the label ``thinksafe/runtime-class``, likewise."""
+    retries: RetrySettings | None = None
+    """Further attempts after a failure; ``diagnose`` and ``gate`` are never tried again."""
+    deadline: Duration | None = None
+    """After so long a pod is ended (``activeDeadlineSeconds``)."""
+
+    def over(self, below: StageSettings) -> StageSettings:
+        """Return these settings, with those of ``below`` where nothing is said."""
+        return StageSettings(
+            **{name: mine if (mine := getattr(self, name)) is not None else getattr(below, name)
+               for name in StageSettings.model_fields}
+        )
+
+
+def seconds(duration: str) -> int:
+    """Return the seconds of a :data:`Duration`."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+class SecurityContextSettings(Section):
+    """User of the containers. Kubeflow's backend drops all capabilities and forbids escalation by itself."""
+
+    run_as_user: Count = 10001
+    """User id; the images are made for any."""
+    run_as_group: CountOrZero = 10001
+    """Group id."""

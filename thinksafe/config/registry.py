@@ -1,0 +1,39 @@
+"""Configuration of the registry and of the report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from thinksafe.config.base import Name, Section
+from thinksafe.credentials import holds_secret
+
+
+class RegistrySettings(Section):
+    """Where versions are registered."""
+
+    model: Name
+    """Registered model name in MLflow, and key of the promotion ledger."""
+    experiment: Annotated[str, Field(min_length=1)] = "thinksafe"
+    """MLflow experiment of the runs."""
+    tracking_uri: str = ""
+    """MLflow server; empty takes MLFLOW_TRACKING_URI, which ``thinksafe run`` points into DIR. Without password."""
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        # A configuration is copied into compiled pipelines, stage records and reports.
+        if holds_secret(value):
+            raise ValueError(
+                "holds a password; leave it empty and set MLFLOW_TRACKING_URI, or for a server over HTTP "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        return value
+
+
+class ReportSettings(Section):
+    """The report page."""
+
+    reveal_harmful: bool = False
+    """Show harmful prompts and responses. Off: ids and digests only."""
