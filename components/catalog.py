@@ -1,12 +1,11 @@
 """All components of a pipeline."""
 
+from collections.abc import Callable
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 from kfp.dsl import base_component
-
-from thinksafe_components.images import Images
 
 STAGES = (
     "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics",
@@ -24,15 +23,29 @@ def load(stage: str, image: str) -> base_component.BaseComponent:
     return component
 
 
-def load_all(images: Images) -> SimpleNamespace:
+def load_all(
+    image: Callable[[str], str], configure: Callable[[str, Any], None] | None = None
+) -> SimpleNamespace:
     """Return all components with their images, as attributes named by stage; calling one adds a task.
 
     Tasks of the stages in :data:`UNCACHED` have caching switched off.
+
+    Args:
+        image: Returns the image of a stage; see :mod:`thinksafe_components.images`.
+        configure: Called with the stage and each new task, to give it settings of a cluster.
     """
-    return SimpleNamespace(**{stage: _task_maker(stage, load(stage, images.of(stage))) for stage in STAGES})
+    return SimpleNamespace(**{stage: _task_maker(stage, load(stage, image(stage)), configure) for stage in STAGES})
 
 
-def _task_maker(stage: str, component: base_component.BaseComponent) -> Any:
-    if stage not in UNCACHED:
-        return component
-    return lambda **inputs: component(**inputs).set_caching_options(enable_caching=False)
+def _task_maker(
+    stage: str, component: base_component.BaseComponent, configure: Callable[[str, Any], None] | None
+) -> Any:
+    def make(**inputs: Any) -> Any:
+        task = component(**inputs)
+        if stage in UNCACHED:
+            task.set_caching_options(enable_caching=False)
+        if configure is not None:
+            configure(stage, task)
+        return task
+
+    return make

@@ -19,22 +19,25 @@ from thinksafe.jsonl import write_atomic
 from thinksafe_components.images import Images, default_images
 
 if TYPE_CHECKING:
+    from thinksafe.config.cluster import ClusterSettings
     from thinksafe_pipelines.local import RunOutcome
 
 PIPELINES = ("realign", "evaluate")
 """Names of the pipelines, each a module of this package with a ``make(images)``."""
 
 
-def make_pipeline(name: str, images: Images | None = None) -> Any:
-    """Return a pipeline with its images, the default ones when None.
+def make_pipeline(name: str, images: Images | None = None, cluster: ClusterSettings | None = None) -> Any:
+    """Return a pipeline with its images, the default ones when None, or for a cluster, whose settings name them.
 
     Raises:
         ConfigError: there is no pipeline of this name.
     """
     if name not in PIPELINES:
         raise ConfigError(f"There is no pipeline {name!r}.", f"Pipelines: {', '.join(PIPELINES)}.")
-    make: Callable[[Images], Any] = import_module(f"thinksafe_pipelines.{name}").make
-    return make(images or default_images())
+    make: Callable[..., Any] = import_module(f"thinksafe_pipelines.{name}").make
+    if cluster is None:
+        return make((images or default_images()).of)
+    return make(cluster.image, import_module("thinksafe_pipelines.cluster").configurer(cluster))
 
 
 def run_pipeline(
@@ -106,9 +109,12 @@ def run_evaluation(
 
 
 def compile_pipeline(
-    name: str, config_document: str | None, overrides: list[str], output: Path, images: Images | None = None
+    name: str, config_document: str | None, overrides: list[str], output: Path, images: Images | None = None,
+    cluster: ClusterSettings | None = None,
 ) -> Path:
     """Write a pipeline as KFP's IR YAML, which can be uploaded to a cluster.
+
+    With the settings of a cluster the file has two documents; the second holds what only Kubernetes knows.
 
     Args:
         name: Name of the pipeline.
@@ -116,6 +122,7 @@ def compile_pipeline(
         overrides: Become the default of the parameter of that name.
         output: File to write, ``.yaml``; replaced atomically.
         images: Images of the tasks; the default ones when None.
+        cluster: Settings of the cluster, its images among them; its store becomes the default of ``artifacts``.
 
     Returns:
         The file.
@@ -133,9 +140,11 @@ def compile_pipeline(
     defaults = {} if config_document is None else {"config": config_document}
     if overrides:
         defaults["overrides"] = json.dumps(overrides)
+    if cluster is not None:
+        defaults["artifacts"] = cluster.store
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "pipeline.yaml"
-        compiler.Compiler().compile(make_pipeline(name, images), str(path))
+        compiler.Compiler().compile(make_pipeline(name, images, cluster), str(path))
         rewrite_file(path, defaults)
         components.load_component_from_file(str(path))
         write_atomic(output, path.read_bytes())

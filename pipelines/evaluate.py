@@ -1,18 +1,23 @@
 """The evaluation pipeline: measure one model, compare it with its last evaluation, raise the alarm if it got worse."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from kfp import dsl
 
 from thinksafe_components.catalog import load_all
-from thinksafe_components.images import Images
 from thinksafe_pipelines.evaluation import make_evaluation
 
 
-def make(images: Images) -> Any:
-    """Return the pipeline with its images, which are fixed from here on (KFP cannot take them as parameters)."""
-    stages = load_all(images)
+def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | None = None) -> Any:
+    """Return the pipeline with its images, which are fixed from here on (KFP cannot take them as parameters).
+
+    Args:
+        image: Returns the image of a stage; see :mod:`thinksafe_components.images`.
+        configure: Gives each task of a stage its settings; see :mod:`thinksafe_pipelines.cluster`.
+    """
+    stages = load_all(image, configure)
     evaluation = make_evaluation(stages)
     alarm = make_alarm(stages)
 

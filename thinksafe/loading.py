@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from thinksafe.config.model import StudentSettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import DamagedError, InputError, StageError
+from thinksafe.mirror import is_commit, is_hub_id, mirrored
 from thinksafe.models import ModelReference
 from thinksafe.store import Store
 from thinksafe.traces import CLOSE, OPEN
@@ -32,8 +33,6 @@ TOKENIZER_FILES = frozenset(
 # Everything from_pretrained may read; a file too many costs a repeated run, a file too few a stale one.
 _DIGESTED = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".tiktoken", ".py"})
 _PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _CONVERT = "Convert the weights with transformers: from_pretrained(...).save_pretrained(folder) writes safetensors."
 
 
@@ -55,22 +54,23 @@ def resolve_student(student: StudentSettings) -> ResolvedModel:
     Raises:
         InputError: there is no such model, or it cannot be used (no configuration, tokenizer or safetensors).
     """
-    folder = _student_folder(student.model)
+    folder = _student_folder(student)
     if folder is not None:
         _check_files({path.name for path in folder.iterdir() if path.is_file()}, str(folder))
         return ResolvedModel(str(folder), "", digest_folder(folder, _model_files(folder)))
-    commit = student.revision if _COMMIT.fullmatch(student.revision) else _hub_commit(student)
+    commit = student.revision if is_commit(student.revision) else _hub_commit(student)
     return ResolvedModel(student.model, commit, f"{student.model}@{commit}")
 
 
 def local_source(student: StudentSettings) -> tuple[str, str]:
     """Return what a library loads a student from: its folder and "", or its hub id and revision. Reads no file."""
-    folder = _student_folder(student.model)
+    folder = _student_folder(student)
     return (str(folder), "") if folder is not None else (student.model, student.revision)
 
 
-def _student_folder(model: str) -> Path | None:
-    """Return the folder of a shipped or local student, or None for a hub id."""
+def _student_folder(student: StudentSettings) -> Path | None:
+    """Return the folder of a shipped, local or mirrored student, or None for a hub id that the hub is asked for."""
+    model = student.model
     if model.startswith("micro://"):
         from thinksafe.micro.students import student_path
 
@@ -91,8 +91,12 @@ def _student_folder(model: str) -> Path | None:
         return folder
     if folder.exists():
         raise InputError(f"student.model {model!r} is a file.", "Name the folder that holds the model.")
-    if model.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(model):
+    if not is_hub_id(model):
         raise InputError(f"student.model: the folder {model!r} does not exist.", "Check the path.")
+    if copy := mirrored(model, student.revision):
+        from thinksafe.store.remote import local_folder
+
+        return local_folder(copy)
     return None
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from thinksafe.errors import InputError
 from thinksafe.jsonl import read_json_rows
-from thinksafe.store.remote import local_file
+from thinksafe.mirror import mirrored
+from thinksafe.store.remote import local_file, local_folder
 
 Row = tuple[str, dict[str, Any]]
 """Where a row stands, for errors (never its text), and its fields by name."""
@@ -90,8 +91,11 @@ def hub_rows(
     """
     import datasets
 
+    source, commit = repo, revision
+    if copy := mirrored(repo, revision, dataset=True):
+        source, commit = str(local_folder(copy)), ""
     try:
-        table = datasets.load_dataset(repo, subset or None, split=split, revision=revision or None)
+        table = datasets.load_dataset(source, subset or None, split=split, revision=commit or None)
     except Exception as error:  # datasets raises many unrelated types for missing, gated and unreachable sets
         gate = (
             f"It is gated: accept its terms at https://huggingface.co/datasets/{repo} and set HF_TOKEN"

@@ -105,7 +105,7 @@ def test_a_recipe_compiles(recipe: str, tmp_path: Path, cli: Any) -> None:
     from kfp import components
 
     path = tmp_path / "pipeline.yaml"
-    ended = cli("compile", "realign", "--config", recipe, "-o", path)
+    ended = cli("compile", recipe, "-o", path)
     assert ended.code == 0, ended.err
     pipeline = components.load_component_from_file(str(path))
     document = str(pipeline.component_spec.inputs["config"].default)

@@ -78,20 +78,22 @@ def evaluate(
 
 @people.command("compile")
 def compile_(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="realign or evaluate.")],
-    config: Annotated[str, typer.Option("--config", help="A shipped recipe's name, or a path.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="IR YAML to write.")],
+    config: ConfigArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="IR YAML to write.")],
+    pipeline: Annotated[str, typer.Option(help="realign or evaluate.")] = "realign",
     override: Overrides = None,
 ) -> None:
-    """Compile a pipeline to Kubeflow's IR YAML with a config as its default."""
+    """Compile a pipeline to Kubeflow's IR YAML, with a config as its default and the settings of its cluster."""
     from importlib import import_module
 
     from thinksafe.config.load import find_document, load_config, load_suite
+    from thinksafe.pins import require_pinned
 
-    (load_suite if pipeline == "evaluate" else load_config)(config, override)
+    loaded = (load_suite if pipeline == "evaluate" else load_config)(config, override)
+    cluster = require_pinned(loaded) if loaded.cluster is not None else None
     commands = import_module("thinksafe_pipelines.commands")
-    commands.compile_pipeline(pipeline, find_document(config).text, override or [], output)
-    typer.echo(f"wrote {output}")
+    commands.compile_pipeline(pipeline, find_document(config).text, override or [], out, cluster=cluster)
+    typer.echo(f"wrote {out}")
 
 
 @people.command()

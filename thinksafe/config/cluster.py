@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from thinksafe.config.base import Section
 from thinksafe.config.cluster_services import (
+    CertificateSettings,
     DataKey,
     EnvironmentName,
     HubSettings,
@@ -135,6 +136,7 @@ class ClusterSettings(Section):
     mlflow: MlflowSettings
     hub: HubSettings = HubSettings()
     mirrors: MirrorSettings = MirrorSettings()
+    certificates: CertificateSettings = CertificateSettings()
     stages: dict[StageName, StageSettings] = {}
     """Resources and placement by stage; ``default`` holds for all that say nothing."""
     model_cache: ModelCacheSettings = ModelCacheSettings()
@@ -156,8 +158,8 @@ class ClusterSettings(Section):
     @field_validator("stages")
     @classmethod
     def _verdicts_stand(cls, stages: dict[StageName, StageSettings]) -> dict[StageName, StageSettings]:
-        for name in UNREPEATED & set(stages):
-            if (retries := stages[name].retries) is not None and retries.count:
+        for name, settings in stages.items():
+            if name in UNREPEATED and settings.retries is not None and settings.retries.count:
                 raise ValueError(f"{name}: a stage that gives a verdict is not tried again; leave retries out")
         return stages
 
@@ -167,11 +169,12 @@ class ClusterSettings(Section):
         return digest_json(self.model_dump(mode="json", exclude={"kfp", "schedule"}))
 
     def stage(self, name: str) -> StageSettings:
-        """Return the settings of a stage, with ``default`` where it says nothing."""
+        """Return the settings of a stage, with ``default`` where it says nothing; ``retries`` is always there."""
         stages: dict[str, StageSettings] = {str(stage): own for stage, own in self.stages.items()}
         own, default = stages.get(name), stages.get("default") or StageSettings()
         settings = own.over(default) if own is not None else default
-        return settings.model_copy(update={"retries": RetrySettings(count=0)}) if name in UNREPEATED else settings
+        retries = RetrySettings(count=0) if name in UNREPEATED else settings.retries or RetrySettings()
+        return settings.model_copy(update={"retries": retries})
 
     def image(self, stage: str) -> str:
         """Return the image of a stage, from the mirror where there is one."""

@@ -127,6 +127,15 @@ class HubSettings(Section):
     """Its key with the token."""
 
 
+class CertificateSettings(Section):
+    """Certificates of an authority of your own, mounted into all pods."""
+
+    config_map: OptionalName = ""
+    """ConfigMap that holds the bundle, the system's authorities included; empty for none."""
+    key: DataKey = "ca.crt"
+    """Its key with the certificates in PEM."""
+
+
 class MirrorSettings(Section):
     """Where a disconnected cluster finds what others fetch from the internet."""
 

@@ -17,8 +17,8 @@ StageName = Literal[
 ]
 """``default`` is what the other stages take where they say nothing."""
 
-UNREPEATED = frozenset({"diagnose", "gate"})
-"""Stages that give a verdict; they are never tried again, so that a verdict cannot be re-rolled."""
+UNREPEATED = frozenset({"diagnose", "gate", "compare", "alarm"})
+"""Stages that give or tell a verdict; they are never tried again, so that none is re-rolled or told twice."""
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
 """Quantity of Kubernetes: ``500m``, ``4``, ``16Gi``."""
@@ -141,7 +141,7 @@ class StageSettings(Section):
     runtime_class: ResourceName | None = None
     """RuntimeClass, by the label ``thinksafe/runtime-class``, likewise."""
     retries: RetrySettings | None = None
-    """Further attempts after a failure; ``diagnose`` and ``gate`` are never tried again."""
+    """Further attempts after a failure, 3 by default; ``diagnose``, ``gate``, ``compare`` and ``alarm`` have none."""
     deadline: Duration | None = None
     """After so long a pod is ended (``activeDeadlineSeconds``)."""
 

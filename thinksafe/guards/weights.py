@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from thinksafe.config.model import GuardSettings, StudentSettings
 from thinksafe.errors import InputError, StageError
+from thinksafe.mirror import mirrored
 from thinksafe.models import ModelReference
 from thinksafe.store import Store, open_store
 
@@ -29,7 +30,7 @@ class GuardModel:
         from thinksafe.loading import load_tokenizer, resolve_student
 
         self._folder = tempfile.TemporaryDirectory()  # removed with this object
-        source = settings.model
+        source = mirrored(settings.model, settings.revision) or settings.model
         if source.startswith("s3://"):
             source = _download(source, Path(self._folder.name))
         student = StudentSettings(model=source, revision=settings.revision, dtype=settings.dtype, reasoning="none")

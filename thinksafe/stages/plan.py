@@ -20,6 +20,7 @@ from thinksafe.digests import canonical_json, digest_json, library_versions
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models import ModelReference
+from thinksafe.pins import require_compiled_cluster
 from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp", "pydantic")
@@ -42,7 +43,8 @@ def run(
         job_id: What KFP calls the run (:func:`kfp_run`).
 
     Raises:
-        ConfigError: the configuration is wrong, or an output name is unknown.
+        ConfigError: the configuration is wrong, an output name is unknown, or the configuration is for another cluster
+            than the pipeline was compiled for.
         InputError: the student cannot be found or used.
     """
     from thinksafe.ledger import champion_for_run
@@ -53,6 +55,7 @@ def run(
         day = first_day(context)
         result.details = {"date": day.isoformat()}
         loaded = load_config(config, overrides)
+        require_compiled_cluster(loaded)
         sections = sections_of(loaded, day)
         student = resolve_student(loaded.student)
         pinned = loaded.student.model_copy(update={"revision": student.revision})

@@ -12,6 +12,7 @@ from thinksafe.config import load_suite, suite_sections
 from thinksafe.config.load import canonical
 from thinksafe.digests import digest_json, library_versions
 from thinksafe.jsonl import write_json
+from thinksafe.pins import require_compiled_cluster
 from thinksafe.stages.plan import LIBRARIES, first_day, kfp_run, write_outputs
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
@@ -46,6 +47,7 @@ def run(
         day = first_day(context)
         result.details = {"date": day.isoformat()}
         loaded = load_suite(suite, overrides)
+        require_compiled_cluster(loaded)
         reference = resolve_model(model, loaded, context.store)
         sections = suite_sections(loaded, reference.student.reasoning, context.run_id if fresh else "", day)
         values = write_outputs(context.run_id, sections, outputs)

@@ -81,7 +81,7 @@ def test_wrong_configurations(cli: Callable[..., Any], command: str, args: list[
 
 
 def test_compile_checks_the_config_first(cli: Callable[..., Any], tmp_path: Path) -> None:
-    ended = cli("compile", "realign", "--config", "mirco", "-o", tmp_path / "p.yaml")
+    ended = cli("compile", "mirco", "-o", tmp_path / "p.yaml")
     assert ended.code == 2
     assert not (tmp_path / "p.yaml").exists()
 

@@ -106,4 +106,4 @@ def test_the_images_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_all_components_are_loaded_under_their_names() -> None:
-    assert set(vars(load_all(Images("a", "b", "c")))) == set(STAGES)
+    assert set(vars(load_all(Images("a", "b", "c").of))) == set(STAGES)

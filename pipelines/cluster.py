@@ -1,0 +1,116 @@
+"""Give tasks the settings of a cluster: images, resources, placement, secrets, volumes, retries.
+
+Everything comes from the configuration's ``cluster`` section; :func:`configure` is called with each task as the
+pipeline is wired, and kfp-kubernetes writes what IR YAML itself cannot say into its second document.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from kfp import kubernetes
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster_stages import StageSettings, seconds
+from thinksafe.pods import CERTIFICATES, MODEL_STAGES, environment, secret_variables
+
+
+def configurer(cluster: ClusterSettings) -> Callable[[str, Any], None]:
+    """Return the function that gives a task of a stage its settings."""
+    return lambda stage, task: configure(cluster, stage, task)
+
+
+def configure(cluster: ClusterSettings, stage: str, task: Any) -> None:
+    """Give a task of a stage its settings.
+
+    Args:
+        cluster: The settings.
+        stage: Name of the stage.
+        task: KFP's task.
+    """
+    settings = cluster.stage(stage)
+    for name, value in environment(cluster, stage).items():
+        task.set_env_variable(name, value)
+    _secrets(cluster, stage, task)
+    _resources(settings, task)
+    _placement(settings, task)
+    _volumes(cluster, settings, stage, task)
+    _pod(cluster, settings, stage, task)
+
+
+def _secrets(cluster: ClusterSettings, stage: str, task: Any) -> None:
+    for secret, key, variable in secret_variables(cluster, stage):
+        kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env={key: variable})
+    for source in cluster.config_maps:
+        kubernetes.use_config_map_as_env(task, config_map_name=source.name, config_map_key_to_env=dict(source.keys))
+
+
+def _resources(settings: StageSettings, task: Any) -> None:
+    for amounts, kind in ((settings.requests, "request"), (settings.limits, "limit")):
+        for name in ("cpu", "memory"):
+            if amounts is not None and (amount := getattr(amounts, name)) is not None:
+                getattr(task, f"set_{name}_{kind}")(amount)
+    if settings.gpu is not None and settings.gpu.count:
+        task.set_accelerator_type(settings.gpu.type).set_accelerator_limit(settings.gpu.count)
+    retries = settings.retries
+    if retries is not None and retries.count:
+        task.set_retry(
+            num_retries=retries.count, backoff_duration=f"{seconds(retries.backoff)}s", backoff_factor=retries.factor,
+            backoff_max_duration=f"{seconds(retries.longest)}s",
+        )
+    if settings.deadline is not None:
+        kubernetes.set_timeout(task, seconds(settings.deadline))
+
+
+def _placement(settings: StageSettings, task: Any) -> None:
+    for key, value in (settings.node_selector or {}).items():
+        kubernetes.add_node_selector(task, label_key=key, label_value=value)
+    for taint in settings.tolerations or ():
+        kubernetes.add_toleration(
+            task, key=taint.key or None, operator=taint.operator, value=taint.value or None,
+            effect=taint.effect or None, toleration_seconds=taint.seconds,
+        )
+    for term in settings.affinity or ():
+        expressions = [expression.model_dump(mode="json") for expression in term.expressions]
+        kubernetes.add_node_affinity(task, match_expressions=expressions, weight=term.weight or None)
+
+
+def _volumes(cluster: ClusterSettings, settings: StageSettings, stage: str, task: Any) -> None:
+    if settings.shared_memory is not None:
+        kubernetes.empty_dir_mount(
+            task, volume_name="shared-memory", mount_path="/dev/shm",  # noqa: S108 - that is what libraries use
+            medium="Memory", size_limit=settings.shared_memory,
+        )
+    if cluster.certificates.config_map:
+        kubernetes.use_config_map_as_volume(
+            task, config_map_name=cluster.certificates.config_map, mount_path=CERTIFICATES
+        )
+    cache = cluster.model_cache
+    if stage not in MODEL_STAGES:
+        return
+    if cache.kind == "claim":
+        kubernetes.mount_pvc(task, pvc_name=cache.claim, mount_path=cache.path)
+    elif cache.kind == "ephemeral":
+        kubernetes.add_ephemeral_volume(
+            task, volume_name="model-cache", mount_path=cache.path, access_modes=["ReadWriteOnce"], size=cache.size,
+            storage_class_name=cache.storage_class or None,
+        )
+
+
+def _pod(cluster: ClusterSettings, settings: StageSettings, stage: str, task: Any) -> None:
+    context = cluster.security_context
+    kubernetes.set_security_context(
+        task, run_as_user=context.run_as_user, run_as_group=context.run_as_group, run_as_non_root=True
+    )
+    kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
+    if cluster.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
+    labels = {
+        "app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/component": stage,
+        "thinksafe/priority-class": settings.priority_class, "thinksafe/runtime-class": settings.runtime_class,
+        **cluster.labels,
+    }
+    for key, value in labels.items():
+        if value:
+            kubernetes.add_pod_label(task, key, value)
+    for key, value in cluster.annotations.items():
+        kubernetes.add_pod_annotation(task, key, value)

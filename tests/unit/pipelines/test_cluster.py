@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster_stages import UNREPEATED
+from thinksafe.pods import MLFLOW_STAGES, MODEL_STAGES
+from thinksafe_components.catalog import UNCACHED
+from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
+from thinksafe_pipelines.snapshot import CLUSTERS
+
+EVERYTHING: dict[str, Any] = {
+    **CLUSTERS["disconnected"],
+    "hub": {"endpoint": "https://hub.corp.example", "secret": "hub", "secret_key": "hf"},
+    "labels": {"team": "safety"}, "annotations": {"note": "x y"},
+    "secrets": [{"name": "s3", "keys": {"accesskey": "ALSO_THE_ID"}}],
+    "stages": {
+        "default": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
+        "train": {
+            "gpu": {"count": 4}, "shared_memory": "8Gi", "node_selector": {"gpu": "h100"},
+            "tolerations": [
+                {"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "seconds": 60}
+            ],
+            "affinity": [
+                {"expressions": [{"key": "zone", "values": ["a", "b"]}]},
+                {"expressions": [{"key": "fast", "operator": "Exists"}], "weight": 10},
+            ],
+            "priority_class": "high", "runtime_class": "nvidia", "retries": {"count": 2, "backoff": "1m"},
+            "deadline": "3h",
+        },
+    },
+}
+
+
+class Compiled:
+    """The two documents, and for each stage what its tasks, containers and pods are told."""
+
+    def __init__(self, path: Path) -> None:
+        self.spec, self.platform = yaml.safe_load_all(path.read_text())
+        self.pods = self.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        self.stages: dict[str, list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]] = {}
+        for group in (self.spec["root"], *self.spec["components"].values()):
+            for task in group.get("dag", {}).get("tasks", {}).values():
+                label = self.spec["components"][task["componentRef"]["name"]].get("executorLabel")
+                if label:
+                    container = self.spec["deploymentSpec"]["executors"][label]["container"]
+                    found = self.stages.setdefault(container["command"][1], [])
+                    found.append((task, container, self.pods.get(label, {})))
+
+
+@pytest.fixture(scope="module", params=PIPELINES)
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
+    cluster = ClusterSettings.model_validate(EVERYTHING)
+    return Compiled(compile_pipeline(request.param, "name: x\n", [], path, cluster=cluster))
+
+
+def test_every_task_of_a_stage_has_the_same_settings(compiled: Compiled) -> None:
+    # KFP renames executors when it merges sub-pipelines; a task must not get those of another stage
+    for stage, found in compiled.stages.items():
+        for _, _, pod in found:
+            assert pod["podMetadata"]["labels"]["app.kubernetes.io/component"] == stage
+            assert pod == found[0][2]
+        for _, container, _ in found:
+            assert container.get("resources") == found[0][1].get("resources")
+            assert container["env"] == found[0][1]["env"]
+
+
+def test_images_come_from_the_mirror(compiled: Compiled) -> None:
+    held = {stage: container["image"] for stage, found in compiled.stages.items() for _, container, _ in found}
+    assert all(image.startswith("registry.corp.example/mirror/example/thinksafe-") for image in held.values())
+    assert "thinksafe-sampler" in held["sample"]
+    assert "thinksafe-sampler" in held["judge"]
+    assert "thinksafe-cpu" in held["report"]
+    assert "train" not in held or "thinksafe-trainer" in held["train"]
+
+
+def test_only_stages_that_need_them_get_credentials(compiled: Compiled) -> None:
+    for stage, found in compiled.stages.items():
+        variables = {entry["envVar"] for secret in found[0][2]["secretAsEnv"] for entry in secret["keyToEnv"]}
+        plain = {entry["name"] for entry in found[0][1]["env"]}
+        assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "ALSO_THE_ID"} <= variables
+        assert ("MLFLOW_TRACKING_PASSWORD" in variables) == ("MLFLOW_TRACKING_URI" in plain) == (
+            stage in MLFLOW_STAGES
+        )
+        assert ("HF_TOKEN" in variables) == ("HF_ENDPOINT" in plain) == (stage in MODEL_STAGES)
+        assert ("genericEphemeralVolume" in found[0][2]) == (stage in MODEL_STAGES)
+        assert {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE"} <= plain
+
+
+def test_retries_and_caching(compiled: Compiled) -> None:
+    for stage, found in compiled.stages.items():
+        for task, _, _ in found:
+            assert ("retryPolicy" in task) == (stage not in UNREPEATED)
+            assert bool(task.get("cachingOptions", {}).get("enableCache")) == (stage not in UNCACHED)
+    if "train" in compiled.stages:
+        assert compiled.stages["train"][0][0]["retryPolicy"] == {
+            "maxRetryCount": 2, "backoffDuration": "60s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"
+        }
+
+
+def test_the_trainer_gets_all_that_the_config_says(compiled: Compiled) -> None:
+    if "train" not in compiled.stages:
+        pytest.skip("an evaluation trains nothing")
+    (_, container, pod), = compiled.stages["train"]
+    resources = container["resources"]
+    assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert resources["accelerator"]["resourceCount"] == "4"
+    amounts = ("resourceCpuRequest", "resourceMemoryRequest", "resourceCpuLimit", "resourceMemoryLimit")
+    assert [resources[name] for name in amounts] == ["1", "2Gi", "2", "4Gi"]
+    assert pod["emptyDirMounts"] == [
+        {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "8Gi"}
+    ]
+    assert pod["nodeSelector"]["labels"] == {"gpu": "h100"}
+    (toleration,) = pod["tolerations"]
+    assert toleration == {
+        "key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": "60"
+    }
+    assert [term.get("weight") for term in pod["nodeAffinity"]] == [None, 10]
+    assert pod["nodeAffinity"][0]["matchExpressions"] == [{"key": "zone", "operator": "In", "values": ["a", "b"]}]
+    assert pod["activeDeadlineSeconds"] == "10800"
+    labels = pod["podMetadata"]["labels"]
+    assert (labels["team"], labels["thinksafe/priority-class"], labels["thinksafe/runtime-class"]) == (
+        "safety", "high", "nvidia"
+    )
+    assert pod["podMetadata"]["annotations"] == {"note": "x y"}
+    assert pod["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+    assert pod["imagePullPolicy"] == "Always"
+    assert pod["imagePullSecret"][0]["secretName"] == "registry-corp"
+
+
+def test_only_plans_know_the_digest_of_the_cluster(compiled: Compiled) -> None:
+    digest = ClusterSettings.model_validate(EVERYTHING).digest
+    for stage, found in compiled.stages.items():
+        values = [entry["value"] for entry in found[0][1]["env"] if entry["name"] == "THINKSAFE_CLUSTER_DIGEST"]
+        assert values == ([digest] if stage.startswith("plan") else [])
+
+
+def test_the_store_is_the_default_of_the_parameter(compiled: Compiled) -> None:
+    parameters = compiled.spec["root"]["inputDefinitions"]["parameters"]
+    assert parameters["artifacts"]["defaultValue"] == "s3://thinksafe/prod"
+    assert parameters["config"]["defaultValue"] == "name: x\n"
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_the_example_clusters_are_valid(name: str) -> None:
+    ClusterSettings.model_validate(CLUSTERS[name])
+
+
+def test_the_model_cache_by_claim(tmp_path: Path) -> None:
+    cluster = ClusterSettings.model_validate(CLUSTERS["plain"])
+    found = Compiled(compile_pipeline("realign", None, [], tmp_path / "p.yaml", cluster=cluster))
+    (mount,) = found.stages["sample"][0][2]["pvcMount"]
+    assert (mount["constant"], mount["mountPath"]) == ("model-cache", "/cache")
+    assert "pvcMount" not in found.stages["gate"][0][2]

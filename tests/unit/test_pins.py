@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cluster_configs import cluster_document
+
+from thinksafe.config import load_config
+from thinksafe.errors import ConfigError, InputError
+from thinksafe.mirror import mirrored
+from thinksafe.pins import Pin, hub_ids, require_compiled_cluster, require_pinned, resolve, unpinned
+from thinksafe.pods import DIGEST_VARIABLE
+
+COMMIT = "c" * 40
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Speaks as much of the hub's API as resolving a revision takes."""
+
+    def do_GET(self) -> None:
+        known = {f"/api/{kind}/org/known/revision/main" for kind in ("models", "datasets")}
+        status = 200 if self.path.split("?")[0] in known else 404
+        body = json.dumps({"id": "org/known", "modelId": "org/known", "sha": COMMIT, "siblings": []}).encode()
+        self.send_response(status)
+        if status == 404:
+            self.send_header("X-Error-Code", "RepoNotFound")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *values: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    from huggingface_hub import constants, hf_api
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    for module in (constants, hf_api):
+        monkeypatch.setattr(module, "ENDPOINT", address, raising=False)
+    monkeypatch.setattr(hf_api.api, "endpoint", address)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    yield address
+    server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_a_branch_becomes_the_commit_that_it_is_at(hub: str, kind: str) -> None:
+    assert resolve(Pin("student.revision", kind, "org/known", "main")) == COMMIT
+
+
+def test_what_the_hub_does_not_show_is_an_error_that_names_the_key(hub: str) -> None:
+    with pytest.raises(InputError, match=r"student\.revision: the hub does not show 'org/other'"):
+        resolve(Pin("student.revision", "model", "org/other", "main"))
+
+
+def test_recipes_pin_all_but_the_training_set() -> None:
+    loose = unpinned(load_config("qwen3-0.6b"))
+    assert [pin.name for pin in loose] == ["UWNSL/SafeChain", "UWNSL/SafeChain"]
+    assert [pin.key for pin in loose] == ["data.harmful.0.prompts.revision", "data.benign.0.prompts.revision"]
+    assert {pin.key for pin in hub_ids(load_config("qwen3-0.6b"))} >= {
+        "student.revision", "guard.filter.revision", "guard.evaluate.revision"
+    }
+
+
+def test_setting_the_keys_pins_a_recipe() -> None:
+    changes = [f"{pin.key}={COMMIT}" for pin in unpinned(load_config("qwen3-0.6b"))]
+    assert unpinned(load_config("qwen3-0.6b", changes)) == []
+
+
+def test_a_cluster_refuses_what_is_not_pinned() -> None:
+    with pytest.raises(ConfigError, match=r"data\.harmful\.0\.prompts\.revision") as refused:
+        require_pinned(load_config(cluster_document(extends="qwen3-0.6b")))
+    assert "thinksafe config pin" in refused.value.action
+    require_pinned(load_config(cluster_document()))
+
+
+def test_without_a_cluster_there_is_nothing_to_compile_for() -> None:
+    with pytest.raises(ConfigError, match="no section cluster"):
+        require_pinned(load_config("micro"))
+
+
+def test_plan_takes_the_cluster_of_its_pipeline_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(cluster_document())
+    assert config.cluster is not None
+    require_compiled_cluster(config)
+    monkeypatch.setenv(DIGEST_VARIABLE, config.cluster.digest)
+    require_compiled_cluster(config)
+    require_compiled_cluster(load_config(cluster_document(schedule={"enabled": False})))
+    with pytest.raises(ConfigError, match="not the one that this pipeline was compiled with"):
+        require_compiled_cluster(load_config(cluster_document(namespace="elsewhere")))
+    with pytest.raises(ConfigError, match="no section cluster"):
+        require_compiled_cluster(load_config("micro"))
+
+
+def test_the_mirror_keeps_copies_by_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mirrored("org/name", COMMIT) == ""
+    monkeypatch.setenv("THINKSAFE_HUB_MIRROR", "s3://bucket/hub/")
+    assert mirrored("org/name", COMMIT) == f"s3://bucket/hub/org/name/{COMMIT}"
+    assert mirrored("org/name", COMMIT, dataset=True) == f"s3://bucket/hub/datasets/org/name/{COMMIT}"
+    assert mirrored("s3://bucket/model", "") == mirrored("/models/x", "") == mirrored("micro://default", "") == ""
+    with pytest.raises(InputError, match="no commit"):
+        mirrored("org/name", "main")
