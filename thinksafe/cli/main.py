@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from thinksafe import __version__
-from thinksafe.cli import audit, evaluation_stages, people, rollout_stages, stages
+from thinksafe.cli import audit, cluster, evaluation_stages, people, rollout_stages, stages
 from thinksafe.errors import EXIT_FAILED, ThinkSafeError, full_disk
 
 EXIT_INTERRUPTED = 130
@@ -43,6 +43,7 @@ def _root(
 
 
 people.add_to(app)
+cluster.add_to(app)
 audit.add_to(app)
 stages.add_to(app)
 evaluation_stages.add_to(app)

@@ -1,0 +1,124 @@
+"""Reach the API of Kubeflow Pipelines: from a pod, with a token, or through the Kubernetes API."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.errors import ConfigError, StageError
+
+CONNECT_S, READ_S = 5.0, 30.0
+"""Seconds that one request may take to connect, and between two pieces of its answer."""
+_POD_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
+
+
+def connect(cluster: ClusterSettings) -> Any:
+    """Return KFP's client for a cluster; it asks nothing of the server yet, except through a kubeconfig.
+
+    Raises:
+        ConfigError: the token is missing, or no kubeconfig is found.
+        StageError: the server cannot be reached through the kubeconfig.
+    """
+    settings = cluster.kfp
+    with warnings.catch_warnings(), speaking(cluster):
+        warnings.simplefilter("ignore")
+        from kfp import Client
+        from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
+
+        options: dict[str, Any] = {"ssl_ca_cert": settings.ca_file or None}
+        if settings.access == "token":
+            options["existing_token"] = _token(cluster)
+        elif settings.access == "in-cluster":
+            pod_token = os.environ.get("KF_PIPELINES_SA_TOKEN_PATH", _POD_TOKEN)
+            if Path(pod_token).is_file():
+                options["credentials"] = ServiceAccountTokenVolumeCredentials(path=pod_token)
+        host = settings.host
+        if not host and settings.access != "port-forward":
+            host = f"http://ml-pipeline.{settings.namespace}.svc.cluster.local:8888"
+        if not host:
+            _require_kubeconfig()
+        # without a namespace of its own the client asks the server, without a time limit, whether it has users
+        client = Client(host=host or None, namespace=cluster.namespace if host else settings.namespace, **options)
+    client._context_setting["namespace"] = cluster.namespace if settings.multi_user else ""
+    _limit_time(client)
+    return client
+
+
+def user_namespace(cluster: ClusterSettings) -> str | None:
+    """Return the namespace that pipelines and experiments belong to; None without multi-user mode."""
+    return cluster.namespace if cluster.kfp.multi_user else None
+
+
+@contextmanager
+def speaking(cluster: ClusterSettings) -> Iterator[None]:
+    """Turn the errors of KFP's client into ones that say what to do, and keep its own words off the terminal."""
+    from kfp_server_api import ApiException
+    from urllib3.exceptions import HTTPError
+
+    where = cluster.kfp.host or f"the service ml-pipeline in {cluster.kfp.namespace}"
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    except ApiException as error:
+        status = int(error.status or 0)
+        raise StageError(f"Kubeflow Pipelines at {where} answered {status} ({error.reason}).", _mend(status)) from error
+    except (HTTPError, OSError) as error:
+        raise StageError(
+            f"Kubeflow Pipelines at {where} cannot be reached ({type(error).__name__}).",
+            "Check cluster.kfp.host and cluster.kfp.namespace, the network policy, and that the server runs "
+            "(`kubectl -n NAMESPACE get deploy ml-pipeline`).",
+        ) from error
+
+
+def _mend(status: int) -> str:
+    if status in (401, 403):
+        return (
+            "Give a token that is valid (cluster.kfp.access and token_env), and in multi-user mode the right to use "
+            "pipelines in cluster.namespace (role kubeflow-pipelines-edit)."
+        )
+    if status == 404:
+        return "Check cluster.kfp.host: it has to be the address under which /apis/v2beta1 answers."
+    if status >= 500:
+        return "Look at the log of ml-pipeline, and start the same command again."
+    return "Check cluster.kfp.multi_user and the names in cluster.kfp; the log of ml-pipeline says more."
+
+
+def _require_kubeconfig() -> None:
+    from kubernetes.config import ConfigException, list_kube_config_contexts
+
+    try:
+        list_kube_config_contexts()
+    except (ConfigException, OSError) as error:
+        raise ConfigError(
+            "There is no kubeconfig to reach Kubeflow Pipelines by.",
+            "Set KUBECONFIG, or run `kubectl port-forward` and set cluster.kfp.host to its address.",
+        ) from error
+
+
+def _token(cluster: ClusterSettings) -> str:
+    settings = cluster.kfp
+    try:
+        token = Path(settings.token_file).read_text("utf-8") if settings.token_file else ""
+    except OSError as error:
+        raise ConfigError(f"Cannot read {settings.token_file}: {error.strerror}.", "Check kfp.token_file.") from error
+    token = (token or os.environ.get(settings.token_env, "")).strip()
+    if not token:
+        raise ConfigError(
+            f"There is no token for Kubeflow Pipelines: {settings.token_env} is not set.",
+            f"Set {settings.token_env}, or cluster.kfp.token_file.",
+        )
+    return token
+
+
+def _limit_time(client: Any) -> None:
+    rest = client._pipelines_api.api_client.rest_client
+    ask = rest.request
+
+    def limited(*arguments: Any, **options: Any) -> Any:
+        return ask(*arguments, **{**options, "_request_timeout": (CONNECT_S, READ_S)})
+
+    rest.request = limited

@@ -1,0 +1,256 @@
+"""Put a pipeline on a cluster: publish it, submit a run of it, have it run by itself.
+
+Everything is found before it is made, so that a second call changes nothing. KFP's API has no update of a recurring
+run: one that differs is replaced, the new one made before the old one goes.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.digests import digest_bytes, digest_json
+from thinksafe_pipelines.commands import compile_pipeline
+from thinksafe_pipelines.kfp_access import connect, speaking, user_namespace
+
+PAGE = 100
+MANAGED = "Managed by thinksafe publish; settings "
+
+
+@dataclass
+class Published:
+    """Ids of what is on the cluster now, and what this call changed."""
+
+    pipeline_id: str = ""
+    version_id: str = ""
+    version: str = ""
+    """Name of the version: the digest of the compiled pipeline."""
+    experiment_id: str = ""
+    recurring_run_id: str = ""
+    """Empty where the schedule is off."""
+    changes: list[str] = field(default_factory=list)
+    """What was made, replaced or removed, one sentence each; empty when all was there."""
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A recurring run as the server has it."""
+
+    recurring_run_id: str
+    cron: str
+    enabled: bool
+    version_id: str
+    runs: tuple[tuple[str, str], ...]
+    """Id and state of its newest runs."""
+
+
+def publish(
+    cluster: ClusterSettings, config_document: str, overrides: list[str], *, schedule: bool = True
+) -> Published:
+    """Bring pipeline, version, experiment and recurring run to what the configuration says.
+
+    Args:
+        cluster: Settings of the cluster.
+        config_document: Configuration: YAML text.
+        overrides: ``key=value`` texts.
+        schedule: Leave the recurring run alone when False.
+
+    Raises:
+        ConfigError: the access is not set up.
+        StageError: the server cannot be reached, or refused.
+    """
+    client, done = connect(cluster), Published()
+    with tempfile.TemporaryDirectory() as folder, speaking(cluster):
+        package = compile_pipeline(
+            "realign", config_document, overrides, Path(folder) / "pipeline.yaml", cluster=cluster
+        )
+        done.version = f"sha256-{digest_bytes(package.read_bytes())[:32]}"
+        done.pipeline_id = _pipeline(client, cluster, done)
+        done.version_id = _version(client, package, done)
+        done.experiment_id = _experiment(client, cluster, done)
+        if schedule:
+            _recurring_run(client, cluster, done)
+    return done
+
+
+def submit(cluster: ClusterSettings, config_document: str, overrides: list[str], name: str) -> tuple[Published, str]:
+    """Start one run of a configuration, publishing its version first where it is not; returns the run's id.
+
+    Raises:
+        ConfigError, StageError: see :func:`publish`.
+    """
+    done = publish(cluster, config_document, overrides, schedule=False)
+    client = connect(cluster)
+    with speaking(cluster):
+        run = client.run_pipeline(
+            experiment_id=done.experiment_id, job_name=name, pipeline_id=done.pipeline_id, version_id=done.version_id,
+            params={}, pipeline_root=cluster.pipeline_root or None, service_account=cluster.service_account,
+        )
+    return done, str(run.run_id)
+
+
+def scheduled(cluster: ClusterSettings) -> list[Scheduled]:
+    """Return the recurring runs of the configuration's name, with their newest runs. Raises as :func:`publish`."""
+    client = connect(cluster)
+    with speaking(cluster):
+        experiment = _find_experiment(client, cluster)
+        if experiment is None:
+            return []
+        found = _recurring_runs(client, cluster, experiment.experiment_id)
+        runs = client.list_runs(
+            page_size=PAGE, sort_by="created_at desc", experiment_id=experiment.experiment_id
+        ).runs or [] if found else []
+        return [
+            Scheduled(
+                recurring_run_id=item.recurring_run_id, cron=_cron(item), enabled=_enabled(item),
+                version_id=item.pipeline_version_reference.pipeline_version_id,
+                runs=tuple(
+                    (run.run_id, str(run.state)) for run in runs if run.recurring_run_id == item.recurring_run_id
+                )[:5],
+            )
+            for item in found
+        ]
+
+
+def unschedule(cluster: ClusterSettings) -> int:
+    """Remove the recurring runs of the configuration's name; returns how many there were. Raises as publish."""
+    client = connect(cluster)
+    with speaking(cluster):
+        experiment = _find_experiment(client, cluster)
+        found = [] if experiment is None else _recurring_runs(client, cluster, experiment.experiment_id)
+        for item in found:
+            _delete(client, item.recurring_run_id)
+    return len(found)
+
+
+def _pipeline(client: Any, cluster: ClusterSettings, done: Published) -> str:
+    import kfp_server_api
+
+    name, namespace = cluster.kfp.pipeline, user_namespace(cluster)
+
+    def find() -> Any:
+        found = client.list_pipelines(filter=_named(name), namespace=namespace, page_size=PAGE).pipelines
+        return found[0] if found else None
+
+    def make() -> Any:
+        # not upload_pipeline, which makes a first version that bears the pipeline's name
+        return client._pipelines_api.pipeline_service_create_pipeline(
+            kfp_server_api.V2beta1Pipeline(
+                display_name=name, name=name, namespace=namespace,
+                description="Repair the safety of a reasoning model from its own samples.",
+            )
+        )
+
+    return str(_ensure(find, make, f"pipeline {name}", done).pipeline_id)
+
+
+def _version(client: Any, package: Path, done: Published) -> str:
+    def find() -> Any:
+        found = client.list_pipeline_versions(
+            pipeline_id=done.pipeline_id, filter=_named(done.version), page_size=PAGE
+        ).pipeline_versions
+        return found[0] if found else None
+
+    def make() -> Any:
+        return client.upload_pipeline_version(str(package), done.version, pipeline_id=done.pipeline_id)
+
+    return str(_ensure(find, make, f"version {done.version}", done).pipeline_version_id)
+
+
+def _experiment(client: Any, cluster: ClusterSettings, done: Published) -> str:
+    def make() -> Any:
+        return client.create_experiment(cluster.kfp.experiment, namespace=user_namespace(cluster))
+
+    what = f"experiment {cluster.kfp.experiment}"
+    return str(_ensure(lambda: _find_experiment(client, cluster), make, what, done).experiment_id)
+
+
+def _find_experiment(client: Any, cluster: ClusterSettings) -> Any:
+    found = client.list_experiments(
+        filter=_named(cluster.kfp.experiment), namespace=user_namespace(cluster), page_size=PAGE
+    ).experiments
+    return found[0] if found else None
+
+
+def _recurring_run(client: Any, cluster: ClusterSettings, done: Published) -> None:
+    found = _recurring_runs(client, cluster, done.experiment_id)
+    if not cluster.schedule.enabled:
+        for item in found:
+            _delete(client, item.recurring_run_id)
+            done.changes.append(f"removed recurring run {item.recurring_run_id}")
+        return
+    wanted: dict[str, Any] = {
+        "cron_expression": cluster.schedule.cron, "max_concurrency": 1, "no_catchup": True,
+        "pipeline_id": done.pipeline_id, "version_id": done.version_id, "params": dict(PARAMETERS),
+        "pipeline_root": cluster.pipeline_root or None, "service_account": cluster.service_account,
+    }
+    description = MANAGED + digest_json(wanted)[:32]
+    kept = next((item for item in found if item.description == description and _enabled(item)), None)
+    if kept is None:
+        kept = client.create_recurring_run(
+            done.experiment_id, cluster.kfp.pipeline, description=description, enabled=True, **wanted
+        )
+        done.changes.append(f"{'replaced' if found else 'made'} recurring run at {cluster.schedule.cron!r}")
+    done.recurring_run_id = str(kept.recurring_run_id)
+    for item in found:
+        if item.recurring_run_id != done.recurring_run_id:
+            _delete(client, item.recurring_run_id)
+
+
+PARAMETERS: dict[str, Any] = {}
+"""Parameters of scheduled runs that differ from the defaults of the pipeline."""
+
+
+def _recurring_runs(client: Any, cluster: ClusterSettings, experiment_id: str) -> list[Any]:
+    found: list[Any] = []
+    token = ""
+    while True:
+        page = client.list_recurring_runs(
+            experiment_id=experiment_id, page_token=token, page_size=PAGE, filter=_named(cluster.kfp.pipeline)
+        )
+        found += page.recurring_runs or []
+        token = page.next_page_token or ""
+        if not token:
+            return found
+
+
+def _delete(client: Any, recurring_run_id: str) -> None:
+    from kfp_server_api import ApiException
+
+    try:
+        client.delete_recurring_run(recurring_run_id)
+    except ApiException as error:
+        if error.status != 404:  # somebody else removed it first
+            raise
+
+
+def _ensure(find: Callable[[], Any], make: Callable[[], Any], what: str, done: Published) -> Any:
+    """Return what ``find`` finds, else what ``make`` makes; another that made it first wins."""
+    from kfp_server_api import ApiException
+
+    if (found := find()) is not None:
+        return found
+    try:
+        made = make()
+    except ApiException as error:
+        if error.status == 409 and (found := find()) is not None:
+            return found
+        raise
+    done.changes.append(f"made {what}")
+    return made
+
+
+def _named(name: str) -> str:
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+
+
+def _enabled(item: Any) -> bool:
+    return str(item.mode) == "ENABLE"
+
+
+def _cron(item: Any) -> str:
+    schedule = item.trigger.cron_schedule if item.trigger else None
+    return str(schedule.cron) if schedule else ""

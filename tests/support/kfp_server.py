@@ -1,0 +1,227 @@
+"""A server that speaks as much of KFP's v2beta1 API over HTTP as publishing needs, with the backend's refusals.
+
+Names are unique in a namespace (409), multi-user mode asks for a namespace (400), single-user mode refuses one (400),
+a token is checked where there is one (401), an uploaded file must be one or two YAML documents with a pipeline in the
+first, a recurring run needs what it refers to and a cron of six fields. Lists honour filters and pages.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+
+class Refusal(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass
+class KfpServer:
+    """What the server holds, and what it was asked to change."""
+
+    multi_user: bool = False
+    token: str = ""
+    fail: dict[str, int] = field(default_factory=dict)
+    """Path prefix -> status of every request below it."""
+    address: str = ""
+    pipelines: list[dict[str, Any]] = field(default_factory=list)
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    experiments: list[dict[str, Any]] = field(default_factory=list)
+    recurring_runs: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    packages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Version id -> documents of its file."""
+    changes: list[str] = field(default_factory=list)
+    """Method and path of every request that is no GET."""
+    before_create: Any = None
+    """Called once before the next thing is made, as another installation would interfere."""
+
+    def namespace(self, given: str) -> str:
+        if self.multi_user and not given:
+            raise Refusal(400, "namespace is empty in multi-user mode")
+        if not self.multi_user and given:
+            raise Refusal(400, "in single-user mode no namespace may be given")
+        return given
+
+    def get(self, path: list[str], query: dict[str, str]) -> dict[str, Any]:
+        match path:
+            case ["healthz"]:
+                return {"multi_user": self.multi_user}
+            case ["pipelines"]:
+                return page("pipelines", self._of(self.pipelines, query), query)
+            case ["pipelines", pipeline, "versions"]:
+                of = [version for version in self.versions if version["pipeline_id"] == pipeline]
+                return page("pipeline_versions", of, query)
+            case ["experiments"]:
+                return page("experiments", self._of(self.experiments, query), query)
+            case ["recurringruns"]:
+                return page("recurringRuns", self._in_experiment(self.recurring_runs, query), query)
+            case ["runs"]:
+                return page("runs", self._in_experiment(self.runs, query), query)
+        raise Refusal(404, "not found")
+
+    def post(self, path: list[str], query: dict[str, str], body: Any) -> dict[str, Any]:
+        if self.before_create is not None:
+            act, self.before_create = self.before_create, None
+            act()
+        match path:
+            case ["pipelines"]:
+                space = self.namespace(body.get("namespace", ""))
+                return self._add(self.pipelines, "pipeline_id", body, "display_name", "namespace", namespace=space)
+            case ["pipelines", "upload_version"]:
+                known(self.pipelines, "pipeline_id", query["pipelineid"])
+                documents = parsed(body)
+                version = {"display_name": query["name"], "pipeline_id": query["pipelineid"]}
+                made = self._add(self.versions, "pipeline_version_id", version, "display_name", "pipeline_id")
+                self.packages[made["pipeline_version_id"]] = documents
+                return made
+            case ["experiments"]:
+                space = self.namespace(body.get("namespace") or "")
+                return self._add(
+                    self.experiments, "experiment_id", body, "display_name", "namespace", namespace=space
+                )
+            case ["recurringruns"]:
+                self._refers(body)
+                cron = body["trigger"]["cron_schedule"]["cron"]
+                if len(cron.split()) != 6:
+                    raise Refusal(400, f"expected exactly 6 fields, found {len(cron.split())}")
+                return self._add(self.recurring_runs, "recurring_run_id", body)
+            case ["runs"]:
+                self._refers(body)
+                return self._add(self.runs, "run_id", body, state="PENDING")
+        raise Refusal(404, "not found")
+
+    def delete(self, path: list[str]) -> dict[str, Any]:
+        match path:
+            case ["recurringruns", name]:
+                self.recurring_runs.remove(known(self.recurring_runs, "recurring_run_id", name))
+                return {}
+        raise Refusal(404, "not found")
+
+    def _of(self, items: list[dict[str, Any]], query: dict[str, str]) -> list[dict[str, Any]]:
+        space = self.namespace(query.get("namespace", ""))
+        return [item for item in items if item.get("namespace", "") == space]
+
+    def _in_experiment(self, items: list[dict[str, Any]], query: dict[str, str]) -> list[dict[str, Any]]:
+        return [item for item in items if item["experiment_id"] == query["experiment_id"]]
+
+    def _refers(self, body: dict[str, Any]) -> None:
+        known(self.experiments, "experiment_id", body["experiment_id"])
+        reference = body["pipeline_version_reference"]
+        version = known(self.versions, "pipeline_version_id", reference["pipeline_version_id"])
+        spec = self.packages[version["pipeline_version_id"]][0]
+        parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        given = body["runtime_config"].get("parameters", {})
+        if unknown := set(given) - set(parameters):
+            raise Refusal(400, f"unknown parameters {unknown}")
+        needed = {name for name, value in parameters.items() if not value.get("isOptional")}
+        if missing := needed - set(given):
+            raise Refusal(400, f"missing parameters {missing}")
+
+    def _add(
+        self, items: list[dict[str, Any]], key: str, body: dict[str, Any], *unique: str, **more: Any
+    ) -> dict[str, Any]:
+        made = {**body, **more, key: str(uuid.uuid4()), "created_at": "2026-01-01T00:00:00Z"}
+        if unique and any(all(item.get(name) == made.get(name) for name in unique) for item in items):
+            raise Refusal(409, "the name already exists")
+        items.append(made)
+        return made
+
+
+def known(items: list[dict[str, Any]], key: str, value: str) -> dict[str, Any]:
+    for item in items:
+        if item[key] == value:
+            return item
+    raise Refusal(404, f"no {key} {value}")
+
+
+def page(name: str, items: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
+    for predicate in json.loads(query.get("filter") or "{}").get("predicates", []):
+        assert predicate["operation"] in ("EQUALS", 1)  # name or number of the enumeration
+        items = [item for item in items if item.get(predicate["key"]) == predicate["stringValue"]]
+    first, size = int(query.get("page_token") or 0), min(int(query.get("page_size") or 20), 2)
+    last = first + size
+    more = {"next_page_token": str(last)} if items[last:] else {}
+    return {name: items[first:last], "total_size": len(items), **more}
+
+
+def parsed(text: bytes) -> list[dict[str, Any]]:
+    documents = list(yaml.safe_load_all(text))
+    if not 1 <= len(documents) <= 2 or "pipelineInfo" not in documents[0]:
+        raise Refusal(400, "not a pipeline")
+    return documents
+
+
+def _handler(server: KfpServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            try:
+                status, value = 200, self.result(body)
+            except Refusal as refusal:
+                status, value = refusal.status, {"code": 1, "message": str(refusal)}
+            data = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def result(self, body: bytes) -> dict[str, Any]:
+            url = urlsplit(self.path)
+            prefix, path = "/apis/v2beta1/", url.path
+            if server.token and self.headers.get("Authorization") != f"Bearer {server.token}":
+                raise Refusal(401, "unauthenticated")
+            for start, status in server.fail.items():
+                if path.startswith(prefix + start):
+                    raise Refusal(status, "told to fail")
+            if not path.startswith(prefix):
+                raise Refusal(404, "not found")
+            parts = path.removeprefix(prefix).split("/")
+            query = {name: values[0] for name, values in parse_qs(url.query).items()}
+            if self.command == "GET":
+                return server.get(parts, query)
+            server.changes.append(f"{self.command} {'/'.join(parts[:2])}")
+            if self.command == "DELETE":
+                return server.delete(parts)
+            kind = self.headers.get("Content-Type", "")
+            if kind.startswith("multipart/"):
+                message = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+                (part,) = message.get_payload()
+                return server.post(parts, query, part.get_payload(decode=True))
+            return server.post(parts, query, json.loads(body))
+
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - names of the base class
+
+        def log_message(self, *values: object) -> None:
+            pass
+
+    return Handler
+
+
+@contextmanager
+def kfp_server(**settings: Any) -> Iterator[KfpServer]:
+    """Run a server while the context lasts."""
+    server = KfpServer(**settings)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    server.address = f"http://127.0.0.1:{http.server_port}"
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()

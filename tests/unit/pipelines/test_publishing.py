@@ -1,0 +1,259 @@
+"""Against a server that speaks KFP's API over HTTP, with KFP's own client."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_configs import cluster_document
+from kfp_server import KfpServer, kfp_server
+
+from thinksafe.config import load_config
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.errors import ConfigError, StageError
+from thinksafe_pipelines import publishing
+from thinksafe_pipelines.commands import compile_pipeline
+
+CRON = "0 0 3 * * 0"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once() -> Iterator[None]:
+    """The real compiler, once for each document: it takes longer than all else here."""
+    kept: dict[Any, bytes] = {}
+
+    def compile_once(name: str, text: str, overrides: list[str], path: Path, *, cluster: ClusterSettings) -> Path:
+        key = (name, cluster.digest, tuple(overrides))
+        if key not in kept:
+            kept[key] = compile_pipeline(name, "DOCUMENT", overrides, path, cluster=cluster).read_bytes()
+        path.write_bytes(kept[key].replace(b"DOCUMENT", json.dumps(text).encode()))
+        return path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publishing, "compile_pipeline", compile_once)
+        yield
+
+
+@pytest.fixture
+def server() -> Iterator[KfpServer]:
+    with kfp_server() as running:
+        yield running
+
+
+def document(server: KfpServer, name: str = "plain", kfp: dict[str, Any] | None = None, **changed: Any) -> str:
+    return cluster_document(name, kfp={"host": server.address, **(kfp or {})}, **changed)
+
+
+def cluster_of(text: str) -> ClusterSettings:
+    cluster = load_config(text).cluster
+    assert cluster is not None
+    return cluster
+
+
+def publish(server: KfpServer, **changed: Any) -> publishing.Published:
+    text = document(server, **changed)
+    return publishing.publish(cluster_of(text), text, [])
+
+
+def test_everything_is_made_and_a_second_call_changes_nothing(server: KfpServer) -> None:
+    first = publish(server)
+    assert server.changes == [
+        "POST pipelines", "POST pipelines/upload_version", "POST experiments", "POST recurringruns"
+    ]
+    assert [change.split()[0] for change in first.changes] == ["made"] * 4
+    again = publish(server)
+    assert len(server.changes) == 4
+    assert again.changes == []
+    assert (again.pipeline_id, again.version_id, again.experiment_id, again.recurring_run_id) == (
+        first.pipeline_id, first.version_id, first.experiment_id, first.recurring_run_id
+    )
+
+
+def test_what_was_uploaded_is_the_compiled_pipeline(server: KfpServer) -> None:
+    done = publish(server)
+    spec, platform = server.packages[done.version_id]
+    assert spec["pipelineInfo"]["name"] == "realign"
+    assert platform["platforms"]["kubernetes"]
+    assert server.versions[0]["display_name"] == done.version
+    assert done.version.startswith("sha256-")
+    assert "extends: micro" in spec["root"]["inputDefinitions"]["parameters"]["config"]["defaultValue"]
+
+
+def test_the_recurring_run_does_not_overlap_and_does_not_catch_up(server: KfpServer) -> None:
+    done = publish(server)
+    (made,) = server.recurring_runs
+    assert made["max_concurrency"] in ("1", 1)
+    assert made["no_catchup"] is True
+    assert made["mode"] == "ENABLE"
+    assert made["trigger"]["cron_schedule"]["cron"] == CRON
+    assert made["service_account"] == "thinksafe-pipeline"
+    assert made["pipeline_version_reference"] == {
+        "pipeline_id": done.pipeline_id, "pipeline_version_id": done.version_id
+    }
+
+
+def test_another_cron_replaces_the_recurring_run(server: KfpServer) -> None:
+    first = publish(server)
+    done = publish(server, schedule={"enabled": True, "cron": "0 0 4 * * *"})
+    (made,) = server.recurring_runs
+    assert made["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
+    assert done.changes[-1] == "replaced recurring run at '0 0 4 * * *'"
+    assert len(server.versions) == 2  # the document is another one
+    # the new one is there before the old one goes
+    assert server.changes[-2:] == ["POST recurringruns", f"DELETE recurringruns/{first.recurring_run_id}"]
+
+
+def test_another_configuration_is_another_version_that_the_schedule_takes(server: KfpServer) -> None:
+    first = publish(server)
+    text = document(server)
+    second = publishing.publish(cluster_of(text), text, ["seed=7"])
+    assert second.version != first.version
+    assert second.pipeline_id == first.pipeline_id
+    (made,) = server.recurring_runs
+    assert made["pipeline_version_reference"]["pipeline_version_id"] == second.version_id
+
+
+def test_a_recurring_run_that_somebody_disabled_is_replaced(server: KfpServer) -> None:
+    publish(server)
+    server.recurring_runs[0]["mode"] = "DISABLE"
+    publish(server)
+    assert [item["mode"] for item in server.recurring_runs] == ["ENABLE"]
+
+
+def test_duplicates_go_over_all_pages(server: KfpServer) -> None:
+    publish(server)
+    server.recurring_runs += [
+        {**server.recurring_runs[0], "recurring_run_id": f"extra-{number}"} for number in range(4)
+    ]
+    kept = server.recurring_runs[0]["recurring_run_id"]
+    assert publish(server).recurring_run_id == kept
+    assert [item["recurring_run_id"] for item in server.recurring_runs] == [kept]
+
+
+def test_a_schedule_that_is_off_is_removed(server: KfpServer) -> None:
+    publish(server)
+    done = publish(server, schedule={"enabled": False})
+    assert server.recurring_runs == []
+    assert done.recurring_run_id == ""
+    assert any(change.startswith("removed recurring run") for change in done.changes)
+
+
+def test_other_recurring_runs_are_left_alone(server: KfpServer) -> None:
+    publish(server)
+    other = {**server.recurring_runs[0], "recurring_run_id": "other", "display_name": "of somebody else"}
+    server.recurring_runs.append(other)
+    publish(server, schedule={"enabled": False})
+    assert server.recurring_runs == [other]
+
+
+def test_an_installation_that_is_faster_wins(server: KfpServer) -> None:
+    def other() -> None:
+        server.pipelines.append({"pipeline_id": "theirs", "display_name": "thinksafe-realign", "namespace": ""})
+
+    server.before_create = other
+    done = publish(server)
+    assert done.pipeline_id == "theirs"
+    assert not any("pipeline thinksafe-realign" in change for change in done.changes)
+
+
+def test_multi_user_mode_with_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KFP_TOKEN", "sesame")
+    with kfp_server(multi_user=True, token="sesame") as server:
+        text = document(server, "multi-user", {"multi_user": True, "access": "token", "experiment": "safety"})
+        done = publishing.publish(cluster_of(text), text, [])
+        assert publishing.publish(cluster_of(text), text, []).changes == []
+        assert server.pipelines[0]["namespace"] == server.experiments[0]["namespace"] == "team-safety"
+        assert server.recurring_runs[0]["recurring_run_id"] == done.recurring_run_id
+
+
+def test_a_wrong_token_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KFP_TOKEN", "wrong")
+    with kfp_server(token="sesame") as server, pytest.raises(StageError, match="answered 401") as refused:
+        publish(server, kfp={"access": "token"})
+    assert "token" in refused.value.action
+    assert "wrong" not in str(refused.value)
+
+
+def test_no_token_is_a_matter_of_the_configuration(server: KfpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KFP_TOKEN", raising=False)
+    with pytest.raises(ConfigError, match="KFP_TOKEN is not set"):
+        publish(server, kfp={"access": "token"})
+
+
+def test_a_token_from_a_file(server: KfpServer, tmp_path: Path) -> None:
+    server.token = "sesame"
+    (tmp_path / "token").write_text("sesame\n")
+    assert publish(server, kfp={"access": "token", "token_file": str(tmp_path / "token")}).changes
+
+
+def test_a_pod_shows_the_token_of_its_service_account(
+    server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.token = "projected"
+    (tmp_path / "token").write_text("projected")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    assert publish(server).changes
+
+
+def test_without_a_kubeconfig_a_port_forward_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = cluster_document(kfp={"access": "port-forward"})
+    with pytest.raises((ConfigError, StageError)) as refused:
+        publishing.publish(cluster_of(text), text, [])
+    assert "kube" in str(refused.value).lower()
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    text = cluster_document(kfp={"host": f"http://127.0.0.1:{port}"})
+    with pytest.raises(StageError, match=f"127.0.0.1:{port} cannot be reached"):
+        publishing.publish(cluster_of(text), text, [])
+
+
+def test_a_refusal_in_the_middle_leaves_what_a_second_call_completes(server: KfpServer) -> None:
+    server.fail["recurringruns"] = 500
+    with pytest.raises(StageError, match="answered 500"):
+        publish(server)
+    server.fail.clear()
+    assert publish(server).changes == [f"made recurring run at {CRON!r}"]
+
+
+def test_submit_publishes_once_and_runs_the_version(server: KfpServer) -> None:
+    text = document(server, pipeline_root="s3://models/kfp")
+    done, run = publishing.submit(cluster_of(text), text, [], "by hand")
+    assert server.recurring_runs == []
+    (made,) = server.runs
+    assert made["run_id"] == run
+    assert made["display_name"] == "by hand"
+    assert made["service_account"] == "thinksafe-pipeline"
+    assert made["runtime_config"]["pipeline_root"] == "s3://models/kfp"
+    assert made["pipeline_version_reference"]["pipeline_version_id"] == done.version_id
+    again, _ = publishing.submit(cluster_of(text), text, [], "again")
+    assert (again.changes, len(server.runs)) == ([], 2)
+
+
+def test_the_schedule_is_shown_with_its_runs_and_removed(server: KfpServer) -> None:
+    text = document(server)
+    cluster = cluster_of(text)
+    assert publishing.scheduled(cluster) == []
+    assert publishing.unschedule(cluster) == 0
+    done = publishing.publish(cluster, text, [])
+    server.runs.append(
+        {
+            "run_id": "run-1", "recurring_run_id": done.recurring_run_id, "state": "SUCCEEDED",
+            "experiment_id": done.experiment_id,
+        }
+    )
+    (found,) = publishing.scheduled(cluster)
+    assert (found.cron, found.enabled, found.version_id) == (CRON, True, done.version_id)
+    assert found.runs == (("run-1", "SUCCEEDED"),)
+    assert publishing.unschedule(cluster) == 1
+    assert publishing.unschedule(cluster) == 0
+    assert server.recurring_runs == []

@@ -1,0 +1,116 @@
+"""The commands of people for a cluster: publish, submit, schedule, doctor, and config pin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from thinksafe.cli.people import ConfigArgument, Overrides, config
+
+if TYPE_CHECKING:
+    from thinksafe.config.cluster import ClusterSettings
+
+cluster = typer.Typer()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands for clusters to the application."""
+    app.registered_commands += cluster.registered_commands
+
+
+@cluster.command()
+def publish(config: ConfigArgument, override: Overrides = None) -> None:
+    """Bring pipeline, version, experiment and schedule on the cluster to what the config says.
+
+    A second call changes nothing.
+    """
+    settings, document = _cluster_of(config, override or [])
+    done = _publishing().publish(settings, document, override or [])
+    typer.echo("\n".join(done.changes) if done.changes else "nothing to change: all is published")
+    typer.echo(f"pipeline {settings.kfp.pipeline} ({done.pipeline_id}), version {done.version} ({done.version_id})")
+    if done.recurring_run_id:
+        typer.echo(f"runs at {settings.schedule.cron!r} ({done.recurring_run_id})")
+
+
+@cluster.command()
+def submit(
+    config: ConfigArgument, override: Overrides = None,
+    name: Annotated[str, typer.Option(help="Name of the run in Kubeflow; the config's by default.")] = "",
+) -> None:
+    """Start one run of a config on the cluster, and print its id."""
+    from thinksafe.config import load_config
+
+    settings, document = _cluster_of(config, override or [])
+    done, run = _publishing().submit(settings, document, override or [], name or load_config(config, override).name)
+    typer.echo("\n".join([*done.changes, f"submitted run {run}, version {done.version}"]))
+
+
+@cluster.command()
+def schedule(
+    config: ConfigArgument, override: Overrides = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the recurring run.")] = False,
+) -> None:
+    """Show the recurring run of a config and its newest runs, or remove it.
+
+    `thinksafe publish` makes and changes it, from the config's cluster.schedule.
+    """
+    settings, _ = _cluster_of(config, override or [], pinned=False)
+    if remove:
+        count = _publishing().unschedule(settings)
+        typer.echo(f"removed {count} recurring run{'s' if count != 1 else ''}" if count else "there was none")
+        return
+    found = _publishing().scheduled(settings)
+    if not found:
+        typer.echo("there is no recurring run; `thinksafe publish` makes it where cluster.schedule.enabled is true")
+    for item in found:
+        state = "enabled" if item.enabled else "disabled"
+        typer.echo(f"{item.recurring_run_id}: {state}, {item.cron!r}, version {item.version_id}")
+        for run, outcome in item.runs:
+            typer.echo(f"  run {run}: {outcome}")
+
+
+@config.command("pin")
+def config_pin(
+    config: ConfigArgument, override: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole config there, pinned.")] = None,
+) -> None:
+    """Find the commit of every hub id that names none: printed as --set options, or written with --out."""
+    import yaml
+
+    from thinksafe.config import load_config
+    from thinksafe.config.load import canonical
+    from thinksafe.jsonl import write_atomic
+    from thinksafe.pins import resolve, unpinned
+
+    found = {pin.key: resolve(pin) for pin in unpinned(load_config(config, override))}
+    changes = [f"{key}={commit}" for key, commit in found.items()]
+    if out is None:
+        typer.echo("\n".join(f"--set {change}" for change in changes) or "every hub id names a commit already")
+        return
+    # YAML would read a commit of digits only as a number
+    pinned = load_config(config, [*(override or []), *(f"{key}='{commit}'" for key, commit in found.items())])
+    write_atomic(out, yaml.safe_dump(canonical(pinned), sort_keys=False).encode())
+    typer.echo(f"wrote {out}")
+
+
+def _cluster_of(config: str, overrides: list[str], *, pinned: bool = True) -> tuple[ClusterSettings, str]:
+    """Return the cluster of a configuration and the text of its document."""
+    from thinksafe.config import load_config
+    from thinksafe.config.load import find_document
+    from thinksafe.errors import ConfigError
+    from thinksafe.pins import require_pinned
+
+    loaded = load_config(config, overrides)
+    if pinned:
+        return require_pinned(loaded), find_document(config).text
+    if loaded.cluster is None:
+        raise ConfigError(f"The configuration {loaded.name} has no section cluster.", "Add one (docs/cluster.md).")
+    return loaded.cluster, find_document(config).text
+
+
+def _publishing() -> Any:
+    from importlib import import_module
+
+    return import_module("thinksafe_pipelines.publishing")
