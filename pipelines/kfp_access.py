@@ -91,7 +91,7 @@ def _require_kubeconfig() -> None:
     from kubernetes.config import ConfigException, list_kube_config_contexts
 
     try:
-        list_kube_config_contexts()
+        list_kube_config_contexts(os.environ.get("KUBECONFIG") or None)
     except (ConfigException, OSError) as error:
         raise ConfigError(
             "There is no kubeconfig to reach Kubeflow Pipelines by.",
@@ -122,3 +122,17 @@ def _limit_time(client: Any) -> None:
         return ask(*arguments, **{**options, "_request_timeout": (CONNECT_S, READ_S)})
 
     rest.request = limited
+
+
+def ask_whether_multi_user(cluster: ClusterSettings) -> bool:
+    """Return whether the server is in multi-user mode. Raises ConfigError and StageError, see :func:`connect`."""
+    client = connect(cluster)
+    with speaking(cluster):
+        return bool(client._healthz_api.healthz_service_get_healthz().multi_user)
+
+
+def list_one_pipeline(cluster: ClusterSettings) -> None:
+    """List a page of pipelines, to see that we may. Raises ConfigError and StageError, see :func:`connect`."""
+    client = connect(cluster)
+    with speaking(cluster):
+        client.list_pipelines(namespace=user_namespace(cluster), page_size=1)

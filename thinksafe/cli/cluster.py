@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,6 +70,24 @@ def schedule(
         typer.echo(f"{item.recurring_run_id}: {state}, {item.cron!r}, version {item.version_id}")
         for run, outcome in item.runs:
             typer.echo(f"  run {run}: {outcome}")
+
+
+@cluster.command()
+def doctor(
+    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A shipped recipe's name, or a path.")] = "",
+    on_cluster: Annotated[
+        bool, typer.Option("--cluster", help="Look at the config's cluster instead of this machine.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    override: Overrides = None,
+) -> None:
+    """Check what a run needs, here or on the config's cluster, and say how to mend what is missing.
+
+    Exits 0 when nothing failed, 1 when something did, 2 for bad input.
+    """
+    from thinksafe.cli.doctor import run_doctor
+
+    sys.exit(run_doctor(config, override or [], cluster=on_cluster, as_json=as_json))
 
 
 @config.command("pin")

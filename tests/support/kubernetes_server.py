@@ -1,0 +1,121 @@
+"""A server that answers the requests of the doctor as the Kubernetes API does, over HTTP, and a kubeconfig for it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+NAMESPACED = "/api/v1/namespaces/{namespace}/{kind}/{name}"
+
+
+@dataclass
+class KubernetesServer:
+    """What there is, by path, and who may do what."""
+
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    forbidden: set[str] = field(default_factory=set)
+    """Ends of paths that are answered with 403."""
+    denied: set[str] = field(default_factory=set)
+    """``verb resource`` that a SelfSubjectAccessReview denies."""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    """Attributes of all reviews."""
+    delay: float = 0.0
+    kubeconfig: str = ""
+
+    def put(self, kind: str, name: str, *, namespace: str = "thinksafe", **value: Any) -> None:
+        path = NAMESPACED.format(namespace=namespace, kind=kind, name=name)
+        self.objects[path] = {"metadata": {"name": name, "namespace": namespace}, **value}
+
+    def secret(self, name: str, namespace: str = "thinksafe", **data: str) -> None:
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        self.put("secrets", name, namespace=namespace, data=encoded, type="Opaque")
+
+    def pull_secret(self, name: str, *registries: str) -> None:
+        logins = json.dumps({"auths": {registry: {"auth": "eA=="} for registry in registries}})
+        data = {".dockerconfigjson": base64.b64encode(logins.encode()).decode()}
+        self.put("secrets", name, data=data, type="kubernetes.io/dockerconfigjson")
+
+    def node(
+        self, name: str, *, labels: dict[str, str] | None = None, gpus: int = 0, taints: Any = None,
+        resource: str = "nvidia.com/gpu", **spec: Any,
+    ) -> None:
+        nodes = self.objects.setdefault("/api/v1/nodes", {"items": []})
+        nodes["items"].append(
+            {
+                "metadata": {"name": name, "labels": labels or {}}, "spec": {"taints": taints, **spec},
+                "status": {"allocatable": {"cpu": "8", **({resource: str(gpus)} if gpus else {})}},
+            }
+        )
+
+    def storage_class(self, name: str, *, default: bool = False) -> None:
+        classes = self.objects.setdefault("/apis/storage.k8s.io/v1/storageclasses", {"items": []})
+        notes = {"storageclass.kubernetes.io/is-default-class": str(default).lower()}
+        classes["items"].append({"metadata": {"name": name, "annotations": notes}, "provisioner": "test"})
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, dict[str, Any]]:
+        time.sleep(self.delay)
+        if method == "POST" and path.endswith("/selfsubjectaccessreviews"):
+            wanted = body["spec"]["resourceAttributes"]
+            self.asked.append(wanted)
+            allowed = f"{wanted['verb']} {wanted['resource']}" not in self.denied
+            return 201, {**body, "status": {"allowed": allowed}}
+        if any(path.endswith(end) for end in self.forbidden):
+            return 403, {"kind": "Status", "reason": "Forbidden"}
+        if path in self.objects:
+            return 200, self.objects[path]
+        return 404, {"kind": "Status", "reason": "NotFound"}
+
+
+@contextmanager
+def kubernetes_server(folder: Path) -> Iterator[KubernetesServer]:
+    """Run a server while the context lasts; its kubeconfig lies in ``folder``."""
+    server = KubernetesServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def respond(self) -> None:
+            text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, value = server.answer(self.command, self.path.split("?")[0], json.loads(text) if text else None)
+            data = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = respond  # noqa: N815 - names of the base class
+
+        def log_message(self, *values: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{http.server_port}"
+    path = folder / "kubeconfig"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1", "kind": "Config", "current-context": "test",
+                "clusters": [{"name": "test", "cluster": {"server": address}}],
+                "users": [{"name": "test", "user": {"token": "t"}}],
+                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            }
+        )
+    )
+    server.kubeconfig = str(path)
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from thinksafe.doctor.checks import Finding, findings, ok
+from thinksafe.errors import StageError
+
+
+def broken() -> Iterator[Finding]:
+    raise StageError("It is broken.", "Mend it.")
+
+
+def odd() -> Iterator[Finding]:
+    raise KeyError("secret value")
+
+
+def test_one_failing_check_does_not_stop_the_others() -> None:
+    found = list(findings([("a", broken), ("b", odd), ("c", lambda: [ok("c", "fine")])]))
+    assert [(one.check, one.status) for one in found] == [("a", "failed"), ("b", "failed"), ("c", "ok")]
+    assert found[0].action == "Mend it."
+    assert "secret value" not in str(found[1])
+
+
+def test_the_laptop_of_the_tests_is_well(cli: Callable[..., Any]) -> None:
+    ended = cli("doctor", "micro", "--json")
+    found = json.loads(ended.out)
+    assert ended.code == (1 if any(one["status"] == "failed" for one in found) else 0)
+    assert {one["check"] for one in found} >= {"python", "packages", "disk", "memory", "engine", "student", "gate"}
+    assert all(one["action"] for one in found if one["status"] != "ok")
+
+
+def test_a_recipe_for_gpus_is_refused_where_there_is_no_vllm(cli: Callable[..., Any], monkeypatch: Any) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    ended = cli("doctor", "qwen3-0.6b", "--json")
+    (engine,) = [one for one in json.loads(ended.out) if one["check"] == "engine"]
+    assert engine["status"] in ("failed", "ok")  # ok with vLLM's CPU build
+    assert ended.code == (1 if any(one["status"] == "failed" for one in json.loads(ended.out)) else 0)
+
+
+def test_a_config_without_cluster_has_no_cluster_to_look_at(cli: Callable[..., Any]) -> None:
+    ended = cli("doctor", "micro", "--cluster")
+    assert ended.code == 2
+    assert "no section cluster" in ended.err

@@ -1,0 +1,169 @@
+"""Against a server that answers as the Kubernetes API does, with the kubernetes client."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes_server import KubernetesServer, kubernetes_server
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.doctor.checks import Finding, findings
+from thinksafe.doctor.kube import Cluster
+from thinksafe.doctor.objects import kubernetes_checks
+from thinksafe.errors import StageError
+from thinksafe_pipelines.snapshot import CLUSTERS
+
+H100 = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+GPU_TAINT = [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
+    with kubernetes_server(tmp_path) as running:
+        monkeypatch.setenv("KUBECONFIG", running.kubeconfig)
+        yield running
+
+
+@pytest.fixture
+def healthy(server: KubernetesServer) -> KubernetesServer:
+    """All that the cluster ``plain`` asks for."""
+    server.put("serviceaccounts", "thinksafe-pipeline")
+    server.secret("s3-credentials", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+    server.secret("hub-token", token="t")
+    server.put("persistentvolumeclaims", "model-cache", spec={"accessModes": ["ReadWriteMany"]})
+    server.node("cpu-1")
+    server.node("gpu-1", labels=H100, gpus=8, taints=GPU_TAINT)
+    return server
+
+
+def found(name: str = "plain", **changed: Any) -> dict[str, list[Finding]]:
+    cluster = ClusterSettings.model_validate({**copy.deepcopy(CLUSTERS[name]), **changed})
+    of: dict[str, list[Finding]] = {}
+    for finding in findings(kubernetes_checks(cluster, Cluster(cluster.namespace))):
+        of.setdefault(finding.check, []).append(finding)
+    return of
+
+
+def troubles(of: dict[str, list[Finding]]) -> list[tuple[str, str]]:
+    return [(one.check, one.status) for group in of.values() for one in group if one.status != "ok"]
+
+
+def test_a_healthy_cluster_has_no_trouble(healthy: KubernetesServer) -> None:
+    of = found()
+    assert troubles(of) == []
+    assert set(of) == {"rights", "service account", "secrets", "nodes", "storage"}
+    assert "fits 1 of 2 nodes" in of["nodes"][0].message
+
+
+def test_an_empty_cluster_names_each_missing_thing_and_what_mends_it(server: KubernetesServer) -> None:
+    server.objects["/api/v1/nodes"] = {"items": []}
+    of = found()
+    assert [one.status for one in of["service account"]] == ["failed"]
+    assert {one.message for one in of["secrets"]} == {
+        "There is no Secret s3-credentials in thinksafe.", "There is no Secret hub-token in thinksafe."
+    }
+    assert of["storage"][0].message == "There is no PersistentVolumeClaim model-cache in thinksafe."
+    assert all(one.action for group in of.values() for one in group if one.status == "failed")
+
+
+def test_a_secret_without_the_key_is_named_with_the_keys_that_it_has(healthy: KubernetesServer) -> None:
+    healthy.secret("s3-credentials", AWS_ACCESS_KEY_ID="a", secretKey="hunter2")
+    (failure,) = [one for one in found()["secrets"] if one.status == "failed"]
+    assert failure.message == "The Secret s3-credentials has no AWS_SECRET_ACCESS_KEY."
+    assert "AWS_ACCESS_KEY_ID, secretKey" in failure.action
+    assert "hunter2" not in str(failure)
+
+
+def test_secrets_that_may_not_be_read_are_no_failure(healthy: KubernetesServer) -> None:
+    healthy.forbidden = {"/secrets/s3-credentials", "/api/v1/nodes"}
+    healthy.denied = {"list nodes", "get secrets"}
+    assert troubles(found()) == [("rights", "warning"), ("secrets", "warning"), ("nodes", "warning")]
+
+
+def test_rights_in_multi_user_mode_by_access_review(server: KubernetesServer) -> None:
+    server.denied = {"create jobs", "delete jobs"}
+    (failure,) = [one for one in found("multi-user")["rights"] if one.status == "failed"]
+    assert failure.message == "May not create jobs, delete jobs in team-safety."
+    assert "kubeflow-pipelines-edit" in failure.action
+    asked = [review for review in server.asked if review.get("group") == "pipelines.kubeflow.org"]
+    assert len(asked) == 9
+    assert {review["namespace"] for review in asked} == {"team-safety"}
+
+
+@pytest.mark.parametrize(
+    ("node", "reason"),
+    [
+        ({"labels": H100, "gpus": 0, "taints": GPU_TAINT}, "0 of 1 nvidia.com/gpu"),
+        ({"labels": {}, "gpus": 8}, "label nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3"),
+        ({"labels": H100, "gpus": 8, "taints": [{"key": "reserved", "effect": "NoSchedule"}]}, "taint reserved"),
+        ({"labels": H100, "gpus": 8, "unschedulable": True}, "cordoned"),
+    ],
+)
+def test_nodes_that_do_not_fit_say_why(healthy: KubernetesServer, node: dict[str, Any], reason: str) -> None:
+    del healthy.objects["/api/v1/nodes"]
+    healthy.node("only", **node)
+    failures = [one for one in found()["nodes"] if one.status == "failed"]
+    assert [one.message.split(" ")[0] for one in failures] == ["sample", "judge", "train"]
+    assert f"{reason} (1)" in failures[0].message
+
+
+def test_affinity_and_preferences(server: KubernetesServer) -> None:
+    server.node("small", labels={"gpu-memory-gb": "40"}, gpus=8)
+    train = next(one for one in found("multi-user")["nodes"] if one.message.startswith("train"))
+    assert train.status == "failed"
+    assert "affinity (1)" in train.message
+    server.node("large", labels={"gpu-memory-gb": "80"}, gpus=8)
+    train = next(one for one in found("multi-user")["nodes"] if one.message.startswith("train"))
+    assert train.status == "ok"
+    # sample only prefers a zone
+    assert next(one for one in found("multi-user")["nodes"] if one.message.startswith("sample")).status == "ok"
+
+
+def test_pull_secrets_cover_the_registries(server: KubernetesServer) -> None:
+    server.pull_secret("registry-corp", "https://registry.corp.example")
+    assert [one.status for one in found("disconnected")["image pull"]] == ["ok"]
+    server.pull_secret("registry-corp", "elsewhere.example")
+    assert [one.status for one in found("disconnected")["image pull"]] == ["ok", "warning"]
+    server.secret("registry-corp", password="x")
+    assert found("disconnected")["image pull"][0].status == "failed"
+
+
+def test_storage_classes_and_classes(server: KubernetesServer) -> None:
+    server.storage_class("slow", default=True)
+    of = found("disconnected")
+    assert "There is no storage class fast" in of["storage"][0].message
+    assert "slow" in of["storage"][0].action
+    assert [one.message for one in of["classes"]] == [
+        "There is no PriorityClass batch-low.", "There is no RuntimeClass nvidia."
+    ]
+    server.storage_class("fast")
+    server.objects["/apis/scheduling.k8s.io/v1/priorityclasses/batch-low"] = {
+        "metadata": {"name": "batch-low"}, "value": 1
+    }
+    server.objects["/apis/node.k8s.io/v1/runtimeclasses/nvidia"] = {"metadata": {"name": "nvidia"}, "handler": "nvidia"}
+    of = found("disconnected")
+    assert [one.status for one in [*of["storage"], *of["classes"]]] == ["ok"] * 3
+
+
+def test_a_claim_for_one_node_is_a_warning(healthy: KubernetesServer) -> None:
+    healthy.put("persistentvolumeclaims", "model-cache", spec={"accessModes": ["ReadWriteOnce"]})
+    assert [one.status for one in found()["storage"]] == ["warning"]
+
+
+def test_without_a_kubeconfig_the_doctor_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(StageError, match="no access to Kubernetes"):
+        Cluster("thinksafe")
+
+
+def test_a_slow_api_does_not_hold_the_doctor_up(healthy: KubernetesServer) -> None:
+    healthy.delay = 3
+    cluster = ClusterSettings.model_validate(CLUSTERS["plain"])
+    checks = [check for check in kubernetes_checks(cluster, Cluster("thinksafe")) if check[0] == "nodes"]
+    (finding,) = findings(checks, limit=0.5)
+    assert (finding.check, finding.status) == ("nodes", "failed")
+    assert "No answer within" in finding.message

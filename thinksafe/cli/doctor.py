@@ -1,0 +1,91 @@
+"""``thinksafe doctor``: findings as a table or JSON, and an exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
+
+import typer
+
+from thinksafe.config import load_config
+from thinksafe.config.model import RealignmentConfig
+from thinksafe.doctor.checks import Check, Finding, failed, findings
+from thinksafe.errors import EXIT_FAILED, EXIT_OK, ConfigError, StageError
+
+SYMBOLS = {"ok": "✓", "warning": "!", "failed": "✕"}
+
+
+def run_doctor(config: str, overrides: list[str], *, cluster: bool, as_json: bool) -> int:
+    """Run the checks of a cluster or of this machine and print them; return 1 when one failed.
+
+    Raises:
+        ConfigError: the configuration is wrong, or a cluster is asked for and it has none.
+    """
+    loaded = load_config(config, overrides) if config else None
+    if cluster:
+        if loaded is None or loaded.cluster is None:
+            raise ConfigError("There is no section cluster to look at.", "Give a CONFIG with one (docs/cluster.md).")
+        return _report(_cluster_findings(loaded), as_json)
+    from thinksafe.doctor.laptop import laptop_checks
+
+    return _report(findings(laptop_checks(loaded)), as_json)
+
+
+def _cluster_findings(config: RealignmentConfig) -> Iterator[Finding]:
+    from thinksafe.doctor.kube import Cluster
+    from thinksafe.doctor.objects import kubernetes_checks
+    from thinksafe.doctor.services import as_pods_see_it, service_checks
+    from thinksafe.pins import require_pinned
+
+    assert config.cluster is not None
+    api: Cluster | None = None
+    checks: list[Check] = []
+    yield from findings([("pins", lambda: _nothing(require_pinned(config)))])
+    try:
+        api = Cluster(config.cluster.namespace)
+        checks = kubernetes_checks(config.cluster, api)
+    except StageError as error:
+        yield failed("kubernetes", error.problem, error.action)
+    yield from findings(checks)
+    with as_pods_see_it(config.cluster, api):
+        yield from findings(service_checks(config.cluster, config.registry))
+
+
+def _nothing(_: object) -> Iterable[Finding]:
+    return ()
+
+
+def _report(found: Iterable[Finding], as_json: bool) -> int:
+    from rich.console import Console
+
+    console = Console()
+    kept: list[Finding] = []
+    with nullcontext() if as_json else console.status("checking"):
+        for finding in found:
+            kept.append(finding)
+            if not as_json:
+                _print(console, finding)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in kept], indent=2))
+    else:
+        counts = {status: sum(one.status == status for one in kept) for status in SYMBOLS}
+        typer.echo(f"{counts['ok']} well, {counts['warning']} to know, {counts['failed']} to mend")
+    return EXIT_FAILED if any(finding.status == "failed" for finding in kept) else EXIT_OK
+
+
+def _print(console: object, finding: Finding) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    assert isinstance(console, Console)
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=1)
+    table.add_column(width=15)
+    table.add_column(overflow="fold")
+    table.add_row(SYMBOLS[finding.status], finding.check, Text(finding.message))
+    if finding.action:
+        table.add_row("", "", Text(f"→ {finding.action}"))
+    console.print(table)

@@ -1,0 +1,63 @@
+"""Checks: run one after the other, each for a limited time; what went wrong never ends the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from thinksafe.deadlines import within
+from thinksafe.errors import ThinkSafeError
+
+Status = Literal["ok", "warning", "failed"]
+LIMIT = 30.0
+"""Seconds that one check may take."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    status: Status
+    """``warning``: it could not be told, or need not hinder a run."""
+    message: str
+    action: str = ""
+    """The mending step; empty where all is well."""
+
+
+Check = tuple[str, Callable[[], Iterable[Finding]]]
+"""Name of a check, and what makes its findings."""
+
+
+def ok(check: str, message: str) -> Finding:
+    """Return a finding that all is well."""
+    return Finding(check, "ok", message)
+
+
+def warning(check: str, message: str, action: str) -> Finding:
+    """Return a finding that need not hinder a run."""
+    return Finding(check, "warning", message, action)
+
+
+def failed(check: str, message: str, action: str) -> Finding:
+    """Return a finding that a run cannot live with."""
+    return Finding(check, "failed", message, action)
+
+
+def findings(checks: Iterable[Check], limit: float = LIMIT) -> Iterator[Finding]:
+    """Yield the findings of checks as they come; an error becomes a finding, and none holds up the next check."""
+    for name, check in checks:
+        try:
+            yield from within(limit, lambda check=check: list(check()))  # type: ignore[misc]
+        except ThinkSafeError as error:
+            yield failed(name, error.problem, error.action)
+        except TimeoutError:
+            yield failed(
+                name, f"No answer within {limit:.0f} s.", "Check the address, the network policy and the proxy."
+            )
+        except Exception as error:
+            yield failed(
+                name, f"The check itself failed ({type(error).__name__}).",
+                "Set THINKSAFE_DEBUG=1 and look at what the server answers.",
+            )

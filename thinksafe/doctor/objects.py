@@ -1,0 +1,204 @@
+"""Checks of what has to be there in Kubernetes: secrets, accounts, nodes, storage, rights."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster_stages import StageName
+from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
+from thinksafe.doctor.kube import Absent, Cluster, Forbidden
+from thinksafe.doctor.placement import reasons
+from thinksafe.pods import secret_variables
+
+STAGES = tuple(name for name in get_args(StageName) if name != "default")
+_LOOK = "Nothing, where pods start; or give the doctor the right to get it in this namespace."
+
+
+def kubernetes_checks(cluster: ClusterSettings, api: Cluster) -> list[Check]:
+    """Return the checks of a cluster's objects."""
+    return [
+        ("rights", lambda: _rights(cluster, api)),
+        ("service account", lambda: _service_account(cluster, api)),
+        ("secrets", lambda: _secrets(cluster, api)),
+        ("config maps", lambda: _config_maps(cluster, api)),
+        ("image pull", lambda: _pull_secrets(cluster, api)),
+        ("nodes", lambda: _nodes(cluster, api)),
+        ("storage", lambda: _storage(cluster, api)),
+        ("classes", lambda: _classes(cluster, api)),
+    ]
+
+
+def _looked_up(check: str, kind: str, name: str, where: str, look: Callable[[str], Any]) -> tuple[Any, Finding | None]:
+    try:
+        return look(name), None
+    except Absent:
+        return None, failed(check, f"There is no {kind} {name}{where}.", f"Create the {kind} {name}{where}.")
+    except Forbidden:
+        return None, warning(check, f"May not look at the {kind} {name}{where}.", _LOOK)
+
+
+def _rights(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    needed: list[tuple[str, str, str]] = []
+    if cluster.kfp.multi_user:
+        kinds = {"pipelines": "create list", "experiments": "create list", "runs": "create list",
+                 "jobs": "create list delete"}
+        needed = [(verb, kind, "pipelines.kubeflow.org") for kind, verbs in kinds.items() for verb in verbs.split()]
+    missing = [
+        f"{verb} {kind}" for verb, kind, group in needed if not api.may(verb, kind, group, cluster.namespace)
+    ]
+    if missing:
+        yield failed(
+            "rights", f"May not {', '.join(missing)} in {cluster.namespace}.",
+            f"Bind the role kubeflow-pipelines-edit to this account in {cluster.namespace}.",
+        )
+    blind = [kind for verb, kind, space in (("get", "secrets", cluster.namespace), ("list", "nodes", ""))
+             if not api.may(verb, kind, "", space)]
+    if blind:
+        yield warning("rights", f"May not look at {' and '.join(blind)}: these checks say nothing.", _LOOK)
+    if not missing and not blind:
+        yield ok("rights", "This account may do what publishing and the doctor need.")
+
+
+def _service_account(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    where = f" in {cluster.namespace}"
+    account, trouble = _looked_up(
+        "service account", "ServiceAccount", cluster.service_account, where, api.service_account
+    )
+    yield trouble or ok("service account", f"{account.metadata.name} is there.")
+
+
+def _secrets(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    wanted: dict[str, set[str]] = {}
+    for stage in STAGES:
+        for secret, key, _ in secret_variables(cluster, stage):
+            wanted.setdefault(secret, set()).add(key)
+    yield from _with_keys("Secret", wanted, cluster.namespace, api.secret)
+
+
+def _config_maps(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    wanted = {source.name: set(source.keys) for source in cluster.config_maps}
+    if cluster.certificates.config_map:
+        wanted.setdefault(cluster.certificates.config_map, set()).add(cluster.certificates.key)
+    yield from _with_keys("ConfigMap", wanted, cluster.namespace, api.config_map)
+
+
+def _with_keys(
+    kind: str, wanted: dict[str, set[str]], namespace: str, look: Callable[[str], Any]
+) -> Iterator[Finding]:
+    check = "secrets" if kind == "Secret" else "config maps"
+    for name, keys in sorted(wanted.items()):
+        found, trouble = _looked_up(check, kind, name, f" in {namespace}", look)
+        if trouble is not None:
+            yield trouble
+            continue
+        there = found.data or {}
+        if missing := sorted(key for key in keys if not there.get(key)):
+            yield failed(
+                check, f"The {kind} {name} has no {', '.join(missing)}.",
+                f"Add the key, or name the one that holds it in the cluster section ({', '.join(sorted(there))}).",
+            )
+        else:
+            yield ok(check, f"{name} has {', '.join(sorted(keys))}.")
+
+
+def _pull_secrets(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    hosts = {_registry(cluster.image(stage)) for stage in STAGES}
+    covered: set[str] = set()
+    for name in cluster.image_pull_secrets:
+        secret, trouble = _looked_up("image pull", "Secret", name, f" in {cluster.namespace}", api.secret)
+        if trouble is not None:
+            yield trouble
+            covered |= hosts  # it cannot be told
+            continue
+        try:
+            logins = json.loads(base64.b64decode(secret.data[".dockerconfigjson"]))["auths"]
+            covered |= {address.removeprefix("https://").split("/", 1)[0] for address in logins}
+            yield ok("image pull", f"{name} logs in to {', '.join(sorted(logins))}.")
+        except (KeyError, TypeError, ValueError):
+            yield failed(
+                "image pull", f"The Secret {name} is no login to a registry.",
+                f"Make it with `kubectl -n {cluster.namespace} create secret docker-registry {name} ...`.",
+            )
+    if cluster.image_pull_secrets and (bare := sorted(hosts - covered)):
+        yield warning(
+            "image pull", f"No pull secret logs in to {', '.join(bare)}.",
+            "Add one to cluster.image_pull_secrets, unless the registry is public or the nodes log in.",
+        )
+
+
+def _registry(image: str) -> str:
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else "index.docker.io"
+
+
+def _nodes(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    try:
+        nodes = api.nodes()
+    except Forbidden:
+        yield warning("nodes", "May not list nodes, so where pods fit cannot be told.", "Ask somebody who may.")
+        return
+    for stage in ("sample", "judge", "train"):
+        settings = cluster.stage(stage)
+        fitting, others = reasons(nodes, settings)
+        gpu = settings.gpu
+        what = f"{gpu.count} {gpu.type}" if gpu is not None and gpu.count else "no GPU"
+        if fitting:
+            yield ok("nodes", f"{stage} ({what}) fits {fitting} of {len(nodes)} nodes.")
+        else:
+            yield failed(
+                "nodes", f"{stage} ({what}) fits none of {len(nodes)} nodes: {others or 'there are none'}.",
+                f"Correct cluster.stages.{stage} (gpu, node_selector, tolerations, affinity), or add such a node.",
+            )
+
+
+def _storage(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    cache = cluster.model_cache
+    if cache.kind == "claim":
+        claim, trouble = _looked_up(
+            "storage", "PersistentVolumeClaim", cache.claim, f" in {cluster.namespace}", api.claim
+        )
+        if trouble is not None:
+            yield trouble
+        elif "ReadWriteMany" in (claim.spec.access_modes or []):
+            yield ok("storage", f"{cache.claim} can be mounted by many nodes.")
+        else:
+            yield warning(
+                "storage", f"The claim {cache.claim} is for one node at a time ({', '.join(claim.spec.access_modes)}).",
+                "Use a claim with ReadWriteMany, or keep all pods on one node by a node selector.",
+            )
+    elif cache.kind == "ephemeral":
+        try:
+            classes = {item.metadata.name: item.metadata.annotations or {} for item in api.storage_classes()}
+        except Forbidden:
+            yield warning("storage", "May not list storage classes.", _LOOK)
+            return
+        default = [name for name, notes in classes.items()
+                   if notes.get("storageclass.kubernetes.io/is-default-class") == "true"]
+        if cache.storage_class and cache.storage_class not in classes:
+            yield failed(
+                "storage", f"There is no storage class {cache.storage_class}.",
+                f"Set cluster.model_cache.storage_class to one of: {', '.join(sorted(classes)) or '(none)'}.",
+            )
+        elif not cache.storage_class and not default:
+            yield failed(
+                "storage", "The cluster has no default storage class.",
+                f"Set cluster.model_cache.storage_class to one of: {', '.join(sorted(classes)) or '(none)'}.",
+            )
+        else:
+            yield ok("storage", f"Storage class {cache.storage_class or default[0]}.")
+
+
+def _classes(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    kinds: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
+        ("PriorityClass", "priority_class", api.priority_class),
+        ("RuntimeClass", "runtime_class", api.runtime_class),
+    )
+    for kind, field, look in kinds:
+        names = {value for stage in STAGES if (value := getattr(cluster.stage(stage), field))}
+        for name in sorted(names):
+            _, trouble = _looked_up("classes", kind, name, "", look)
+            yield trouble or ok("classes", f"{kind} {name} is there.")
