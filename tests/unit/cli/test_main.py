@@ -19,8 +19,9 @@ HEAVY = (
 )
 COMMANDS = (
     "run", "compile", "rollback", "report", "history", "config check", "config show", "config schema", "plan",
-    "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics", "gate",
-    "promote",
+    "prepare", "sample",
+    "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics", "gate", "promote",
+    "publish", "submit", "schedule", "doctor", "config pin",
 )
 
 
