@@ -200,7 +200,7 @@ def _recurring_run(client: Any, cluster: ClusterSettings, done: Published) -> No
             _delete(client, item.recurring_run_id)
 
 
-PARAMETERS: dict[str, Any] = {}
+PARAMETERS: dict[str, Any] = {"if_changed": True}
 """Parameters of scheduled runs that differ from the defaults of the pipeline."""
 
 

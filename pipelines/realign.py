@@ -24,10 +24,12 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
     """
     stages = load_all(image, configure)
     judged_samples = make_judged_samples(stages)
-    repair = make_repair(stages, judged_samples)
+    pilot_and_repair = make_pilot(stages, judged_samples)
 
     @dsl.pipeline(name="realign", description="Repair the safety of a reasoning model from its own samples.")
-    def realign(config: str, overrides: str = "[]", run_id: str = "", artifacts: str = ""):
+    def realign(
+        config: str, overrides: str = "[]", run_id: str = "", artifacts: str = "", if_changed: bool = False
+    ):
         """Repair the safety of a reasoning model from its own samples.
 
         Args:
@@ -35,6 +37,7 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
             overrides: JSON list of key=value texts that replace settings.
             run_id: Run id; empty takes KFP's job id.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            if_changed: End with nothing to do where the champion was made from the same inputs.
         """
         report = stages.report(job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, artifacts=artifacts, run_id=run_id)
         with dsl.ExitHandler(report, name="realignment"):
@@ -45,22 +48,19 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
             planned = plan.outputs
             where = {"artifacts": artifacts, "run_id": planned["run"]}
             prompts = stages.prepare(section=planned["prepare"], **where).outputs
-            pilot = judged_samples(
-                model=planned["base"], prompts=prompts["pilot"], sample_section=planned["sample_pilot"],
-                judge_section=planned["judge_filter"], use="pilot", shards=planned["shards_pilot"], **where,
-            )
-            diagnose = stages.diagnose(
-                samples=pilot.outputs["samples"], verdicts=pilot.outputs["verdicts"],
-                section=planned["diagnose"], **where,
-            )
-            repair(
-                passed=diagnose.outputs["passed"], base=planned["base"], champion=planned["champion"],
-                training=prompts["training"], evaluation=prompts["evaluation"],
+            due = stages.due(contamination=prompts["contamination"], if_changed=if_changed, **where)
+            pilot_and_repair(
+                passed=due.outputs["passed"], base=planned["base"], champion=planned["champion"],
+                pilot=prompts["pilot"], training=prompts["training"], evaluation=prompts["evaluation"],
                 contamination=prompts["contamination"],
-                **{name: planned[name] for name in REPAIR_SECTIONS}, **where,
+                **{name: planned[name] for name in (*PILOT_SECTIONS, *REPAIR_SECTIONS)}, **where,
             )
 
     return realign
+
+
+PILOT_SECTIONS = ("sample_pilot", "shards_pilot", "diagnose")
+"""Outputs of plan that only the pilot takes."""
 
 
 REPAIR_SECTIONS = (
@@ -68,6 +68,61 @@ REPAIR_SECTIONS = (
     "judge_evaluate", "grade", "metrics", "shards_evaluation", "gate", "rollout", "sample_rollout", "deploy",
 )
 """Outputs of plan that the repair sub-pipeline takes under the same names."""
+
+
+def make_pilot(stages: SimpleNamespace, judged_samples: Any) -> Any:
+    """Return the sub-pipeline that does nothing unless the run is due."""
+    repair = make_repair(stages, judged_samples)
+
+    @dsl.pipeline(name="pilot-and-repair")
+    def pilot_and_repair(
+        passed: bool,
+        base: dsl.Input[dsl.Artifact],
+        champion: dsl.Input[dsl.Artifact],
+        pilot: dsl.Input[dsl.Dataset],
+        training: dsl.Input[dsl.Dataset],
+        evaluation: dsl.Input[dsl.Dataset],
+        contamination: dsl.Input[dsl.Artifact],
+        sample_pilot: str,
+        shards_pilot: list,
+        diagnose: str,
+        sample_training: str,
+        judge_filter: str,
+        shards_training: list,
+        curate: str,
+        train: str,
+        registry: str,
+        sample_evaluation: str,
+        judge_evaluate: str,
+        grade: str,
+        metrics: str,
+        shards_evaluation: list,
+        gate: str,
+        rollout: bool,
+        sample_rollout: str,
+        deploy: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        where = {"artifacts": artifacts, "run_id": run_id}
+        with dsl.If(passed == True, name="due"):  # noqa: E712 - builds a condition, compares nothing
+            judged = judged_samples(
+                model=base, prompts=pilot, sample_section=sample_pilot, judge_section=judge_filter, use="pilot",
+                shards=shards_pilot, **where,
+            )
+            diagnosed = stages.diagnose(
+                samples=judged.outputs["samples"], verdicts=judged.outputs["verdicts"], section=diagnose, **where
+            )
+            repair(
+                passed=diagnosed.outputs["passed"], base=base, champion=champion, training=training,
+                evaluation=evaluation, contamination=contamination, sample_training=sample_training,
+                judge_filter=judge_filter, shards_training=shards_training, curate=curate, train=train,
+                registry=registry, sample_evaluation=sample_evaluation, judge_evaluate=judge_evaluate, grade=grade,
+                metrics=metrics, shards_evaluation=shards_evaluation, gate=gate, rollout=rollout,
+                sample_rollout=sample_rollout, deploy=deploy, **where,
+            )
+
+    return pilot_and_repair
 
 
 def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:

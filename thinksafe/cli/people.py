@@ -31,6 +31,9 @@ def run(
     config: ConfigArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of this run; the same DIR resumes it.")],
     override: Overrides = None,
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="End with nothing to do where the champion has the same inputs.")
+    ] = False,
     artifacts: Annotated[str, typer.Option(help="Store root; DIR/store by default.")] = "",
     tracking_uri: Annotated[
         str, typer.Option(help="MLflow server; the config's, or a SQLite file in DIR, by default.")
@@ -44,11 +47,17 @@ def run(
 ) -> None:
     """Run a whole realignment on this machine.
 
-    Exits 0 when the candidate was promoted, 3 when a verdict stopped the run, 2 for bad input, 1 when a stage failed.
+    Exits 0 when the candidate was promoted or there was nothing to do, 3 when a verdict stopped the run, 2 for bad
+    input, 1 when a stage failed.
     """
     from thinksafe.cli.run import run_recipe
 
-    sys.exit(run_recipe(config, out, override or [], artifacts, tracking_uri, runner, mount or []))
+    sys.exit(
+        run_recipe(
+            config, out, override or [], artifacts, tracking_uri, if_changed=if_changed, runner=runner,
+            mounts=mount or [],
+        )
+    )
 
 
 @people.command()

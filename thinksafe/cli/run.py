@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def run_recipe(
-    config: str, out: Path, overrides: list[str], artifacts: str, tracking_uri: str,
+    config: str, out: Path, overrides: list[str], artifacts: str, tracking_uri: str, *, if_changed: bool = False,
     runner: Literal["host", "docker"] = "host", mounts: Sequence[Path] = (),
 ) -> int:
     """Run a realignment into ``out`` and return the exit code of the command.
@@ -39,6 +39,7 @@ def run_recipe(
             environment's is not used: trying a recipe must not write to the company's registry by accident.
         runner: Stages are processes of this machine, or containers of its Docker daemon.
         mounts: What containers read besides ``out``.
+        if_changed: End with nothing to do where the champion was made from the same inputs.
 
     Raises:
         ConfigError, InputError: the configuration, an input or the folder is wrong.
@@ -59,7 +60,8 @@ def run_recipe(
         root = store_root(out)
         outcome = import_module("thinksafe_pipelines.commands").run_realign(
             document.text, out, run.run_id, overrides, console, artifacts=root,
-            environment={"MLFLOW_TRACKING_URI": tracking}, runner=runner, mounts=mounts,
+            environment={"MLFLOW_TRACKING_URI": tracking}, arguments={"if_changed": if_changed}, runner=runner,
+            mounts=mounts,
         )
         summary = conclude(
             out, run.run_id, outcome, console, tracking,
@@ -116,6 +118,8 @@ def _ledger_entry(summary: RunSummary, config: RealignmentConfig, address: Calla
 
 
 def _verdict(summary: RunSummary, run: LocalRun) -> int:
+    if summary.outcome == "nothing to do":
+        return EXIT_OK
     if summary.decision is None:
         raise StageError(f"The run {run.run_id} ended without a decision.", "Start the same command again.")
     return EXIT_OK if summary.decision.passed and summary.outcome == "promoted" else EXIT_STOPPED

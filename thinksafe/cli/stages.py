@@ -237,6 +237,25 @@ def merge(
 
 
 @stages.command()
+def due(
+    contamination: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
+    if_changed: Annotated[str, typer.Option(help="true: go on only where something is new.")] = "false",
+    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+) -> None:
+    """Compare what the run starts from with what the champion was made from."""
+    from thinksafe.errors import ConfigError
+    from thinksafe.stages import due as stage
+
+    if if_changed.lower() not in ("true", "false"):
+        raise ConfigError(f"--if-changed {if_changed[:40]!r} is neither true nor false.", "Write --if-changed true.")
+    stage.run(
+        _context("due", artifacts, run_id, task), contamination, if_changed=if_changed.lower() == "true",
+        passed_out=passed_out,
+    )
+    _finish(executor_input)
+
+
+@stages.command()
 def diagnose(
     section: Section, samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
     diagnosis_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],

@@ -27,6 +27,7 @@ VERDICTS: dict[RunOutcome, Verdict] = {
     "stopped by curate": Verdict("Stopped for want of examples", "✕", "bad"),
     "evaluated": Verdict("No alarm", "✓", "good"),
     "regressed": Verdict("Alarm", "✕", "bad"),
+    "nothing to do": Verdict("Nothing to do", "✓", "even"),
     "failed": Verdict("Failed", "!", "bad"),
     "incomplete": Verdict("Incomplete", "…", "even"),
 }
@@ -44,6 +45,8 @@ def why(summary: RunSummary) -> str:
         return "The candidate passed the gate and was promoted; what was served failed a check and was taken back."
     if decision is not None:
         return decision.summary
+    if summary.outcome == "nothing to do":
+        return "Student, prompts, settings and code are those that the champion was made from; it stays."
     last = summary.steps[-1].name if summary.steps else ""
     return f"The run has come as far as {last}; there is no decision yet." if last else "No stage has left a record."
 

@@ -184,6 +184,8 @@ def _outcome(
         return "stopped by diagnose"
     if curation is not None and not curation.passed:
         return "stopped by curate"
+    if "due" in records and records["due"].verdict == "nothing to do":
+        return "nothing to do"
     return "incomplete"
 
 

@@ -13,11 +13,11 @@ from thinksafe.training.drift import Drift
 
 RunOutcome = Literal[
     "promoted", "rolled back", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate",
-    "evaluated", "regressed", "failed", "incomplete",
+    "evaluated", "regressed", "nothing to do", "failed", "incomplete",
 ]
 
 STEPS = (
-    "plan", "prepare", "sample-pilot", "judge-pilot", "diagnose",
+    "plan", "prepare", "due", "sample-pilot", "judge-pilot", "diagnose",
     "sample-training", "judge-training", "curate", "train", "register",
     *(
         f"{stage}-{role}" for role in get_args(Role) if role != "previous"

@@ -4,8 +4,8 @@ It exists to test the wiring without models; the options are those of the stage 
 an error. Behaviour comes from the environment:
 
 FAKE_CALLS     file that gets one JSON line for each call: stage and options
-FAKE_REFUSE    stage (diagnose, curate, gate, compare) that writes ``false``
 FAKE_ROLLOUT   makes plan say that something is rolled out
+FAKE_REFUSE    stage (due, diagnose, curate, gate, compare) that writes ``false``
 FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
 FAKE_KILL      task that kills itself
 FAKE_HANG      task that sleeps for a minute after writing its process id to the file FAKE_PID
@@ -22,7 +22,8 @@ from pathlib import Path
 
 COMMON = ["artifacts", "run-id", "task", "executor-input"]
 INPUTS = {
-    "plan": [], "prepare": [], "sample": ["model", "prompts"], "judge": ["samples"], "grade": ["samples"], "merge": [],
+    "plan": [], "prepare": [], "due": ["contamination"],
+    "sample": ["model", "prompts"], "judge": ["samples"], "grade": ["samples"], "merge": [],
     "diagnose": ["samples", "verdicts"], "curate": ["samples", "verdicts"], "train": ["base", "examples"],
     "register": ["candidate", "examples"], "metrics": ["samples", "verdicts", "grades"],
     "gate": [
@@ -36,7 +37,8 @@ INPUTS = {
 OUTPUTS = {
     "plan": ["base-out", "champion-out"],
     "prepare": ["pilot-out", "training-out", "evaluation-out", "contamination-out"],
-    "sample": ["samples-out"], "judge": ["verdicts-out"], "grade": ["grades-out"], "merge": ["manifest-out"],
+    "due": ["passed-out"], "sample": ["samples-out"],
+    "judge": ["verdicts-out"], "grade": ["grades-out"], "merge": ["manifest-out"],
     "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
     "train": ["adapter-out", "candidate-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
@@ -44,7 +46,8 @@ OUTPUTS = {
     "compare": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {
-    "plan": ["config", "overrides", "job-id", "output"], "sample": ["section", "shard", "shards"],
+    "plan": ["config", "overrides", "job-id", "output"], "due": ["if-changed"],
+    "sample": ["section", "shard", "shards"],
     "plan_evaluation": ["suite", "overrides", "model", "fresh", "job-id", "output"],
     "merge": ["manifests"], "metrics": ["section", "role"], "report": ["status", "job-id"],
 }

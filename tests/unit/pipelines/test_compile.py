@@ -44,7 +44,7 @@ def test_kfp_loads_what_was_compiled(tmp_path: Path, name: str) -> None:
     path = compile_pipeline(name, "name: x\nseed: 1\n", ["seed=7"], tmp_path / "new" / "pipeline.yaml", IMAGES)
     component = load_component_from_file(str(path))
     inputs = component.component_spec.inputs
-    own = {"model", "fresh"} if name == "evaluate" else set()
+    own = {"model", "fresh"} if name == "evaluate" else {"if_changed"}
     assert set(inputs) == {"config", "overrides", "run_id", "artifacts"} | own
     assert inputs["config"].default == "name: x\nseed: 1\n"
     assert inputs["overrides"].default == '["seed=7"]'

@@ -91,6 +91,7 @@ def test_the_recurring_run_does_not_overlap_and_does_not_catch_up(server: KfpSer
     assert made["mode"] == "ENABLE"
     assert made["trigger"]["cron_schedule"]["cron"] == CRON
     assert made["service_account"] == "thinksafe-pipeline"
+    assert made["runtime_config"]["parameters"] == {"if_changed": True}
     assert made["pipeline_version_reference"] == {
         "pipeline_id": done.pipeline_id, "pipeline_version_id": done.version_id
     }

@@ -14,7 +14,7 @@ from thinksafe.errors import StageError
 from thinksafe_pipelines import local
 
 ROLES = ("base", "candidate", "champion")
-PILOT = {"plan", "prepare", "sample-pilot-0", "judge-pilot-0", "diagnose", "report"}
+PILOT = {"plan", "prepare", "due", "sample-pilot-0", "judge-pilot-0", "diagnose", "report"}
 TRAINING = {f"{stage}-training-{shard}" for stage in ("sample", "judge") for shard in range(3)}
 EVALUATION = {f"{stage}-{role}-0" for stage in ("sample", "judge", "grade") for role in ROLES}
 METRICS = {f"metrics-{role}" for role in ROLES}
@@ -150,6 +150,14 @@ def test_an_unsteerable_model_ends_after_the_pilot(fake_run: Any) -> None:
     outcome = fake_run(refuse="diagnose")
     assert not outcome.failed
     assert tasks(outcome) == PILOT
+    assert json.loads(fake_run.call("report")["status"])["state"] == "SUCCEEDED"
+
+
+def test_a_run_that_is_not_due_ends_green_after_prepare(fake_run: Any) -> None:
+    outcome = fake_run(refuse="due")
+    assert not outcome.failed
+    assert tasks(outcome) == {"plan", "prepare", "due", "report"}
+    assert fake_run.call("due")["if-changed"].lower() == "false"
     assert json.loads(fake_run.call("report")["status"])["state"] == "SUCCEEDED"
 
 

@@ -1,0 +1,102 @@
+"""due: is there anything new since the champion was made, so that a realignment could come out otherwise?
+
+A schedule starts runs whether or not there is a reason. A run that starts from the same student, prompts, settings and
+code as the run that made the champion would make the same adapter again; it ends here, with nothing to do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from thinksafe.digests import digest_file, digest_json
+from thinksafe.errors import StageError
+from thinksafe.jsonl import write_atomic
+from thinksafe.ledger import champion_for_run
+from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
+from thinksafe.store import Store
+
+NOTHING = "nothing to do"
+_NO_INPUT = frozenset({"report"})
+"""Sections of the plan that change no adapter and no decision."""
+
+
+def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_out: Path) -> StageResult:
+    """Write whether the run goes on, ``true`` or ``false``.
+
+    Compared are digests, as the records of ``plan`` and ``prepare`` of both runs hold them: student, each section of
+    the configuration, each prompt set, version of thinksafe and its libraries. Where the records of the champion's run
+    are gone, or there is no champion, the run goes on.
+
+    Args:
+        context: Store and run.
+        contamination: Contamination report, a sign that ``prepare`` is done.
+        if_changed: Go on only where something is new. Off: go on always, and record what is new all the same.
+        passed_out: Where the flag is written.
+
+    Raises:
+        StageError: this run has no records of plan and prepare.
+        StoreError: the store failed, or the ledger is malformed.
+    """
+    with recorded(context, None) as result:
+        result.inputs = {"contamination": digest_file(contamination)}
+        ours = run_inputs(context.store, context.run_id)
+        if ours is None:
+            raise StageError(
+                f"The run {context.run_id} has no records of plan and prepare.", "Start the same run again."
+            )
+        model = _model(context.store, context.run_id)
+        entry = champion_for_run(context.store, model, context.run_id)
+        theirs = run_inputs(context.store, entry.run_id) if entry is not None else None
+        changed: list[str] | None = None
+        if theirs is not None:
+            changed = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+        same = changed == []
+        goes_on = not (same and if_changed)
+        result.verdict = "due" if goes_on else NOTHING
+        result.outputs = {"inputs": digest_json(ours)}
+        result.details = {
+            "if_changed": if_changed, "same": same, "changed": changed,
+            "champion_run": entry.run_id if entry is not None else "",
+            "champion_generation": entry.generation if entry is not None else None,
+        }
+        write_atomic(passed_out, b"true" if goes_on else b"false")
+    return result
+
+
+def run_inputs(store: Store, run_id: str) -> dict[str, str] | None:
+    """Return the digest of everything that a run starts from, by name; None where its records are gone or malformed."""
+    plan, prepare = _record(store, run_id, "plan"), _record(store, run_id, "prepare")
+    sections = plan.details.get("sections") if plan is not None else None
+    if plan is None or prepare is None or not isinstance(sections, dict) or not prepare.outputs:
+        return None
+    found = {f"section {name}": digest_json(_undated(value)) for name, value in sections.items()
+             if name not in _NO_INPUT and not name.startswith("shards_")}
+    found |= {f"prompts {name}": digest for name, digest in prepare.outputs.items()}
+    return found | {"student": plan.outputs.get("base", ""), "code": digest_json(plan.details.get("code"))}
+
+
+def _undated(section: Any) -> Any:
+    """Return a section without the day of the plan, by which waivers expire: time alone is nothing new."""
+    if not isinstance(section, dict):
+        return section
+    return {key: value for key, value in section.items() if key != "waivers_on"}
+
+
+def _record(store: Store, run_id: str, task: str) -> StageRecord | None:
+    key = record_key(run_id, task)
+    if not store.exists(key):
+        return None
+    try:
+        record = StageRecord.model_validate_json(store.get(key))
+    except ValidationError:
+        return None
+    return record if record.status == "succeeded" else None
+
+
+def _model(store: Store, run_id: str) -> str:
+    plan = _record(store, run_id, "plan")
+    assert plan is not None, "run_inputs found it"
+    return str(plan.details["config"]["registry"]["model"])
