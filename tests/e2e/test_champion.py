@@ -18,6 +18,11 @@ def test_the_second_candidate_is_compared_with_the_champion_and_rollback_returns
     assert first.code == 0, first.text
     store = str(first.folder / "store")
     tracking = f"sqlite:///{first.folder / 'mlflow.db'}"
+    same = run_recipe(tmp_path / "same", "micro", "--artifacts", store, "--tracking-uri", tracking, "--if-changed")
+    assert same.code == 0, same.text
+    assert "Nothing to do" in same.text
+    assert not (same.folder / "decision.json").exists()
+    assert [entry["generation"] for entry in first.ledger] == [1]
     # equal models differ by chance, and 300 prompts cannot show a margin of two points
     wide = [f"gate.champion.{name}_margin=0.1" for name in ("harm", "over_refusal", "reasoning")]
     settings = [option for setting in ["seed=11", *wide] for option in ("--set", setting)]

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_configs import cluster_document
@@ -108,3 +110,14 @@ def test_the_mirror_keeps_copies_by_commit(monkeypatch: pytest.MonkeyPatch) -> N
     assert mirrored("s3://bucket/model", "") == mirrored("/models/x", "") == mirrored("micro://default", "") == ""
     with pytest.raises(InputError, match="no commit"):
         mirrored("org/name", "main")
+
+
+def test_config_pin_prints_options_and_writes_a_pinned_config(
+    hub: str, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    loose, pinned = tmp_path / "loose.yaml", tmp_path / "pinned.yaml"
+    loose.write_text("extends: micro\nstudent: {model: org/known, revision: main}\n")
+    assert cli("config", "pin", loose).out == f"--set student.revision={COMMIT}\n"
+    assert cli("config", "pin", loose, "--out", pinned).code == 0
+    assert load_config(str(pinned)).student.revision == COMMIT
+    assert "already" in cli("config", "pin", pinned).out

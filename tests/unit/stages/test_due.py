@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from registry_runs import World
+
+from thinksafe import ledger
+from thinksafe.errors import StageError
+from thinksafe.stages import due
+from thinksafe.stages.record import StageContext, StageRecord, StageResult, silent, write_stage_record
+from thinksafe.store import Store
+
+SECTIONS = {
+    "train": {"seed": 1}, "gate": {"waivers_on": "2026-01-01", "limit": 0.1}, "report": {"recipe": "a"},
+    "shards_training": [0],
+}
+PROMPTS = {"pilot": "a", "training": "b", "evaluation": "c", "contamination": "d"}
+
+
+def write(store: Store, run_id: str, *, base: str = "student", prompts: Any = PROMPTS, **sections: Any) -> None:
+    common = {"run_id": run_id, "status": "succeeded", "started": 1.0, "seconds": 1.0}
+    details = {
+        "sections": SECTIONS | sections, "config": {"registry": {"model": "m"}}, "code": {"thinksafe": "0.1"}
+    }
+    plan = StageRecord(**common, stage="plan", task="plan", outputs={"base": base}, details=details)  # type: ignore[arg-type]
+    prepare = StageRecord(**common, stage="prepare", task="prepare", outputs=prompts)  # type: ignore[arg-type]
+    write_stage_record(store, plan)
+    write_stage_record(store, prepare)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A store with a champion that the run ``old`` made."""
+    world = World(tmp_path)
+    write(world.store, "old")
+    made = world.run("old", "adapter-1")
+    ledger.append(world.store, made.entry(1, "1"))
+    return world
+
+
+def ask(world: World, run_id: str = "new", *, if_changed: bool = True) -> tuple[StageResult, str]:
+    report, flag = world.folder / "contamination.json", world.folder / "flag"
+    report.write_text("{}")
+    context = StageContext(store=world.store, run_id=run_id, stage="due", task="due", track=silent)
+    return due.run(context, report, if_changed=if_changed, passed_out=flag), flag.read_text()
+
+
+def test_equal_inputs_leave_nothing_to_do(world: World) -> None:
+    write(world.store, "new")
+    result, flag = ask(world)
+    assert (flag, result.verdict) == ("false", "nothing to do")
+    assert result.details["champion_run"] == "old"
+    assert (result.details["same"], result.details["changed"]) == (True, [])
+
+
+def test_it_goes_on_unless_it_was_asked_to_look(world: World) -> None:
+    write(world.store, "new")
+    result, flag = ask(world, if_changed=False)
+    assert (flag, result.verdict, result.details["same"]) == ("true", "due", True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "names"),
+    [
+        ({"base": "another"}, ["student"]),
+        ({"prompts": PROMPTS | {"training": "x"}}, ["prompts training"]),
+        ({"train": {"seed": 2}}, ["section train"]),
+        ({"gate": {"waivers_on": "2026-01-01", "limit": 0.2}}, ["section gate"]),
+        ({"new_section": {}}, ["section new_section"]),
+    ],
+)
+def test_anything_new_is_named_and_goes_on(world: World, changed: Any, names: list[str]) -> None:
+    write(world.store, "new", **changed)
+    result, flag = ask(world)
+    assert flag == "true"
+    assert result.details["changed"] == names
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"gate": {"waivers_on": "2026-02-02", "limit": 0.1}}, {"report": {"recipe": "b"}},
+        {"shards_training": [0, 1]},
+    ],
+)
+def test_the_day_the_report_and_shards_are_nothing_new(world: World, changed: Any) -> None:
+    write(world.store, "new", **changed)
+    assert ask(world)[1] == "false"
+
+
+def test_without_a_champion_it_goes_on(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    write(world.store, "new")
+    assert ask(world)[1] == "true"
+
+
+def test_a_champion_whose_records_are_gone_or_malformed_goes_on(world: World) -> None:
+    write(world.store, "new")
+    world.store.put("runs/old/prepare.json", b"{}")
+    result, flag = ask(world)
+    assert (flag, result.details["changed"]) == ("true", None)
+
+
+def test_the_run_that_made_the_champion_is_not_compared_with_itself(world: World) -> None:
+    assert ask(world, "old")[1] == "true"
+
+
+def test_a_run_without_records_is_an_error(world: World) -> None:
+    with pytest.raises(StageError, match="no records of plan and prepare"):
+        ask(world)
