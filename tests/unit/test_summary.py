@@ -8,6 +8,7 @@ import report_runs as runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thinksafe.report.words import VERDICTS, missing_steps, next_steps, why
 from thinksafe.stages.record import StageRecord
 from thinksafe.summary import PipelineStatus, of_kind, published, reasoning_average, summarise
 
@@ -28,6 +29,32 @@ def test_outcome(outcome: str) -> None:
     assert summary.outcome == outcome
     assert summary.problems == ()
     assert summary.run_id == runs.RUN_ID
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [
+        ("verified", "promoted"), ("superseded", "promoted"), ("rolled back", "rolled back"),
+        ("withdrawn", "rolled back"),
+    ],
+)
+def test_a_rollout_that_was_taken_back_is_no_success(verdict: str, outcome: str) -> None:
+    records = runs.promoted()
+    changes = {"task": "deploy", "stage": "deploy", "verdict": verdict, "started": 3e9}
+    records["deploy"] = records["promote"].model_copy(update=changes)
+    summary = summarise(records)
+    assert summary.outcome == outcome
+    taken_back = outcome == "rolled back"
+    assert VERDICTS[summary.outcome].tone == ("bad" if taken_back else "good")
+    assert ("was taken back" in why(summary)) is taken_back
+    assert ("record of deploy" in next_steps(summary)) is taken_back
+
+
+def test_a_rollout_is_missed_only_where_there_is_one() -> None:
+    records = runs.incomplete()
+    assert "deploy" not in missing_steps(summarise(records))
+    records["plan"].details["config"]["deploy"] = {"kind": "deployment"}
+    assert {"sample-rollout", "deploy"} <= set(missing_steps(summarise(records)))
 
 
 def test_a_failed_stage_outweighs_the_decision_and_is_named() -> None:
