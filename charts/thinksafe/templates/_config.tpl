@@ -1,0 +1,86 @@
+{{/* The config document, and what it must not be. */}}
+
+{{- define "thinksafe.config" -}}
+{{- $cluster := deepCopy .Values.cluster -}}
+{{- $images := dict -}}
+{{- range list "cpu" "sampler" "trainer" -}}
+{{- $_ := set $images . (include "thinksafe.image" (list $ .)) -}}
+{{- end -}}
+{{- $_ := set $cluster "images" $images -}}
+{{- $_ := set $cluster "namespace" .Release.Namespace -}}
+{{- $_ := set $cluster "service_account" (include "thinksafe.account" (list . "pipeline")) -}}
+{{- $_ := set $cluster "image_pull_policy" .Values.images.pullPolicy -}}
+{{- $_ := set $cluster "image_pull_secrets" .Values.images.pullSecrets -}}
+{{- $_ := set $cluster "labels" (include "thinksafe.runLabels" . | fromYaml) -}}
+{{- $_ := set $cluster.mlflow "uri" (include "thinksafe.mlflowUri" .) -}}
+{{- if .Values.kfpCertificates.configMap -}}
+{{- $_ := set $cluster.kfp "ca_file" "/etc/thinksafe-certificates/ca.crt" -}}
+{{- end -}}
+{{- merge (dict "cluster" $cluster) (deepCopy .Values.config) | toPrettyJson -}}
+{{- end -}}
+
+{{/* Refuses what the schema cannot see, and says what to do. */}}
+{{- define "thinksafe.check" -}}
+{{- $values := .Values -}}
+{{- $wrong := list -}}
+{{- if not $values.config -}}
+{{- $wrong = append $wrong "config is empty: give the recipe document, e.g. config: {extends: qwen3-8b, name: our-model, ...}" -}}
+{{- else if hasKey $values.config "cluster" -}}
+{{- $wrong = append $wrong "config.cluster: the chart writes this section; move it to the value `cluster`" -}}
+{{- end -}}
+{{- if not $values.cluster.store -}}
+{{- $wrong = append $wrong "cluster.store is empty: give the store root, s3://bucket/prefix" -}}
+{{- end -}}
+{{- range list "cpu" "sampler" "trainer" -}}
+{{- $image := index $values.images . -}}
+{{- if not $image.repository -}}
+{{- $wrong = append $wrong (printf "images.%s.repository is empty: build the images (make images), push them to your registry and name it" .) -}}
+{{- end -}}
+{{- if eq $image.tag "latest" -}}
+{{- $wrong = append $wrong (printf "images.%s.tag is latest, which says nothing: give a version or, better, a digest" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $values.mlflow.enabled $values.cluster.mlflow.uri -}}
+{{- $wrong = append $wrong "mlflow.enabled is on and cluster.mlflow.uri names a server: choose one" -}}
+{{- else if not (or $values.mlflow.enabled $values.cluster.mlflow.uri) -}}
+{{- $wrong = append $wrong "cluster.mlflow.uri is empty: name your MLflow server, or set mlflow.enabled for a trial" -}}
+{{- end -}}
+{{- if and $values.mlflow.enabled $values.cluster.mlflow.secret.name -}}
+{{- $wrong = append $wrong "cluster.mlflow.secret.name: the bundled MLflow asks for no credentials; leave it empty" -}}
+{{- end -}}
+{{- with $values.cluster.kfp -}}
+{{- if eq .access "port-forward" -}}
+{{- $wrong = append $wrong "cluster.kfp.access is port-forward, which works from a workstation only: use in-cluster or token" -}}
+{{- end -}}
+{{- if and (eq .access "token") (not $values.kfpToken.secret) (not .token_file) -}}
+{{- $wrong = append $wrong "cluster.kfp.access is token: name the secret that holds it in kfpToken.secret" -}}
+{{- end -}}
+{{- if and (not .multi_user) (not .host) (ne .namespace $.Release.Namespace) -}}
+{{- $wrong = append $wrong (printf "without cluster.kfp.multi_user Kubeflow Pipelines starts its pods in its own namespace, %s, and this release goes to %s: install with --namespace %s, or correct cluster.kfp.namespace" .namespace $.Release.Namespace .namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $address := dict "cluster.kfp.host" $values.cluster.kfp.host "cluster.mlflow.uri" $values.cluster.mlflow.uri "cluster.s3.endpoint" $values.cluster.s3.endpoint "cluster.hub.endpoint" $values.cluster.hub.endpoint -}}
+{{- if contains "@" $address -}}
+{{- $wrong = append $wrong (printf "%s holds a user or password, which would be readable by all who may read ConfigMaps: name a secret" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- $fields := regexSplit " +" (trim $values.cluster.schedule.cron) -1 | len -}}
+{{- if ne $fields 6 -}}
+{{- $wrong = append $wrong (printf "cluster.schedule.cron has %d fields; Kubeflow's has six, seconds first, e.g. 0 0 3 * * 0 for Sundays at three" $fields) -}}
+{{- end -}}
+{{- if and (eq $values.cluster.model_cache.kind "claim") (not $values.cluster.model_cache.claim) -}}
+{{- $wrong = append $wrong "cluster.model_cache.kind is claim: name the PersistentVolumeClaim in cluster.model_cache.claim" -}}
+{{- end -}}
+{{- if and $values.mlflow.postgresql.key (not $values.mlflow.postgresql.secret) -}}
+{{- if ne $values.mlflow.postgresql.key "uri" -}}
+{{- $wrong = append $wrong "mlflow.postgresql.key is set and mlflow.postgresql.secret is empty: name the secret" -}}
+{{- end -}}
+{{- end -}}
+{{- if $wrong -}}
+{{- fail (printf "\n\nThe values of thinksafe need a correction:\n  - %s\n" (join "\n  - " $wrong)) -}}
+{{- end -}}
+{{/* raw in a block scalar these would end a line or the document; JSON escapes the rest */}}
+{{- if regexMatch "[\\x{7f}-\\x{9f}\\x{feff}\\x{fffe}\\x{ffff}]" (include "thinksafe.config" .) -}}
+{{- fail "\n\nThe values of thinksafe need a correction:\n  - config or cluster holds a control character (U+007F to U+009F, U+FEFF, U+FFFE or U+FFFF): remove it\n" -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,94 @@
+{{/* Names, labels and images. */}}
+
+{{- define "thinksafe.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels that select pods of a component: list of root and component. */}}
+{{- define "thinksafe.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
+app.kubernetes.io/component: {{ index . 1 | quote }}
+{{- end -}}
+
+{{/* Labels of an object of a component: list of root and component. The chart's own win over extraLabels. */}}
+{{- define "thinksafe.labels" -}}
+{{- $root := index . 0 -}}
+{{- $own := include "thinksafe.selector" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "thinksafe" -}}
+{{- $_ := set $own "app.kubernetes.io/version" ($root.Chart.AppVersion | replace "+" "_") -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- merge $own $root.Values.extraLabels | toYaml -}}
+{{- end -}}
+
+{{/* Labels of the pods of runs. No versions in them: they are compiled into the pipeline. */}}
+{{- define "thinksafe.runLabels" -}}
+{{- $own := include "thinksafe.selector" (list . "pipeline") | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "thinksafe" -}}
+{{- merge $own .Values.cluster.labels .Values.extraLabels | toYaml -}}
+{{- end -}}
+
+{{/* Name of a service account: list of root and account. */}}
+{{- define "thinksafe.account" -}}
+{{- $root := index . 0 -}}
+{{- $account := index $root.Values.serviceAccounts (index . 1) -}}
+{{- if $account.create -}}
+{{- default (printf "%s-%s" (include "thinksafe.fullname" $root) (index . 1)) $account.name -}}
+{{- else -}}
+{{- required (printf "serviceAccounts.%s.create is false and its name is empty: name the account that exists." (index . 1)) $account.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* An image as written into the config: list of root and the key below images. */}}
+{{- define "thinksafe.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index $root.Values.images (index . 1) -}}
+{{- $tag := default $root.Chart.AppVersion $image.tag -}}
+{{- if and $image.digest (not $image.tag) -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else if $image.digest -}}
+{{- printf "%s:%s@%s" $image.repository $tag $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository $tag -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The same image as the chart's own pods pull it, from the mirror where there is one (ClusterSettings.image does so for runs). */}}
+{{- define "thinksafe.pulled" -}}
+{{- $root := index . 0 -}}
+{{- $image := include "thinksafe.image" . -}}
+{{- $mirror := $root.Values.cluster.mirrors.images -}}
+{{- if $mirror -}}
+{{- $first := index (splitList "/" $image) 0 -}}
+{{- if and (contains "/" $image) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
+{{- printf "%s/%s" $mirror ($image | trimPrefix (printf "%s/" $first)) -}}
+{{- else -}}
+{{- printf "%s/%s" $mirror $image -}}
+{{- end -}}
+{{- else -}}
+{{- $image -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Address of MLflow as pods see it. */}}
+{{- define "thinksafe.mlflowHost" -}}
+{{- printf "%s-mlflow.%s.svc" (include "thinksafe.fullname" .) .Release.Namespace -}}
+{{- end -}}
+{{- define "thinksafe.mlflowUri" -}}
+{{- if .Values.mlflow.enabled -}}
+{{- printf "http://%s:5000" (include "thinksafe.mlflowHost" .) -}}
+{{- else -}}
+{{- .Values.cluster.mlflow.uri -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,130 @@
+"""The config document that the chart assembles is one that thinksafe reads, with nothing lost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from helm_chart import NAMESPACE, config_text, manifests, one, pods, refusal, value_set
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from thinksafe.config import load_config
+from thinksafe.config.cluster import ClusterSettings
+
+
+def test_thinksafe_reads_it(rendered, value_set_name):
+    config = load_config(config_text(rendered))
+    assert config.cluster is not None
+    assert config.cluster.namespace == NAMESPACE
+    assert config.cluster.service_account == one(rendered, "ServiceAccount", "-pipeline")["metadata"]["name"]
+    if value_set_name == "multi-user":
+        assert config.cluster.schedule.enabled
+        assert config.cluster.kfp.multi_user
+        assert config.cluster.stage("train").priority_class == "batch-low"
+
+
+def test_the_defaults_are_those_of_the_config():
+    minimal = load_config(config_text(manifests(value_set("default")))).cluster
+    assert minimal is not None
+    images = {name: f"registry.example.com/thinksafe/{name}:0.1.0" for name in ("cpu", "sampler", "trainer")}
+    assert minimal == ClusterSettings.model_validate({
+        "images": images, "namespace": NAMESPACE, "service_account": "safe-thinksafe-pipeline",
+        "store": "s3://thinksafe/runs", "mlflow": {"uri": "http://mlflow.mlflow.svc:5000"},
+        "labels": {
+            "app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/instance": "safe",
+            "app.kubernetes.io/component": "pipeline", "app.kubernetes.io/part-of": "thinksafe",
+        },
+    })
+
+
+def test_the_bundled_server_is_the_one_that_runs_use():
+    found = manifests(value_set("trial"))
+    config = load_config(config_text(found))
+    assert config.cluster is not None
+    service = one(found, "Service", "-mlflow")
+    port = service["spec"]["ports"][0]["port"]
+    assert config.cluster.mlflow.uri == f"http://{service['metadata']['name']}.{NAMESPACE}.svc:{port}"
+
+
+@pytest.mark.parametrize(
+    "repository",
+    ["registry.example.com/ai/cpu", "registry:5000/cpu", "localhost/cpu", "team/cpu", "cpu"],
+)
+def test_hooks_pull_from_the_mirror_as_runs_do(tmp_path, repository):
+    values = {
+        "images": {"cpu": {"repository": repository}},
+        "cluster": {"mirrors": {"images": "mirror.example.com/ai"}},
+    }
+    found = manifests(value_set("default"), values=values, folder=tmp_path)
+    cluster = load_config(config_text(found)).cluster
+    assert cluster is not None
+    assert {spec["containers"][0]["image"] for spec in pods(found)} == {cluster.image("prepare")}
+
+
+def test_a_digest_wins_over_the_tag(tmp_path):
+    digest = "sha256:" + "d" * 64
+    values = {"images": {"cpu": {"digest": digest}, "sampler": {"digest": digest, "tag": "1.2"}}}
+    cluster = load_config(config_text(manifests(value_set("default"), values=values, folder=tmp_path))).cluster
+    assert cluster is not None
+    assert cluster.images.cpu == f"registry.example.com/thinksafe/cpu@{digest}"
+    assert cluster.images.sampler == f"registry.example.com/thinksafe/sampler:1.2@{digest}"
+
+
+def test_a_certificate_is_found_where_it_is_mounted():
+    found = manifests(value_set("disconnected"))
+    cluster = load_config(config_text(found)).cluster
+    assert cluster is not None
+    for spec in pods(found):
+        (mount,) = [
+            item for item in spec["containers"][0]["volumeMounts"] if item["name"] == "kfp-certificates"
+        ]
+        assert cluster.kfp.ca_file == f"{mount['mountPath']}/ca.crt"
+
+
+HOSTILE = [
+    "yes", "no", "null", "~", "=", "<<", "1e3", "0x1F", "0o17", "1_000", "12:30:45", "2026-01-01", ".inf", "", " x ",
+    "- a", "a: b", "#c", "{{ .Values.config }}", '{{ fail "x" }}', "${HOME}", "'", '"', "\\", "a\nb: c",
+    "a\n  config.yaml: d", "\n---\nkind: Secret\n", "---", "...", "%TAG", "!!python/object:os.system", "&a", "*a", "|",
+    ">-", "\t", "\u2028", "<script>alert(1)</script>", "\U0001f600", "\x01", "\x1b[31m",
+]
+# U+007F to U+009F and some more are refused; a lone surrogate is no text
+CHARACTERS = st.characters(
+    exclude_categories=("Cs",), exclude_characters="".join(map(chr, [*range(0x7F, 0xA0), 0xFEFF, 0xFFFE, 0xFFFF]))
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats(-1e6, 1e6) | st.text(CHARACTERS),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _document(found):
+    return json.loads(config_text(found))
+
+
+def test_hostile_texts_stay_texts(tmp_path):
+    config = {"extends": "micro", "hostile": {text: text for text in HOSTILE}, "list": HOSTILE}
+    found = manifests(value_set("default"), values={"config": config}, folder=tmp_path)
+    assert {item["kind"] for item in found} == {item["kind"] for item in manifests(value_set("default"))}
+    document = _document(found)
+    assert document["hostile"] == config["hostile"]
+    assert document["list"] == HOSTILE
+
+
+# not shrunk: every example is a run of helm
+@settings(
+    max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.dictionaries(st.text(st.characters(categories=("Ll", "Nd", "Po")), min_size=1), VALUES, min_size=1))
+def test_documents_round_trip(tmp_path, extra):
+    config = {"extends": "micro", "audit": {"extra": [extra]}}
+    found = manifests(value_set("default"), values={"config": config}, folder=tmp_path)
+    assert _document(found)["audit"]["extra"] == [extra]
+
+
+@pytest.mark.parametrize("text", ["a\x85b", "a\x7f", "\x9b", "\ufeff"])
+def test_what_ends_a_line_inside_a_block_is_refused(tmp_path, text):
+    said = refusal(value_set("default"), values={"config": {"extends": "micro", "name": text}}, folder=tmp_path)
+    assert "control character" in said

@@ -1,0 +1,181 @@
+"""Policies over the rendered manifests."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from helm_chart import NAMESPACE, manifests, one, pods, value_set
+
+NAMESPACED = {
+    "ConfigMap", "Deployment", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "Role", "RoleBinding", "Service",
+    "ServiceAccount",
+}
+
+
+def _containers(found):
+    return [container for spec in pods(found) for container in spec["containers"] + spec.get("initContainers", [])]
+
+
+def test_nothing_is_cluster_wide(rendered):
+    assert {item["kind"] for item in rendered} <= NAMESPACED
+    assert all(item["metadata"].get("namespace") for item in rendered)
+    elsewhere = [item for item in rendered if item["metadata"]["namespace"] != NAMESPACE]
+    assert all(item["metadata"]["name"].endswith("-rollout") for item in elsewhere)
+
+
+def test_pods_meet_pod_security_restricted(rendered):
+    for spec in pods(rendered):
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] > 0
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+        assert {key for volume in spec["volumes"] for key in volume} - {"name"} <= {
+            "configMap", "emptyDir", "persistentVolumeClaim", "projected",
+        }
+    for container in _containers(rendered):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+
+def test_a_read_only_root_leaves_a_place_to_write(rendered):
+    for spec in pods(rendered):
+        empty = {volume["name"] for volume in spec["volumes"] if "emptyDir" in volume}
+        for container in spec["containers"]:
+            assert {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in empty} == {"/tmp"}
+            assert {"name": "HOME", "value": "/tmp"} in container["env"]
+
+
+def test_every_container_has_resources(rendered):
+    for container in _containers(rendered):
+        for kind in ("requests", "limits"):
+            assert set(container["resources"][kind]) == {"cpu", "memory", "ephemeral-storage"}
+
+
+def test_images_are_pinned(rendered):
+    assert _containers(rendered)
+    for container in _containers(rendered):
+        name = container["image"].rsplit("/", 1)[-1]
+        assert re.search(r"@sha256:[0-9a-f]{64}$|:[\w][\w.-]*$", name), container["image"]
+        assert ":latest" not in container["image"]
+
+
+def test_secrets_reach_pods_by_reference_only(rendered):
+    assert not [item for item in rendered if item["kind"] == "Secret"]
+    for container in _containers(rendered):
+        for variable in container["env"]:
+            if re.search(r"TOKEN|PASSWORD|SECRET|ACCESS_KEY|USERNAME", variable["name"]):
+                assert set(variable) == {"name", "valueFrom"}
+                assert set(variable["valueFrom"]) == {"secretKeyRef"}
+
+
+def test_rights_are_small(rendered):
+    for item in rendered:
+        if item["kind"] != "Role":
+            continue
+        for rule in item["rules"]:
+            assert "*" not in json.dumps(rule)
+            assert set(rule) <= {"apiGroups", "resources", "resourceNames", "verbs"}
+            if {"secrets", "configmaps", "serviceaccounts"} & set(rule["resources"]):
+                assert rule["resourceNames"], "named objects only"
+                assert all(rule["resourceNames"])
+                assert rule["verbs"] == ["get"]
+            assert not {"pods/exec", "roles", "rolebindings", "nodes"} & set(rule["resources"])
+            assert not {"escalate", "bind", "impersonate", "deletecollection"} & set(rule["verbs"])
+            assert "delete" not in rule["verbs"] or rule["resources"] == ["jobs"]
+
+
+def test_bindings_bind_an_account_of_the_release_to_its_role(rendered):
+    accounts = {item["metadata"]["name"] for item in rendered if item["kind"] == "ServiceAccount"}
+    roles = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in rendered if item["kind"] == "Role"}
+    bindings = [item for item in rendered if item["kind"] == "RoleBinding"]
+    assert len(bindings) == len(roles)
+    for item in bindings:
+        assert item["roleRef"]["kind"] == "Role"
+        assert (item["metadata"]["namespace"], item["roleRef"]["name"]) in roles
+        (subject,) = item["subjects"]
+        assert subject["name"] in accounts
+        assert subject["namespace"] == NAMESPACE
+
+
+def test_only_the_publisher_gets_a_token_for_the_kubernetes_api(rendered):
+    for spec in pods(rendered):
+        assert spec["automountServiceAccountToken"] == spec["serviceAccountName"].endswith("-publisher")
+
+
+def test_hooks_have_delete_policies(rendered):
+    hooks = [item for item in rendered if "helm.sh/hook" in item["metadata"].get("annotations", {})]
+    assert len(hooks) == 3
+    for item in hooks:
+        assert "before-hook-creation" in item["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    for item in rendered:
+        if item["kind"] == "Job":
+            assert item["spec"]["activeDeadlineSeconds"] > 0
+            assert item["spec"]["backoffLimit"] >= 0
+
+
+def test_labels_are_everywhere(tmp_path):
+    extra = {"extraLabels": {"team": "a", "app.kubernetes.io/component": "other", "helm.sh/chart": "other"}}
+    found = manifests(value_set("hardened"), values=extra, folder=tmp_path)
+    for item in found:
+        parts = [item["metadata"]]
+        if item["kind"] in ("Deployment", "Job"):
+            parts.append(item["spec"]["template"]["metadata"])
+        for part in parts:
+            assert part["labels"]["team"] == "a"
+            assert part["labels"]["app.kubernetes.io/part-of"] == "thinksafe"
+            assert part["labels"]["app.kubernetes.io/component"] != "other"
+            assert part["labels"]["helm.sh/chart"] == "thinksafe-0.1.0"
+
+
+def test_workload_identity():
+    found = manifests(value_set("multi-user"))
+    role = one(found, "ServiceAccount", "-pipeline")["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
+    assert role == "arn:aws:iam::111122223333:role/team-a-thinksafe"
+    assert "annotations" not in one(manifests(value_set("default")), "ServiceAccount", "-pipeline")["metadata"]
+
+
+def test_accounts_that_exist_are_used(tmp_path):
+    accounts = {"pipeline": {"create": False, "name": "pipeline-runner"}}
+    found = manifests(value_set("default"), values={"serviceAccounts": accounts}, folder=tmp_path)
+    assert not [item for item in found if item["kind"] == "ServiceAccount" and "pipeline" in item["metadata"]["name"]]
+    assert one(found, "RoleBinding", "-pipeline")["subjects"][0]["name"] == "pipeline-runner"
+
+
+def test_network_policies_leave_nothing_open():
+    found = manifests(value_set("hardened"))
+    policies = {item["metadata"]["name"]: item["spec"] for item in found if item["kind"] == "NetworkPolicy"}
+    assert set(policies) == {"safe-thinksafe-pipeline", "safe-thinksafe-publisher", "safe-thinksafe-mlflow"}
+    for spec in policies.values():
+        assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+        assert all(rule.get("to") for rule in spec["egress"]), "a rule without peers allows all"
+        assert all(rule.get("from") for rule in spec["ingress"])
+    assert policies["safe-thinksafe-pipeline"]["ingress"] == []
+    assert policies["safe-thinksafe-publisher"]["ingress"] == []
+
+
+def test_network_policies_select_the_pods_of_the_release():
+    found = manifests(value_set("hardened"))
+    pod = one(found, "Pod", "-doctor")["metadata"]["labels"]
+    selector = one(found, "NetworkPolicy", "-publisher")["spec"]["podSelector"]["matchLabels"]
+    assert selector.items() <= pod.items()
+    server = one(found, "Deployment", "-mlflow")["spec"]["template"]["metadata"]["labels"]
+    assert one(found, "NetworkPolicy", "-mlflow")["spec"]["podSelector"]["matchLabels"].items() <= server.items()
+    assert one(found, "Service", "-mlflow")["spec"]["selector"].items() <= server.items()
+
+
+@pytest.mark.parametrize(
+    ("kind", "resources"),
+    [
+        ("Deployment", {"deployments", "services", "pods", "events"}),
+        ("InferenceService", {"inferenceservices", "pods", "events"}),
+        ("LLMInferenceService", {"llminferenceservices", "pods", "events"}),
+    ],
+)
+def test_the_rollout_may_touch_its_kind_only(tmp_path, kind, resources):
+    found = manifests(value_set("default"), values={"rollout": {"enabled": True, "kind": kind}}, folder=tmp_path)
+    rules = one(found, "Role", "-rollout")["rules"]
+    assert {resource for rule in rules for resource in rule["resources"]} == resources

@@ -1,0 +1,77 @@
+"""Values that cannot be meant are refused, with the place and what to do."""
+
+from __future__ import annotations
+
+import pytest
+from helm_chart import refusal, template, value_set
+
+BY_SCHEMA = [
+    ({"imagess": {}}, ["imagess", "not allowed"]),
+    ({"cluster": {"kfp": {"acces": "token"}}}, ["/cluster/kfp", "acces", "not allowed"]),
+    ({"cluster": {"kfp": {"access": "open"}}}, ["/cluster/kfp/access", "'in-cluster', 'token', 'port-forward'"]),
+    ({"cluster": {"stages": {"sampel": {}}}}, ["/cluster/stages", "sampel", "not allowed"]),
+    ({"cluster": {"stages": {"train": {"gpu": {"count": -1}}}}}, ["/cluster/stages/train/gpu/count", "-1"]),
+    ({"cluster": {"stages": {"train": {"limits": {"memory": "16 GB"}}}}}, ["/cluster/stages/train/limits/memory"]),
+    ({"cluster": {"store": "thinksafe/runs"}}, ["/cluster/store", "thinksafe/runs"]),
+    ({"cluster": {"mlflow": {"uri": "mlflow:5000"}}}, ["/cluster/mlflow/uri"]),
+    ({"cluster": {"images": {"cpu": "a/b:1"}}}, ["/cluster", "images", "not allowed"]),
+    ({"images": {"pullPolicy": "Sometimes"}}, ["/images/pullPolicy", "'IfNotPresent', 'Always', 'Never'"]),
+    ({"images": {"cpu": {"digest": "sha256:12"}}}, ["/images/cpu/digest"]),
+    ({"images": {"cpu": {"repository": "a\"\n    evil: x"}}}, ["/images/cpu/repository"]),
+    ({"extraLabels": {"a b": "c"}}, ["/extraLabels", "a b"]),
+    ({"extraLabels": {"a": "x\ny: z"}}, ["/extraLabels/a"]),
+    ({"hooks": {"backoffLimit": "many"}}, ["/hooks/backoffLimit", "integer"]),
+    ({"hooks": {"annotations": {"a": 1}}}, ["/hooks/annotations/a", "string"]),
+    ({"hooks": {"resources": {"limits": {"memory": "lots"}}}}, ["/hooks/resources/limits/memory"]),
+    ({"mlflow": {"persistence": {"size": "big"}}}, ["/mlflow/persistence/size"]),
+    ({"mlflow": {"allowedHosts": ["a b"]}}, ["/mlflow/allowedHosts/0"]),
+    ({"networkPolicy": {"egress": [{"two": []}]}}, ["/networkPolicy/egress/0", "two"]),
+    ({"networkPolicy": {"egressPorts": [70000]}}, ["/networkPolicy/egressPorts/0", "65,535"]),
+    ({"serviceAccounts": {"pipeline": {"name": "Not_A_Name"}}}, ["/serviceAccounts/pipeline/name"]),
+    ({"rollout": {"kind": "StatefulSet"}}, ["/rollout/kind", "'InferenceService'"]),
+]
+
+
+@pytest.mark.parametrize(("values", "parts"), BY_SCHEMA, ids=[" ".join(parts[:2]) for _, parts in BY_SCHEMA])
+def test_the_schema_names_the_place(tmp_path, values, parts):
+    said = refusal(value_set("default"), values=values, folder=tmp_path)
+    for part in parts:
+        assert part in said
+
+
+BY_TEMPLATE = [
+    ({"config": {"cluster": {}}}, "move it to the value `cluster`"),
+    ({"cluster": {"store": ""}}, "cluster.store is empty"),
+    ({"cluster": {"mlflow": {"uri": ""}}}, "set mlflow.enabled for a trial"),
+    ({"cluster": {"mlflow": {"uri": "http://me:hunter2@mlflow:5000"}}}, "cluster.mlflow.uri holds a user or password"),
+    ({"mlflow": {"enabled": True}}, "choose one"),
+    ({"images": {"trainer": {"tag": "latest"}}}, "images.trainer.tag is latest"),
+    ({"images": {"sampler": {"repository": ""}}}, "images.sampler.repository is empty"),
+    ({"cluster": {"kfp": {"access": "port-forward"}}}, "works from a workstation only"),
+    ({"cluster": {"kfp": {"access": "token"}}}, "name the secret that holds it in kfpToken.secret"),
+    ({"cluster": {"schedule": {"cron": "0 3 * * 0"}}}, "cluster.schedule.cron has 5 fields; Kubeflow's has six"),
+    ({"cluster": {"model_cache": {"kind": "claim"}}}, "name the PersistentVolumeClaim"),
+    ({"serviceAccounts": {"pipeline": {"create": False}}}, "name the account that exists"),
+]
+
+
+@pytest.mark.parametrize(("values", "said"), BY_TEMPLATE, ids=[said for _, said in BY_TEMPLATE])
+def test_the_templates_say_what_to_do(tmp_path, values, said):
+    message = refusal(value_set("default"), values=values, folder=tmp_path)
+    assert said in message
+    assert "hunter2" not in message
+
+
+def test_all_that_is_missing_is_said_at_once(tmp_path):
+    said = refusal(values={}, folder=tmp_path)
+    for name in ("config", "cluster.store", "cluster.mlflow.uri", "images.cpu.repository", "images.trainer.repository"):
+        assert f"- {name} is empty: " in said
+
+
+def test_pods_of_runs_and_the_release_share_a_namespace(tmp_path):
+    said = refusal(value_set("default"), values={}, folder=tmp_path, namespace="other")
+    assert "install with --namespace kubeflow" in said
+
+
+def test_a_profile_is_a_namespace_of_its_own():
+    assert template(value_set("multi-user"), namespace="team-a").returncode == 0

@@ -1,0 +1,131 @@
+"""helm and the Kubernetes schema accept the chart; what they read is what the other tests read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+from helm_chart import (
+    CHART,
+    NAMESPACE,
+    VALUE_SETS,
+    config_text,
+    helm,
+    manifests,
+    one,
+    template,
+    tool,
+    value_set,
+)
+
+KUBERNETES = "1.33"
+
+
+@pytest.mark.parametrize("name", VALUE_SETS)
+def test_lint_strict(name):
+    done = helm("lint", "--strict", str(CHART), "--namespace", NAMESPACE, "--values", str(value_set(name)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "needs a correction" not in done.stderr
+
+
+def test_every_manifest_is_valid(rendered):
+    for manifest in rendered:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_the_validation_is_strict(rendered):
+    job = one(rendered, "Job", "-publish")
+    job = json.loads(json.dumps(job))
+    job["spec"]["template"]["spec"]["containers"][0]["imagePulPolicy"] = "Always"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job, KUBERNETES, strict=True)
+
+
+def test_objects_are_named_once(rendered):
+    names = [(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in rendered]
+    assert len(set(names)) == len(names)
+
+
+def test_rendering_twice_changes_nothing():
+    first, second = (template(value_set("hardened")).stdout for _ in range(2))
+    assert first
+    assert first == second
+
+
+@pytest.mark.parametrize("name", ["trial", "hardened"])
+def test_kubectl_reads_the_same_objects(name):
+    text = template(value_set(name)).stdout
+    done = subprocess.run(
+        [tool("kubectl"), "annotate", "--local", "--filename", "-", "seen=yes", "--output", "json"],
+        input=text, capture_output=True, text=True, timeout=60, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    decoder, at, read = json.JSONDecoder(), 0, []
+    while at < len(done.stdout.rstrip()):
+        item, at = decoder.raw_decode(done.stdout, at)
+        at += 1
+        read.append(item)
+    for item in read:
+        assert item["metadata"]["annotations"].pop("seen") == "yes"
+        if not item["metadata"]["annotations"]:
+            del item["metadata"]["annotations"]
+    assert read == [document for document in yaml.safe_load_all(text) if document]
+
+
+def test_hooks():
+    found = manifests(value_set("default"))
+    assert {
+        item["metadata"]["name"]: (item["metadata"]["annotations"]["helm.sh/hook"], _command(item))
+        for item in found if "helm.sh/hook" in item["metadata"].get("annotations", {})
+    } == {
+        "safe-thinksafe-publish": (
+            "post-install,post-upgrade", ["thinksafe", "publish", "/etc/thinksafe/config.yaml"],
+        ),
+        "safe-thinksafe-unschedule": (
+            "pre-delete", ["thinksafe", "schedule", "/etc/thinksafe/config.yaml", "--remove"],
+        ),
+        "safe-thinksafe-doctor": ("test", ["thinksafe", "doctor", "/etc/thinksafe/config.yaml", "--cluster"]),
+    }
+
+
+def _command(item):
+    spec = item["spec"]["template"]["spec"] if item["kind"] == "Job" else item["spec"]
+    (container,) = spec["containers"]
+    return container["command"] + container["args"]
+
+
+def test_hooks_can_be_switched_off(tmp_path):
+    found = manifests(value_set("default"), values={"hooks": {"publish": False, "unschedule": False}}, folder=tmp_path)
+    assert not [item for item in found if item["kind"] == "Job"]
+
+
+def test_the_config_is_mounted_where_the_commands_look(rendered):
+    assert config_text(rendered)
+    for item in rendered:
+        if item["kind"] == "Job":
+            spec = item["spec"]["template"]["spec"]
+            mounts = {mount["mountPath"]: mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
+            volumes = {volume["name"]: volume for volume in spec["volumes"]}
+            name = volumes[mounts["/etc/thinksafe"]]["configMap"]["name"]
+            assert name == one(rendered, "ConfigMap", "-config")["metadata"]["name"]
+
+
+def test_notes_say_what_to_do_next(tmp_path):
+    # helm template leaves the notes out; a dry run on the client renders them without a cluster
+    done = helm(
+        "install", "safe", str(CHART), "--dry-run=client", "--namespace", NAMESPACE, "--values", str(value_set("trial"))
+    )
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.split("NOTES:")[1]
+    assert "helm test safe --namespace kubeflow --logs" in notes
+    assert "port-forward service/safe-thinksafe-mlflow" in notes
+    assert "There is no schedule" in notes
+
+
+def test_packages(tmp_path):
+    done = helm("package", str(CHART), "--destination", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thinksafe-0.1.0.tgz"]
