@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.pins import require_pinned
+from thinksafe.pods import CERTIFICATES, environment, secret_variables
 
 
 def test_thinksafe_reads_it(rendered, value_set_name):
     config = load_config(config_text(rendered))
+    assert require_pinned(config) == config.cluster
     assert config.cluster is not None
     assert config.cluster.namespace == NAMESPACE
     assert config.cluster.service_account == one(rendered, "ServiceAccount", "-pipeline")["metadata"]["name"]
@@ -32,8 +35,7 @@ def test_the_defaults_are_those_of_the_config():
         "images": images, "namespace": NAMESPACE, "service_account": "safe-thinksafe-pipeline",
         "store": "s3://thinksafe/runs", "mlflow": {"uri": "http://mlflow.mlflow.svc:5000"},
         "labels": {
-            "app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/instance": "safe",
-            "app.kubernetes.io/component": "pipeline", "app.kubernetes.io/part-of": "thinksafe",
+            "app.kubernetes.io/instance": "safe", "app.kubernetes.io/part-of": "thinksafe", "thinksafe/pods": "runs",
         },
     })
 
@@ -71,15 +73,33 @@ def test_a_digest_wins_over_the_tag(tmp_path):
     assert cluster.images.sampler == f"registry.example.com/thinksafe/sampler:1.2@{digest}"
 
 
-def test_a_certificate_is_found_where_it_is_mounted():
+def test_certificates_are_where_they_are_mounted():
     found = manifests(value_set("disconnected"))
     cluster = load_config(config_text(found)).cluster
     assert cluster is not None
+    assert cluster.kfp.ca_file == f"{CERTIFICATES}/ca.crt"
     for spec in pods(found):
-        (mount,) = [
-            item for item in spec["containers"][0]["volumeMounts"] if item["name"] == "kfp-certificates"
-        ]
-        assert cluster.kfp.ca_file == f"{mount['mountPath']}/ca.crt"
+        mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+        assert mounts["certificates"] == CERTIFICATES
+
+
+def test_the_doctor_tries_what_runs_use(rendered):
+    """The doctor's environment is that of the stages which talk to S3, MLflow and the hub, taken together."""
+    cluster = load_config(config_text(rendered)).cluster
+    assert cluster is not None
+    plain = environment(cluster, "prepare") | environment(cluster, "gate")
+    by_run = {name for name in plain if not name.startswith(("HF_HUB", "HF_HOME", "THINKSAFE"))}
+    secrets = {tuple(item) for stage in ("prepare", "gate") for item in secret_variables(cluster, stage)}
+    extra = {(source.name, key, name) for source in cluster.secrets for key, name in source.keys.items()}
+    (container,) = one(rendered, "Pod", "-doctor")["spec"]["containers"]
+    given = {item["name"]: item for item in container["env"] if item["name"] not in ("HOME", "KFP_TOKEN")}
+    assert {name: item["value"] for name, item in given.items() if "value" in item} == {
+        name: plain[name] for name in by_run
+    }
+    references = {name: item["valueFrom"]["secretKeyRef"] for name, item in given.items() if "valueFrom" in item}
+    assert {(item["name"], item["key"], name) for name, item in references.items()} == secrets - extra
+    # so that it can start where one is missing, and say so
+    assert all(item["optional"] is True for item in references.values())
 
 
 HOSTILE = [

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from helm_chart import NAMESPACE, manifests, one, pods, value_set
+from helm_chart import NAMESPACE, config_text, manifests, one, pods, value_set
 
 NAMESPACED = {
     "ConfigMap", "Deployment", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "Role", "RoleBinding", "Service",
@@ -162,6 +162,10 @@ def test_network_policies_select_the_pods_of_the_release():
     pod = one(found, "Pod", "-doctor")["metadata"]["labels"]
     selector = one(found, "NetworkPolicy", "-publisher")["spec"]["podSelector"]["matchLabels"]
     assert selector.items() <= pod.items()
+    runs = json.loads(config_text(found))["cluster"]["labels"]
+    selector = one(found, "NetworkPolicy", "-pipeline")["spec"]["podSelector"]["matchLabels"]
+    assert selector.items() <= runs.items()
+    assert not selector.items() <= pod.items()
     server = one(found, "Deployment", "-mlflow")["spec"]["template"]["metadata"]["labels"]
     assert one(found, "NetworkPolicy", "-mlflow")["spec"]["podSelector"]["matchLabels"].items() <= server.items()
     assert one(found, "Service", "-mlflow")["spec"]["selector"].items() <= server.items()

@@ -109,7 +109,7 @@ def test_the_config_is_mounted_where_the_commands_look(rendered):
             spec = item["spec"]["template"]["spec"]
             mounts = {mount["mountPath"]: mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
             volumes = {volume["name"]: volume for volume in spec["volumes"]}
-            name = volumes[mounts["/etc/thinksafe"]]["configMap"]["name"]
+            name = volumes[mounts["/etc/thinksafe/config.yaml"]]["configMap"]["name"]
             assert name == one(rendered, "ConfigMap", "-config")["metadata"]["name"]
 
 

@@ -13,8 +13,8 @@
 {{- $_ := set $cluster "image_pull_secrets" .Values.images.pullSecrets -}}
 {{- $_ := set $cluster "labels" (include "thinksafe.runLabels" . | fromYaml) -}}
 {{- $_ := set $cluster.mlflow "uri" (include "thinksafe.mlflowUri" .) -}}
-{{- if .Values.kfpCertificates.configMap -}}
-{{- $_ := set $cluster.kfp "ca_file" "/etc/thinksafe-certificates/ca.crt" -}}
+{{- if and $cluster.certificates.config_map (not $cluster.kfp.ca_file) -}}
+{{- $_ := set $cluster.kfp "ca_file" (include "thinksafe.certificates" .) -}}
 {{- end -}}
 {{- merge (dict "cluster" $cluster) (deepCopy .Values.config) | toPrettyJson -}}
 {{- end -}}

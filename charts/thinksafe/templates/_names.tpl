@@ -32,9 +32,15 @@ app.kubernetes.io/component: {{ index . 1 | quote }}
 {{- merge $own $root.Values.extraLabels | toYaml -}}
 {{- end -}}
 
+{{/* Labels that select the pods of runs; each has its stage as component. */}}
+{{- define "thinksafe.runSelector" -}}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+thinksafe/pods: runs
+{{- end -}}
+
 {{/* Labels of the pods of runs. No versions in them: they are compiled into the pipeline. */}}
 {{- define "thinksafe.runLabels" -}}
-{{- $own := include "thinksafe.selector" (list . "pipeline") | fromYaml -}}
+{{- $own := include "thinksafe.runSelector" . | fromYaml -}}
 {{- $_ := set $own "app.kubernetes.io/part-of" "thinksafe" -}}
 {{- merge $own .Values.cluster.labels .Values.extraLabels | toYaml -}}
 {{- end -}}

@@ -37,6 +37,36 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{/* Certificates of the cluster's own authority, where the pods of runs have them too. */}}
+{{- define "thinksafe.certificates" -}}
+{{- with .Values.cluster.certificates -}}
+{{- if .config_map -}}/etc/thinksafe/certificates/{{ .key }}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- define "thinksafe.certificatesEnvironment" -}}
+{{- with include "thinksafe.certificates" . }}
+{{- $path := . }}
+{{- range list "AWS_CA_BUNDLE" "REQUESTS_CA_BUNDLE" "SSL_CERT_FILE" }}
+- name: {{ . }}
+  value: {{ $path | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+{{- define "thinksafe.certificatesMount" -}}
+{{- if .Values.cluster.certificates.config_map }}
+- name: certificates
+  mountPath: /etc/thinksafe/certificates
+  readOnly: true
+{{- end }}
+{{- end -}}
+{{- define "thinksafe.certificatesVolume" -}}
+{{- with .Values.cluster.certificates.config_map }}
+- name: certificates
+  configMap:
+    name: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
 {{/* A variable from a secret: list of variable, secret and key. */}}
 {{- define "thinksafe.fromSecret" -}}
 - name: {{ index . 0 | quote }}
@@ -128,6 +158,7 @@ containers:
     args: {{ .arguments | toJson }}
     env:
       {{- include "thinksafe.kfpEnvironment" $root | nindent 6 }}
+      {{- include "thinksafe.certificatesEnvironment" $root | nindent 6 }}
       {{- with .environment }}
       {{- . | nindent 6 }}
       {{- end }}
@@ -137,16 +168,13 @@ containers:
       {{- toYaml $root.Values.hooks.resources | nindent 6 }}
     volumeMounts:
       - name: config
-        mountPath: /etc/thinksafe
+        mountPath: /etc/thinksafe/config.yaml
+        subPath: config.yaml
         readOnly: true
       - name: kfp-token
         mountPath: /var/run/secrets/kubeflow/pipelines
         readOnly: true
-      {{- if $root.Values.kfpCertificates.configMap }}
-      - name: kfp-certificates
-        mountPath: /etc/thinksafe-certificates
-        readOnly: true
-      {{- end }}
+      {{- include "thinksafe.certificatesMount" $root | nindent 6 }}
       - name: tmp
         mountPath: /tmp
 volumes:
@@ -161,16 +189,7 @@ volumes:
             path: token
             audience: pipelines.kubeflow.org
             expirationSeconds: 7200
-  {{- with $root.Values.kfpCertificates }}
-  {{- if .configMap }}
-  - name: kfp-certificates
-    configMap:
-      name: {{ .configMap | quote }}
-      items:
-        - key: {{ .key | quote }}
-          path: ca.crt
-  {{- end }}
-  {{- end }}
+  {{- include "thinksafe.certificatesVolume" $root | nindent 2 }}
   - name: tmp
     emptyDir:
       sizeLimit: 1Gi
