@@ -21,8 +21,7 @@ def _containers(found):
 def test_nothing_is_cluster_wide(rendered):
     assert {item["kind"] for item in rendered} <= NAMESPACED
     assert all(item["metadata"].get("namespace") for item in rendered)
-    elsewhere = [item for item in rendered if item["metadata"]["namespace"] != NAMESPACE]
-    assert all(item["metadata"]["name"].endswith("-rollout") for item in elsewhere)
+    assert {item["metadata"]["namespace"] for item in rendered} == {NAMESPACE}
 
 
 def test_pods_meet_pod_security_restricted(rendered):
@@ -174,12 +173,32 @@ def test_network_policies_select_the_pods_of_the_release():
 @pytest.mark.parametrize(
     ("kind", "resources"),
     [
-        ("Deployment", {"deployments", "services", "pods", "events"}),
-        ("InferenceService", {"inferenceservices", "pods", "events"}),
-        ("LLMInferenceService", {"llminferenceservices", "pods", "events"}),
+        ("deployment", {"deployments", "services", "pods", "events"}),
+        ("inference-service", {"inferenceservices", "pods", "events"}),
+        ("llm-inference-service", {"llminferenceservices", "pods", "events"}),
     ],
 )
 def test_the_rollout_may_touch_its_kind_only(tmp_path, kind, resources):
-    found = manifests(value_set("default"), values={"rollout": {"enabled": True, "kind": kind}}, folder=tmp_path)
-    rules = one(found, "Role", "-rollout")["rules"]
-    assert {resource for rule in rules for resource in rule["resources"]} == resources
+    found = manifests(value_set("default"), values=_deploying(kind=kind, namespace="serving"), folder=tmp_path)
+    role = one(found, "Role", "-rollout")
+    assert role["metadata"]["namespace"] == "serving"
+    assert {resource for rule in role["rules"] for resource in rule["resources"]} == resources
+    assert not {verb for rule in role["rules"] for verb in rule["verbs"]} - {"list", "watch", "create", "patch"}
+
+
+@pytest.mark.parametrize("by_runs", [True, False])
+def test_the_rollout_is_bound_to_runs_where_they_roll_out(tmp_path, by_runs):
+    values = _deploying(kind="deployment") | {"rollout": {"byRuns": by_runs}}
+    binding = one(manifests(value_set("default"), values=values, folder=tmp_path), "RoleBinding", "-rollout")
+    accounts = {subject["name"] for subject in binding["subjects"]}
+    assert accounts == {"safe-thinksafe-rollout"} | ({"safe-thinksafe-pipeline"} if by_runs else set())
+
+
+@pytest.mark.parametrize("deploy", [{}, {"kind": "none"}, {"namespace": "serving"}])
+def test_without_a_rollout_there_are_no_rights_for_it(tmp_path, deploy):
+    found = manifests(value_set("default"), values=_deploying(**deploy), folder=tmp_path)
+    assert not [item for item in found if item["metadata"]["name"].endswith("-rollout")]
+
+
+def _deploying(**deploy):
+    return {"config": {"deploy": deploy}}

@@ -28,7 +28,7 @@ BY_SCHEMA = [
     ({"networkPolicy": {"egress": [{"two": []}]}}, ["/networkPolicy/egress/0", "two"]),
     ({"networkPolicy": {"egressPorts": [70000]}}, ["/networkPolicy/egressPorts/0", "65,535"]),
     ({"serviceAccounts": {"pipeline": {"name": "Not_A_Name"}}}, ["/serviceAccounts/pipeline/name"]),
-    ({"rollout": {"kind": "StatefulSet"}}, ["/rollout/kind", "'InferenceService'"]),
+    ({"rollout": {"enabled": True}}, ["/rollout", "enabled", "not allowed"]),
 ]
 
 
@@ -45,6 +45,10 @@ BY_TEMPLATE = [
     ({"cluster": {"mlflow": {"uri": ""}}}, "set mlflow.enabled for a trial"),
     ({"cluster": {"mlflow": {"uri": "http://me:hunter2@mlflow:5000"}}}, "cluster.mlflow.uri holds a user or password"),
     ({"mlflow": {"enabled": True}}, "choose one"),
+    (
+        {"cluster": {"mlflow": {"uri": ""}}, "mlflow": {"enabled": True, "postgresql": {"secret": "pg"}}},
+        "name an image with mlflow, psycopg2 and boto3",
+    ),
     ({"images": {"trainer": {"tag": "latest"}}}, "images.trainer.tag is latest"),
     ({"images": {"sampler": {"repository": ""}}}, "images.sampler.repository is empty"),
     ({"cluster": {"kfp": {"access": "port-forward"}}}, "works from a workstation only"),

@@ -34,7 +34,7 @@
 {{- range list "cpu" "sampler" "trainer" -}}
 {{- $image := index $values.images . -}}
 {{- if not $image.repository -}}
-{{- $wrong = append $wrong (printf "images.%s.repository is empty: build the images (make images), push them to your registry and name it" .) -}}
+{{- $wrong = append $wrong (printf "images.%s.repository is empty: build the images (images/README.md), push them to your registry and name it" .) -}}
 {{- end -}}
 {{- if eq $image.tag "latest" -}}
 {{- $wrong = append $wrong (printf "images.%s.tag is latest, which says nothing: give a version or, better, a digest" .) -}}
@@ -47,6 +47,9 @@
 {{- end -}}
 {{- if and $values.mlflow.enabled $values.cluster.mlflow.secret.name -}}
 {{- $wrong = append $wrong "cluster.mlflow.secret.name: the bundled MLflow asks for no credentials; leave it empty" -}}
+{{- end -}}
+{{- if and $values.mlflow.enabled $values.mlflow.postgresql.secret (not $values.images.mlflow.repository) -}}
+{{- $wrong = append $wrong "mlflow.postgresql.secret is set and images.mlflow.repository is empty: the image cpu has no driver for PostgreSQL; name an image with mlflow, psycopg2 and boto3" -}}
 {{- end -}}
 {{- with $values.cluster.kfp -}}
 {{- if eq .access "port-forward" -}}
@@ -70,11 +73,6 @@
 {{- end -}}
 {{- if and (eq $values.cluster.model_cache.kind "claim") (not $values.cluster.model_cache.claim) -}}
 {{- $wrong = append $wrong "cluster.model_cache.kind is claim: name the PersistentVolumeClaim in cluster.model_cache.claim" -}}
-{{- end -}}
-{{- if and $values.mlflow.postgresql.key (not $values.mlflow.postgresql.secret) -}}
-{{- if ne $values.mlflow.postgresql.key "uri" -}}
-{{- $wrong = append $wrong "mlflow.postgresql.key is set and mlflow.postgresql.secret is empty: name the secret" -}}
-{{- end -}}
 {{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "\n\nThe values of thinksafe need a correction:\n  - %s\n" (join "\n  - " $wrong)) -}}
