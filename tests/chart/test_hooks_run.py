@@ -1,0 +1,57 @@
+"""The hooks' own commands, run on the rendered config against a server that speaks KFP's API."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helm_chart import config_text, manifests, one, value_set
+from kfp_server import kfp_server
+
+pytestmark = pytest.mark.slow
+
+
+def _run(found, name, folder):
+    """Run a hook as its container does, but for the place of the config document and the host's own token."""
+    path = folder / "config.yaml"
+    path.write_text(config_text(found), "utf-8")
+    (container,) = one(found, "Job", f"-{name}")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["thinksafe"]
+    arguments = [argument.replace("/etc/thinksafe/config.yaml", str(path)) for argument in container["args"]]
+    plain = {item["name"]: item["value"] for item in container["env"] if "value" in item and item["name"] != "HOME"}
+    program = Path(sys.executable).with_name("thinksafe")
+    done = subprocess.run(
+        [str(program), *arguments], env={**os.environ, "NO_COLOR": "1", **plain}, cwd=folder, capture_output=True,
+        text=True, timeout=120, check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("name", "multi_user"), [("default", False), ("multi-user", True)])
+def test_publish_then_unschedule(tmp_path, name, multi_user):
+    schedule = {"enabled": True}
+    with kfp_server(multi_user=multi_user) as server:
+        values = {"cluster": {"kfp": {"host": server.address}, "schedule": schedule}}
+        found = manifests(value_set(name), values=values, folder=tmp_path)
+        _run(found, "publish", tmp_path)
+        assert len(server.pipelines) == len(server.versions) == len(server.experiments) == 1
+        (recurring,) = server.recurring_runs
+        assert recurring["service_account"] == one(found, "ServiceAccount", "-pipeline")["metadata"]["name"]
+        made = list(server.changes)
+        assert "nothing to change" in _run(found, "publish", tmp_path), "what helm upgrade does with the same values"
+        assert server.changes == made
+        _run(found, "unschedule", tmp_path)
+        assert server.recurring_runs == []
+        _run(found, "unschedule", tmp_path)  # a second try of the hook finds nothing, and that is no failure
+
+
+def test_a_refusal_fails_the_hook(tmp_path):
+    with kfp_server(multi_user=False) as server:
+        values = {"cluster": {"kfp": {"host": server.address}}}
+        found = manifests(value_set("multi-user"), values=values, folder=tmp_path)
+        with pytest.raises(AssertionError, match="answered 400"):
+            _run(found, "publish", tmp_path)
