@@ -1,0 +1,89 @@
+"""The rendered roles, enforced by a server, are enough for what runs under them."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+
+import pytest
+from helm_chart import NAMESPACE, config_text, manifests, one, value_set
+from kubernetes_server import kubernetes_server
+
+from thinksafe.config import load_config
+from thinksafe.doctor.kube import Cluster
+from thinksafe.doctor.objects import kubernetes_checks
+from thinksafe.pods import secret_variables
+
+FORBIDDEN = 403, {"kind": "Status", "reason": "Forbidden"}
+
+
+def _allowed(rules, verb, group, resource, name=""):
+    """As RBAC: a rule with names allows no request without one."""
+    return any(
+        group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"]
+        and (not rule.get("resourceNames") or name in rule["resourceNames"])
+        for rule in rules
+    )
+
+
+@contextmanager
+def _enforcing(rules, folder):
+    with kubernetes_server(folder) as server:
+        answer = server.answer
+
+        def guarded(method, path, body):
+            if path.endswith("/selfsubjectaccessreviews"):
+                wanted = body["spec"]["resourceAttributes"]
+                here = wanted.get("namespace", "") == NAMESPACE
+                allowed = here and _allowed(rules, wanted["verb"], wanted.get("group", ""), wanted["resource"])
+                server.asked.append(wanted)
+                return 201, {**body, "status": {"allowed": allowed}}
+            found = re.fullmatch(rf"/api/v1/namespaces/{NAMESPACE}/([a-z]+)/([^/]+)", path)
+            if method == "GET" and found and _allowed(rules, "get", "", found[1], found[2]):
+                return answer(method, path, body)
+            return FORBIDDEN
+
+        server.answer = guarded
+        yield server
+
+
+@pytest.mark.parametrize("name", ["disconnected", "multi-user", "hardened"])
+def test_the_doctor_sees_all_that_the_values_name(tmp_path, monkeypatch, name):
+    found = manifests(value_set(name))
+    cluster = load_config(config_text(found)).cluster
+    assert cluster is not None
+    with _enforcing(one(found, "Role", "-publisher")["rules"], tmp_path) as server:
+        monkeypatch.setenv("KUBECONFIG", server.kubeconfig)
+        keys: dict[str, dict[str, str]] = {}
+        for stage in ("plan", "sample", "gate"):
+            for secret, key, _ in secret_variables(cluster, stage):
+                keys.setdefault(secret, {})[key] = "value"
+        for secret, data in keys.items():
+            server.secret(secret, NAMESPACE, **data)
+        for item in cluster.config_maps:
+            server.put("configmaps", item.name, namespace=NAMESPACE, data=dict.fromkeys(item.keys, "value"))
+        if cluster.certificates.config_map:
+            data = {cluster.certificates.key: "PEM"}
+            server.put("configmaps", cluster.certificates.config_map, namespace=NAMESPACE, data=data)
+        for secret in cluster.image_pull_secrets:
+            server.secret(secret, NAMESPACE, **{".dockerconfigjson": '{"auths": {"mirror.example.com:5000": {}}}'})
+        server.put("serviceaccounts", cluster.service_account, namespace=NAMESPACE)
+        if cluster.model_cache.claim:
+            spec = {"accessModes": ["ReadWriteMany"]}
+            server.put("persistentvolumeclaims", cluster.model_cache.claim, namespace=NAMESPACE, spec=spec)
+        findings = [one for _, check in kubernetes_checks(cluster, Cluster(NAMESPACE)) for one in check()]
+    assert not [finding for finding in findings if finding.status == "failed"]
+    # nodes and classes are cluster-wide, which the release has no right to
+    assert {finding.check for finding in findings if finding.status == "warning"} <= {"rights", "nodes", "classes"}
+    assert {finding.check for finding in findings if finding.status == "ok"} >= {"service account", "secrets"}
+
+
+def test_a_role_without_a_secret_would_be_noticed(tmp_path, monkeypatch):
+    found = manifests(value_set("hardened"))
+    cluster = load_config(config_text(found)).cluster
+    assert cluster is not None
+    rules = [rule for rule in one(found, "Role", "-publisher")["rules"] if "secrets" not in rule["resources"]]
+    with _enforcing(rules, tmp_path) as server:
+        monkeypatch.setenv("KUBECONFIG", server.kubeconfig)
+        checks = dict(kubernetes_checks(cluster, Cluster(NAMESPACE)))
+        assert {finding.status for finding in checks["secrets"]()} == {"warning"}
