@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 
 import kubernetes_validate
@@ -129,3 +131,36 @@ def test_packages(tmp_path):
     done = helm("package", str(CHART), "--destination", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["thinksafe-0.1.0.tgz"]
+
+
+def test_long_release_names_still_make_valid_names():
+    release = "a-release-name-of-fifty-three-characters-which-is-max"
+    assert len(release) == 53
+    done = helm("template", release, str(CHART), "--namespace", NAMESPACE, "--values", str(value_set("hardened")))
+    assert done.returncode == 0, done.stderr
+    found = [document for document in yaml.safe_load_all(done.stdout) if document]
+    for item in found:
+        assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", item["metadata"]["name"])
+        for value in item["metadata"]["labels"].values():
+            assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", value)
+
+
+def test_two_releases_share_no_object():
+    names = [
+        {(item["kind"], item["metadata"]["name"]) for item in yaml.safe_load_all(
+            helm("template", release, str(CHART), "--namespace", NAMESPACE, "--values", str(value_set("trial"))).stdout
+        ) if item}
+        for release in ("one", "two")
+    ]
+    assert len(names[0]) == len(names[1]) > 10
+    assert not names[0] & names[1]
+
+
+def test_as_a_part_of_another_chart(tmp_path):
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: platform\nversion: 1.0.0\n")
+    shutil.copytree(CHART, tmp_path / "charts" / "thinksafe")
+    values = yaml.safe_load(value_set("default").read_text("utf-8"))
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"global": {"region": "eu"}, "thinksafe": values}))
+    done = helm("template", "safe", str(tmp_path), "--namespace", NAMESPACE)
+    assert done.returncode == 0, done.stderr
+    assert len([item for item in yaml.safe_load_all(done.stdout) if item]) == len(manifests(value_set("default")))
