@@ -1,0 +1,69 @@
+"""The role of a rollout, enforced by a stand-in for the Kubernetes API, is enough for a rollout."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from helm_chart import manifests, one, value_set
+
+pytest.importorskip("thinksafe.deploy.cluster", reason="the rollout is not part of this version")
+
+from kube_api import kube_api, ready_deployment
+from rollouts import TARGET, settings_of
+
+from thinksafe.deploy.cluster import RESOURCES, connect
+from thinksafe.deploy.manifests import KINDS
+from thinksafe.deploy.manifests import manifests as served
+from thinksafe.deploy.readiness import wait_until_ready
+from thinksafe.errors import StageError
+
+VERBS = ("get", "list", "watch", "create", "patch", "update", "delete")
+
+
+def _ready(found):
+    if found["kind"] == "Deployment":
+        return ready_deployment(found)
+    generation = found["metadata"]["generation"]
+    return {"observedGeneration": generation, "conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def _rollout(api, settings):
+    cluster = connect(settings, retry_seconds=2.0)
+    for manifest in served(settings, TARGET):
+        cluster.apply(manifest, force=False)
+    assert wait_until_ready(cluster, settings, seconds=20).ready
+    cluster.pods({"app.kubernetes.io/name": settings.name})
+    cluster.create_event({"metadata": {"name": "guarded.1"}, "reason": "RolledOut"})
+    return cluster
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_role_is_enough(tmp_path, monkeypatch, kind):
+    settings = settings_of(kind=kind)
+    values = {"config": {"deploy": {"kind": kind, "namespace": settings.namespace}}}
+    role = one(manifests(value_set("default"), values=values, folder=tmp_path), "Role", "-rollout")
+    assert role["metadata"]["namespace"] == settings.namespace
+    allowed = {
+        (group, resource, verb) for rule in role["rules"]
+        for group, resource, verb in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
+    }
+    known = {(resource.group, resource.plural) for resource in RESOURCES.values()}
+    assert {(group, resource) for group, resource, _ in allowed} <= known
+    with kube_api(tmp_path, monkeypatch) as api:
+        api.controller = _ready
+        api.forbidden = {
+            (verb, plural) for group, plural in known for verb in VERBS if (group, plural, verb) not in allowed
+        }
+        _rollout(api, settings)
+        assert api.events
+        asked = {(request.path.split("/")[2] if request.path.startswith("/apis/") else "") for request in api.requests}
+        assert asked <= {group for group, _, _ in allowed}
+
+
+def test_the_stand_in_enforces(tmp_path, monkeypatch):
+    with kube_api(tmp_path, monkeypatch) as api:
+        api.controller = _ready
+        api.forbidden = {("patch", "deployments")}
+        with pytest.raises(StageError, match="may not patch"):
+            _rollout(api, settings_of())
