@@ -25,7 +25,7 @@ def tool(name: str) -> str:
     """Return the path of helm or kubectl; skips where .ci/helm has not run."""
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not here: .ci/helm installs it")
+        pytest.skip(f"{name} is not here: `make helm` installs it")
     return found
 
 
