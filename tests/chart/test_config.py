@@ -5,7 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
-from helm_chart import NAMESPACE, config_text, manifests, one, pods, refusal, value_set
+from helm_chart import (
+    NAMESPACE,
+    as_kubernetes_reads,
+    config_text,
+    manifests,
+    one,
+    pods,
+    refusal,
+    template,
+    value_set,
+)
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -133,6 +143,23 @@ def test_hostile_texts_stay_texts(tmp_path):
 
 
 # not shrunk: every example is a run of helm
+def test_hostile_annotations_stay_annotations(tmp_path):
+    annotations = {f"a{number}": text for number, text in enumerate(HOSTILE)}
+    values = {
+        "hooks": {"annotations": annotations}, "cluster": {"annotations": annotations},
+        "serviceAccounts": {"pipeline": {"annotations": annotations}},
+    }
+    text = template(value_set("default"), values=values, folder=tmp_path).stdout
+    found = as_kubernetes_reads(text)
+    own = {"helm.sh/hook", "helm.sh/hook-delete-policy", "seen"}
+    for item in (one(found, "ServiceAccount", "-pipeline"), one(found, "Pod", "-doctor")):
+        assert {k: v for k, v in item["metadata"]["annotations"].items() if k not in own} == annotations
+    pod = one(found, "Job", "-publish")["spec"]["template"]
+    assert pod["metadata"]["annotations"] == annotations
+    assert _document(found)["cluster"]["annotations"] == annotations
+    assert len(found) == len(manifests(value_set("default")))
+
+
 @settings(
     max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],

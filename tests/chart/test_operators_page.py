@@ -54,6 +54,25 @@ def test_policies_and_rules_are_json():
     assert not [prefix for prefix in expired if re.search("promotions|adapters|reports|evaluations|audits", prefix)]
 
 
+def test_an_s3_server_takes_the_rules(monkeypatch):
+    import boto3
+    from moto import mock_aws
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    encryption, lifecycle = (
+        json.loads(text) for text in re.findall(r"configuration '(\{.*?\})'\n", PAGE, re.DOTALL)
+    )
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="thinksafe")
+        client.put_bucket_encryption(Bucket="thinksafe", ServerSideEncryptionConfiguration=encryption)
+        client.put_bucket_lifecycle_configuration(Bucket="thinksafe", LifecycleConfiguration=lifecycle)
+        client.put_bucket_policy(Bucket="thinksafe", Policy=_blocks("json")[0])
+        kept = client.get_bucket_lifecycle_configuration(Bucket="thinksafe")["Rules"]
+    assert [rule["ID"] for rule in kept] == [rule["ID"] for rule in lifecycle["Rules"]]
+
+
 def test_rights_are_the_rendered_ones(tmp_path):
     rows = {
         row[0].split("`")[1]: row[2] for row in (line.strip("| ").split(" | ") for line in PAGE.splitlines())

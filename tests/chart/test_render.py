@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 
 import kubernetes_validate
 import pytest
@@ -14,12 +13,12 @@ from helm_chart import (
     CHART,
     NAMESPACE,
     VALUE_SETS,
+    as_kubernetes_reads,
     config_text,
     helm,
     manifests,
     one,
     template,
-    tool,
     value_set,
 )
 
@@ -60,16 +59,7 @@ def test_rendering_twice_changes_nothing():
 @pytest.mark.parametrize("name", ["trial", "hardened"])
 def test_kubectl_reads_the_same_objects(name):
     text = template(value_set(name)).stdout
-    done = subprocess.run(
-        [tool("kubectl"), "annotate", "--local", "--filename", "-", "seen=yes", "--output", "json"],
-        input=text, capture_output=True, text=True, timeout=60, check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    decoder, at, read = json.JSONDecoder(), 0, []
-    while at < len(done.stdout.rstrip()):
-        item, at = decoder.raw_decode(done.stdout, at)
-        at += 1
-        read.append(item)
+    read = as_kubernetes_reads(text)
     for item in read:
         assert item["metadata"]["annotations"].pop("seen") == "yes"
         if not item["metadata"]["annotations"]:

@@ -83,3 +83,18 @@ def config_text(found: list[Manifest]) -> str:
     """Return the config document."""
     text: str = one(found, "ConfigMap", "-config")["data"]["config.yaml"]
     return text
+
+
+def as_kubernetes_reads(text: str) -> list[Manifest]:
+    """Return the objects of a YAML text as Kubernetes' own parser reads them; each has the annotation ``seen`` then."""
+    done = subprocess.run(
+        [tool("kubectl"), "annotate", "--local", "--filename", "-", "seen=yes", "--output", "json"],
+        input=text, capture_output=True, text=True, timeout=60, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    decoder, at, read = json.JSONDecoder(), 0, []
+    while at < len(done.stdout.rstrip()):
+        item, at = decoder.raw_decode(done.stdout, at)
+        at += 1
+        read.append(item)
+    return read
