@@ -44,8 +44,15 @@ def manifests(settings: DeploySettings, target: Target, *, withdrawn: bool = Fal
 
 
 def selector(settings: DeploySettings) -> dict[str, str]:
-    """Return the labels by which the pods are found."""
+    """Return the labels by which a Deployment and a Service find their pods."""
     return {"app.kubernetes.io/name": settings.name, "app.kubernetes.io/component": "serving"}
+
+
+def pod_selector(settings: DeploySettings) -> dict[str, str]:
+    """Return the labels by which the pods are found, whoever makes them."""
+    if settings.kind == "inference-service":
+        return {"serving.kserve.io/inferenceservice": settings.name}
+    return selector(settings) if settings.kind == "deployment" else {"app.kubernetes.io/name": settings.name}
 
 
 def adapter_path(target: Target) -> str:

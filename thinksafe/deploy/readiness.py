@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from thinksafe.config.deploy import DeploySettings
 from thinksafe.deploy.cluster import Cluster, DroppedError, GoneError, Object
-from thinksafe.deploy.manifests import KINDS, selector
+from thinksafe.deploy.manifests import ADAPTERS, KINDS, pod_selector
 from thinksafe.errors import StageError
 
 PAUSE_SECONDS = 1.0
@@ -33,7 +34,8 @@ def readiness(found: Object | None) -> Readiness:
         return Readiness(False, "the object is not there", failed=bool(found))
     status, spec = found.get("status") or {}, found.get("spec") or {}
     generation = found.get("metadata", {}).get("generation", 0)
-    if status.get("observedGeneration", 0) < generation:
+    # an InferenceService shows the counter of its Deployment there (kserve/kserve#6081); its pods are looked at instead
+    if found.get("kind") != "InferenceService" and status.get("observedGeneration", 0) < generation:
         return Readiness(False, "its controller has not seen the change yet")
     conditions = {one.get("type"): one for one in status.get("conditions") or []}
     if found.get("kind") == "Deployment":
@@ -66,15 +68,19 @@ def _url(status: Object) -> str:
     return next((str(found["url"]) for found in addresses if found.get("url")), "")
 
 
-def wait_until_ready(cluster: Cluster, settings: DeploySettings, *, seconds: float | None = None) -> Readiness:
+def wait_until_ready(
+    cluster: Cluster, settings: DeploySettings, digest: str, *, seconds: float | None = None
+) -> Readiness:
     """Watch the rollout until it is ready, cannot become so, or the deadline has passed.
 
     A watch that drops goes on where it was; one whose version is gone begins with a new look. Nothing but the deadline
-    and a refusal ends the wait.
+    and a refusal ends the wait. KServe's objects stay ready while their pods are replaced (kserve/kserve#4626), so that
+    there the pods themselves must have the adapter.
 
     Args:
         cluster: Where.
         settings: What.
+        digest: Digest of the adapter that the pods must have.
         seconds: Deadline; ``readiness_seconds`` by default.
 
     Raises:
@@ -91,14 +97,19 @@ def wait_until_ready(cluster: Cluster, settings: DeploySettings, *, seconds: flo
             if not version:
                 found, version = cluster.look(kind, settings.name)
                 state = readiness(found)
-                continue
-            for change in cluster.watch(kind, settings.name, version, left):
+                changes: Iterator[Object] = iter(())
+            else:
+                changes = cluster.watch(kind, settings.name, version, left)
+            for change in changes:
                 version = change.get("bookmark") or change.get("metadata", {}).get("resourceVersion", version)
                 if "bookmark" in change:
                     continue
                 state = readiness(change)
                 if state.ready or state.failed or time.monotonic() > end:
                     break
+            if state.ready and settings.kind != "deployment" and (left_over := _others(cluster, settings, digest)):
+                state, version = Readiness(False, left_over, url=state.url), ""
+                time.sleep(min(PAUSE_SECONDS, max(0.0, end - time.monotonic())))
         except GoneError:
             version = ""
         except DroppedError:
@@ -108,10 +119,24 @@ def wait_until_ready(cluster: Cluster, settings: DeploySettings, *, seconds: flo
     return Readiness(False, "; ".join([state.reason, *_pod_problems(cluster, settings)]), failed=True, url=state.url)
 
 
+def _others(cluster: Cluster, settings: DeploySettings, digest: str) -> str:
+    """Return what the pods lack that should all be ready with an adapter; empty when they lack nothing."""
+    pods = [pod for pod in cluster.pods(pod_selector(settings)) if not pod["metadata"].get("deletionTimestamp")]
+    serving = [pod for pod in pods if f"{ADAPTERS}/" in str(pod.get("spec", {}).get("containers"))]
+    right = [pod for pod in serving if f"{ADAPTERS}/{digest}" in str(pod["spec"]["containers"])]
+    ready = [
+        pod for pod in right
+        if any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions") or [])
+    ]
+    if right and len(ready) == len(serving):
+        return ""
+    return f"{len(right)} of {len(serving)} pods have the new adapter, {len(ready)} of these are ready"
+
+
 def _pod_problems(cluster: Cluster, settings: DeploySettings) -> list[str]:
     """Return why pods do not run, as far as it can be read: containers that wait or ended badly."""
     try:
-        pods = cluster.pods(selector(settings))
+        pods = cluster.pods(pod_selector(settings))
     except StageError:
         return []  # the right to list pods is a convenience
     found: dict[str, None] = {}

@@ -94,8 +94,7 @@ class Roller:
         target = target_of(self.store, newest, self.section.deploy)
         if (served := self._served_generation()) > target.generation:
             return self._end(entry, "superseded", f"Generation {served} is served already.", None)
-        self.apply(target)
-        state = wait_until_ready(self.cluster, self.section.deploy)
+        state = self._roll(target)
         checks: list[Check] = []
         if state.ready:
             checks = verify(self._endpoint(state), self.section, target, prompts, expected, advance)
@@ -109,8 +108,7 @@ class Roller:
 
     def serve(self, entry: LedgerEntry) -> Readiness:
         """Roll a generation out without verification, by hand, and return whether it became ready."""
-        self.apply(target_of(self.store, entry, self.section.deploy))
-        state = wait_until_ready(self.cluster, self.section.deploy)
+        state = self._roll(target_of(self.store, entry, self.section.deploy))
         if state.ready:
             self._tell("served", f"Generation {entry.generation} of {entry.model} is served.", entry, entry.generation)
         return state
@@ -120,6 +118,10 @@ class Roller:
         objects: list[Manifest] = manifests(self.section.deploy, target, withdrawn=withdrawn)
         for manifest in objects:
             self.cluster.apply(manifest, force=self.section.deploy.take_over)
+
+    def _roll(self, target: Target) -> Readiness:
+        self.apply(target)
+        return wait_until_ready(self.cluster, self.section.deploy, target.digest)
 
     def _served_generation(self) -> int:
         """Return the generation that the live object names; 0 for none."""
@@ -136,8 +138,7 @@ class Roller:
         if newest is None:
             raise StageError(f"Nothing was promoted to {entry.model!r}.", "Pass the promotion of this run.")
         if newest.action == "rollback":
-            self.apply(target_of(self.store, newest, self.section.deploy))
-            state = wait_until_ready(self.cluster, self.section.deploy)
+            state = self._roll(target_of(self.store, newest, self.section.deploy))
             if not state.ready:
                 raise StageError(*_not_back(newest, state))
             return self._end(entry, "rolled back", newest.reason, newest.generation)
@@ -151,8 +152,7 @@ class Roller:
         except ConfigError:
             self.apply(target_of(self.store, entry, self.section.deploy), withdrawn=True)
             return self._end(entry, "withdrawn", f"{reason} There is no generation before it.", None, checks)
-        self.apply(target_of(self.store, before, self.section.deploy))
-        state = wait_until_ready(self.cluster, self.section.deploy)
+        state = self._roll(target_of(self.store, before, self.section.deploy))
         try:
             back = rollback(
                 self.store, model, to=None, reason=f"rollout of generation {entry.generation}: {reason}",

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from kube_api import KubeApi, kube_api, ready_deployment
-from rollouts import TARGET, settings_of
+from rollouts import DIGEST, TARGET, settings_of
 
+from thinksafe.config.deploy import DeploySettings
 from thinksafe.deploy import readiness as waiting
 from thinksafe.deploy.cluster import Cluster, connect
 from thinksafe.deploy.manifests import manifests
@@ -99,7 +100,7 @@ def test_a_wait_that_is_forbidden_ends_at_once(api: KubeApi, cluster: Cluster, v
     apply(cluster)
     api.forbidden.add((verb, "deployments"))
     with pytest.raises(StageError, match=f"may not {verb} deployments") as caught:
-        wait_until_ready(cluster, SETTINGS)
+        wait_until_ready(cluster, SETTINGS, DIGEST)
     assert f'verbs: ["{verb}"]' in caught.value.action
 
 
@@ -148,7 +149,7 @@ def test_a_slow_api_is_waited_for(api: KubeApi, cluster: Cluster) -> None:
     api.fault("PATCH", "deployments", "delay", seconds=0.5)
     api.fault("GET", "deployments", "delay", seconds=0.5)
     apply(cluster)
-    assert wait_until_ready(cluster, SETTINGS).ready
+    assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
 
 
 def test_wrong_credentials(api: KubeApi, tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ class TestReadiness:
     def test_it_is_watched_for(self, api: KubeApi, cluster: Cluster) -> None:
         apply(cluster)
         began = time.monotonic()
-        assert wait_until_ready(cluster, SETTINGS).ready
+        assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
         assert time.monotonic() - began < 5
         assert len(self.watches(api)) == 1
         assert len([request for request in api.requests if request.method == "GET"]) == 1
@@ -189,7 +190,7 @@ class TestReadiness:
         api.fault("WATCH", "deployments", action, times=2)
         apply(cluster)
         version = str(api.version)
-        assert wait_until_ready(cluster, SETTINGS).ready
+        assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
         assert self.watches(api) == [version] * 3
         assert len([request for request in api.requests if request.method == "GET"]) == 1
 
@@ -197,15 +198,15 @@ class TestReadiness:
     def test_after_gone_it_is_looked_at_again(self, api: KubeApi, cluster: Cluster, action: str) -> None:
         api.fault("WATCH", "deployments", action, code=410)
         apply(cluster)
-        assert wait_until_ready(cluster, SETTINGS).ready
+        assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
         assert len([request for request in api.requests if request.method == "GET"]) == 2
 
     def test_the_status_of_an_older_generation_says_nothing(self, api: KubeApi, cluster: Cluster) -> None:
         apply(cluster)
-        assert wait_until_ready(cluster, SETTINGS).ready
+        assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
         api.controller = lambda found: None
         apply(cluster, max_model_len=9)
-        state = wait_until_ready(cluster, SETTINGS, seconds=0.5)
+        state = wait_until_ready(cluster, SETTINGS, DIGEST, seconds=0.5)
         assert (state.ready, state.reason) == (
             False, "not ready after 0.5 s: its controller has not seen the change yet"
         )
@@ -222,13 +223,13 @@ class TestReadiness:
                             "message": "0/3 nodes have nvidia.com/gpu"}],
         }}]
         apply(cluster)
-        state = wait_until_ready(cluster, SETTINGS, seconds=1)
+        state = wait_until_ready(cluster, SETTINGS, DIGEST, seconds=1)
         assert state.reason == (
             "not ready after 1 s: 1 of 1 pods are new, 0 available, 1 old left; container adapter: CrashLoopBackOff, "
             "exit code 1; not scheduled: Unschedulable: 0/3 nodes have nvidia.com/gpu"
         )
         api.forbidden.add(("list", "pods"))
-        assert wait_until_ready(cluster, SETTINGS, seconds=0.1).reason.endswith("1 old left")
+        assert wait_until_ready(cluster, SETTINGS, DIGEST, seconds=0.1).reason.endswith("1 old left")
 
     def test_a_rollout_that_cannot_succeed_ends_the_wait(self, api: KubeApi, cluster: Cluster) -> None:
         api.controller = lambda found: {
@@ -236,7 +237,7 @@ class TestReadiness:
             "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}],
         }
         apply(cluster)
-        state = wait_until_ready(cluster, SETTINGS)
+        state = wait_until_ready(cluster, SETTINGS, DIGEST)
         assert (state.ready, state.failed, state.reason) == (False, True, "ProgressDeadlineExceeded")
 
     def test_an_outage_while_waiting_is_ridden_out(self, api: KubeApi, cluster: Cluster) -> None:
@@ -244,24 +245,61 @@ class TestReadiness:
         apply(cluster)
         api.fault("WATCH", "deployments", "drop", times=1000)
         threading.Timer(1.2, api.faults.clear).start()
-        assert wait_until_ready(cluster, SETTINGS).ready
+        assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
+
+
+def pod(digest: str, ready: str = "True", **metadata: Any) -> Any:
+    return {
+        "metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        "spec": {"containers": [{"name": "x", "args": ["--lora-modules", f"guarded=/adapters/{digest}"]}]},
+    }
 
 
 @pytest.mark.parametrize("kind", ["inference-service", "llm-inference-service"])
-def test_kserve_says_when_it_is_ready_and_where(api: KubeApi, cluster: Cluster, kind: str) -> None:
-    def status(found: Any) -> Any:
-        return {
-            "observedGeneration": found["metadata"]["generation"],
-            "conditions": [{"type": "Ready", "status": ready, "reason": "NotYet"}],
+class TestKserve:
+    """Whose objects say when they are ready and where, and whose pods say with which adapter."""
+
+    @pytest.fixture
+    def settings(self, api: KubeApi, cluster: Cluster, kind: str) -> DeploySettings:
+        self.ready = "True"
+        api.controller = lambda found: {
+            "observedGeneration": 1 if kind == "inference-service" else found["metadata"]["generation"],
+            "conditions": [{"type": "Ready", "status": self.ready, "reason": "NotYet"}],
             "address": {"url": "http://guarded.serving.svc.cluster.local"},
         }
+        api.pods = [pod(DIGEST)]
+        return settings_of(kind=kind)
 
-    ready = "False"
-    api.controller = status
-    apply(cluster, kind=kind)
-    settings = settings_of(kind=kind)
-    assert wait_until_ready(cluster, settings, seconds=0.5).reason == "not ready after 0.5 s: NotYet"
-    ready = "True"
-    apply(cluster, kind=kind)
-    state = wait_until_ready(cluster, settings)
-    assert (state.ready, state.url) == (True, "http://guarded.serving.svc.cluster.local")
+    def test_ready(self, api: KubeApi, cluster: Cluster, settings: DeploySettings, kind: str) -> None:
+        self.ready = "False"
+        apply(cluster, kind=kind)
+        assert wait_until_ready(cluster, settings, DIGEST, seconds=0.5).reason == "not ready after 0.5 s: NotYet"
+        self.ready = "True"
+        apply(cluster, kind=kind, max_model_len=9)
+        state = wait_until_ready(cluster, settings, DIGEST, seconds=5)
+        assert (state.ready, state.url) == (True, "http://guarded.serving.svc.cluster.local")
+
+    @pytest.mark.parametrize(
+        ("pods", "reason"),
+        [
+            ([], "0 of 0 pods have"), ([pod("e" * 64)], "0 of 1 pods have"),
+            ([pod("e" * 64), pod(DIGEST)], "1 of 2 pods have the new adapter, 1 of these are ready"),
+            ([pod(DIGEST), pod(DIGEST, "False")], "2 of 2 pods have the new adapter, 1 of these are ready"),
+        ],
+    )
+    def test_pods_that_are_old_or_not_ready(
+        self, api: KubeApi, cluster: Cluster, settings: DeploySettings, kind: str, pods: list[Any], reason: str
+    ) -> None:
+        api.pods = pods
+        apply(cluster, kind=kind)
+        assert reason in wait_until_ready(cluster, settings, DIGEST, seconds=0.5).reason
+
+    def test_old_pods_are_waited_for(
+        self, api: KubeApi, cluster: Cluster, settings: DeploySettings, kind: str
+    ) -> None:
+        api.pods = [pod("e" * 64), pod(DIGEST, "False")]
+        apply(cluster, kind=kind)
+        threading.Timer(
+            0.5, lambda: setattr(api, "pods", [pod("e" * 64, deletionTimestamp="now"), pod(DIGEST)])
+        ).start()
+        assert wait_until_ready(cluster, settings, DIGEST, seconds=10).ready
