@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from thinksafe.deadlines import within
@@ -45,11 +46,15 @@ def failed(check: str, message: str, action: str) -> Finding:
     return Finding(check, "failed", message, action)
 
 
+def _found(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    return list(check())
+
+
 def findings(checks: Iterable[Check], limit: float = LIMIT) -> Iterator[Finding]:
     """Yield the findings of checks as they come; an error becomes a finding, and none holds up the next check."""
     for name, check in checks:
         try:
-            yield from within(limit, lambda check=check: list(check()))  # type: ignore[misc]
+            yield from within(limit, partial(_found, check))
         except ThinkSafeError as error:
             yield failed(name, error.problem, error.action)
         except TimeoutError:
