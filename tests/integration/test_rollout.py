@@ -24,12 +24,13 @@ from typer.testing import CliRunner
 
 from thinksafe import ledger
 from thinksafe.cli.main import app
+from thinksafe.config import load_config, sections_of
 from thinksafe.config.load import find_document
 from thinksafe.deploy import readiness, rollout
 from thinksafe.deploy.refusals import FieldConflictError
 from thinksafe.errors import ConfigError, InputError, StageError, StoreError
 from thinksafe.mlflow_client import connect
-from thinksafe.stages.record import read_stage_records
+from thinksafe.stages.record import StageRecord, read_stage_records, write_stage_record
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +293,7 @@ def test_by_hand(world: RolloutWorld, tmp_path: Path) -> None:
     ]
     without = CliRunner().invoke(app, [*command, "--to", "1"])
     assert isinstance(without.exception, ConfigError)
-    assert "Give the configuration with --config" in str(without.exception)
+    assert "no section deploy of the run a. Give the configuration with --config" in str(without.exception)
     # the ledger is back already; the same command with a configuration completes it
     done = CliRunner().invoke(app, [*command, "--to", "1", "--config", str(config)], catch_exceptions=False)
     assert done.exit_code == 0
@@ -301,6 +302,17 @@ def test_by_hand(world: RolloutWorld, tmp_path: Path) -> None:
     assert [action for action, _, _ in world.world.history] == ["promote", "promote", "rollback"]
     assert world.api.events[-1]["reason"] == "RolloutServed"
     assert bad.candidate.adapter_digest not in world.log[1:]
+    # where the run was planned, its plan says how it is served
+    section = sections_of(load_config(str(config))).deploy
+    write_stage_record(
+        world.world.store,
+        StageRecord(
+            run_id="a", stage="plan", task="plan", status="succeeded", started=1.0, seconds=1.0,
+            details={"sections": {"deploy": section.model_dump(mode="json")}},
+        ),
+    )
+    again = CliRunner().invoke(app, [*command, "--to", "1"], catch_exceptions=False)
+    assert "serves generation 3" in again.output
 
 
 def test_an_adapter_is_fetched_and_checked(world: RolloutWorld, tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ class RolloutWorld:
     def settings(self) -> DeploySettings:
         verification = {"prompts": 5, "harm_prompts": 20, "max_harm": 0.2}
         return DeploySettings.model_validate({
-            "kind": "deployment", "name": "guarded", "namespace": "serving", "model": "/cache/student", **IMAGES,
+            "kind": "deployment", "name": "guarded", "namespace": "serving", "model": "/cache/student",
+            "cache_claim": "weights", **IMAGES,
             "base_url": f"{self.served.url}/v1", "verification": verification, "readiness_seconds": 20, **self.changed,
         })
 

@@ -22,7 +22,7 @@ from thinksafe.cli.stages import (
 )
 
 if TYPE_CHECKING:
-    from thinksafe.config import RealignmentConfig
+    from thinksafe.config.sections import DeploySection
     from thinksafe.ledger import LedgerEntry
     from thinksafe.store import Store
 
@@ -78,12 +78,12 @@ def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:
         ConfigError: there is no such section, or nothing is rolled out by it.
         StageError: the cluster refused, or the pods did not become ready.
     """
-    from thinksafe.config.sections import sections_of
+    from thinksafe.config import load_config, sections_of
     from thinksafe.deploy.cluster import connect
     from thinksafe.deploy.rollout import Roller
     from thinksafe.errors import ConfigError, StageError
 
-    section = sections_of(_configuration(store, entry, config)).deploy
+    section = sections_of(load_config(config)).deploy if config else _planned(store, entry)
     if section.deploy.kind == "none":
         raise ConfigError("deploy.kind is none: there is nothing to roll out.", "Give the configuration with --config.")
     roller = Roller(store, section, connect(section.deploy))
@@ -98,18 +98,18 @@ def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:
     return "\n".join([f"{where} serves generation {entry.generation}; it was not verified.", *roller.notes])
 
 
-def _configuration(store: Store, entry: LedgerEntry, config: str) -> RealignmentConfig:
-    import json
+def _planned(store: Store, entry: LedgerEntry) -> DeploySection:
+    """Return the section of the run that made a generation, as its plan recorded it. Raises ConfigError."""
+    from pydantic import ValidationError
 
-    from thinksafe.config import load_config
+    from thinksafe.config.sections import DeploySection
     from thinksafe.errors import ConfigError
     from thinksafe.stages.record import read_stage_records
 
-    if config:
-        return load_config(config)
     plan = read_stage_records(store, entry.run_id).get("plan")
-    if plan is None or not plan.details.get("config"):
+    try:
+        return DeploySection.model_validate(plan.details["sections"]["deploy"] if plan is not None else None)
+    except (ValidationError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"The store has no configuration of the run {entry.run_id}.", "Give the configuration with --config."
-        )
-    return load_config(json.dumps(plan.details["config"]))
+            f"The store has no section deploy of the run {entry.run_id}.", "Give the configuration with --config."
+        ) from error

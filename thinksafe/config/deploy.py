@@ -124,7 +124,7 @@ class DeploySettings(Section):
     adapter_image: Image = ""
     """thinksafe's ``cpu`` image, for the init container that fetches the adapter and checks its digest."""
     model: str = ""
-    """What vLLM loads the student from, where it is not ``student.model``: a path on the cache volume, or a hub id."""
+    """What vLLM loads the student from, where it is not ``student.model``: a path below ``/cache``, or a hub id."""
     replicas: Count | None = 1
     """Pods; null leaves their number to an autoscaler."""
     surge: bool = True
@@ -181,6 +181,8 @@ class DeploySettings(Section):
     def _complete(self) -> DeploySettings:
         if self.kind != "none" and not (self.image and self.adapter_image):
             raise ValueError(f"kind {self.kind} needs image and adapter_image")
+        if self.model.startswith("/") and not (self.model.startswith("/cache/") and self.cache_claim):
+            raise ValueError("a path as model must be below /cache, with cache_claim set")
         taken = {argument.partition("=")[0].replace("_", "-") for argument in self.extra_args} & OWN_OPTIONS
         if taken:
             raise ValueError(f"extra_args has {', '.join(sorted(taken))}, which the rollout sets or must not hold")
@@ -191,6 +193,6 @@ def check_servable(deploy: DeploySettings, student: str) -> None:
     """Raise ValueError where pods could not load the student from where the pipeline has it."""
     if deploy.kind != "none" and not deploy.model and ("://" in student or student.startswith(("/", ".", "~"))):
         raise ValueError(
-            f"deploy.kind is {deploy.kind}, and its pods cannot load {student!r}: set deploy.model to a path on the "
-            "volume deploy.cache_claim, or to a hub id"
+            f"deploy.kind is {deploy.kind}, and its pods cannot load {student!r}: set deploy.model to a path below "
+            "/cache, on the volume deploy.cache_claim, or to a hub id"
         )

@@ -125,13 +125,19 @@ def _llm_inference_service(settings: DeploySettings, target: Target) -> Manifest
         "metadata": _metadata(settings, target),
         "spec": {
             # the name that requests carry; the adapter comes by the init container, which checks its digest
-            "model": {"uri": f"hf://{target.model}", "name": settings.name},
+            "model": {"uri": _uri(settings, target.model), "name": settings.name},
             "storageInitializer": {"enabled": False},
             **({"replicas": settings.replicas} if settings.replicas else {}),
             "router": {"route": {}, "gateway": {}},
             "template": pod(settings, target),
         },
     }
+
+
+def _uri(settings: DeploySettings, model: str) -> str:
+    """Return the student's address in KServe's terms."""
+    below = model.removeprefix(f"{CACHE}/")
+    return f"pvc://{settings.cache_claim}/{below}" if below != model else f"hf://{model}"
 
 
 def pod(settings: DeploySettings, target: Target) -> Manifest:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from thinksafe.deploy.cluster import Resource
 
 _OWNER = re.compile(r'conflict with "(?P<owner>[^"]+)"')
+_CANNOT = re.compile(r'cannot (?P<verb>\w+) resource "(?P<plural>[^"]+)" in API group "(?P<group>[^"]*)"')
 _USER = re.compile(r'User "(?P<user>[^"]+)"')
 
 
@@ -77,9 +78,12 @@ def _forbidden(message: str, verb: str, resource: Resource, where: str) -> Stage
             f"The cluster's policy forbids {where}: {message:.600}",
             "Ask who runs the cluster for an exception, or change the section deploy.",
         )
+    group, plural = resource.group, resource.plural
+    if missing := _CANNOT.search(message):  # an apply that makes an object needs create, too
+        verb, plural, group = missing["verb"], missing["plural"], missing["group"]
     return StageError(
         f"{who} may not {verb} {where}.",
-        f'Add to its Role: apiGroups: ["{resource.group}"], resources: ["{resource.plural}"], verbs: ["{verb}"].',
+        f'Add to its Role: apiGroups: ["{group}"], resources: ["{plural}"], verbs: ["{verb}"].',
     )
 
 

@@ -34,6 +34,8 @@ def test_nothing_is_rolled_out_by_default() -> None:
         ({"readiness_seconds": 1}, "greater than or equal to 10"),
         ({"verification": {"max_harm": 1.5}}, "less than or equal to 1"),
         ({"replicas": 0}, "greater than 0"),
+        ({"model": "/cache/mine"}, "with cache_claim set"),
+        ({"model": "/models/mine", "cache_claim": "weights"}, "must be below /cache"),
         ({"image": "registry/vllm@sha256:123"}, "not an image|a digest"),
     ],
 )
@@ -45,7 +47,7 @@ def test_refused(value: dict[str, Any], message: str) -> None:
 def test_a_pod_must_be_able_to_load_the_student() -> None:
     served = DeploySettings.model_validate({"kind": "deployment", **IMAGES})
     for student in ("micro://default", "/models/mine", "./mine", "s3://bucket/mine"):
-        with pytest.raises(ValueError, match=r"set deploy\.model to a path"):
+        with pytest.raises(ValueError, match=r"set deploy\.model to a path below"):
             check_servable(served, student)
         check_servable(served.model_copy(update={"model": "/cache/mine"}), student)
         check_servable(DeploySettings(), student)

@@ -94,6 +94,14 @@ def test_what_is_forbidden_says_what_to_grant(
     assert f'apiGroups: ["{group}"], resources: ["{plural}"], verbs: ["{verb}"]' in caught.value.action
 
 
+def test_the_right_to_create_is_named_where_it_is_missing(api: KubeApi, cluster: Cluster) -> None:
+    message = 'deployments.apps is forbidden: User "ann" cannot create resource "deployments" in API group "apps"'
+    api.fault("PATCH", "deployments", "status", code=403, message=message)
+    with pytest.raises(StageError, match="ann may not create deployments") as caught:
+        apply(cluster)
+    assert 'verbs: ["create"]' in caught.value.action
+
+
 @pytest.mark.parametrize("verb", ["list", "watch"])
 def test_a_wait_that_is_forbidden_ends_at_once(api: KubeApi, cluster: Cluster, verb: str) -> None:
     api.controller = lambda found: None

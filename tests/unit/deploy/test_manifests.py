@@ -156,3 +156,6 @@ def test_the_objects_of_kserve() -> None:
         },
     }]
     assert pod(settings, TARGET)["containers"][0]["name"] == "main"
+    local = settings_of(kind="llm-inference-service", cache_claim="weights", model="/cache/mine/8b")
+    (service,) = manifests(local, replace(TARGET, model="/cache/mine/8b", revision=""))
+    assert service["spec"]["model"]["uri"] == "pvc://weights/mine/8b"
