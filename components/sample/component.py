@@ -27,7 +27,7 @@ def make(image: str):
             prompts: Prompts, as JSON Lines.
             samples: Manifest of the shard's samples.
             section: Configuration section of this use of sample, as JSON.
-            use: What the samples are for: pilot, training, base, candidate or champion.
+            use: What the samples are for: pilot, training, base, candidate, champion or rollout.
             shard: Shard id.
             shards: All shard ids; their number decides which prompts belong to the shard.
             artifacts: Store root: a folder or s3://bucket/prefix.
