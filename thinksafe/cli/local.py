@@ -46,10 +46,14 @@ def run_tracking_uri(folder: Path, store: Store) -> str:
     """Return the MLflow server of the run in a folder: its SQLite file, else its configuration's; may be empty."""
     if (folder / "mlflow.db").is_file():
         return local_tracking_uri(folder)
-    if not (folder / RUN_FILE).is_file():
-        return ""
-    plan = read_stage_records(store, local_run(folder).run_id).get("plan")
-    return str(plan.details.get("config", {}).get("registry", {}).get("tracking_uri", "")) if plan else ""
+    return planned_uri(store, local_run(folder).run_id) if (folder / RUN_FILE).is_file() else ""
+
+
+def planned_uri(store: Store, run_id: str) -> str:
+    """Return the MLflow server that a run's configuration names; may be empty."""
+    plan = read_stage_records(store, run_id).get("plan")
+    registry = plan.details.get("config", {}).get("registry") if plan else None
+    return str(registry.get("tracking_uri", "")) if registry else ""
 
 
 def local_run(folder: Path) -> LocalRun:

@@ -156,6 +156,9 @@ def report(
     ] = "",
     artifacts: Annotated[str, typer.Option(help="Store root: a folder or s3://bucket/prefix.")] = "",
     run_id: Annotated[str, typer.Option(help="Run to report on (stage use).")] = "",
+    tracking_uri: Annotated[
+        str, typer.Option(help="MLflow server; that of the run in DIR, the config's or MLFLOW_TRACKING_URI by default.")
+    ] = "",
     job_id: Annotated[str, typer.Option(help="KFP's job id: the run id where --run-id is empty.")] = "",
     task: Annotated[str, typer.Option(help="Name of this use of the stage.")] = "",
     status: Annotated[str, typer.Option(help="KFP's PipelineTaskFinalStatus, as JSON.")] = "",
@@ -165,7 +168,7 @@ def report(
     executor_input: Annotated[str, typer.Option(help="KFP's executor input, as JSON.")] = "",
 ) -> None:
     """Build the report page of a run from its stage records, at any time (also the pipeline's exit task)."""
-    from thinksafe.cli.local import local_run, local_tracking_uri, publish, store_root
+    from thinksafe.cli.local import local_run, local_tracking_uri, planned_uri, publish, store_root
     from thinksafe.cli.stages import MANUAL, _context, _finish, _safe
     from thinksafe.errors import InputError
     from thinksafe.stages import report as stage
@@ -176,18 +179,22 @@ def report(
     if folder is not None:
         found = local_run(folder)
         artifacts, run_id = artifacts or found.artifacts or store_root(folder), found.run_id
-        if (folder / "mlflow.db").is_file():
-            os.environ["MLFLOW_TRACKING_URI"] = local_tracking_uri(folder)
+        if not tracking_uri and (folder / "mlflow.db").is_file():
+            tracking_uri = local_tracking_uri(folder)
     context = _context("report", artifacts or store_root(None), run_id or job_id or MANUAL, task)
     if run and folder is None and not any(context.store.keys(f"runs/{run_id}/")):
         raise InputError(f"{artifacts} has no records of a run {run_id}.", "Check --artifacts and the run's id.")
+    if tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+    # a rebuilt page needs no server; the pipeline's own report does
+    tracked = not run or bool(os.environ.get("MLFLOW_TRACKING_URI") or planned_uri(context.store, run_id))
     page = report_out or (folder or Path()) / "report.html"
-    stage.run(context, status, report_out=page)
+    stage.run(context, status, report_out=page, tracked=tracked)
     _finish(executor_input)
     if folder is not None:
         publish(context.store, run_id, folder)
     if run:
-        typer.echo(f"wrote {page}")
+        typer.echo(f"wrote {page}" + ("" if tracked else "; MLflow left out: no server is named (--tracking-uri)"))
 
 
 @people.command()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
-def run(context: StageContext, status: str = "", *, report_out: Path) -> StageResult:
+def run(context: StageContext, status: str = "", *, report_out: Path, tracked: bool = True) -> StageResult:
     """Write the page, publish it with the JSON files under ``reports/<run id>/``, then bring MLflow in line.
 
     The page comes first and stays whatever fails afterwards. Without a plan record no MLflow server is known, and that
@@ -36,6 +36,7 @@ def run(context: StageContext, status: str = "", *, report_out: Path) -> StageRe
         context: The run; its store holds the records and gets the published files.
         status: KFP's PipelineTaskFinalStatus as JSON; empty outside KFP, and then that of an earlier report counts.
         report_out: Where the page is written.
+        tracked: Bring MLflow in line; without, no server has to be named.
 
     Raises:
         InputError: a stage record is malformed (the page names it).
@@ -59,7 +60,8 @@ def run(context: StageContext, status: str = "", *, report_out: Path) -> StageRe
         result.outputs = {name: digest_bytes(data) for name, data in files.items()}
         result.details["report"] = f"reports/{context.run_id}/{PAGE}"
         plots = {f"{name}.svg": standalone(picture) for name, picture in pictures.items() if picture is not None}
-        result.details["mlflow_run"] = _track(context, summary, records, files, plots)
+        if tracked:
+            result.details["mlflow_run"] = _track(context, summary, records, files, plots)
         if problems:
             raise InputError(f"{problems[0]}.", "Delete it and start the run again; finished work is kept.")
     return result
