@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,9 @@ EXIT_STAGES = frozenset({"report"})
 
 ERROR_TAIL = 64 * 1024
 """Bytes at the end of a task's log that are searched for its error."""
+
+FULL_DISK = 1 << 20
+"""A disk with fewer bytes free is taken for the reason why a stage failed without a word."""
 
 ERROR_LINES = 40
 """Lines of an error that are kept."""
@@ -230,6 +234,9 @@ def explain(code: int, log: Path) -> tuple[str, str]:
         hint = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
         return f"The stage was ended by {name}{hint}.", f"See {log}."
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    if shutil.disk_usage(log.parent).free < FULL_DISK:
+        # then its own words could not be written either
+        return f"The stage ended with exit code {code}; no space is left at {log.parent}.", "Free space on that disk."
     return f"The stage ended with exit code {code}{f': {last[:300]}' if last else ''}.", f"See {log}."
 
 

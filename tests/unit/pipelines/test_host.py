@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -172,6 +173,7 @@ def test_handlers_of_signals_are_put_back(session: Session) -> None:
 RUN = """
 import io, sys
 from pathlib import Path
+from types import SimpleNamespace
 from rich.console import Console
 from thinksafe_pipelines.commands import run_realign
 out = Path(sys.argv[1])
@@ -218,3 +220,17 @@ def test_a_run_that_is_told_to_stop_stops_its_stages_first(hanging: Any, number:
     run.send_signal(number)
     assert run.wait(20) == code
     assert not alive(pid)
+
+
+def test_a_stage_that_could_not_even_write_its_error_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"")
+    assert explain(1, log) == ("The stage ended with exit code 1.", f"See {log}.")
+    monkeypatch.setattr("thinksafe_pipelines.host.shutil.disk_usage", lambda path: SimpleNamespace(free=4096))
+    problem, action = explain(1, log)
+    assert problem == f"The stage ended with exit code 1; no space is left at {tmp_path}."
+    assert "Free space" in action
+    log.write_text("error: A.\n  Do B.\n")
+    assert explain(1, log) == ("A.", "Do B."), "the stage's own words come first"
