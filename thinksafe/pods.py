@@ -13,9 +13,9 @@ from thinksafe.mirror import VARIABLE
 DIGEST_VARIABLE = "THINKSAFE_CLUSTER_DIGEST"
 """Digest of the ``cluster`` section that a pipeline was compiled with; ``plan`` refuses a config with another."""
 PLANS = frozenset({"plan", "plan_evaluation"})
-MODEL_STAGES = PLANS | {"prepare", "sample", "judge", "train"}
+MODEL_STAGES = PLANS | {"prepare", "sample", "judge", "train", "deploy"}
 """Stages that read the hub or copies of it: they get its token and the model cache."""
-MLFLOW_STAGES = PLANS | {"register", "gate", "promote", "report"}
+MLFLOW_STAGES = PLANS | {"register", "gate", "promote", "deploy", "report"}
 """Stages that talk to MLflow: only they get its credentials."""
 
 CERTIFICATES = "/etc/thinksafe/certificates"

@@ -62,7 +62,7 @@ class ImageSettings(Section):
     cpu: Image
     """Stages without a GPU, ``publish`` and ``doctor``."""
     sampler: Image
-    """``sample`` and ``judge``: vLLM."""
+    """``sample``, ``judge`` and ``deploy``: vLLM."""
     trainer: Image
     """``train``: torch, TRL, PEFT."""
 
@@ -178,9 +178,10 @@ class ClusterSettings(Section):
 
     def image(self, stage: str) -> str:
         """Return the image of a stage, from the mirror where there is one."""
-        image = {"sample": self.images.sampler, "judge": self.images.sampler, "train": self.images.trainer}.get(
-            stage, self.images.cpu
-        )
+        if stage in ("sample", "judge", "deploy"):  # deploy judges with the guard of the evaluation
+            image = self.images.sampler
+        else:
+            image = self.images.trainer if stage == "train" else self.images.cpu
         if not self.mirrors.images:
             return image
         registry, _, rest = image.partition("/")

@@ -13,7 +13,7 @@ from thinksafe.config.base import Count, CountOrZero, Section
 
 StageName = Literal[
     "default", "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register",
-    "metrics", "gate", "promote", "due", "plan_evaluation", "compare", "alarm", "report",
+    "metrics", "gate", "promote", "deploy", "due", "plan_evaluation", "compare", "alarm", "report",
 ]
 """``default`` is what the other stages take where they say nothing."""
 

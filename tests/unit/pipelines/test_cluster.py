@@ -10,6 +10,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import UNREPEATED
 from thinksafe.pods import MLFLOW_STAGES, MODEL_STAGES
 from thinksafe_components.catalog import UNCACHED
+from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 from thinksafe_pipelines.snapshot import CLUSTERS
 
@@ -71,11 +72,14 @@ def test_every_task_of_a_stage_has_the_same_settings(compiled: Compiled) -> None
 
 
 def test_images_come_from_the_mirror(compiled: Compiled) -> None:
+    cluster = ClusterSettings.model_validate(EVERYTHING)
     held = {stage: container["image"] for stage, found in compiled.stages.items() for _, container, _ in found}
     assert all(image.startswith("registry.corp.example/mirror/example/thinksafe-") for image in held.values())
     assert "thinksafe-sampler" in held["sample"]
     assert "thinksafe-sampler" in held["judge"]
     assert "thinksafe-cpu" in held["report"]
+    by_kind = Images(*(cluster.image(stage) for stage in ("plan", "sample", "train")))
+    assert held == {stage: by_kind.of(stage) for stage in held}
     assert "train" not in held or "thinksafe-trainer" in held["train"]
 
 

@@ -83,7 +83,7 @@ def test_a_condition_reads_an_input_of_its_own_sub_pipeline(tmp_path: Path) -> N
     # kfp.local skips a condition on another task's output without a word
     spec = compiled(tmp_path)
     conditions = [task for _, task in tasks_of(spec) if "condition" in task.get("triggerPolicy", {})]
-    assert len(conditions) == 4
+    assert len(conditions) == 5
     for task in conditions:
         assert task["inputs"]["parameters"]["pipelinechannel--passed"] == {"componentInputParameter": "passed"}
 
