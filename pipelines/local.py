@@ -157,6 +157,7 @@ def replaced_parts(session: Session, log: Path) -> Iterator[list[str]]:
     handler = logging.FileHandler(log, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(functools.partial(_note_skips, skipped))
+    handler.handleError = lambda _: None  # type: ignore[method-assign]  # a full disk is said by what fails on it
     with ExitStack() as stack:
         stack.callback(handler.close)
         stack.enter_context(_root_logger(handler))

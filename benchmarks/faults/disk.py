@@ -75,7 +75,8 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=False)
+        # lazily: a process that was just ended may still hold it for a moment
+        subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
 def enlarge(folder: Path, size: int) -> None:

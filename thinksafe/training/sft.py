@@ -105,6 +105,7 @@ def train_adapter(
             read = chosen_rows(rows, section.seed)
             with context.track("drift", len(read)) as advance:
                 drift = measure_drift(trainer.model, read, section.training.kl_chunk, advance)
+        trainer.accelerator.wait_for_everyone()  # nobody leaves the group while the first process measures
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
         raise StageError(
             "Memory ran out while training.",
