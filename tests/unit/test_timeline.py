@@ -119,9 +119,10 @@ def test_table_and_page_say_the_same(lived: LocalStore) -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(history_table(found))
     text, page = console.export_text(), render_history(NAME, found)
-    for words in ("refused", "rollback", "until 2026-11-01 00:00", "now", "bob"):
+    for words in ("refused", "rollback", "until", "2026-11-01 00:00", "now", "bob"):
         assert words in text
         assert words in page
+    assert "until 2026-11-01 00:00" in page
     assert "Champion: version 1, generation 3, since 2026-11-02" in page
     for event in found:
         assert event.harm is not None

@@ -99,6 +99,8 @@ def missing_steps(summary: RunSummary) -> list[str]:
     foreign = REALIGNMENT_ONLY if summary.is_evaluation else EVALUATION_ONLY
     if summary.setting("deploy", "kind", default="none") == "none":
         foreign |= ROLLOUT_ONLY
+    if done - {"plan", "prepare"}:
+        foreign |= {"due"}  # what came after it says that it was passed; older runs had no such stage
     return [name for name in STEPS if name not in done and name not in foreign]
 
 
