@@ -48,10 +48,11 @@ class Drift(Record):
 
 
 def chosen_rows(rows: Sequence[Row], seed: int, most: int = ROWS) -> list[Row]:
-    """Return a seeded choice of at most ``most`` rows of each label, in the order of their ids."""
+    """Return a seeded choice of at most ``most`` rows with loss of each label, in the order of their ids."""
     found: list[Row] = []
     for label in ("harmful", "benign"):
-        of = sorted((row for row in rows if row.label == label), key=lambda row: row.id)
+        read = (row for row in rows if row.label == label and any(token != IGNORED for token in row.labels))
+        of = sorted(read, key=lambda row: row.id)
         found += random.Random(derived_seed(seed, "drift", label)).sample(of, min(most, len(of)))
     return sorted(found, key=lambda row: row.id)
 
@@ -66,7 +67,8 @@ def measure_drift(model: Any, rows: Sequence[Row], chunk: int, advance: Callable
         advance: Hears of rows that are done.
 
     Returns:
-        Nothing where the model's logits cannot be computed in chunks (:func:`thinksafe.training.kl.check_projection`).
+        Nothing where the model's logits cannot be computed in chunks (:func:`thinksafe.training.kl.check_projection`),
+        and no number that is not finite: a training that succeeded does not fail for it.
     """
     import torch
 
@@ -104,6 +106,7 @@ def measure_drift(model: Any, rows: Sequence[Row], chunk: int, advance: Callable
     return [
         estimate(measure, label, sums[label, measure], sizes[label])
         for label in order if label in sizes for measure in MEASURES
+        if all(map(math.isfinite, sums[label, measure]))
     ]
 
 

@@ -126,3 +126,19 @@ def test_the_interval_is_that_of_a_ratio_of_sums(rows: list[tuple[float, int]]) 
 def test_one_row_has_no_interval_and_a_rounding_is_nothing() -> None:
     found = estimate("kl", "harmful", [-1e-12], [3])
     assert (found.value, found.interval, found.tokens) == (0.0, None, 3)
+
+
+def test_rows_without_loss_are_not_read() -> None:
+    empty = Row("empty", [3, 4, 5], [IGNORED] * 3, "benign")
+    assert chosen_rows([*rows(4), empty], seed=1) == chosen_rows(rows(4), seed=1)
+    assert chosen_rows([empty], seed=1) == []
+
+
+def test_a_number_that_is_not_finite_is_left_out(adapted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from thinksafe.training import drift
+
+    monkeypatch.setattr(drift, "forward_kl", lambda project, after, before, chunk: torch.full((len(after),), math.nan))
+    measured = {found.measure for found in measure_drift(adapted, chosen_rows(rows(4), seed=1), 8, lambda _: None)}
+    assert measured == {"nll_student", "nll_candidate"}

@@ -117,8 +117,8 @@ def test_a_run_reports_every_step_and_learns(student: Student, tmp_path: Path) -
     done = train_adapter(context, model, tokenizer, rows(), given, student.base.student, folder)
 
     assert done.steps == step_count(6, given.training) == 12
-    assert opened == [("training", 12)]
-    assert sum(advanced) == 12
+    assert opened == [("training", 12), ("drift", 6)]
+    assert sum(advanced) == 12 + 6
     assert [point["step"] for point in done.curve] == list(range(1, 13))
     assert {"loss", "learning_rate", "grad_norm"} <= done.curve[0].keys()
     assert max(point["learning_rate"] for point in done.curve) == pytest.approx(1e-2, rel=0.05)
