@@ -6,15 +6,11 @@ import os
 from typing import NamedTuple
 
 from thinksafe import __version__
+from thinksafe.config.cluster_stages import IMAGE_KINDS
 
 VARIABLE = "THINKSAFE_IMAGE"
 """Environment variable that replaces all default images when compiling; ``THINKSAFE_IMAGE_CPU``,
 ``THINKSAFE_IMAGE_SAMPLER`` and ``THINKSAFE_IMAGE_TRAINER`` replace one."""
-
-KINDS = {"sample": "sampler", "judge": "sampler", "train": "trainer", "deploy": "sampler"}
-"""Kind of image by stage; all other stages need no GPU and run in ``cpu``. ``deploy`` judges what the served model
-says, with the guard of the evaluation."""
-
 
 class Images(NamedTuple):
     """The images of a pipeline, by kind (``images/`` holds their Dockerfiles)."""
@@ -25,7 +21,7 @@ class Images(NamedTuple):
 
     def of(self, stage: str) -> str:
         """Return the image of a stage."""
-        image: str = getattr(self, KINDS.get(stage, "cpu"))
+        image: str = getattr(self, IMAGE_KINDS.get(stage, "cpu"))
         return image
 
 

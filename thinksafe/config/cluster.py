@@ -25,6 +25,7 @@ from thinksafe.config.cluster_services import (
     S3Settings,
 )
 from thinksafe.config.cluster_stages import (
+    IMAGE_KINDS,
     UNREPEATED,
     LabelKey,
     LabelValue,
@@ -178,10 +179,7 @@ class ClusterSettings(Section):
 
     def image(self, stage: str) -> str:
         """Return the image of a stage, from the mirror where there is one."""
-        if stage in ("sample", "judge", "deploy"):  # deploy judges with the guard of the evaluation
-            image = self.images.sampler
-        else:
-            image = self.images.trainer if stage == "train" else self.images.cpu
+        image: str = getattr(self.images, IMAGE_KINDS.get(stage, "cpu"))
         if not self.mirrors.images:
             return image
         registry, _, rest = image.partition("/")

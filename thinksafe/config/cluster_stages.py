@@ -17,6 +17,10 @@ StageName = Literal[
 ]
 """``default`` is what the other stages take where they say nothing."""
 
+IMAGE_KINDS = {"sample": "sampler", "judge": "sampler", "train": "trainer", "deploy": "sampler"}
+"""Kind of image by stage; all others need no GPU and run in ``cpu``. ``deploy`` judges what the served model says, with
+the guard of the evaluation."""
+
 UNREPEATED = frozenset({"diagnose", "gate", "compare", "alarm"})
 """Stages that give or tell a verdict; they are never tried again, so that none is re-rolled or told twice."""
 
