@@ -183,11 +183,11 @@ def load_tokenizer(reference: ModelReference) -> Any:
     raise InputError(f"The tokenizer of {reference.student.model!r} loses spaces.", "Check its tokenizer_class.")
 
 
-def load_model(reference: ModelReference, store: Store) -> Any:
+def load_model(reference: ModelReference, store: Store, place: bool = True) -> Any:
     """Load a reference's student, and its adapter where it has one, for inference (evaluation mode).
 
-    The model is on the GPU where there is one. bfloat16 becomes float32, with a warning, where the hardware has no
-    bfloat16 units.
+    The model is on the GPU where there is one, unless ``place`` is false: then it stays on the CPU. bfloat16 becomes
+    float32, with a warning, where the hardware has no bfloat16 units.
 
     Raises:
         InputError: the student cannot be loaded, or lacks weights.
@@ -222,7 +222,7 @@ def load_model(reference: ModelReference, store: Store) -> Any:
 
         with tempfile.TemporaryDirectory() as folder:
             model = PeftModel.from_pretrained(model, fetch_adapter(store, reference, Path(folder)))
-    return model.to(device).eval()
+    return (model.to(device) if place else model).eval()
 
 
 def _source(student: StudentSettings) -> tuple[str, dict[str, Any]]:

@@ -143,8 +143,8 @@ class TrainingSettings(Section):
     """Loss of benign rows. ``ce``: cross-entropy, as on harmful rows. ``kl``: forward KL from the student with the
     adapter switched off, at each response token (METHOD.md, "+ KL variant")."""
     kl_chunk: Count = 64
-    """Response tokens of which ``kl`` holds the logits at once. A larger value takes more memory, and changes no
-    result but for rounding."""
+    """Response tokens of which ``kl``, and ``fsdp``, hold the logits at once. A larger value takes more memory, and
+    changes no result but for rounding."""
     lora_rank: Count = 32
     """Rank of the adapter's matrices."""
     lora_alpha: Count = 16
@@ -165,6 +165,9 @@ class TrainingSettings(Section):
     processes: CountOrZero = 0
     """Processes that train together, each on a GPU of its own; 0 takes all visible GPUs, and 1 on CPUs. ``batch_size``
     is shared out among them, so that it must be a multiple."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """What each of several processes holds. ``ddp``: the whole student. ``fsdp``: a share of its weights, each layer
+    gathered when it runs (FSDP2), for students that one GPU cannot hold; slower."""
     checkpoint_steps: CountOrZero = 0
     """Optimiser steps between checkpoints, from which a killed training goes on; 0 writes none. Rounded up to a step
     of the loss curve."""
@@ -187,6 +190,8 @@ class TrainingSettings(Section):
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of {self.micro_batch_size}")
         if self.processes and self.batch_size % self.processes:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of processes, {self.processes}")
+        if self.strategy == "fsdp" and self.processes == 1:
+            raise ValueError("strategy fsdp shares the student among processes, and processes is 1")
         return self
 
 

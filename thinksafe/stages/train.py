@@ -52,6 +52,8 @@ class AdapterManifest(Record):
     """Examples left out, by reason (:data:`thinksafe.training.data.Drop`)."""
     drift: tuple[Drift, ...] = ()
     """See :mod:`thinksafe.training.drift`; empty where the model does not allow to measure it."""
+    share: float = 1.0
+    """Part of the parameters that one process held while training: 1 where each held the whole student."""
 
 
 def run(
@@ -98,7 +100,7 @@ def run(
         }
         result.details = {
             "curve": manifest.curve, "steps": manifest.steps, "adapter": candidate.adapter,
-            "adapter_digest": manifest.adapter_digest, "processes": processes,
+            "adapter_digest": manifest.adapter_digest, "processes": processes, "share": manifest.share,
             "drift": [found.model_dump(mode="json") for found in manifest.drift],
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},
         }
@@ -119,7 +121,8 @@ def adapter_key(base: ModelReference, examples: str, section: TrainSection, proc
 
 def _deciding(settings: TrainingSettings, processes: int) -> dict[str, Any]:
     """Return the settings that an adapter depends on, with the number of processes that there are."""
-    unused = {"checkpoint_steps"} | ({"kl_chunk"} if settings.benign_loss == "ce" else set())
+    chunked = settings.benign_loss == "kl" or settings.strategy == "fsdp"
+    unused = {"checkpoint_steps"} | (set() if chunked else {"kl_chunk"})
     return settings.model_dump(mode="json", exclude=unused) | {"processes": processes}
 
 
@@ -164,7 +167,7 @@ def _train(
             files={file: digest_file(job.folder / file) for file in ADAPTER_FILES},
             adapter_digest=digest_folder(job.folder, ADAPTER_FILES),
             steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped,
-            drift=done.drift,
+            drift=done.drift, share=done.share,
         )
         prefix = _candidate(base, key, manifest).adapter
         for file in ADAPTER_FILES:

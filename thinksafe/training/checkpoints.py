@@ -28,7 +28,7 @@ KEPT = 2
 """Checkpoints kept while the training runs: one more than is needed, in case the newest is damaged."""
 MANIFEST = "manifest.json"
 _STATE, _STEP = "trainer_state.json", re.compile(r"\d{8}")
-_TENSORS = re.compile(r"(optimizer|scheduler|rng_state(_\d+)?)\.pth?")
+_TENSORS = re.compile(r"(optimizer|scheduler|rng_state(_\d+)?)\.pth?|(optimizer|pytorch_model_fsdp)\.bin")
 
 
 class CheckpointManifest(Record):

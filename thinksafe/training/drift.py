@@ -19,7 +19,16 @@ from thinksafe.digests import derived_seed
 from thinksafe.errors import ConfigError
 from thinksafe.records import Interval, Label, Record
 from thinksafe.training.data import IGNORED, Row
-from thinksafe.training.kl import as_reference, check_projection, cross_entropy, forward_kl, projection
+from thinksafe.training.kl import (
+    Compute,
+    Project,
+    as_reference,
+    at_projection,
+    check_projection,
+    cross_entropy,
+    forward_kl,
+    states_only,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +67,7 @@ def chosen_rows(rows: Sequence[Row], seed: int, most: int = ROWS) -> list[Row]:
 
 
 def measure_drift(model: Any, rows: Sequence[Row], chunk: int, advance: Callable[[int], None]) -> list[Drift]:
-    """Return the numbers of a trained adapter, harmful rows first.
+    """Return the numbers of a trained adapter, harmful rows first. Of processes that share weights all must call it.
 
     Args:
         model: PEFT model around a causal language model.
@@ -74,30 +83,44 @@ def measure_drift(model: Any, rows: Sequence[Row], chunk: int, advance: Callable
 
     inner = model.get_base_model()
     model.eval()
-    try:
-        check_projection(inner)
-    except ConfigError:
-        return []
-    project, sums = projection(inner), dict[tuple[Label, Measure], list[float]]()
+    prepared = getattr(inner, "has_losses", False)
+    if not prepared:
+        try:
+            check_projection(inner)
+        except ConfigError:
+            return []
+
+    def at_states(ids: Tensor, compute: Compute) -> Any:
+        if prepared:  # through the outermost model, which gathers weights that are sharded
+            return model(input_ids=ids, compute=compute)
+        states = inner.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        return at_projection(inner, states, compute)
+
+    sums = dict[tuple[Label, Measure], list[float]]()
     sizes: dict[Label, list[int]] = {}
+    device = next(inner.parameters()).device
     for row in rows:
-        ids = torch.tensor([row.input_ids], device=inner.device)
-        targets = torch.tensor(row.labels[1:], device=inner.device)
+        ids = torch.tensor([row.input_ids], device=device)
+        targets = torch.tensor(row.labels[1:], device=device)
         response = targets != IGNORED
 
-        def states(ids: Tensor = ids, response: Tensor = response) -> Tensor:
-            found: Tensor = inner.base_model(input_ids=ids, use_cache=False).last_hidden_state
-            return found[0, :-1][response]
-
+        wanted = targets[response]
         with as_reference(model):
-            before = states()
-        with torch.no_grad():
-            after, wanted = states(), targets[response]
-            values: dict[Measure, Tensor] = {
+            before = at_states(ids, states_only)[0][response]
+
+        def numbers(
+            project: Project, states: Tensor, before: Tensor = before, response: Tensor = response,
+            wanted: Tensor = wanted,
+        ) -> dict[Measure, Tensor]:
+            after = states[0][response]
+            return {
                 "nll_student": cross_entropy(project, before, wanted, chunk),
                 "nll_candidate": cross_entropy(project, after, wanted, chunk),
                 "kl": forward_kl(project, after, before, chunk),
             }
+
+        with torch.no_grad():
+            values: dict[Measure, Tensor] = at_states(ids, numbers)
         for measure, tokens in values.items():
             sums.setdefault((row.label, measure), []).append(float(tokens.double().sum()))
         sizes.setdefault(row.label, []).append(len(wanted))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Project = Callable[["Tensor"], "Tensor"]
 """Hidden states [..., hidden size] to logits [..., vocabulary], in float32 at least."""
+Compute = Callable[[Project, "Tensor"], Any]
+"""What is made of hidden states and the projection."""
 
 
 def forward_kl(project: Project, student: Tensor, reference: Tensor, chunk: int) -> Tensor:
@@ -67,18 +69,31 @@ def _chunked(piece: Callable[..., Tensor], chunk: int, *tensors: Tensor) -> Tens
     return torch.cat(parts) if parts else tensors[0].sum(-1)
 
 
-def projection(model: Any) -> Project:
-    """Return the vocabulary projection of a causal language model, the soft cap of Gemma's logits included."""
+def at_projection(model: Any, hidden: Tensor, compute: Compute) -> Any:
+    """Return ``compute(project, hidden)``, with the vocabulary projection of a causal language model.
+
+    It is called within the output embeddings' own forward: that is when their weights are whole, should they be
+    sharded (:mod:`thinksafe.training.sharding`). The soft cap of Gemma's logits is a part of the projection.
+    """
     import torch
 
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    head = model.get_output_embeddings()
+    inner, own = head.forward, "forward" in vars(head)
 
     def project(hidden: Tensor) -> Tensor:
-        logits: Tensor = model.get_output_embeddings()(hidden)
+        logits: Tensor = inner(hidden)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return torch.tanh(logits / cap) * cap if cap else logits
 
-    return project
+    head.forward = lambda hidden: compute(project, hidden)
+    try:
+        return head(hidden)
+    finally:
+        if own:
+            head.forward = inner
+        else:
+            del head.forward
 
 
 def check_projection(model: Any) -> None:
@@ -95,68 +110,81 @@ def check_projection(model: Any) -> None:
     try:
         with torch.no_grad():
             expected = model(input_ids=ids, use_cache=False).logits
-            found = projection(model)(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
+            states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            found = at_projection(model, states, lambda project, hidden: project(hidden))
     except (AttributeError, TypeError):
         found = None
     finally:
         model.train(training)
     if found is None or not torch.allclose(found, expected.to(found.dtype), rtol=1e-2, atol=1e-3):
         raise ConfigError(
-            f"training.benign_loss: kl does not know how {type(model).__name__} computes its logits.",
-            "Set training.benign_loss: ce.",
+            f"It is not known how {type(model).__name__} computes its logits, which training.benign_loss: kl and "
+            "training.strategy: fsdp need.",
+            "Set training.benign_loss: ce and training.strategy: ddp.",
         )
 
 
 def add_losses(model: Any, chunk: int) -> None:
     """Teach a causal language model two further calls; without their arguments its forward stays as it was.
 
-    ``model(..., states_only=True)`` returns the hidden states, and ``model(..., labels=, benign=, reference=)`` a
-    mapping of sums over response tokens: ``cross_entropy`` of the rows that are not ``benign`` [rows], and ``kl`` of
-    the others against ``reference`` [their response tokens, hidden size].
+    ``model(..., compute=)`` returns what the function makes of the projection and the hidden states [rows, tokens - 1,
+    hidden size], and ``model(..., labels=, benign=, reference=)`` a mapping of sums over response tokens:
+    ``cross_entropy`` of the rows that are not ``benign`` [rows], and ``kl`` of the others against ``reference`` [their
+    response tokens, hidden size].
     """
-    original, project = model.forward, projection(model)
+    original = model.forward
 
     def forward(
-        self: Any, *args: Any, labels: Any = None, states_only: bool = False, benign: Any = None,
-        reference: Any = None, **kwargs: Any,
+        self: Any, *args: Any, labels: Any = None, benign: Any = None, reference: Any = None,
+        compute: Compute | None = None, **kwargs: Any,
     ) -> Any:
-        if not states_only and benign is None:
+        if compute is None and benign is None:
             return original(*args, labels=labels, **kwargs) if labels is not None else original(*args, **kwargs)
+
+        def losses(project: Project, states: Tensor) -> dict[str, Tensor]:
+            targets = labels[:, 1:]
+            response = targets != IGNORED
+            plain, matched = response & ~benign[:, None], response & benign[:, None]
+            return {
+                "cross_entropy": cross_entropy(project, states[plain], targets[plain], chunk).sum(),
+                "kl": forward_kl(
+                    project, states[matched], states[matched] if reference is None else reference, chunk
+                ).sum(),
+            }
+
         states = self.base_model(*args, **kwargs | {"use_cache": False}).last_hidden_state[:, :-1]
-        if states_only:
-            return states
-        targets = labels[:, 1:]
-        response = targets != IGNORED
-        plain, matched = response & ~benign[:, None], response & benign[:, None]
-        return {
-            "cross_entropy": cross_entropy(project, states[plain], targets[plain], chunk).sum(),
-            "kl": forward_kl(
-                project, states[matched], states[matched] if reference is None else reference, chunk
-            ).sum(),
-        }
+        return at_projection(self, states, compute or losses)
 
     model.forward = types.MethodType(forward, model)
+    model.has_losses = True
 
 
-def reference_states(model: Any, inputs: dict[str, Any]) -> Tensor | None:
+def states_only(_: Project, hidden: Tensor) -> Tensor:
+    """Return the hidden states: a computation for :func:`add_losses` that needs no logits."""
+    return hidden
+
+
+def reference_states(model: Any, inputs: dict[str, Any], always: bool = False) -> Tensor | None:
     """Return the reference's hidden states at the response tokens of benign rows, or None where there are none.
 
     Args:
         model: PEFT model around one that :func:`add_losses` has prepared.
         inputs: ``input_ids``, ``attention_mask`` and ``labels`` [rows, tokens], and ``benign`` [rows].
+        always: Run the reference also where there are none, as processes that share the weights must all do.
 
     Returns:
         [response tokens of benign rows, hidden size], in the order of rows and places.
     """
     benign = inputs["benign"]
-    if not bool(benign.any()):
+    found = bool(benign.any())
+    if not found and not always:
         return None
-    response = inputs["labels"][benign][:, 1:] != IGNORED
+    read = benign if found else slice(1)
     with as_reference(model):
         states = model(
-            input_ids=inputs["input_ids"][benign], attention_mask=inputs["attention_mask"][benign], states_only=True
+            input_ids=inputs["input_ids"][read], attention_mask=inputs["attention_mask"][read], compute=states_only
         )
-    return states[response]  # type: ignore[no-any-return]
+    return states[inputs["labels"][read][:, 1:] != IGNORED] if found else None
 
 
 @contextmanager

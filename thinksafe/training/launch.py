@@ -1,4 +1,4 @@
-"""A training in as many processes as there are GPUs in the pod, each holding the whole student.
+"""A training in as many processes as there are GPUs in the pod, each holding the whole student or a share of it.
 
 With one process, this one trains. With several, torch's spawn starts them and accelerate finds what they are in the
 environment. Each takes its share of every effective batch, so that the number of processes changes an adapter by
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from thinksafe.models import ModelReference
 from thinksafe.records import Example, Record
 from thinksafe.stages.record import StageContext, silent
 from thinksafe.store import open_store
+from thinksafe.training import sharding
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.drift import Drift
 
@@ -64,13 +66,15 @@ class Outcome(Record):
     tokens: int
     dropped: dict[str, int]
     drift: tuple[Drift, ...] = ()
+    share: float
 
 
 def process_count(settings: TrainingSettings) -> int:
     """Return how many processes train: ``processes``, or one for each visible GPU.
 
     Raises:
-        ConfigError: there are fewer GPUs than that, or the effective batch cannot be shared out.
+        ConfigError: there are fewer GPUs than that, the effective batch cannot be shared out, or there is nothing to
+            shard the student among.
     """
     import torch
 
@@ -85,6 +89,11 @@ def process_count(settings: TrainingSettings) -> int:
         raise ConfigError(
             f"training.batch_size {settings.batch_size} cannot be shared out among {count} processes.",
             "Set training.processes to a divisor of it, or give the train task another number of GPUs.",
+        )
+    if settings.strategy == "fsdp" and count == 1:
+        raise ConfigError(
+            "training.strategy is fsdp, and one process trains: there is nothing to share the student among.",
+            "Give the train task several GPUs, or set training.strategy: ddp.",
         )
     return count
 
@@ -117,7 +126,7 @@ def work(context: StageContext, job: Job) -> None:
     name, section = job.base.student.model, job.section
     tokenizer = load_tokenizer(job.base)
     check_template(tokenizer, section.reasoning, name)
-    model = load_model(job.base, context.store)
+    model = load_model(job.base, context.store, place=section.training.strategy == "ddp")
     limit = min(
         section.training.max_length,
         getattr(model.config, "max_position_embeddings", None) or section.training.max_length,
@@ -133,7 +142,7 @@ def work(context: StageContext, job: Job) -> None:
         dropped = {str(reason): count for reason, count in encoded.dropped.items()}
         outcome = Outcome(
             steps=done.steps, curve=done.curve, rows=len(encoded.rows), tokens=encoded.tokens, dropped=dropped,
-            drift=done.drift,
+            drift=done.drift, share=done.share,
         )
         write_json(job.folder / "outcome.json", outcome)
 
@@ -149,10 +158,16 @@ def _spawn(job: Job, processes: int) -> None:
         for path in sorted(job.folder.glob("error-*.json")):
             said = json.loads(path.read_text("utf-8"))
             raise getattr(errors, said["type"])(said["problem"], said["action"]) from error
-        ended = getattr(error, "signal_name", None) or getattr(error, "exit_code", None) or "an error"
+        ended = getattr(error, "signal_name", None) or getattr(error, "exit_code", None)
+        if not ended:
+            said = str(error)  # the traceback of the process
+            if os.environ.get("THINKSAFE_DEBUG"):
+                print(said, file=sys.stderr)
+            ended = f"an unexpected {said.strip().splitlines()[-1].partition(':')[0]}"
         raise StageError(
             f"Training process {error.error_index} of {processes} ended with {ended}.",
-            "See the log of this stage; SIGKILL mostly means that memory ran out: lower training.micro_batch_size.",
+            "SIGKILL mostly means that memory ran out: lower training.micro_batch_size. For anything else set "
+            "THINKSAFE_DEBUG=1 and look at the log.",
         ) from error
 
 
@@ -178,8 +193,12 @@ def _process(rank: int, processes: int, text: str) -> None:
         torch.set_num_threads(threads)
     if rank:
         warnings.simplefilter("ignore")
+    backend = "nccl" if gpu else "gloo"
+    if job.section.training.strategy == "fsdp":
+        backend = sharding.BACKEND if gpu else "gloo"
+        sharding.announce()
     torch.distributed.init_process_group(
-        "nccl" if gpu else "gloo", f"file://{job.folder / 'rendezvous'}", PATIENCE, processes, rank
+        backend, f"file://{job.folder / 'rendezvous'}", PATIENCE, processes, rank
     )
     try:
         work(_context(job, rank), job)

@@ -7,7 +7,6 @@ code runs in one process and in each of several (:mod:`thinksafe.training.launch
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.errors import ConfigError, StageError
-from thinksafe.jsonl import write_json
-from thinksafe.loading import ADAPTER_FILES
 from thinksafe.stages.record import StageContext
+from thinksafe.training import sharding
+from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.data import Row
 from thinksafe.training.drift import Drift, chosen_rows, measure_drift
@@ -45,6 +44,8 @@ class Training:
     """Steps that a checkpoint brought along."""
     drift: tuple[Drift, ...] = ()
     """How far the student was moved; in the first process only."""
+    share: float = 1.0
+    """Part of the parameters that the first process held while training."""
 
 
 def step_count(rows: int, settings: TrainingSettings) -> int:
@@ -94,14 +95,19 @@ def train_adapter(
             callbacks = [_watch(advance), *([checkpoints.callback()] if checkpoints else [])]
             trainer = _trainer(model, tokenizer, rows, section, student, folder, checkpoints, callbacks)
             trainer.train(resume_from_checkpoint=str(restored) if restored else None)
-        trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+        held = sharding.share(trainer.model)
+        trained = [sharding.whole(weight) for weight in trainer.model.parameters() if weight.requires_grad]
         if not all(bool(torch.isfinite(weight).all()) for weight in trained):
             raise StageError(
                 "The training diverged: the adapter has weights that are not finite.",
                 "Lower training.learning_rate.",
             )
+        sharded = section.training.strategy == "fsdp"
+        if trainer.is_world_process_zero() or sharded:
+            state = adapter_state(trainer.model, sharded)
         if trainer.is_world_process_zero():
-            _save(trainer.model, folder)
+            write_adapter(trainer.model, state, folder)
+        if trainer.is_world_process_zero() or sharded:
             read = chosen_rows(rows, section.seed)
             with context.track("drift", len(read)) as advance:
                 drift = measure_drift(trainer.model, read, section.training.kl_chunk, advance)
@@ -115,7 +121,7 @@ def train_adapter(
         torch.set_num_threads(threads)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     curve = [{name: float(entry[name]) for name in ("step", *_LOGGED) if name in entry} for entry in history]
-    return Training(steps, curve, checkpoints.step if checkpoints else 0, tuple(drift))
+    return Training(steps, curve, checkpoints.step if checkpoints else 0, tuple(drift), held)
 
 
 def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
@@ -144,7 +150,8 @@ def _trainer(
     from thinksafe.training.trainer import AdapterTrainer, Collator
 
     settings, steps = section.training, step_count(len(rows), section.training)
-    gpu, logging = model.device.type == "cuda", math.ceil(steps / CURVE_POINTS)
+    gpu, logging = torch.cuda.is_available(), math.ceil(steps / CURVE_POINTS)
+    sharded = settings.strategy == "fsdp"
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     micro = micro_batch(settings, world)
     arguments = SFTConfig(
@@ -164,7 +171,7 @@ def _trainer(
         remove_unused_columns=False,
         bf16=model.dtype == torch.bfloat16,
         use_cpu=not gpu,
-        gradient_checkpointing=gpu,
+        gradient_checkpointing=gpu and not sharded,
         dataloader_pin_memory=gpu,
         ddp_find_unused_parameters=False,
         seed=section.seed,
@@ -176,7 +183,10 @@ def _trainer(
         # where a point of the curve has just been written, as what was summed up for the next one is not kept
         save_steps=max(1, math.ceil(settings.checkpoint_steps / logging)) * logging,
         save_total_limit=1,
+        **(sharding.arguments() if sharded else {}),
     )
+    if sharded:
+        sharding.adjust(arguments)
     # transformers adds a reporter of its own accord where it finds itself inside a Kubeflow TrainJob
     arguments.report_to = []
     lora = LoraConfig(
@@ -191,7 +201,8 @@ def _trainer(
         rows=rows,
         batch=settings.batch_size,
         micro=settings.micro_batch_size,
-        kl_chunk=settings.kl_chunk if settings.benign_loss == "kl" else 0,
+        chunk=settings.kl_chunk,
+        kl=settings.benign_loss == "kl",
         model=model,
         args=arguments,
         data_collator=Collator(pad_token_id=pad),
@@ -224,20 +235,3 @@ def _watch(advance: Any) -> TrainerCallback:
                 )
 
     return Watch()
-
-
-def _save(model: Any, folder: Path) -> None:
-    """Write the adapter's files and nothing else (PEFT adds a model card that quotes resolved paths)."""
-    from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
-
-    config_name, weights_name = ADAPTER_FILES
-    # "auto" would ask the hub whether the vocabulary was resized
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in state.items()}
-    save_file(weights, folder / weights_name, metadata={"format": "pt"})
-    settings = model.peft_config["default"]
-    settings.inference_mode = True
-    # sets are written sorted: the order of a set of strings changes from process to process
-    document = json.loads(json.dumps(settings.to_dict(), default=lambda value: sorted(value)))
-    write_json(folder / config_name, document)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from datasets import Dataset
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
 from thinksafe.digests import derived_seed
+from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.data import IGNORED, Row
 from thinksafe.training.kl import add_losses, check_projection, reference_states
+from thinksafe.training.sharding import checkpoint_layers
 
 SORTED = 50
 """Forward passes whose rows are sorted by length together: more would pad less, and mix rows less."""
@@ -90,20 +93,25 @@ class AdapterTrainer(SFTTrainer):
         rows: Encoded examples.
         batch: Rows an optimiser step, over all processes.
         micro: Rows of a forward pass, were there one process.
-        kl_chunk: Tokens a chunk of the KL on benign rows; 0 takes cross-entropy on all rows.
+        chunk: Tokens of which our own losses hold the logits at once.
+        kl: Whether benign rows have the forward KL for their loss; else all rows have cross-entropy.
         named: Arguments of SFTTrainer.
     """
 
-    def __init__(self, *, rows: list[Row], batch: int, micro: int, kl_chunk: int, **named: Any) -> None:
-        super().__init__(train_dataset=dataset(rows, kl_chunk > 0), **named)
+    def __init__(self, *, rows: list[Row], batch: int, micro: int, chunk: int, kl: bool, **named: Any) -> None:
+        super().__init__(train_dataset=dataset(rows, kl), **named)
         self._lengths, self._batch, self._micro = [len(row.input_ids) for row in rows], batch, micro
-        self._kl = kl_chunk > 0
+        self._kl, self._sharded = kl, bool(self.is_fsdp_enabled)
         self._sums: torch.Tensor | None = None
-        if self._kl:
-            model: Any = self.model
+        model: Any = self.model
+        # TRL's own cross-entropy reads the head's weights past its forward, where a shard is all there is
+        if kl or self._sharded:
             student = model.get_base_model()
-            check_projection(student)
-            add_losses(student, kl_chunk)
+            if self.is_world_process_zero() or not self._sharded:  # the others have no weights yet
+                check_projection(student)
+            add_losses(student, chunk)
+        if self._sharded:
+            checkpoint_layers(model)
 
     def _send_telemetry(self) -> None:
         """Tell nobody: the name of a student is its owner's business."""
@@ -120,20 +128,36 @@ class AdapterTrainer(SFTTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the batch's share of the loss: sums over response tokens by those of the whole effective batch."""
-        if not self._kl:
+        if not self._kl and not self._sharded:
             return super().compute_loss(  # type: ignore[no-untyped-call]
                 model, inputs, return_outputs, num_items_in_batch
             )
         # outside DistributedDataParallel, where one process may have benign rows and another none
-        reference = reference_states(self.accelerator.unwrap_model(model), inputs)
+        reference = None
+        if self._kl:
+            reference = reference_states(self.accelerator.unwrap_model(model), inputs, always=self._sharded)
+        else:
+            inputs["benign"] = inputs["labels"].new_zeros(len(inputs["labels"]), dtype=torch.bool)
         found = model(**inputs, reference=reference)
         response = inputs["labels"][:, 1:] != IGNORED
         benign = inputs["benign"][:, None]
-        sums = [found["cross_entropy"], (response & ~benign).sum(), found["kl"], (response & benign).sum()]
-        new = torch.stack([value.detach().double() for value in sums])
-        self._sums = new if self._sums is None else self._sums + new
+        if self._kl:
+            sums = [found["cross_entropy"], (response & ~benign).sum(), found["kl"], (response & benign).sum()]
+            new = torch.stack([value.detach().double() for value in sums])
+            self._sums = new if self._sums is None else self._sums + new
         # num_items_in_batch counts the response tokens of all processes and accumulation steps, whose mean is taken
         return (found["cross_entropy"] + found["kl"]) / num_items_in_batch * self.accelerator.num_processes
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the adapter, for a checkpoint; transformers would gather the whole student for it."""
+        if not self._sharded:
+            super().save_model(output_dir, _internal_call)
+            return
+        state = adapter_state(self.model, sharded=True)
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_adapter(self.model, state, folder)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add ``cross_entropy`` (nats a response token of harmful rows) and ``kl`` (of benign ones) to the loss."""

@@ -128,9 +128,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(stage: Stage, processes: int) -> None:
-    given = {"epochs": 20, "lora_dropout": 0.1, "benign_loss": "kl", "processes": processes}
+@pytest.mark.parametrize(("processes", "strategy"), [(1, "ddp"), (2, "ddp"), (2, "fsdp")])
+def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(stage: Stage, processes: int, strategy: str) -> None:
+    given = {"epochs": 20, "lora_dropout": 0.1, "benign_loss": "kl", "processes": processes, "strategy": strategy}
     whole = stage.finish("whole", section(**given))
     assert (whole.counts["steps"], whole.counts["resumed"]) == (40, 0)
 
@@ -171,6 +171,31 @@ def test_two_processes_learn_what_one_does(stage: Stage, loss: str) -> None:
     assert stage.furthest("one", "two") < 1e-4
     learnt = [weight for name, weight in stage.weights("one").items() if "lora_B" in name]  # 0 before the training
     assert max(float(weight.abs().max()) for weight in learnt) > 1e-2
+
+
+@pytest.mark.parametrize("loss", ["ce", "kl"])
+def test_a_sharded_student_learns_what_a_whole_one_does(stage: Stage, loss: str) -> None:
+    """With dropout, which the layers must draw alike when they are computed again in the backward pass."""
+    given = {"benign_loss": loss, "processes": 2, "lora_dropout": 0.3}
+    whole = stage.finish("whole", section(**given))
+    shared = stage.finish("shared", section(**given, strategy="fsdp"))
+    assert whole.details["share"] == 1.0
+    assert 0.5 <= shared.details["share"] < 0.55
+    assert whole.counts == shared.counts
+    for name in ("loss", "grad_norm", "learning_rate", "kl", "cross_entropy"):
+        curves = [[point[name] for point in of.details["curve"] if name in point] for of in (whole, shared)]
+        assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+    assert stage.furthest("whole", "shared") < 1e-4
+    drifts = [[found["value"] for found in of.details["drift"]] for of in (whole, shared)]
+    assert len(drifts[0]) == 6
+    assert drifts[0] == pytest.approx(drifts[1], abs=1e-3)
+
+
+def test_one_process_has_nothing_to_share_the_student_among(stage: Stage) -> None:
+    process = stage.start("alone", section(strategy="fsdp"))
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 2, said
+    assert "training.strategy is fsdp" in stage.record("alone").error
 
 
 def test_what_goes_wrong_in_one_of_several_processes_is_said_as_in_one(stage: Stage) -> None:

@@ -12,10 +12,10 @@ from thinksafe.training.data import IGNORED
 from thinksafe.training.kl import (
     add_losses,
     as_reference,
+    at_projection,
     check_projection,
     cross_entropy,
     forward_kl,
-    projection,
     reference_states,
 )
 
@@ -236,6 +236,31 @@ def test_the_reference_runs_on_benign_rows_only(student: Any) -> None:
     assert seen == []
     assert reference_states(student, batch((True, False, True))) is not None
     assert seen == [2]
+    # processes that share the weights gather them together, whatever their rows are
+    assert reference_states(student, batch((False, False)), always=True) is None
+    assert seen == [2, 1]
+
+
+def test_the_head_computes_within_its_own_forward_and_is_put_back_also_after_an_error(plain: Any) -> None:
+    """FSDP gathers the weights of a module in front of its forward and lets them go behind it."""
+    import torch
+
+    head, hidden = plain.get_output_embeddings(), torch.ones(2, 32, dtype=torch.float64)
+    told: list[str] = []
+    hooks = [
+        head.register_forward_pre_hook(lambda *_: told.append("gathered")),
+        head.register_forward_hook(lambda *_: told.append("let go")),
+    ]
+    try:
+        at_projection(plain, hidden, lambda project, given: [project(row) for row in given] and told.append("read"))
+        assert told == ["gathered", "read", "let go"]
+        with pytest.raises(ZeroDivisionError):
+            at_projection(plain, hidden, lambda project, given: 1 / 0)
+        assert torch.equal(head(hidden), hidden @ head.weight.T)
+        assert "forward" not in vars(head)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def test_a_batch_without_any_loss_still_has_a_backward_pass(student: Any) -> None:
@@ -320,7 +345,7 @@ def test_a_soft_cap_is_computed_and_anything_else_refused() -> None:
     check_projection(gemma)
     assert gemma(input_ids=torch.tensor([[1, 2]])).logits.abs().max() <= 2.0
     gemma.config.final_logit_softcapping = None
-    uncapped = projection(gemma)(torch.ones(1, 32))
+    uncapped = at_projection(gemma, torch.ones(1, 32), lambda project, hidden: project(hidden))
     assert uncapped.abs().max() > 2.0
     with pytest.raises(ConfigError, match="CohereForCausalLM"):
         check_projection(cohere)

@@ -1,0 +1,52 @@
+"""The two files of a trained adapter (``ADAPTER_FILES``). PEFT's own saving adds a model card that quotes paths."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thinksafe.jsonl import write_json
+from thinksafe.loading import ADAPTER_FILES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_WRAPPER = "._checkpoint_wrapped_module"
+"""Torch's part of the name of what lies in a layer whose activations are computed again."""
+
+
+def adapter_state(model: Any, sharded: bool) -> dict[str, Tensor]:
+    """Return an adapter's weights by their names in the file.
+
+    Args:
+        model: PEFT model.
+        sharded: Whether each process holds a share (:mod:`thinksafe.training.sharding`). Then all must call, and those
+            that are not the first get nothing.
+    """
+    from peft import get_peft_model_state_dict
+
+    state = None
+    if sharded:
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+        # torch leaves the wrappers out of names; PEFT looks for the names of modules, wrappers included
+        names = {name.replace(_WRAPPER, ""): name for name, weight in model.named_parameters() if weight.requires_grad}
+        whole = get_model_state_dict(model, options=options)
+        state = {names[name]: weight for name, weight in whole.items() if name in names}
+    # "auto" would ask the hub whether the vocabulary was resized
+    found = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
+    return {name.replace(_WRAPPER, ""): weight.detach().cpu().contiguous() for name, weight in found.items()}
+
+
+def write_adapter(model: Any, state: dict[str, Tensor], folder: Path) -> None:
+    """Write an adapter (:func:`adapter_state`) into an existing folder."""
+    from safetensors.torch import save_file
+
+    config_name, weights_name = ADAPTER_FILES
+    save_file(state, folder / weights_name, metadata={"format": "pt"})
+    settings = model.peft_config["default"].to_dict() | {"inference_mode": True}
+    # sets are written sorted: the order of a set of strings changes from process to process
+    document = json.loads(json.dumps(settings, default=lambda value: sorted(value)))
+    write_json(folder / config_name, document)

@@ -1,0 +1,79 @@
+"""FSDP: a training whose processes each hold a share of the student's weights, through accelerate's FSDP2.
+
+A layer's weights are gathered when it runs and let go behind it, so that a GPU needs room for its share, one layer,
+the adapter and the activations. The student is loaded by the first process of each node only; the others get their
+share from the first of all.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BACKEND = "cuda:nccl,cpu:gloo"
+"""Checkpoints are read and written through the CPUs' memory."""
+
+
+def announce() -> None:
+    """Tell transformers and accelerate of the sharding; before the student is loaded."""
+    os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
+
+
+def arguments() -> dict[str, Any]:
+    """Return the arguments of TRL's SFTConfig."""
+    return {
+        "fsdp": True,
+        "fsdp_config": {
+            "version": 2,
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "reshard_after_forward": True,
+            "cpu_ram_efficient_loading": True,
+            "state_dict_type": "FULL_STATE_DICT",
+        },
+    }
+
+
+def adjust(arguments: Any) -> None:
+    """Put into a made SFTConfig what its own arguments cannot say."""
+    import torch
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+    from torch.distributed.fsdp import MixedPrecisionPolicy
+
+    if arguments.bf16:
+        # accelerate's own policy would sum gradients in bfloat16, and round what the loss is computed from
+        arguments.fsdp_plugin_args["mixed_precision_policy"] = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32
+        )
+    if not torch.cuda.is_available():
+        # accelerate shards on any accelerator, and would take CPUs for DistributedDataParallel
+        PartialState().distributed_type = DistributedType.MULTI_XPU
+
+
+def checkpoint_layers(model: Any) -> None:
+    """Have the student's layers compute their activations again in the backward pass, with the same dropout.
+
+    accelerate's own switch does not keep the state of the random numbers, so that a gradient would be that of other
+    dropout than the loss.
+    """
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    kinds = set(getattr(model, "_no_split_modules", None) or ())
+    for name, layer in [named for named in model.named_modules() if type(named[1]).__name__ in kinds]:
+        model.set_submodule(name, checkpoint_wrapper(layer))  # type: ignore[no-untyped-call]
+
+
+def whole(weight: Any) -> Tensor:
+    """Return a weight as if it were not sharded; all processes must call."""
+    found: Tensor = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+    return found
+
+
+def share(model: Any) -> float:
+    """Return which part of the parameters this process holds, in (0, 1]."""
+    weights = list(model.parameters())
+    held = sum((weight.to_local() if hasattr(weight, "to_local") else weight).numel() for weight in weights)
+    return float(held / sum(weight.numel() for weight in weights))
