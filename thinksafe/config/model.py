@@ -266,6 +266,25 @@ class RealignmentConfig(Section):
     """Where and how the pipeline runs on Kubeflow; not read by a run on this machine."""
 
     @model_validator(mode="after")
+    def _training_fits_its_pod(self) -> RealignmentConfig:
+        gpu = self.cluster.stage("train").gpu if self.cluster else None
+        if gpu is None or not gpu.count:
+            return self
+        training, count = self.training, self.training.processes or gpu.count
+        if count > gpu.count:
+            raise ValueError(f"training.processes is {count}, and cluster.stages gives train {gpu.count} GPUs")
+        if training.batch_size % count:
+            raise ValueError(
+                f"training.batch_size {training.batch_size} cannot be shared out among the {count} GPUs that "
+                "cluster.stages gives train"
+            )
+        if training.strategy == "fsdp" and count == 1:
+            raise ValueError(
+                "training.strategy fsdp shares the student among GPUs, and cluster.stages gives train one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gate_has_benchmarks(self) -> RealignmentConfig:
         kinds = {benchmark.metric for benchmark in self.evaluation.gated}
         if missing := sorted({"harm", "over_refusal", "reasoning"} - kinds):

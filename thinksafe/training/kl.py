@@ -193,9 +193,13 @@ def as_reference(model: Any) -> Iterator[None]:
     import torch
 
     modes = [(module, module.training) for module in model.modules()]
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
     model.eval()
     try:
         with torch.no_grad(), model.disable_adapter():
+            # PEFT freezes what it disables; FSDP settles in its first forward which weights are trained
+            for weight in trained:
+                weight.requires_grad_(True)
             yield
     finally:
         for module, training in modes:

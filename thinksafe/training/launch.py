@@ -162,7 +162,7 @@ def _spawn(job: Job, processes: int) -> None:
         if not ended:
             said = str(error)  # the traceback of the process
             if os.environ.get("THINKSAFE_DEBUG"):
-                print(said, file=sys.stderr)
+                sys.stderr.write(said)
             ended = f"an unexpected {said.strip().splitlines()[-1].partition(':')[0]}"
         raise StageError(
             f"Training process {error.error_index} of {processes} ended with {ended}.",

@@ -63,7 +63,7 @@ def checkpoint_layers(model: Any) -> None:
 
     kinds = set(getattr(model, "_no_split_modules", None) or ())
     for name, layer in [named for named in model.named_modules() if type(named[1]).__name__ in kinds]:
-        model.set_submodule(name, checkpoint_wrapper(layer))  # type: ignore[no-untyped-call]
+        model.set_submodule(name, checkpoint_wrapper(layer))
 
 
 def whole(weight: Any) -> Tensor:

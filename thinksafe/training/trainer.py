@@ -155,7 +155,7 @@ class AdapterTrainer(SFTTrainer):
             return
         state = adapter_state(self.model, sharded=True)
         if self.args.should_save:
-            folder = Path(output_dir or self.args.output_dir)
+            folder = Path(output_dir or str(self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)
             write_adapter(self.model, state, folder)
 

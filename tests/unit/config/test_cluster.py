@@ -164,3 +164,21 @@ def test_no_text_passes_as_a_floating_image(text):
     except ValueError:
         return
     assert "@sha256:" in image or (":" in image and not image.endswith(":latest"))
+
+
+@pytest.mark.parametrize(
+    ("training", "count", "words"),
+    [
+        ({"processes": 4}, 2, "training.processes is 4, and cluster.stages gives train 2 GPUs"),
+        ({"batch_size": 8, "micro_batch_size": 8}, 3, "8 cannot be shared out among the 3 GPUs"),
+        ({"strategy": "fsdp"}, 1, "cluster.stages gives train one"),
+    ],
+)
+def test_training_has_to_fit_the_gpus_of_its_pod(training, count, words):
+    """Else it would fail after hours of sampling."""
+    given = yaml.safe_load(document(stages={"train": {"gpu": {"count": count}}})) | {"training": training}
+    with pytest.raises(ConfigError) as refused:
+        load_config(yaml.safe_dump(given))
+    assert words in refused.value.problem
+    given["cluster"]["stages"]["train"]["gpu"]["count"] = 4
+    assert load_config(yaml.safe_dump(given)).training.batch_size % 4 == 0
