@@ -118,21 +118,6 @@ def test_the_page_has_what_the_stages_measured(micro: Run) -> None:
     assert numbers["harmful", "nll_candidate"] < numbers["harmful", "nll_student"]
 
 
-def test_the_same_seed_gives_the_same_files_and_another_seed_the_same_decision(
-    micro: Run, run_recipe: Callable[..., Run], tmp_path: Path
-) -> None:
-    again = run_recipe(tmp_path / "again", "micro")
-    for name in ("decision.json", "metrics.json"):
-        assert (again.folder / name).read_bytes() == (micro.folder / name).read_bytes()
-
-
-@pytest.mark.parametrize("seed", [7])
-def test_another_seed_gives_the_same_decision(seed: int, run_recipe: Callable[..., Run], tmp_path: Path) -> None:
-    other = run_recipe(tmp_path / "run", "micro", "--set", f"seed={seed}")
-    assert other.code == 0, other.text
-    assert other.read("decision.json")["passed"] is True
-
-
 def test_micro_kl_repairs_the_student_from_the_same_samples(
     micro: Run, run_recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
@@ -154,10 +139,12 @@ def test_micro_kl_repairs_the_student_from_the_same_samples(
 
 
 def test_rejection_sampling_is_refused_and_moves_no_champion(
-    run_recipe: Callable[..., Run], tmp_path: Path
+    micro: Run, run_recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
+    shutil.copytree(micro.folder / "store" / "chunks", tmp_path / "run" / "store" / "chunks")  # of the same base
     run = run_recipe(tmp_path / "run", "micro-rejection")
     assert run.code == 3, run.text
+    assert sum(record["counts"].get("chunks_reused", 0) for record in run.records.values()) > 0
     decision = run.read("decision.json")
     assert decision["passed"] is False
     assert decision["stopped_by"] == "gate"
@@ -186,13 +173,13 @@ def test_a_student_without_latent_safety_is_stopped_before_training(
     assert (run.folder / "provenance.json").is_file()
 
 
-def test_the_page_can_be_rebuilt_from_the_records(micro: Run) -> None:
-    before = (micro.folder / "decision.json").read_bytes()
-    (micro.folder / "report.html").unlink()
-    done = thinksafe("report", str(micro.folder))
+def test_the_page_can_be_rebuilt_from_the_records(micro: Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(micro.folder, tmp_path / "run"))  # others read the first one meanwhile
+    (folder / "report.html").unlink()
+    done = thinksafe("report", str(folder))
     assert done.returncode == 0, done.stderr
-    assert (micro.folder / "report.html").stat().st_size > 50_000
-    assert (micro.folder / "decision.json").read_bytes() == before
+    assert (folder / "report.html").stat().st_size > 50_000
+    assert (folder / "decision.json").read_bytes() == (micro.folder / "decision.json").read_bytes()
 
 
 def test_rollback_needs_an_earlier_champion_and_then_appends(micro: Run) -> None:

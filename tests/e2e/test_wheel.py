@@ -9,12 +9,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from micro_runs import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_wheel_runs_from_an_empty_folder(tmp_path: Path) -> None:
+def test_the_wheel_runs_from_an_empty_folder_and_the_same_seed_gives_the_same_files(
+    micro: Run, tmp_path: Path
+) -> None:
     """Install the wheel without an index; the dependencies come from this environment's site-packages."""
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(ROOT)],
@@ -49,3 +52,5 @@ def test_the_wheel_runs_from_an_empty_folder(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (empty / "run" / "report.html").is_file()
+    for name in ("decision.json", "metrics.json"):
+        assert (empty / "run" / name).read_bytes() == (micro.folder / name).read_bytes()
