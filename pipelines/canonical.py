@@ -4,6 +4,11 @@ KFP merges a sub-pipeline by walking protobuf maps, whose order changes from pro
 components and executors of the same name as it meets them: compiling twice gives two texts. Moreover it renames
 executors one after the other, so that tasks of one component may come to share an executor; that is harmless only as
 long as all tasks of a stage have the same settings, and here each component gets an executor of its own again.
+
+Loops, conditions and exit handlers that have a name of ours bear it as the name that is shown only: their key stays
+``for-loop-1``, and other tasks refer to the key. KFP's drivers record a loop, a condition or an exit handler under the
+name that is shown, in some releases, and look for it under the key in all: where the two differ they do not find what
+the iterations of a loop left (kubeflow/pipelines#13239). Here the key becomes the name.
 """
 
 from __future__ import annotations
@@ -19,13 +24,16 @@ COMPONENT, EXECUTOR = "comp-", "exec-"
 
 
 def canonicalise(pipeline: dict[str, Any], platforms: dict[str, Any] | None = None) -> None:
-    """Rename components and executors in place, in the order in which the tasks are met from the root.
+    """Rename tasks, components and executors in place, in the order in which the tasks are met from the root.
 
     Args:
         pipeline: PipelineSpec, as KFP writes it.
         platforms: PlatformSpec, the second document of pipelines with settings for Kubernetes.
     """
     components, executors = pipeline["components"], pipeline["deploymentSpec"]["executors"]
+    for component in (pipeline["root"], *components.values()):
+        if "dag" in component:
+            _name_tasks(component["dag"])
     names: dict[str, str] = {}
     _name_components(pipeline["root"], components, names)
     labels = {
@@ -62,6 +70,34 @@ def rewrite_file(path: Path, defaults: Mapping[str, Any]) -> None:
     for name, value in defaults.items():
         parameters[name] |= {"defaultValue": value, "isOptional": True}
     path.write_text(comment + yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True), "utf-8")
+
+
+def _name_tasks(dag: dict[str, Any]) -> None:
+    """Give each task of a DAG its shown name as its key; where another bears that name, show the key instead."""
+    tasks, names = dag["tasks"], {key: key for key in dag["tasks"]}
+    for key, task in sorted(tasks.items()):
+        about = task.get("taskInfo", {"name": key})
+        if about["name"] not in names.values():
+            names[key] = about["name"]
+        about["name"] = names[key]
+    dag["tasks"] = {names[key]: task for key, task in tasks.items()}
+    for task in tasks.values():
+        if "dependentTasks" in task:
+            task["dependentTasks"] = sorted(names[key] for key in task["dependentTasks"])
+    _refer(dag, names)
+
+
+def _refer(part: Any, names: Mapping[str, str]) -> None:
+    # producerTask in inputs and final states, producerSubtask in outputs of the DAG: nothing else names a task
+    if isinstance(part, list):
+        for value in part:
+            _refer(value, names)
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            if key in ("producerTask", "producerSubtask") and isinstance(value, str):
+                part[key] = names[value]
+            else:
+                _refer(value, names)
 
 
 def _name_components(component: dict[str, Any], components: dict[str, Any], names: dict[str, str]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,12 +101,64 @@ def test_the_report_is_the_exit_task_and_depends_on_nothing_else(tmp_path: Path)
 def test_all_stages_but_plan_and_report_take_the_planned_run_id(tmp_path: Path, name: str) -> None:
     # the pipeline's own parameter is empty in a scheduled run
     spec = compiled(tmp_path, name)
-    tasks = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    handler = {"realign": "realignment", "evaluate": "evaluation"}[name]
+    label = spec["root"]["dag"]["tasks"][handler]["componentRef"]["name"]
+    tasks = spec["components"][label]["dag"]["tasks"]
     plan = "plan" if name == "realign" else "plan-evaluation"
     given = {key: task["inputs"]["parameters"]["run_id"] for key, task in tasks.items() if key != plan}
     assert given
     for value in given.values():
         assert value == {"taskOutputParameter": {"outputParameterKey": "run", "producerTask": plan}}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_task_is_referred_to_by_the_name_under_which_the_backend_records_it(tmp_path: Path, name: str) -> None:
+    # KFP's driver records a task under its shown name or under its key, by version, and resolves by key
+    spec = compiled(tmp_path, name)
+    shown = set()
+    for component in (spec["root"], *spec["components"].values()):
+        tasks = component.get("dag", {}).get("tasks", {})
+        assert {key: task["taskInfo"]["name"] for key, task in tasks.items()} == {key: key for key in tasks}
+        shown |= set(tasks)
+        text = json.dumps(component.get("dag", {}))
+        assert set(re.findall(r'"producer(?:Task|Subtask)": "([^"]+)"', text)) <= set(tasks)
+        for task in tasks.values():
+            assert set(task.get("dependentTasks", [])) <= set(tasks)
+    assert {"shards", "report"} <= shown
+    assert not any(re.match(r"(for-loop|condition|exit-handler)-\d", task) for task in shown)
+
+
+def test_a_key_follows_the_name_in_every_reference_and_a_taken_name_is_not_given_twice() -> None:
+    def task(shown: str, **more: Any) -> dict[str, Any]:
+        return {"taskInfo": {"name": shown}, "componentRef": {"name": f"comp-{shown}"}, **more}
+
+    collected = {"taskOutputArtifact": {"producerTask": "for-loop-1", "outputArtifactKey": "x"}}
+    dag = {
+        "tasks": {
+            "for-loop-1": task("shards", iteratorPolicy={}),
+            "for-loop-2": task("merge"),
+            "merge": task(
+                "merge", dependentTasks=["for-loop-1", "for-loop-2"], inputs={"artifacts": {"all": collected}}
+            ),
+            "report": task("report", inputs={"parameters": {"status": {"taskFinalStatus": {"producerTask": "merge"}}}}),
+        },
+        "outputs": {"artifacts": {"y": {"artifactSelectors": [{"producerSubtask": "for-loop-1"}]}}},
+    }
+    names = ("shards", "merge", "report")
+    spec = {
+        "root": {"dag": dag},
+        "components": {f"comp-{name}": {"executorLabel": f"exec-{name}"} for name in names},
+        "deploymentSpec": {"executors": {f"exec-{name}": {"container": {"image": name}} for name in names}},
+    }
+    canonicalise(spec)
+    tasks = spec["root"]["dag"]["tasks"]
+    assert {key: value["taskInfo"]["name"] for key, value in tasks.items()} == {
+        "shards": "shards", "for-loop-2": "for-loop-2", "merge": "merge", "report": "report"
+    }
+    assert tasks["merge"]["dependentTasks"] == ["for-loop-2", "shards"]
+    assert tasks["merge"]["inputs"]["artifacts"]["all"]["taskOutputArtifact"]["producerTask"] == "shards"
+    assert tasks["report"]["inputs"]["parameters"]["status"]["taskFinalStatus"]["producerTask"] == "merge"
+    assert spec["root"]["dag"]["outputs"]["artifacts"]["y"]["artifactSelectors"] == [{"producerSubtask": "shards"}]
 
 
 @pytest.mark.slow
