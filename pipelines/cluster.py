@@ -55,7 +55,7 @@ def _resources(settings: StageSettings, task: Any) -> None:
     if retries is not None and retries.count:
         task.set_retry(
             num_retries=retries.count, backoff_duration=f"{seconds(retries.backoff)}s", backoff_factor=retries.factor,
-            backoff_max_duration=f"{seconds(retries.longest)}s",
+            backoff_max_duration=f"{seconds(retries.within)}s",  # Argo's maxDuration: over all attempts, work included
         )
     if settings.deadline is not None:
         kubernetes.set_timeout(task, seconds(settings.deadline))

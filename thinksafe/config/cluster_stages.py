@@ -116,10 +116,17 @@ class RetrySettings(Section):
     """Further attempts; 0 for none."""
     backoff: Duration = "30s"
     """Wait before the first one."""
-    factor: Annotated[float, Field(ge=1.0, le=10.0)] = 2.0
-    """Each wait is so many times the one before."""
-    longest: Duration = "10m"
-    """No wait is longer."""
+    factor: Annotated[int, Field(ge=1, le=10, strict=True)] = 2
+    """Each wait is so many times the one before; a whole number, Argo takes no other."""
+    within: Duration = "168h"
+    """Counted from the start of the first attempt: later none is started, and one that still runs is ended. It bounds
+    work and waits together, so give it more than a stage takes."""
+
+    @model_validator(mode="after")
+    def _time_for_one(self) -> RetrySettings:
+        if self.count and seconds(self.backoff) >= seconds(self.within):
+            raise ValueError(f"the first wait, {self.backoff}, is not shorter than within, {self.within}")
+        return self
 
 
 class StageSettings(Section):

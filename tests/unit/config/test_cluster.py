@@ -89,6 +89,8 @@ def test_unknown_keys_are_refused_with_the_nearest_one():
         {"namespace": "Has Space"}, {"service_account": "-x"}, {"labels": {"a b": "c"}}, {"labels": {"a": "b c"}},
         {"stages": {"smple": {}}}, {"stages": {"gate": {"retries": {"count": 1}}}},
         {"stages": {"train": {"requests": {"memory": "lots"}}}}, {"stages": {"train": {"deadline": "soon"}}},
+        {"stages": {"train": {"retries": {"factor": 1.5}}}}, {"stages": {"train": {"retries": {"longest": "10m"}}}},
+        {"stages": {"train": {"retries": {"backoff": "2h", "within": "1h"}}}},
         {"stages": {"train": {"gpu": {"count": -1}}}}, {"model_cache": {"kind": "claim"}},
         {"stages": {"train": {"tolerations": [{"operator": "Equal"}]}}},
         {"stages": {"train": {"affinity": [{"expressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}]}}},

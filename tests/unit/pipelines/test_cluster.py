@@ -103,7 +103,7 @@ def test_retries_and_caching(compiled: Compiled) -> None:
             assert bool(task.get("cachingOptions", {}).get("enableCache")) == (stage not in UNCACHED)
     if "train" in compiled.stages:
         assert compiled.stages["train"][0][0]["retryPolicy"] == {
-            "maxRetryCount": 2, "backoffDuration": "60s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"
+            "maxRetryCount": 2, "backoffDuration": "60s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"
         }
 
 
