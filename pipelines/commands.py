@@ -16,6 +16,7 @@ from rich.console import Console
 
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic
+from thinksafe.placeholders import escape_document, escape_json, require_short
 from thinksafe_components.images import Images, default_images
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def run_pipeline(
 
     out = out.absolute()
     given = {
-        "config": config_document, "overrides": json.dumps(overrides), "run_id": run_id,
+        "config": escape_document(config_document), "overrides": escape_json(json.dumps(overrides)), "run_id": run_id,
         "artifacts": artifacts or str(out / "store"), **(arguments or {}),
     }
     variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{out / 'mlflow.db'}", **(environment or {})}
@@ -128,7 +129,8 @@ def compile_pipeline(
         The file.
 
     Raises:
-        ConfigError: no pipeline of this name, or the file's name does not end in ``.yaml``.
+        ConfigError: no pipeline of this name, the file's name does not end in ``.yaml``, or the configuration is too
+            long for a cluster.
         StageError: the file could not be written.
     """
     from kfp import compiler, components
@@ -137,10 +139,11 @@ def compile_pipeline(
 
     if output.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"The output {output} is not a YAML file.", "Name a file that ends in .yaml.")
-    defaults = {} if config_document is None else {"config": config_document}
+    defaults = {} if config_document is None else {"config": escape_document(config_document)}
     if overrides:
-        defaults["overrides"] = json.dumps(overrides)
+        defaults["overrides"] = escape_json(json.dumps(overrides))
     if cluster is not None:
+        require_short(defaults.get("config", ""), defaults.get("overrides", ""))
         defaults["artifacts"] = cluster.store
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "pipeline.yaml"

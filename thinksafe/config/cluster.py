@@ -23,6 +23,7 @@ from thinksafe.config.cluster_services import (
     OptionalName,
     S3Address,
     S3Settings,
+    SentText,
 )
 from thinksafe.config.cluster_stages import (
     IMAGE_KINDS,
@@ -148,8 +149,8 @@ class ClusterSettings(Section):
     security_context: SecurityContextSettings = SecurityContextSettings()
     labels: dict[LabelKey, LabelValue] = {}
     """Labels of all pods."""
-    annotations: dict[LabelKey, str] = {}
-    """Annotations of all pods."""
+    annotations: dict[LabelKey, SentText] = {}
+    """Annotations of all pods; without ``{{`` and ``$(``, which Kubeflow Pipelines takes for placeholders."""
     secrets: tuple[EnvironmentSource, ...] = ()
     """Further Secrets as environment."""
     config_maps: tuple[EnvironmentSource, ...] = ()

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from thinksafe.config.base import Name, Section
 from thinksafe.credentials import holds_secret
+from thinksafe.placeholders import without_placeholders
 
 
 def _address(value: str) -> str:
@@ -19,17 +20,19 @@ def _address(value: str) -> str:
         raise ValueError("an address begins with http:// or https:// and has neither query nor fragment")
     if holds_secret(value):
         raise ValueError("holds a password; a config holds none, name a secret")
-    return value.rstrip("/")
+    return without_placeholders(value.rstrip("/"))
 
 
 def _s3(value: str) -> str:
     if value and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?", value):
         raise ValueError("write s3://bucket or s3://bucket/prefix")
-    return value.rstrip("/")
+    return without_placeholders(value.rstrip("/"))
 
 
 Address = Annotated[str, AfterValidator(_address)]
 S3Address = Annotated[str, AfterValidator(_s3)]
+SentText = Annotated[str, AfterValidator(without_placeholders)]
+"""Text that is compiled in as it is."""
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 DataKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 """Key in a Secret or ConfigMap."""

@@ -21,6 +21,7 @@ from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models import ModelReference
 from thinksafe.pins import require_compiled_cluster
+from thinksafe.placeholders import escape_json
 from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp", "pydantic")
@@ -116,7 +117,7 @@ def write_outputs(run_id: str, sections: Section, outputs: dict[str, Path]) -> d
         if name.startswith("shards_"):
             values[name] = json.dumps([str(shard) for shard in range(section)])
         else:
-            values[name] = canonical_json(section)
+            values[name] = escape_json(canonical_json(section))  # it goes on as a parameter
     if unknown := sorted(set(outputs) - set(values)):
         raise ConfigError(f"plan has no output {unknown[0]!r}.", f"Known outputs: {', '.join(sorted(values))}.")
     for name, path in outputs.items():

@@ -67,6 +67,11 @@
 {{- $wrong = append $wrong (printf "%s holds a user or password, which would be readable by all who may read ConfigMaps: name a secret" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $text := $values.cluster.annotations -}}
+{{- if regexMatch "[{]{2}|[$][$(]" $text -}}
+{{- $wrong = append $wrong (printf "cluster.annotations: %s holds a placeholder (two braces, $( or $$), which Kubeflow Pipelines would fill in: write it without" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- $fields := regexSplit " +" (trim $values.cluster.schedule.cron) -1 | len -}}
 {{- if ne $fields 6 -}}
 {{- $wrong = append $wrong (printf "cluster.schedule.cron has %d fields; Kubeflow's has six, seconds first, e.g. 0 0 3 * * 0 for Sundays at three" $fields) -}}

@@ -91,6 +91,7 @@ def test_unknown_keys_are_refused_with_the_nearest_one():
         {"stages": {"train": {"requests": {"memory": "lots"}}}}, {"stages": {"train": {"deadline": "soon"}}},
         {"stages": {"train": {"retries": {"factor": 1.5}}}}, {"stages": {"train": {"retries": {"longest": "10m"}}}},
         {"stages": {"train": {"retries": {"backoff": "2h", "within": "1h"}}}},
+        {"annotations": {"a": "{{x}}"}}, {"store": "s3://bucket/{{x}}"}, {"kfp": {"host": "http://$(HOST)"}},
         {"stages": {"train": {"gpu": {"count": -1}}}}, {"model_cache": {"kind": "claim"}},
         {"stages": {"train": {"tolerations": [{"operator": "Equal"}]}}},
         {"stages": {"train": {"affinity": [{"expressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}]}}},

@@ -12,7 +12,10 @@ import pytest
 import yaml
 from kfp.components import load_component_from_file
 
+from thinksafe.config import load_config
+from thinksafe.config.cluster import ClusterSettings
 from thinksafe.errors import ConfigError, StageError
+from thinksafe.placeholders import holds_placeholder
 from thinksafe_components.catalog import UNCACHED
 from thinksafe_components.images import Images
 from thinksafe_pipelines import snapshot
@@ -56,6 +59,24 @@ def test_without_a_configuration_the_parameter_is_required(tmp_path: Path) -> No
     parameters = compiled(tmp_path)["root"]["inputDefinitions"]["parameters"]
     assert "defaultValue" not in parameters["config"]
     assert parameters["overrides"]["defaultValue"] == "[]"
+
+
+def test_a_configuration_is_compiled_in_without_what_kubeflow_would_fill_in(tmp_path: Path) -> None:
+    document = "extends: micro\nname: x\nregistry: {model: m, experiment: 'a {{$}} $(HOME)'}\n"
+    path = compile_pipeline("realign", document, ["name={{workflow.name}}"], tmp_path / "pipeline.yaml", IMAGES)
+    parameters = load_component_from_file(str(path)).component_spec.inputs
+    assert not holds_placeholder(parameters["config"].default + parameters["overrides"].default)
+    assert load_config(parameters["config"].default) == load_config(document)
+    assert json.loads(parameters["overrides"].default) == ["name={{workflow.name}}"]
+
+
+def test_a_configuration_too_long_for_a_pod_is_refused_for_a_cluster_only(tmp_path: Path) -> None:
+    document = "name: x\n" + "# a long comment\n" * 7000
+    compile_pipeline("realign", document, [], tmp_path / "pipeline.yaml", IMAGES)
+    cluster = ClusterSettings.model_validate(snapshot.CLUSTERS["plain"])
+    with pytest.raises(ConfigError, match="100,000"):
+        compile_pipeline("realign", document, [], tmp_path / "cluster.yaml", cluster=cluster)
+    assert not (tmp_path / "cluster.yaml").exists()
 
 
 def test_every_task_runs_in_the_image_of_its_kind(tmp_path: Path) -> None:
