@@ -89,8 +89,9 @@ def _inlined(at: Any, definitions: Schema) -> Any:
     if "properties" in found:
         found.pop("default", None)  # its parts have theirs
     if "propertyNames" in found:  # as a pattern: Helm then says at which place a name is wrong
-        names = "|".join(found.pop("propertyNames")["enum"])
-        found["patternProperties"] = {f"^({names})$": found["additionalProperties"]}
+        names = found.pop("propertyNames")  # what has a pattern stands in patternProperties already
+        if "enum" in names:
+            found["patternProperties"] = {f"^({'|'.join(names['enum'])})$": found["additionalProperties"]}
     if "patternProperties" in found:
         found["additionalProperties"] = False
     return found

@@ -10,7 +10,8 @@ from typing import Any
 from kfp import kubernetes
 
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.cluster_stages import StageSettings, seconds
+from thinksafe.config.cluster_stages import StageSettings
+from thinksafe.config.kubernetes import seconds
 from thinksafe.pods import CERTIFICATES, MODEL_STAGES, environment, secret_variables
 
 

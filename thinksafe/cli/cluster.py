@@ -42,8 +42,12 @@ def submit(
 ) -> None:
     """Start one run of a config on the cluster, and print its id."""
     from thinksafe.config import load_config
+    from thinksafe.errors import ConfigError
+    from thinksafe.placeholders import holds_placeholder
 
     settings, document = _cluster_of(config, override or [])
+    if holds_placeholder(name):
+        raise ConfigError(f"--name {name[:80]!r} holds a placeholder of Kubeflow's.", "Write it without {{, $( and $$.")
     done, run = _publishing().submit(settings, document, override or [], name or load_config(config, override).name)
     typer.echo("\n".join([*done.changes, f"submitted run {run}, version {done.version}"]))
 

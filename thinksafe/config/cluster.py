@@ -13,14 +13,10 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from thinksafe.config.base import Section
 from thinksafe.config.cluster_services import (
     CertificateSettings,
-    DataKey,
-    EnvironmentName,
     HubSettings,
     KfpSettings,
     MirrorSettings,
     MlflowSettings,
-    Namespace,
-    OptionalName,
     S3Address,
     S3Settings,
     SentText,
@@ -28,22 +24,27 @@ from thinksafe.config.cluster_services import (
 from thinksafe.config.cluster_stages import (
     IMAGE_KINDS,
     UNREPEATED,
-    LabelKey,
-    LabelValue,
-    Quantity,
-    ResourceName,
     RetrySettings,
     SecurityContextSettings,
     StageName,
     StageSettings,
+)
+from thinksafe.config.cron import parse
+from thinksafe.config.kubernetes import (
+    DataKey,
+    DnsLabel,
+    LabelKey,
+    LabelValue,
+    Memory,
+    ObjectName,
+    OptionalName,
+    Variable,
 )
 from thinksafe.digests import digest_json
 
 _IMAGE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9.:/_-]*?)(?::(?P<tag>[A-Za-z0-9_][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
 )
-_CRON = re.compile(r"[0-9*/,?A-Za-z-]+")
-_CRON_RANGES = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
 def _image(value: str) -> str:
@@ -77,7 +78,7 @@ class ModelCacheSettings(Section):
     (ReadWriteMany for several nodes). ``ephemeral``: a new volume for each pod."""
     claim: OptionalName = ""
     """Name of the claim."""
-    size: Quantity = "200Gi"
+    size: Memory = "200Gi"
     """Size of the ephemeral volume."""
     storage_class: OptionalName = ""
     """Its storage class; the cluster's default when empty."""
@@ -94,9 +95,9 @@ class ModelCacheSettings(Section):
 class EnvironmentSource(Section):
     """A further Secret or ConfigMap, as environment of all pods."""
 
-    name: ResourceName
+    name: ObjectName
     """Its name."""
-    keys: Annotated[dict[DataKey, EnvironmentName], Field(min_length=1)]
+    keys: Annotated[dict[DataKey, Variable], Field(min_length=1)]
     """Environment variable of each key."""
 
 
@@ -111,23 +112,17 @@ class ScheduleSettings(Section):
     @field_validator("cron")
     @classmethod
     def _six_fields(cls, value: str) -> str:
-        fields = value.split()
-        if len(fields) != 6 or not all(_CRON.fullmatch(field) for field in fields):
-            raise ValueError(f"a cron of {len(fields)} fields; Kubeflow's has six, seconds first: '0 0 3 * * 0'")
-        for field, (low, high) in zip(fields, _CRON_RANGES, strict=True):
-            for number in re.findall(r"(?<!/)\b\d+", field):
-                if not low <= int(number) <= high:
-                    raise ValueError(f"{number} in {field!r} is not from {low} to {high}")
-        return " ".join(fields)
+        parse(value)
+        return " ".join(value.split())
 
 
 class ClusterSettings(Section):
     """A cluster with Kubeflow Pipelines; everything but ``kfp`` and ``schedule`` is compiled into the pipeline."""
 
     images: ImageSettings
-    namespace: Namespace = "thinksafe"
+    namespace: DnsLabel = "thinksafe"
     """Where the pods of runs live."""
-    service_account: ResourceName = "thinksafe-pipeline"
+    service_account: ObjectName = "thinksafe-pipeline"
     """Service account of those pods."""
     kfp: KfpSettings = KfpSettings()
     store: Annotated[S3Address, Field(min_length=1)]
@@ -142,7 +137,7 @@ class ClusterSettings(Section):
     stages: dict[StageName, StageSettings] = {}
     """Resources and placement by stage; ``default`` holds for all that say nothing."""
     model_cache: ModelCacheSettings = ModelCacheSettings()
-    image_pull_secrets: tuple[ResourceName, ...] = ()
+    image_pull_secrets: tuple[ObjectName, ...] = ()
     """Secrets to pull the images with."""
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     """When images are pulled."""
@@ -164,6 +159,13 @@ class ClusterSettings(Section):
             if name in UNREPEATED and settings.retries is not None and settings.retries.count:
                 raise ValueError(f"{name}: a stage that gives a verdict is not tried again; leave retries out")
         return stages
+
+    @model_validator(mode="after")
+    def _limits_hold_requests(self) -> ClusterSettings:
+        for name in self.stages:
+            if excess := self.stage(name).excess():
+                raise ValueError(f"stages.{name}: {excess}")
+        return self
 
     @property
     def digest(self) -> str:

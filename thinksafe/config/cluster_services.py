@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from thinksafe.config.base import Name, Section
+from thinksafe.config.base import Section
+from thinksafe.config.kubernetes import DataKey, DnsLabel, OptionalKey, OptionalName, Variable
 from thinksafe.credentials import holds_secret
 from thinksafe.placeholders import without_placeholders
 
@@ -20,6 +22,13 @@ def _address(value: str) -> str:
         raise ValueError("an address begins with http:// or https:// and has neither query nor fragment")
     if holds_secret(value):
         raise ValueError("holds a password; a config holds none, name a secret")
+    try:
+        given = urlsplit(value)
+        named = not value or (bool(given.hostname) and given.port != 0)
+    except ValueError:
+        named = False
+    if not named:
+        raise ValueError("an address needs a host, and a port is from 1 to 65535")
     return without_placeholders(value.rstrip("/"))
 
 
@@ -33,12 +42,6 @@ Address = Annotated[str, AfterValidator(_address)]
 S3Address = Annotated[str, AfterValidator(_s3)]
 SentText = Annotated[str, AfterValidator(without_placeholders)]
 """Text that is compiled in as it is."""
-EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-DataKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
-"""Key in a Secret or ConfigMap."""
-OptionalKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{0,253}$")]
-OptionalName = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$")]
-Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
 class KfpSettings(Section):
@@ -46,14 +49,14 @@ class KfpSettings(Section):
 
     host: Address = ""
     """Address of the API; empty takes the service ``ml-pipeline`` in ``namespace``."""
-    namespace: Namespace = "kubeflow"
+    namespace: DnsLabel = "kubeflow"
     """Where Kubeflow Pipelines itself is installed."""
     multi_user: bool = False
     """On: pipelines, experiments and runs belong to ``cluster.namespace``."""
     access: Literal["in-cluster", "token", "port-forward"] = "in-cluster"
     """``in-cluster``: from a pod, with its service account's token where one is mounted. ``token``: a bearer token.
     ``port-forward``: from a workstation, through the Kubernetes API."""
-    token_env: EnvironmentName = "KFP_TOKEN"  # noqa: S105 - a name
+    token_env: Variable = "KFP_TOKEN"  # noqa: S105 - a name
     """Environment variable that holds the token of ``access: token``."""
     token_file: str = ""
     """File that holds it instead."""
@@ -61,7 +64,7 @@ class KfpSettings(Section):
     """Certificates of the API's authority, where the system does not know it."""
     experiment: Annotated[str, Field(min_length=1, max_length=128)] = "thinksafe"
     """Experiment of the runs; made when missing."""
-    pipeline: Name = "thinksafe-realign"
+    pipeline: DnsLabel = "thinksafe-realign"
     """Name under which the pipeline is published, and of its recurring run."""
 
 

@@ -9,7 +9,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from thinksafe.config.base import Count, CountOrZero, Section
+from thinksafe.config.base import CountOrZero, Section
+from thinksafe.config.kubernetes import (
+    Cpu,
+    Duration,
+    ExtendedResource,
+    GroupId,
+    LabelKey,
+    LabelValue,
+    Memory,
+    ObjectName,
+    UserId,
+    amount,
+    seconds,
+)
 
 StageName = Literal[
     "default", "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register",
@@ -24,30 +37,20 @@ the guard of the evaluation."""
 UNREPEATED = frozenset({"diagnose", "gate", "compare", "alarm"})
 """Stages that give or tell a verdict; they are never tried again, so that none is re-rolled or told twice."""
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
-"""Quantity of Kubernetes: ``500m``, ``4``, ``16Gi``."""
-Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smh]$")]
-"""Duration: ``30s``, ``10m``, ``2h``."""
-_PART = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
-LabelKey = Annotated[str, Field(pattern=rf"^([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_PART}$")]
-LabelValue = Annotated[str, Field(pattern=rf"^({_PART})?$")]
-ResourceName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
-"""Name of a Kubernetes object (DNS-1123 subdomain)."""
-
 
 class ResourceAmounts(Section):
     """Amounts of CPU and memory; Kubeflow Pipelines takes no other kinds."""
 
-    cpu: Quantity | None = None
+    cpu: Cpu | None = None
     """Cores, e.g. ``4`` or ``500m``."""
-    memory: Quantity | None = None
+    memory: Memory | None = None
     """Bytes, e.g. ``16Gi``."""
 
 
 class GpuSettings(Section):
     """Accelerators of a pod."""
 
-    type: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = "nvidia.com/gpu"
+    type: ExtendedResource = "nvidia.com/gpu"
     """Name of the extended resource: ``nvidia.com/gpu``, ``amd.com/gpu``, ``nvidia.com/mig-3g.40gb``."""
     count: CountOrZero = 1
     """How many, all on one node; 0 takes none where ``default`` has some."""
@@ -138,7 +141,7 @@ class StageSettings(Section):
     """What a pod may not exceed."""
     gpu: GpuSettings | None = None
     """Accelerators; none by default."""
-    shared_memory: Quantity | None = None
+    shared_memory: Memory | None = None
     """Size of ``/dev/shm``, kept in memory; several GPUs in one pod need some gigabytes."""
     node_selector: dict[LabelKey, LabelValue] | None = None
     """Labels that a node must have."""
@@ -146,15 +149,23 @@ class StageSettings(Section):
     """Taints that are borne."""
     affinity: tuple[NodeAffinityTerm, ...] | None = None
     """Nodes that are required or preferred."""
-    priority_class: ResourceName | None = None
+    priority_class: ObjectName | None = None
     """PriorityClass. Kubeflow Pipelines sets none: the pods get the label ``thinksafe/priority-class``, on which an
     admission policy acts (docs/cluster.md shows one)."""
-    runtime_class: ResourceName | None = None
+    runtime_class: ObjectName | None = None
     """RuntimeClass, by the label ``thinksafe/runtime-class``, likewise."""
     retries: RetrySettings | None = None
     """Further attempts after a failure, 3 by default; ``diagnose``, ``gate``, ``compare`` and ``alarm`` have none."""
     deadline: Duration | None = None
     """After so long a pod is ended (``activeDeadlineSeconds``)."""
+
+    def excess(self) -> str:
+        """Return the resource of which more is requested than the limit allows; empty where there is none."""
+        for name in ("cpu", "memory"):
+            asked, most = (getattr(amounts, name, None) for amounts in (self.requests, self.limits))
+            if asked and most and amount(asked) > amount(most):
+                return f"requests.{name}, {asked}, is more than limits.{name}, {most}"
+        return ""
 
     def over(self, below: StageSettings) -> StageSettings:
         """Return these settings, with those of ``below`` where nothing is said."""
@@ -164,15 +175,10 @@ class StageSettings(Section):
         )
 
 
-def seconds(duration: str) -> int:
-    """Return the seconds of a :data:`Duration`."""
-    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
-
-
 class SecurityContextSettings(Section):
     """User of the containers. Kubeflow's backend drops all capabilities and forbids escalation by itself."""
 
-    run_as_user: Count = 10001
+    run_as_user: UserId = 10001
     """User id; the images are made for any."""
-    run_as_group: CountOrZero = 10001
+    run_as_group: GroupId = 10001
     """Group id."""

@@ -11,6 +11,20 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from thinksafe.config.base import Count, CountOrZero, Section
+from thinksafe.config.kubernetes import (
+    Cpu,
+    DataKey,
+    DnsLabel,
+    ExtendedResource,
+    LabelKey,
+    LabelValue,
+    Memory,
+    OptionalName,
+    OptionalVariable,
+    Replicas,
+    ServiceName,
+    UserId,
+)
 from thinksafe.records import Share
 
 _IMAGE = re.compile(
@@ -28,18 +42,8 @@ def _image(value: str) -> str:
 
 
 Image = Annotated[str, AfterValidator(_image)]
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
-ServiceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,51}[a-z0-9])?$")]
-"""Name of the served objects: a DNS label, short enough for what controllers put behind it."""
-Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-ObjectName = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$")]
-DataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
-Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 Address = Annotated[str, Field(pattern=r"^(https?://[^\s@?#]+)?$")]
 """An HTTP address without user and password."""
-_PART = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
-LabelKey = Annotated[str, Field(pattern=rf"^([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_PART}$")]
-LabelValue = Annotated[str, Field(pattern=rf"^({_PART})?$")]
 OWN_OPTIONS = frozenset({
     "--model", "--revision", "--tokenizer-revision", "--served-model-name", "--enable-lora", "--lora-modules",
     "--max-lora-rank", "--max-loras", "--reasoning-parser", "--dtype", "--max-model-len", "--host", "--port",
@@ -51,7 +55,7 @@ OWN_OPTIONS = frozenset({
 class StoreAccess(Section):
     """How the pod reads the adapter from S3."""
 
-    secret: ObjectName = ""
+    secret: OptionalName = ""
     """Secret with the credentials; empty where the service account has a workload identity."""
     key_id: DataKey = "AWS_ACCESS_KEY_ID"
     """Its key that holds the access key's id."""
@@ -66,7 +70,7 @@ class StoreAccess(Section):
 class HubAccess(Section):
     """How the pod fetches the student's weights from the hub."""
 
-    secret: ObjectName = ""
+    secret: OptionalName = ""
     """Secret with the hub's token; empty where none is needed."""
     key: DataKey = "HF_TOKEN"
     """Its key."""
@@ -115,7 +119,7 @@ class DeploySettings(Section):
     kind: Literal["none", "deployment", "inference-service", "llm-inference-service"] = "none"
     """``none``: nothing is rolled out. ``deployment``: vLLM as a Deployment and a Service. ``inference-service``,
     ``llm-inference-service``: KServe's InferenceService or LLMInferenceService."""
-    namespace: Namespace = "thinksafe"
+    namespace: DnsLabel = "thinksafe"
     """Where the model is served."""
     name: ServiceName = "thinksafe-champion"
     """Name of the objects, and the model name that clients ask for."""
@@ -125,23 +129,23 @@ class DeploySettings(Section):
     """thinksafe's ``cpu`` image, for the init container that fetches the adapter and checks its digest."""
     model: str = ""
     """What vLLM loads the student from, where it is not ``student.model``: a path below ``/cache``, or a hub id."""
-    replicas: Count | None = 1
+    replicas: Replicas | None = 1
     """Pods; null leaves their number to an autoscaler."""
     surge: bool = True
     """Start a new pod before an old one ends; needs a free GPU. Off: an old pod goes first (Deployment only)."""
     gpus: CountOrZero = 1
     """GPUs a pod; vLLM spreads the model over them."""
-    gpu_resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = "nvidia.com/gpu"
+    gpu_resource: ExtendedResource = "nvidia.com/gpu"
     """Name of the GPUs as a resource."""
-    cpu: Quantity = "4"
+    cpu: Cpu = "4"
     """Cores of the vLLM container, requested."""
-    memory: Quantity = "32Gi"
+    memory: Memory = "32Gi"
     """Memory of the vLLM container, requested and limited."""
-    temporary: Quantity = "40Gi"
+    temporary: Memory = "40Gi"
     """Limit of the volume at ``/tmp``, where weights are cached unless there is a cache volume."""
-    shared_memory: Quantity = "8Gi"
+    shared_memory: Memory = "8Gi"
     """Limit of ``/dev/shm``; counts as memory."""
-    cache_claim: ObjectName = ""
+    cache_claim: OptionalName = ""
     """PersistentVolumeClaim with the student's weights, mounted at ``/cache``."""
     reasoning_parser: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
     """vLLM's parser that hands thought and answer apart, e.g. ``qwen3`` or ``deepseek_r1``; empty hands out both."""
@@ -151,11 +155,11 @@ class DeploySettings(Section):
     """Further options of ``vllm serve``."""
     store: StoreAccess = StoreAccess()
     hub: HubAccess = HubAccess()
-    service_account: ObjectName = ""
+    service_account: OptionalName = ""
     """Service account of the pods; the namespace's default when empty."""
-    image_pull_secrets: tuple[ObjectName, ...] = ()
+    image_pull_secrets: tuple[OptionalName, ...] = ()
     """Secrets to pull the images with."""
-    run_as: Annotated[int, Field(gt=0, strict=True)] = 10001
+    run_as: UserId = 10001
     """User and group of the pods, never root."""
     node_selector: dict[LabelKey, LabelValue] = {}
     """Labels of the nodes."""
@@ -167,13 +171,13 @@ class DeploySettings(Section):
     """How long the pods may take; later the rollout is rolled back."""
     base_url: Address = ""
     """Where the stage reaches the served model, ending in ``/v1``; found by itself when empty."""
-    api_key_env: Variable = ""
+    api_key_env: OptionalVariable = ""
     """Environment variable of the stage that holds a key for that address."""
     context: str = ""
     """Context of the kubeconfig, outside a cluster; the current one when empty."""
     take_over: bool = False
     """Take fields over from other field managers instead of refusing. For one run, not for good."""
-    webhook_env: Variable = ""
+    webhook_env: OptionalVariable = ""
     """Environment variable of the stage that holds an address; the outcome is posted there as JSON."""
     verification: VerificationSettings = VerificationSettings()
 

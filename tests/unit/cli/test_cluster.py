@@ -55,3 +55,11 @@ def test_a_loose_config_is_not_published(cli: Callable[..., Any], tmp_path: Path
         ended = cli(*command)
         assert ended.code == 2
         assert "not pinned" in ended.err
+
+
+def test_a_run_is_not_named_by_a_placeholder(cli: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(cluster_document(kfp={"host": "http://127.0.0.1:9"}))
+    ended = cli("submit", config, "--name", "{{workflow.name}}")
+    assert ended.code == 2
+    assert "placeholder" in ended.err

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from thinksafe.config import load_config, load_suite
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.cluster_stages import seconds
+from thinksafe.config.kubernetes import seconds
 from thinksafe.config.load import canonical, config_schema
 from thinksafe.errors import ConfigError
 
@@ -98,6 +98,16 @@ def test_unknown_keys_are_refused_with_the_nearest_one():
         {"security_context": {"run_as_user": 0}}, {"secrets": [{"name": "x", "keys": {}}]},
         {"schedule": {"cron": "0 3 * * 0"}}, {"schedule": {"cron": "0 0 25 * * 0"}},
         {"schedule": {"cron": "0 0 3 * * 0\n"}, "namespace": "A"},
+        {"service_account": "a..b"}, {"service_account": "a" * 254}, {"image_pull_secrets": ["a.-b"]},
+        {"model_cache": {"kind": "claim", "claim": "a_b"}}, {"namespace": "a.b"}, {"kfp": {"pipeline": "a.b"}},
+        {"kfp": {"host": "http://kfp:99999"}}, {"mlflow": {"uri": "http://:5000"}},
+        {"stages": {"train": {"limits": {"memory": "16ki"}}}}, {"stages": {"train": {"limits": {"memory": "1.5Gi"}}}},
+        {"stages": {"train": {"limits": {"cpu": "0"}}}}, {"stages": {"train": {"limits": {"cpu": "1.5m"}}}},
+        {"stages": {"train": {"deadline": "99999h"}}}, {"security_context": {"run_as_user": 2**31}},
+        {"stages": {"train": {"requests": {"cpu": "1001m"}, "limits": {"cpu": "1"}}}},
+        {"stages": {"default": {"limits": {"memory": "1Gi"}}, "train": {"requests": {"memory": "1025Mi"}}}},
+        {"schedule": {"cron": "0 0 3 * * 7"}}, {"schedule": {"cron": "0 0 3 31 2 *"}},
+        {"stages": {"train": {"gpu": {"type": "gpu"}}}}, {"labels": {"a..b/c": "d"}}, {"labels": {"a": "b" * 64}},
     ],
 )
 def test_bad_values_are_refused_without_their_secrets(changed):
@@ -107,6 +117,15 @@ def test_bad_values_are_refused_without_their_secrets(changed):
 @pytest.mark.parametrize("cron", ["0 0 3 * * 0", "0 */10 * * * *", "0 30 6 1,15 * MON-FRI", "0 0 0 ? * SUN"])
 def test_crons_of_six_fields_are_taken(cron):
     assert cluster(schedule={"cron": cron}).schedule.cron == cron
+
+
+def test_a_refusal_says_in_words_what_is_wrong():
+    assert "not a Kubernetes name" in refusal(service_account="Has Space")
+    assert "write 16Gi" in refusal(stages={"train": {"limits": {"memory": "lots"}}})
+    assert "requests.cpu, 2, is more than limits.cpu, 1" in refusal(
+        stages={"default": {"limits": {"cpu": "1"}}, "train": {"requests": {"cpu": "2"}}}
+    )
+    assert "never comes about" in refusal(schedule={"cron": "0 0 3 30 FEB ?"})
 
 
 def test_stages_take_from_default_what_they_do_not_say():

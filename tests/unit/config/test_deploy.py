@@ -27,7 +27,7 @@ def test_nothing_is_rolled_out_by_default() -> None:
         ({"image": "registry/vllm"}, "a digest .* or a tag other than latest"),
         ({"image": "registry/vllm:latest"}, "a digest .* or a tag other than latest"),
         ({"image": "no image"}, "not an image"),
-        ({"name": "Upper"}, "pattern"),
+        ({"name": "Upper"}, "not a name for a Service"),
         ({"extra_args": ["--max-lora-rank=8"]}, "--max-lora-rank, which the rollout sets"),
         ({"extra_args": ["--api_key", "x"]}, "--api-key"),
         ({"base_url": "http://user:word@host/v1"}, "pattern"),

@@ -1,0 +1,101 @@
+"""Crons as Kubeflow Pipelines reads them: six fields, seconds first, the way of robfig/cron 1.2.
+
+Its controller does not report a cron that it cannot read, and one that never comes about it takes for one long past;
+so both are refused here. Days of the week go from 0 to 6 (7 is no Sunday), a list has no empty part, a
+range does not run backwards, and ``@daily`` and the like are left out: ``cluster.schedule.cron`` is to be read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_PART = re.compile(r"(?P<low>[*?]|\d{1,2}|[A-Za-z]{3})(-(?P<high>\d{1,2}|[A-Za-z]{3}))?(/(?P<step>\d{1,4}))?", re.ASCII)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+class _Bounds(NamedTuple):
+    name: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+
+
+FIELDS = (
+    _Bounds("seconds", 0, 59), _Bounds("minutes", 0, 59), _Bounds("hours", 0, 23), _Bounds("day of the month", 1, 31),
+    _Bounds("month", 1, 12, _MONTHS), _Bounds("day of the week", 0, 6, _DAYS),
+)
+
+
+class Cron(NamedTuple):
+    """The times of a cron, each field as the numbers that it holds."""
+
+    seconds: frozenset[int]
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    any_day: bool
+    """The day of the month is ``*`` or ``?`` in some part."""
+    any_weekday: bool
+    """So is the day of the week. Where neither is, one of the two has to be right; otherwise both."""
+
+
+def parse(text: str) -> Cron:
+    """Return the times of a cron.
+
+    Raises:
+        ValueError: it is none, or it never comes about; says in which field.
+    """
+    fields = text.split()
+    if len(fields) != len(FIELDS):
+        raise ValueError(f"a cron of {len(fields)} fields; Kubeflow's has six, seconds first: '0 0 3 * * 0'")
+    seconds, minutes, hours, days, months, weekdays = map(_numbers, fields, FIELDS)
+    cron = Cron(
+        seconds, minutes, hours, days, months, weekdays,
+        any_day=_holds_star(fields[3]), any_weekday=_holds_star(fields[5]),
+    )
+    longest = max(_LONGEST_MONTHS[month - 1] for month in cron.months)
+    if min(cron.days) > longest and (cron.any_day or cron.any_weekday):
+        raise ValueError(f"never comes about: its months have no day {min(cron.days)}")
+    return cron
+
+
+def _holds_star(field: str) -> bool:
+    return any(part[0] in "*?" for part in field.split(","))
+
+
+def _numbers(field: str, bounds: _Bounds) -> frozenset[int]:
+    found: set[int] = set()
+    for part in field.split(","):
+        match = _PART.fullmatch(part)
+        if match is None or (match["low"] in "*?" and match["high"]):
+            raise ValueError(f"{part!r} is no {bounds.name}: write *, a number, 1-5, */10 or a list of these")
+        if match["low"] in "*?":
+            low, high = bounds.low, bounds.high
+        else:
+            low = _number(match["low"], bounds)
+            high = _number(match["high"], bounds) if match["high"] else low
+            if match["step"] and not match["high"]:
+                high = bounds.high  # 5/10 means 5-59/10
+        step = int(match["step"] or 1)
+        if step == 0:
+            raise ValueError(f"{part!r} ({bounds.name}): a step is 1 or more")
+        if low > high:
+            raise ValueError(f"{part!r} ({bounds.name}) runs backwards; write it as two ranges")
+        found.update(range(low, high + 1, step))
+    return frozenset(found)
+
+
+def _number(text: str, bounds: _Bounds) -> int:
+    if text.lower() in bounds.names:
+        return bounds.names.index(text.lower()) + bounds.low
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is no {bounds.name}")
+    number = int(text)
+    if not bounds.low <= number <= bounds.high:
+        raise ValueError(f"{number} is no {bounds.name}: from {bounds.low} to {bounds.high}")
+    return number
