@@ -18,12 +18,12 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
         configure: Gives each task of a stage its settings; see :mod:`thinksafe_pipelines.cluster`.
     """
     stages = load_all(image, configure)
-    evaluation = make_evaluation(stages)
-    alarm = make_alarm(stages)
+    measure_and_compare = make_measurement(stages)
 
     @dsl.pipeline(name="evaluate", description="Measure a model, and raise the alarm if it got worse.")
     def evaluate(
-        config: str, model: str = "", fresh: bool = False, overrides: str = "[]", run_id: str = "", artifacts: str = ""
+        config: str, model: str = "", fresh: bool = False, overrides: str = "[]", run_id: str = "",
+        artifacts: str = "", if_champion: bool = False,
     ):
         """Measure safety, over-refusal and reasoning of a model, and compare them with its last evaluation.
 
@@ -34,30 +34,66 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
             overrides: JSON list of key=value texts that replace settings.
             run_id: Run id; empty takes KFP's job id.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            if_champion: End with nothing to do where the champion is asked for and there is none yet.
         """
         report = stages.report(job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, artifacts=artifacts, run_id=run_id)
         with dsl.ExitHandler(report, name="evaluation"):
             planned = stages.plan_evaluation(
-                suite=config, overrides=overrides, model_name=model, fresh=fresh,
+                suite=config, overrides=overrides, model_name=model, fresh=fresh, if_champion=if_champion,
                 job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, artifacts=artifacts, run_id=run_id,
             ).outputs
-            where = {"artifacts": artifacts, "run_id": planned["run"]}
-            prompts = stages.prepare(section=planned["prepare"], **where).outputs
-            evaluated = evaluation(
-                model=planned["model"], prompts=prompts["evaluation"], sample_section=planned["sample_evaluation"],
-                judge_section=planned["judge_evaluate"], grade_section=planned["grade"],
-                metrics_section=planned["metrics"], role="evaluated", shards=planned["shards_evaluation"], **where,
-            )
-            compared = stages.compare(
-                model=planned["model"], metrics=evaluated.outputs["metrics"], outcomes=evaluated.outputs["outcomes"],
-                section=planned["compare"], **where,
-            )
-            alarm(
-                passed=compared.outputs["passed"], decision=compared.outputs["decision"], model=planned["model"],
-                section=planned["alarm"], **where,
+            measure_and_compare(
+                **{name: planned[name] for name in ("passed", "model", *SECTIONS)}, artifacts=artifacts,
+                run_id=planned["run"],
             )
 
     return evaluate
+
+
+SECTIONS = (
+    "prepare", "sample_evaluation", "judge_evaluate", "grade", "metrics", "shards_evaluation", "compare", "alarm",
+)
+"""Outputs of plan_evaluation that the sub-pipeline takes under the same names."""
+
+
+def make_measurement(stages: SimpleNamespace) -> Any:
+    """Return the sub-pipeline that does nothing unless there is a model to measure."""
+    evaluation = make_evaluation(stages)
+    alarm_on_regression = make_alarm(stages)
+
+    @dsl.pipeline(name="measure-and-compare")
+    def measure_and_compare(
+        passed: bool,
+        model: dsl.Input[dsl.Artifact],
+        prepare: str,
+        sample_evaluation: str,
+        judge_evaluate: str,
+        grade: str,
+        metrics: str,
+        shards_evaluation: list,
+        compare: str,
+        alarm: str,
+        artifacts: str,
+        run_id: str,
+    ):
+        where = {"artifacts": artifacts, "run_id": run_id}
+        with dsl.If(passed == True, name="model-there"):  # noqa: E712 - builds a condition, compares nothing
+            prompts = stages.prepare(section=prepare, **where).outputs
+            evaluated = evaluation(
+                model=model, prompts=prompts["evaluation"], sample_section=sample_evaluation,
+                judge_section=judge_evaluate, grade_section=grade, metrics_section=metrics, role="evaluated",
+                shards=shards_evaluation, **where,
+            )
+            compared = stages.compare(
+                model=model, metrics=evaluated.outputs["metrics"], outcomes=evaluated.outputs["outcomes"],
+                section=compare, **where,
+            )
+            alarm_on_regression(
+                passed=compared.outputs["passed"], decision=compared.outputs["decision"], model=model, section=alarm,
+                **where,
+            )
+
+    return measure_and_compare
 
 
 def make_alarm(stages: SimpleNamespace) -> Any:

@@ -1,7 +1,7 @@
 """Keep the compiled pipelines in the repository, so that a review shows what a change does to them.
 
 ``python -m thinksafe_pipelines.snapshot`` writes them, with ``--check`` it only says which ones are out of date and
-exits 1. They are compiled with fixed images, and realign also for three clusters (``clusters/``); they carry neither a
+exits 1. They are compiled with fixed images, and for three clusters (``clusters/``); they carry neither a
 configuration nor a version of ours.
 """
 
@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     stale = []
     wanted: list[tuple[str, str, ClusterSettings | None]] = [(name, name, None) for name in PIPELINES]
     wanted += [
-        (f"realign-{name}", "realign", ClusterSettings.model_validate(section)) for name, section in CLUSTERS.items()
+        (f"{pipeline}-{name}", pipeline, ClusterSettings.model_validate(section))
+        for pipeline in PIPELINES for name, section in CLUSTERS.items()
     ]
     with tempfile.TemporaryDirectory() as temporary:
         for name, pipeline, cluster in wanted:

@@ -49,6 +49,21 @@ def resolve_model(text: str, suite: SuiteConfig, store: Store) -> ModelReference
     return _student(text, suite)
 
 
+def has_champion(text: str, suite: SuiteConfig, store: Store) -> bool:
+    """Return whether a model can be evaluated as far as a champion goes: False where it asks for one not there yet.
+
+    Raises:
+        ConfigError: the registry that the name needs is not named.
+        StoreError: the ledger is malformed.
+    """
+    found = _VERSION.fullmatch(text)
+    if text == CHAMPION:
+        return ledger.newest(store, _registry(suite).model) is not None
+    if found is not None and found["alias"] == CHAMPION:
+        return ledger.newest(store, found["name"]) is not None
+    return True
+
+
 def _registry(suite: SuiteConfig) -> RegistrySettings:
     if suite.registry is None:
         raise ConfigError(

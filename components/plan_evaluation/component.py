@@ -14,9 +14,11 @@ def make(image: str):
         overrides: str,
         model_name: str,
         fresh: bool,
+        if_champion: bool,
         job_id: str,
         model: dsl.Output[dsl.Artifact],
         run: dsl.OutputPath(str),
+        passed: dsl.OutputPath(bool),
         shards_evaluation: dsl.OutputPath(list),
         prepare: dsl.OutputPath(str),
         sample_evaluation: dsl.OutputPath(str),
@@ -35,9 +37,11 @@ def make(image: str):
             overrides: JSON list of key=value texts that replace settings.
             model_name: champion, models:/NAME@champion, models:/NAME/VERSION or a student; empty takes the suite's.
             fresh: Draw new samples in this run.
+            if_champion: End with nothing to do where the champion is asked for and there is none yet.
             job_id: KFP's job id, the run id when none is given.
             model: Reference of the model, as JSON.
             run: Run id that all other tasks take.
+            passed: Whether the run goes on.
             shards_evaluation: Shard ids of the evaluation samples.
             prepare: Section prepare.
             sample_evaluation: Section sample_evaluation.
@@ -51,7 +55,8 @@ def make(image: str):
         """
         return stage_container(
             image, "plan_evaluation", task="plan", run_id=run_id, artifacts=artifacts, suite=suite,
-            overrides=overrides, model=model_name, fresh=fresh, job_id=job_id, model_out=model.path,
+            overrides=overrides, model=model_name, fresh=fresh, if_champion=if_champion, job_id=job_id,
+            model_out=model.path, passed_out=passed,
             output=[
                 f"run_id={run}", f"shards_evaluation={shards_evaluation}", f"prepare={prepare}",
                 f"sample_evaluation={sample_evaluation}", f"judge_evaluate={judge_evaluate}", f"grade={grade}",

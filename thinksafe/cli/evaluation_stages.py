@@ -36,10 +36,14 @@ def add_to(app: typer.Typer) -> None:
 def plan_evaluation(
     suite: Annotated[str, typer.Option(help="Suite: recipe name, path or YAML text.")],
     model_out: Annotated[Path, typer.Option()],
+    passed_out: Annotated[Path, typer.Option()],
     model: Annotated[
         str, typer.Option(help="champion, models:/NAME@champion, models:/NAME/VERSION, or a student.")
     ] = "",
     fresh: Annotated[str, typer.Option(help="true: draw new samples in this run.")] = "false",
+    if_champion: Annotated[
+        str, typer.Option(help="true: end with nothing to do where the champion is asked for and there is none.")
+    ] = "false",
     overrides: Annotated[str, typer.Option(help="JSON list of key=value texts.")] = "[]",
     output: Annotated[list[str] | None, typer.Option(help="NAME=PATH, repeated.")] = None,
     job_id: JobId = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
@@ -49,12 +53,14 @@ def plan_evaluation(
     from thinksafe.errors import ConfigError
     from thinksafe.stages import plan_evaluation as stage
 
-    if fresh.lower() not in ("true", "false"):
-        raise ConfigError(f"--fresh {fresh[:40]!r} is neither true nor false.", "Write --fresh true.")
+    for option, value in (("--fresh", fresh), ("--if-champion", if_champion)):
+        if value.lower() not in ("true", "false"):
+            raise ConfigError(f"{option} {value[:40]!r} is neither true nor false.", f"Write {option} true.")
     changes, outputs = plan_options(overrides, output)
     stage.run(
         _context("plan_evaluation", artifacts, run_id or job_id or MANUAL, task), suite, changes, model,
-        fresh=fresh.lower() == "true", outputs=outputs, model_out=model_out, job_id=job_id,
+        fresh=fresh.lower() == "true", outputs=outputs, model_out=model_out, passed_out=passed_out,
+        if_champion=if_champion.lower() == "true", job_id=job_id,
     )
     _finish(executor_input)
 

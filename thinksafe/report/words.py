@@ -45,6 +45,8 @@ def why(summary: RunSummary) -> str:
         return "The candidate passed the gate and was promoted; what was served failed a check and was taken back."
     if decision is not None:
         return decision.summary
+    if summary.outcome == "nothing to do" and summary.is_evaluation:
+        return "The champion was to be measured, and nothing was promoted yet."
     if summary.outcome == "nothing to do":
         return "Student, prompts, settings and code are those that the champion was made from; it stays."
     last = summary.steps[-1].name if summary.steps else ""

@@ -1,4 +1,7 @@
-"""plan_evaluation: suite and model name -> one canonical section per stage, shards, run id, model reference."""
+"""plan_evaluation: suite and model name -> one canonical section per stage, shards, run id, model reference.
+
+A schedule can ask for evaluations of the champion before there is one; such a run ends here, with nothing to do.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,16 @@ from thinksafe import __version__
 from thinksafe.config import load_suite, suite_sections
 from thinksafe.config.load import canonical
 from thinksafe.digests import digest_json, library_versions
-from thinksafe.jsonl import write_json
+from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.pins import require_compiled_cluster
+from thinksafe.stages.due import NOTHING
 from thinksafe.stages.plan import LIBRARIES, first_day, kfp_run, write_outputs
 from thinksafe.stages.record import StageContext, StageResult, recorded
 
 
 def run(
     context: StageContext, suite: str, overrides: list[str], model: str, *, fresh: bool, outputs: dict[str, Path],
-    model_out: Path, job_id: str = "",
+    model_out: Path, passed_out: Path, if_champion: bool = False, job_id: str = "",
 ) -> StageResult:
     """Validate the suite, find the model and write what the other stages take.
 
@@ -32,7 +36,10 @@ def run(
             seed are used again, which asks whether guard and graders still say the same.
         outputs: File for each output by name: ``run_id``, ``shards_evaluation`` (JSON list of shard ids as strings)
             and the fields of :class:`thinksafe.config.suite_sections.SuiteSections` (canonical JSON).
-        model_out: Reference of the model.
+        model_out: Reference of the model; JSON ``null`` where there is nothing to do.
+        passed_out: Where it is written whether the run goes on, ``true`` or ``false``.
+        if_champion: End with nothing to do, instead of an error, where the champion is asked for and nothing was
+            promoted yet.
         job_id: See :func:`thinksafe.stages.plan.kfp_run`.
 
     Raises:
@@ -41,28 +48,37 @@ def run(
         StageError: MLflow failed.
     """
     from thinksafe.tracking import ensure_parent_run
-    from thinksafe.versions import resolve_model
+    from thinksafe.versions import has_champion, resolve_model
 
     with recorded(context, None) as result:
         day = first_day(context)
         result.details = {"date": day.isoformat()}
         loaded = load_suite(suite, overrides)
         require_compiled_cluster(loaded)
-        reference = resolve_model(model, loaded, context.store)
-        sections = suite_sections(loaded, reference.student.reasoning, context.run_id if fresh else "", day)
+        goes_on = not if_champion or has_champion(model, loaded, context.store)
+        reference = resolve_model(model, loaded, context.store) if goes_on else None
+        student = reference.student if reference is not None else loaded.student
+        reasoning = student.reasoning if student is not None else "think"
+        sections = suite_sections(loaded, reasoning, context.run_id if fresh else "", day)
         values = write_outputs(context.run_id, sections, outputs)
-        write_json(model_out, reference)
+        if reference is not None:
+            write_json(model_out, reference)
+        else:
+            write_atomic(model_out, b"null\n")
+        write_atomic(passed_out, b"true" if goes_on else b"false")
+        result.verdict = "" if goes_on else NOTHING
         document: dict[str, Any] = canonical(loaded)
         mlflow_run = ""
         if loaded.registry is not None:
             mlflow_run = ensure_parent_run(loaded.registry, context.run_id, f"evaluate {loaded.name}")
-        result.outputs = {"model": reference.digest}
+        result.outputs = {"model": reference.digest} if reference is not None else {}
         result.details |= {
             "config": document,
             "config_digest": digest_json(document),
-            "model": reference.model_dump(mode="json"),
-            "model_name": model or reference.student.model,
+            "model": reference.model_dump(mode="json") if reference is not None else None,
+            "model_name": model or (student.model if student is not None else ""),
             "fresh": fresh,
+            "if_champion": if_champion,
             "mlflow_run": mlflow_run,
             "kfp_run": kfp_run(job_id),
             "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)},

@@ -184,7 +184,7 @@ def _outcome(
         return "stopped by diagnose"
     if curation is not None and not curation.passed:
         return "stopped by curate"
-    if "due" in records and records["due"].verdict == "nothing to do":
+    if any(records[task].verdict == "nothing to do" for task in ("plan", "due") if task in records):
         return "nothing to do"
     return "incomplete"
 

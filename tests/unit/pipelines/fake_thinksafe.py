@@ -5,7 +5,7 @@ an error. Behaviour comes from the environment:
 
 FAKE_CALLS     file that gets one JSON line for each call: stage and options
 FAKE_ROLLOUT   makes plan say that something is rolled out
-FAKE_REFUSE    stage (due, diagnose, curate, gate, compare) that writes ``false``
+FAKE_REFUSE    stage (due, plan_evaluation, diagnose, curate, gate, compare) that writes ``false``
 FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
 FAKE_KILL      task that kills itself
 FAKE_HANG      task that sleeps for a minute after writing its process id to the file FAKE_PID
@@ -42,13 +42,14 @@ OUTPUTS = {
     "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
     "train": ["adapter-out", "candidate-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
-    "promote": ["promotion-out"], "deploy": ["rollout-out"], "report": ["report-out"], "plan_evaluation": ["model-out"],
+    "promote": ["promotion-out"], "deploy": ["rollout-out"], "report": ["report-out"],
+    "plan_evaluation": ["model-out", "passed-out"],
     "compare": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {
     "plan": ["config", "overrides", "job-id", "output"], "due": ["if-changed"],
     "sample": ["section", "shard", "shards"],
-    "plan_evaluation": ["suite", "overrides", "model", "fresh", "job-id", "output"],
+    "plan_evaluation": ["suite", "overrides", "model", "fresh", "if-champion", "job-id", "output"],
     "merge": ["manifests"], "metrics": ["section", "role"], "report": ["status", "job-id"],
 }
 SECTIONS = [

@@ -48,7 +48,7 @@ def test_kfp_loads_what_was_compiled(tmp_path: Path, name: str) -> None:
     path = compile_pipeline(name, "name: x\nseed: 1\n", ["seed=7"], tmp_path / "new" / "pipeline.yaml", IMAGES)
     component = load_component_from_file(str(path))
     inputs = component.component_spec.inputs
-    own = {"model", "fresh"} if name == "evaluate" else {"if_changed"}
+    own = {"model", "fresh", "if_champion"} if name == "evaluate" else {"if_changed"}
     assert set(inputs) == {"config", "overrides", "run_id", "artifacts"} | own
     assert inputs["config"].default == "name: x\nseed: 1\n"
     assert inputs["overrides"].default == '["seed=7"]'
@@ -101,11 +101,12 @@ def test_stages_with_effects_are_never_cached(tmp_path: Path, name: str) -> None
     assert not {stage for stage, on in cached if on} & UNCACHED
 
 
-def test_a_condition_reads_an_input_of_its_own_sub_pipeline(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "count"), [("realign", 5), ("evaluate", 2)])
+def test_a_condition_reads_an_input_of_its_own_sub_pipeline(tmp_path: Path, name: str, count: int) -> None:
     # kfp.local skips a condition on another task's output without a word
-    spec = compiled(tmp_path)
+    spec = compiled(tmp_path, name)
     conditions = [task for _, task in tasks_of(spec) if "condition" in task.get("triggerPolicy", {})]
-    assert len(conditions) == 5
+    assert len(conditions) == count
     for task in conditions:
         assert task["inputs"]["parameters"]["pipelinechannel--passed"] == {"componentInputParameter": "passed"}
 

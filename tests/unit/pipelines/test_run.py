@@ -220,6 +220,12 @@ def test_a_regression_ends_in_an_alarm_that_fails_and_is_reported(fake_run: Any)
     assert lineage(fake_run.call("alarm")["decision"])[0] == "compare"
 
 
+def test_an_evaluation_with_nothing_to_measure_is_green(fake_run: Any) -> None:
+    outcome = fake_run("evaluate", refuse="plan_evaluation")
+    assert (outcome.failed, outcome.exit_code) == (False, 0)
+    assert tasks(outcome) == {"plan", "report"}
+
+
 def test_too_few_examples_stop_the_run_before_training(fake_run: Any) -> None:
     outcome = fake_run(refuse="curate")
     assert (outcome.failed, outcome.exit_code) == (False, 0)
