@@ -1,4 +1,4 @@
-"""Put a pipeline on a cluster: publish it, submit a run of it, have it run by itself.
+"""Put the pipelines on a cluster: publish them, submit a run of one, have them run by themselves.
 
 Everything is found before it is made, so that a second call changes nothing. KFP's API has no update of a recurring
 run: one that differs is replaced, the new one made before the old one goes.
@@ -15,6 +15,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.digests import digest_bytes, digest_json
 from thinksafe_pipelines.commands import compile_pipeline
 from thinksafe_pipelines.kfp_access import connect, speaking, user_namespace
+from thinksafe_pipelines.wanted import Wanted, wanted
 
 PAGE = 100
 MANAGED = "Managed by thinksafe publish; settings "
@@ -24,6 +25,8 @@ MANAGED = "Managed by thinksafe publish; settings "
 class Published:
     """Ids of what is on the cluster now, and what this call changed."""
 
+    name: str = ""
+    """Name of the pipeline."""
     pipeline_id: str = ""
     version_id: str = ""
     version: str = ""
@@ -31,6 +34,7 @@ class Published:
     experiment_id: str = ""
     recurring_run_id: str = ""
     """Empty where the schedule is off."""
+    cron: str = ""
     changes: list[str] = field(default_factory=list)
     """What was made, replaced or removed, one sentence each; empty when all was there."""
 
@@ -48,58 +52,73 @@ class Scheduled:
 
 
 def publish(
-    cluster: ClusterSettings, config_document: str, overrides: list[str], *, schedule: bool = True
+    cluster: ClusterSettings, config_document: str, overrides: list[str], pipeline: str = "realign", *,
+    schedule: bool = True,
 ) -> Published:
-    """Bring pipeline, version, experiment and recurring run to what the configuration says.
+    """Bring a pipeline, its version, experiment and recurring run to what the configuration says.
 
     Args:
         cluster: Settings of the cluster.
         config_document: Configuration: YAML text.
         overrides: ``key=value`` texts.
+        pipeline: Which pipeline.
         schedule: Leave the recurring run alone when False.
 
     Raises:
-        ConfigError: the access is not set up.
+        ConfigError: there is no pipeline of this name, or the access is not set up.
         StageError: the server cannot be reached, or refused.
     """
-    client, done = connect(cluster), Published()
+    want = wanted(cluster, pipeline)
+    client, done = connect(cluster), Published(name=want.name)
     with tempfile.TemporaryDirectory() as folder, speaking(cluster):
         package = compile_pipeline(
-            "realign", config_document, overrides, Path(folder) / "pipeline.yaml", cluster=cluster
+            pipeline, config_document, overrides, Path(folder) / "pipeline.yaml", cluster=cluster
         )
         done.version = f"sha256-{digest_bytes(package.read_bytes())[:32]}"
-        done.pipeline_id = _pipeline(client, cluster, done)
+        done.pipeline_id = _pipeline(client, cluster, want, done)
         done.version_id = _version(client, package, done)
         done.experiment_id = _experiment(client, cluster, done)
         if schedule:
-            _recurring_run(client, cluster, done)
+            _recurring_run(client, cluster, want, done)
     return done
 
 
-def submit(cluster: ClusterSettings, config_document: str, overrides: list[str], name: str) -> tuple[Published, str]:
+def submit(
+    cluster: ClusterSettings, config_document: str, overrides: list[str], name: str, pipeline: str = "realign",
+    parameters: dict[str, Any] | None = None,
+) -> tuple[Published, str]:
     """Start one run of a configuration, publishing its version first where it is not; returns the run's id.
+
+    Args:
+        cluster: Settings of the cluster.
+        config_document: Configuration: YAML text.
+        overrides: ``key=value`` texts.
+        name: Name of the run.
+        pipeline: Which pipeline.
+        parameters: Parameters of the pipeline that differ from its defaults.
 
     Raises:
         ConfigError, StageError: see :func:`publish`.
     """
-    done = publish(cluster, config_document, overrides, schedule=False)
+    done = publish(cluster, config_document, overrides, pipeline, schedule=False)
     client = connect(cluster)
     with speaking(cluster):
         run = client.run_pipeline(
             experiment_id=done.experiment_id, job_name=name, pipeline_id=done.pipeline_id, version_id=done.version_id,
-            params={}, pipeline_root=cluster.pipeline_root or None, service_account=cluster.service_account,
+            params=dict(parameters or {}), pipeline_root=cluster.pipeline_root or None,
+            service_account=cluster.service_account,
         )
     return done, str(run.run_id)
 
 
-def scheduled(cluster: ClusterSettings) -> list[Scheduled]:
-    """Return the recurring runs of the configuration's name, with their newest runs. Raises as :func:`publish`."""
-    client = connect(cluster)
+def scheduled(cluster: ClusterSettings, pipeline: str = "realign") -> list[Scheduled]:
+    """Return the recurring runs of a pipeline's name, with their newest runs. Raises as :func:`publish`."""
+    want, client = wanted(cluster, pipeline), connect(cluster)
     with speaking(cluster):
         experiment = _find_experiment(client, cluster)
         if experiment is None:
             return []
-        found = _recurring_runs(client, cluster, experiment.experiment_id)
+        found = _recurring_runs(client, want, experiment.experiment_id)
         runs = client.list_runs(
             page_size=PAGE, sort_by="created_at desc", experiment_id=experiment.experiment_id
         ).runs or [] if found else []
@@ -115,21 +134,21 @@ def scheduled(cluster: ClusterSettings) -> list[Scheduled]:
         ]
 
 
-def unschedule(cluster: ClusterSettings) -> int:
-    """Remove the recurring runs of the configuration's name; returns how many there were. Raises as publish."""
-    client = connect(cluster)
+def unschedule(cluster: ClusterSettings, pipeline: str = "realign") -> int:
+    """Remove the recurring runs of a pipeline's name; returns how many there were. Raises as :func:`publish`."""
+    want, client = wanted(cluster, pipeline), connect(cluster)
     with speaking(cluster):
         experiment = _find_experiment(client, cluster)
-        found = [] if experiment is None else _recurring_runs(client, cluster, experiment.experiment_id)
+        found = [] if experiment is None else _recurring_runs(client, want, experiment.experiment_id)
         for item in found:
             _delete(client, item.recurring_run_id)
     return len(found)
 
 
-def _pipeline(client: Any, cluster: ClusterSettings, done: Published) -> str:
+def _pipeline(client: Any, cluster: ClusterSettings, want: Wanted, done: Published) -> str:
     import kfp_server_api
 
-    name, namespace = cluster.kfp.pipeline, user_namespace(cluster)
+    name, namespace = want.name, user_namespace(cluster)
 
     def find() -> Any:
         found = client.list_pipelines(filter=_named(name), namespace=namespace, page_size=PAGE).pipelines
@@ -139,8 +158,7 @@ def _pipeline(client: Any, cluster: ClusterSettings, done: Published) -> str:
         # not upload_pipeline, which makes a first version that bears the pipeline's name
         return client._pipelines_api.pipeline_service_create_pipeline(
             kfp_server_api.V2beta1Pipeline(
-                display_name=name, name=name, namespace=namespace,
-                description="Repair the safety of a reasoning model from its own samples.",
+                display_name=name, name=name, namespace=namespace, description=want.description,
             )
         )
 
@@ -175,41 +193,38 @@ def _find_experiment(client: Any, cluster: ClusterSettings) -> Any:
     return found[0] if found else None
 
 
-def _recurring_run(client: Any, cluster: ClusterSettings, done: Published) -> None:
-    found = _recurring_runs(client, cluster, done.experiment_id)
-    if not cluster.schedule.enabled:
+def _recurring_run(client: Any, cluster: ClusterSettings, want: Wanted, done: Published) -> None:
+    found = _recurring_runs(client, want, done.experiment_id)
+    if not want.enabled:
         for item in found:
             _delete(client, item.recurring_run_id)
             done.changes.append(f"removed recurring run {item.recurring_run_id}")
         return
-    wanted: dict[str, Any] = {
-        "cron_expression": cluster.schedule.cron, "max_concurrency": 1, "no_catchup": True,
-        "pipeline_id": done.pipeline_id, "version_id": done.version_id, "params": dict(PARAMETERS),
+    settings: dict[str, Any] = {
+        "cron_expression": want.cron, "max_concurrency": 1, "no_catchup": True,
+        "pipeline_id": done.pipeline_id, "version_id": done.version_id, "params": dict(want.parameters),
         "pipeline_root": cluster.pipeline_root or None, "service_account": cluster.service_account,
     }
-    description = MANAGED + digest_json(wanted)[:32]
+    description = MANAGED + digest_json(settings)[:32]
     kept = next((item for item in found if item.description == description and _enabled(item)), None)
     if kept is None:
         kept = client.create_recurring_run(
-            done.experiment_id, cluster.kfp.pipeline, description=description, enabled=True, **wanted
+            done.experiment_id, want.name, description=description, enabled=True, **settings
         )
-        done.changes.append(f"{'replaced' if found else 'made'} recurring run at {cluster.schedule.cron!r}")
+        done.changes.append(f"{'replaced' if found else 'made'} recurring run at {want.cron!r}")
+    done.cron = want.cron
     done.recurring_run_id = str(kept.recurring_run_id)
     for item in found:
         if item.recurring_run_id != done.recurring_run_id:
             _delete(client, item.recurring_run_id)
 
 
-PARAMETERS: dict[str, Any] = {"if_changed": True}
-"""Parameters of scheduled runs that differ from the defaults of the pipeline."""
-
-
-def _recurring_runs(client: Any, cluster: ClusterSettings, experiment_id: str) -> list[Any]:
+def _recurring_runs(client: Any, want: Wanted, experiment_id: str) -> list[Any]:
     found: list[Any] = []
     token = ""
     while True:
         page = client.list_recurring_runs(
-            experiment_id=experiment_id, page_token=token, page_size=PAGE, filter=_named(cluster.kfp.pipeline)
+            experiment_id=experiment_id, page_token=token, page_size=PAGE, filter=_named(want.name)
         )
         found += page.recurring_runs or []
         token = page.next_page_token or ""

@@ -33,16 +33,19 @@ def _run(found, name, folder):
 
 @pytest.mark.parametrize(("name", "multi_user"), [("default", False), ("multi-user", True)])
 def test_publish_then_unschedule(tmp_path, name, multi_user):
-    schedule = {"enabled": True}
+    schedule = {"enabled": True, "evaluate": {"enabled": True}}
     with kfp_server(multi_user=multi_user) as server:
         values = {"cluster": {"kfp": {"host": server.address}, "schedule": schedule}}
         found = manifests(value_set(name), values=values, folder=tmp_path)
         _run(found, "publish", tmp_path)
-        assert len(server.pipelines) == len(server.versions) == len(server.experiments) == 1
-        (recurring,) = server.recurring_runs
-        assert recurring["service_account"] == one(found, "ServiceAccount", "-pipeline")["metadata"]["name"]
+        assert len(server.pipelines) == len(server.versions) == 2
+        assert len(server.experiments) == 1
+        assert len(server.recurring_runs) == 2
+        account = one(found, "ServiceAccount", "-pipeline")["metadata"]["name"]
+        assert {recurring["service_account"] for recurring in server.recurring_runs} == {account}
         made = list(server.changes)
-        assert "nothing to change" in _run(found, "publish", tmp_path), "what helm upgrade does with the same values"
+        again = _run(found, "publish", tmp_path)
+        assert again.count("nothing to change") == 2, "what helm upgrade does with the same values"
         assert server.changes == made
         _run(found, "unschedule", tmp_path)
         assert server.recurring_runs == []

@@ -55,6 +55,7 @@ BY_TEMPLATE = [
     ({"cluster": {"kfp": {"access": "token"}}}, "name the secret that holds it in kfpToken.secret"),
     ({"cluster": {"schedule": {"cron": "0 3 * * 0"}}}, "cluster.schedule.cron has 5 fields; Kubeflow's has six"),
     ({"cluster": {"annotations": {"a": "{{x}}"}}}, "cluster.annotations: a holds a placeholder"),
+    ({"cluster": {"schedule": {"evaluate": {"cron": "@daily"}}}}, "cluster.schedule.evaluate.cron has 1 fields"),
     ({"cluster": {"model_cache": {"kind": "claim"}}}, "name the PersistentVolumeClaim"),
     ({"serviceAccounts": {"pipeline": {"create": False}}}, "name the account that exists"),
 ]

@@ -115,6 +115,19 @@ def test_notes_say_what_to_do_next(tmp_path):
     assert "helm test safe --namespace kubeflow --logs" in notes
     assert "port-forward service/safe-thinksafe-mlflow" in notes
     assert "There is no schedule" in notes
+    assert "thinksafe-realign and thinksafe-evaluate were published" in notes
+
+
+def test_notes_name_the_schedules_that_there_are(tmp_path):
+    on = ("--set", "cluster.schedule.evaluate.enabled=true", "--set", "cluster.kfp.pipeline=ours")
+    done = helm(
+        "install", "safe", str(CHART), "--dry-run=client", "--namespace", NAMESPACE, "--values",
+        str(value_set("trial")), *on,
+    )
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.split("NOTES:")[1]
+    assert "ours and ours-evaluate were published" in notes
+    assert "No realignment runs by itself.\nThe champion is measured at \"0 0 3 * * 3\"." in notes
 
 
 def test_packages(tmp_path):

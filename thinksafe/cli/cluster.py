@@ -21,57 +21,78 @@ def add_to(app: typer.Typer) -> None:
     app.registered_commands += cluster.registered_commands
 
 
-@cluster.command()
-def publish(config: ConfigArgument, override: Overrides = None) -> None:
-    """Bring pipeline, version, experiment and schedule on the cluster to what the config says.
+Pipeline = Annotated[
+    str, typer.Option(metavar="realign|evaluate", help="One pipeline only; an evaluation takes a suite, too.")
+]
 
-    A second call changes nothing.
+
+@cluster.command()
+def publish(config: ConfigArgument, override: Overrides = None, pipeline: Pipeline = "") -> None:
+    """Bring pipelines, versions, experiment and schedules on the cluster to what the config says.
+
+    Both pipelines are published, the realignment and the evaluation. A second call changes nothing.
     """
-    settings, document = _cluster_of(config, override or [])
-    done = _publishing().publish(settings, document, override or [])
-    typer.echo("\n".join(done.changes) if done.changes else "nothing to change: all is published")
-    typer.echo(f"pipeline {settings.kfp.pipeline} ({done.pipeline_id}), version {done.version} ({done.version_id})")
-    if done.recurring_run_id:
-        typer.echo(f"runs at {settings.schedule.cron!r} ({done.recurring_run_id})")
+    settings, document = _cluster_of(config, override or [], pipeline)
+    publishing = _publishing()
+    for name in _pipelines(pipeline):
+        done = publishing.publish(settings, document, override or [], name)
+        typer.echo("\n".join(done.changes) if done.changes else "nothing to change: all is published")
+        typer.echo(f"pipeline {done.name} ({done.pipeline_id}), version {done.version} ({done.version_id})")
+        if done.recurring_run_id:
+            typer.echo(f"runs at {done.cron!r} ({done.recurring_run_id})")
 
 
 @cluster.command()
 def submit(
     config: ConfigArgument, override: Overrides = None,
     name: Annotated[str, typer.Option(help="Name of the run in Kubeflow; the config's by default.")] = "",
+    pipeline: Annotated[str, typer.Option(metavar="realign|evaluate", help="Which pipeline.")] = "realign",
+    model: Annotated[
+        str, typer.Option(help="What to evaluate: champion, models:/NAME@champion, models:/NAME/VERSION, a student.")
+    ] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Evaluate new samples.")] = False,
 ) -> None:
     """Start one run of a config on the cluster, and print its id."""
-    from thinksafe.config import load_config
+    from thinksafe.config import load_config, load_suite
     from thinksafe.errors import ConfigError
     from thinksafe.placeholders import holds_placeholder
 
-    settings, document = _cluster_of(config, override or [])
-    if holds_placeholder(name):
-        raise ConfigError(f"--name {name[:80]!r} holds a placeholder of Kubeflow's.", "Write it without {{, $( and $$.")
-    done, run = _publishing().submit(settings, document, override or [], name or load_config(config, override).name)
+    given = {key: value for key, value in (("model", model), ("fresh", fresh)) if value}
+    if given and pipeline != "evaluate":
+        raise ConfigError(f"--{next(iter(given))} is of an evaluation.", "Add --pipeline evaluate, or leave it out.")
+    for option, text in (("name", name), ("model", model)):
+        if holds_placeholder(text):
+            raise ConfigError(
+                f"--{option} {text[:80]!r} holds a placeholder of Kubeflow's.", "Write it without {{, $( and $$."
+            )
+    settings, document = _cluster_of(config, override or [], pipeline)
+    title = name or (load_suite if pipeline == "evaluate" else load_config)(config, override).name
+    done, run = _publishing().submit(settings, document, override or [], title, pipeline, given)
     typer.echo("\n".join([*done.changes, f"submitted run {run}, version {done.version}"]))
 
 
 @cluster.command()
 def schedule(
     config: ConfigArgument, override: Overrides = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the recurring run.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the recurring runs.")] = False,
+    pipeline: Pipeline = "",
 ) -> None:
-    """Show the recurring run of a config and its newest runs, or remove it.
+    """Show the recurring runs of a config and their newest runs, or remove them.
 
-    `thinksafe publish` makes and changes it, from the config's cluster.schedule.
+    `thinksafe publish` makes and changes them, from the config's cluster.schedule.
     """
-    settings, _ = _cluster_of(config, override or [], pinned=False)
+    settings, _ = _cluster_of(config, override or [], pipeline, pinned=False)
+    publishing = _publishing()
     if remove:
-        count = _publishing().unschedule(settings)
+        count = sum(publishing.unschedule(settings, name) for name in _pipelines(pipeline))
         typer.echo(f"removed {count} recurring run{'s' if count != 1 else ''}" if count else "there was none")
         return
-    found = _publishing().scheduled(settings)
+    found = [(name, item) for name in _pipelines(pipeline) for item in publishing.scheduled(settings, name)]
     if not found:
-        typer.echo("there is no recurring run; `thinksafe publish` makes it where cluster.schedule.enabled is true")
-    for item in found:
+        typer.echo("there is no recurring run; `thinksafe publish` makes it where cluster.schedule says so")
+    for name, item in found:
         state = "enabled" if item.enabled else "disabled"
-        typer.echo(f"{item.recurring_run_id}: {state}, {item.cron!r}, version {item.version_id}")
+        typer.echo(f"{name} {item.recurring_run_id}: {state}, {item.cron!r}, version {item.version_id}")
         for run, outcome in item.runs:
             typer.echo(f"  run {run}: {outcome}")
 
@@ -118,19 +139,28 @@ def config_pin(
     typer.echo(f"wrote {out}")
 
 
-def _cluster_of(config: str, overrides: list[str], *, pinned: bool = True) -> tuple[ClusterSettings, str]:
-    """Return the cluster of a configuration and the text of its document."""
-    from thinksafe.config import load_config
+def _cluster_of(
+    config: str, overrides: list[str], pipeline: str = "", *, pinned: bool = True
+) -> tuple[ClusterSettings, str]:
+    """Return the cluster of a configuration, which may be a suite where only evaluations are meant, and its text."""
+    from thinksafe.config import load_config, load_suite
     from thinksafe.config.load import find_document
     from thinksafe.errors import ConfigError
     from thinksafe.pins import require_pinned
 
-    loaded = load_config(config, overrides)
+    loaded = (load_suite if pipeline == "evaluate" else load_config)(config, overrides)
     if pinned:
         return require_pinned(loaded), find_document(config).text
     if loaded.cluster is None:
         raise ConfigError(f"The configuration {loaded.name} has no section cluster.", "Add one (docs/cluster.md).")
     return loaded.cluster, find_document(config).text
+
+
+def _pipelines(pipeline: str) -> tuple[str, ...]:
+    """Return the pipelines that a command is about: the named one, or all."""
+    from importlib import import_module
+
+    return (pipeline,) if pipeline else import_module("thinksafe_pipelines.commands").PIPELINES
 
 
 def _publishing() -> Any:

@@ -101,19 +101,33 @@ class EnvironmentSource(Section):
     """Environment variable of each key."""
 
 
+def _cron(value: str) -> str:
+    parse(value)
+    return " ".join(value.split())
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+
+
+class EvaluationScheduleSettings(Section):
+    """When the champion is measured by itself and compared with its last evaluation."""
+
+    enabled: bool = False
+    """Off removes the recurring run. A run before the first promotion has nothing to do."""
+    cron: Cron = "0 0 3 * * 3"
+    """Six fields, as for the realignment."""
+    fresh: bool = True
+    """Draw new samples. Off judges and grades the kept ones again."""
+
+
 class ScheduleSettings(Section):
     """When the pipeline runs by itself. Runs never overlap, and missed ones are not made up for."""
 
     enabled: bool = False
     """Off removes the recurring run."""
-    cron: str = "0 0 3 * * 0"
+    cron: Cron = "0 0 3 * * 0"
     """Six fields, in UTC: seconds, minutes, hours, day of the month, month, day of the week."""
-
-    @field_validator("cron")
-    @classmethod
-    def _six_fields(cls, value: str) -> str:
-        parse(value)
-        return " ".join(value.split())
+    evaluate: EvaluationScheduleSettings = EvaluationScheduleSettings()
 
 
 class ClusterSettings(Section):

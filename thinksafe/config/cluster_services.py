@@ -64,8 +64,14 @@ class KfpSettings(Section):
     """Certificates of the API's authority, where the system does not know it."""
     experiment: Annotated[str, Field(min_length=1, max_length=128)] = "thinksafe"
     """Experiment of the runs; made when missing."""
-    pipeline: DnsLabel = "thinksafe-realign"
-    """Name under which the pipeline is published, and of its recurring run."""
+    pipeline: Annotated[DnsLabel, Field(max_length=54)] = "thinksafe-realign"
+    """Name under which the pipeline is published, and of its recurring run. That of the evaluation follows from it:
+    ``thinksafe-evaluate``."""
+
+    @property
+    def evaluation_pipeline(self) -> str:
+        """Name of the evaluation pipeline and of its recurring run."""
+        return f"{self.pipeline.removesuffix('-realign')}-evaluate"
 
 
 class S3SecretSettings(Section):

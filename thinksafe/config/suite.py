@@ -63,6 +63,8 @@ class SuiteConfig(Section):
     def _part_is_scored(self) -> SuiteConfig:
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
+        if self.cluster is not None and self.cluster.schedule.evaluate.enabled and self.registry is None:
+            raise ValueError("cluster.schedule.evaluate measures the champion, and no registry.model says of what")
         self.gate.require_waivable(known_checks(self))
         check_thinking(
             self.evaluation.benchmarks, self.student.reasoning if self.student else "think", self.engine.kind

@@ -72,9 +72,11 @@
 {{- $wrong = append $wrong (printf "cluster.annotations: %s holds a placeholder (two braces, $( or $$), which Kubeflow Pipelines would fill in: write it without" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- $fields := regexSplit " +" (trim $values.cluster.schedule.cron) -1 | len -}}
+{{- range $name, $cron := dict "cluster.schedule.cron" $values.cluster.schedule.cron "cluster.schedule.evaluate.cron" $values.cluster.schedule.evaluate.cron -}}
+{{- $fields := regexSplit " +" (trim $cron) -1 | len -}}
 {{- if ne $fields 6 -}}
-{{- $wrong = append $wrong (printf "cluster.schedule.cron has %d fields; Kubeflow's has six, seconds first, e.g. 0 0 3 * * 0 for Sundays at three" $fields) -}}
+{{- $wrong = append $wrong (printf "%s has %d fields; Kubeflow's has six, seconds first, e.g. 0 0 3 * * 0 for Sundays at three" $name $fields) -}}
+{{- end -}}
 {{- end -}}
 {{- if and (eq $values.cluster.model_cache.kind "claim") (not $values.cluster.model_cache.claim) -}}
 {{- $wrong = append $wrong "cluster.model_cache.kind is claim: name the PersistentVolumeClaim in cluster.model_cache.claim" -}}

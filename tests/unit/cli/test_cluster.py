@@ -15,19 +15,25 @@ from kfp_server import kfp_server
 def test_the_life_of_a_pipeline(cli: Callable[..., Any], tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     with kfp_server() as server:
-        config.write_text(cluster_document(kfp={"host": server.address}))
+        schedule = {"enabled": True, "evaluate": {"enabled": True}}
+        config.write_text(cluster_document(kfp={"host": server.address}, schedule=schedule))
         assert "there is no recurring run" in cli("schedule", config).out
         first = cli("publish", config)
         assert first.code == 0, first.err
         assert "made pipeline thinksafe-realign" in first.out
-        assert cli("publish", config).out.startswith("nothing to change")
+        assert "made pipeline thinksafe-evaluate" in first.out
+        assert cli("publish", config).out.count("nothing to change") == 2
         shown = cli("schedule", config)
         assert shown.code == 0
         assert "enabled, '0 0 3 * * 0'" in shown.out
+        assert "enabled, '0 0 3 * * 3'" in shown.out
+        assert "0 0 3 * * 0" not in cli("schedule", config, "--pipeline", "evaluate").out
         submitted = cli("submit", config, "--name", "by hand")
         assert submitted.code == 0, submitted.err
         assert server.runs[0]["run_id"] in submitted.out
-        assert "removed 1 recurring run" in cli("schedule", config, "--remove").out
+        assert cli("submit", config, "--pipeline", "evaluate", "--model", "champion", "--fresh").code == 0
+        assert server.runs[1]["runtime_config"]["parameters"] == {"model": "champion", "fresh": True}
+        assert "removed 2 recurring runs" in cli("schedule", config, "--remove").out
         again = cli("schedule", config, "--remove")
         assert (again.code, again.out) == (0, "there was none\n")
 
@@ -37,6 +43,23 @@ def test_a_config_without_cluster_is_refused(cli: Callable[..., Any], command: s
     ended = cli(command, "micro")
     assert ended.code == 2
     assert "no section cluster" in ended.err
+
+
+def test_a_model_is_named_for_an_evaluation_only(cli: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(cluster_document(kfp={"host": "http://127.0.0.1:9"}))
+    ended = cli("submit", config, "--model", "champion")
+    assert ended.code == 2
+    assert "--pipeline evaluate" in ended.err
+
+
+@pytest.mark.parametrize("command", ["publish", "schedule"])
+def test_an_unknown_pipeline_is_bad_input(cli: Callable[..., Any], tmp_path: Path, command: str) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(cluster_document(kfp={"host": "http://127.0.0.1:9"}))
+    ended = cli(command, config, "--pipeline", "compare")
+    assert ended.code == 2
+    assert "Pipelines: realign, evaluate." in ended.err
 
 
 def test_an_unreachable_server_exits_1_and_says_what_to_do(cli: Callable[..., Any], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from thinksafe.config import load_config, load_suite, recipe_names, sections_of, suite_sections
 from thinksafe.errors import ConfigError
+from thinksafe_pipelines.snapshot import CLUSTERS
 
 DOCUMENT: dict[str, Any] = {
     "name": "mine",
@@ -32,6 +33,15 @@ def test_a_suite_is_checked_like_a_recipe() -> None:
         load_suite(json.dumps({**DOCUMENT, "evaluation": {"bench": []}}))
     with pytest.raises(ConfigError, match=r"steering \(line 1\): unknown key"):
         load_suite(json.dumps({**DOCUMENT, "steering": {}}))
+
+
+def test_a_schedule_measures_a_champion_that_is_known() -> None:
+    section = {**CLUSTERS["plain"], "schedule": {"evaluate": {"enabled": True}}}
+    with pytest.raises(ConfigError, match=r"no registry\.model says of what"):
+        load_suite(json.dumps({**DOCUMENT, "cluster": section}))
+    suite = load_suite(json.dumps({**DOCUMENT, "cluster": section, "registry": {"model": "ours"}}))
+    assert suite.cluster is not None
+    assert suite.cluster.schedule.evaluate.enabled
 
 
 @pytest.mark.parametrize("name", recipe_names())

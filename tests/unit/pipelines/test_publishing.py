@@ -16,7 +16,7 @@ from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.errors import ConfigError, StageError
 from thinksafe_pipelines import publishing
-from thinksafe_pipelines.commands import compile_pipeline
+from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 
 CRON = "0 0 3 * * 0"
 
@@ -95,6 +95,68 @@ def test_the_recurring_run_does_not_overlap_and_does_not_catch_up(server: KfpSer
     assert made["pipeline_version_reference"] == {
         "pipeline_id": done.pipeline_id, "pipeline_version_id": done.version_id
     }
+
+
+EVALUATE = {"enabled": True, "cron": "0 30 2 * * *", "fresh": False}
+
+
+def test_the_evaluation_is_a_pipeline_with_a_schedule_of_its_own(server: KfpServer) -> None:
+    text = document(server, schedule={"enabled": True, "evaluate": EVALUATE})
+    realign = publishing.publish(cluster_of(text), text, [])
+    evaluate = publishing.publish(cluster_of(text), text, [], "evaluate")
+    assert [item["display_name"] for item in server.pipelines] == ["thinksafe-realign", "thinksafe-evaluate"]
+    assert server.packages[evaluate.version_id][0]["pipelineInfo"]["name"] == "evaluate"
+    assert realign.experiment_id == evaluate.experiment_id
+    of_realign, of_evaluate = server.recurring_runs
+    assert of_realign["recurring_run_id"] == realign.recurring_run_id
+    assert of_evaluate["recurring_run_id"] == evaluate.recurring_run_id
+    assert of_evaluate["display_name"] == "thinksafe-evaluate"
+    assert of_evaluate["trigger"]["cron_schedule"]["cron"] == "0 30 2 * * *"
+    assert of_evaluate["max_concurrency"] in ("1", 1)
+    assert of_evaluate["no_catchup"] is True
+    assert of_evaluate["pipeline_version_reference"] == {
+        "pipeline_id": evaluate.pipeline_id, "pipeline_version_id": evaluate.version_id
+    }
+    assert of_evaluate["runtime_config"]["parameters"] == {
+        "model": "champion", "fresh": False, "if_champion": True
+    }
+    made = list(server.changes)
+    for pipeline in PIPELINES:
+        assert publishing.publish(cluster_of(text), text, [], pipeline).changes == []
+    assert server.changes == made
+
+
+def test_each_schedule_is_removed_without_the_other(server: KfpServer) -> None:
+    text = document(server, schedule={"enabled": True, "evaluate": EVALUATE})
+    for pipeline in PIPELINES:
+        publishing.publish(cluster_of(text), text, [], pipeline)
+    off = document(server, schedule={"enabled": True})
+    done = publishing.publish(cluster_of(off), off, [], "evaluate")
+    assert any(change.startswith("removed recurring run") for change in done.changes)
+    assert [item["display_name"] for item in server.recurring_runs] == ["thinksafe-realign"]
+    assert publishing.scheduled(cluster_of(off), "evaluate") == []
+    assert publishing.unschedule(cluster_of(off), "evaluate") == 0
+    assert publishing.unschedule(cluster_of(off)) == 1
+
+
+def test_a_pipeline_of_another_name_has_an_evaluation_of_another_name(server: KfpServer) -> None:
+    text = document(server, kfp={"pipeline": "ours"})
+    assert publishing.publish(cluster_of(text), text, [], "evaluate").name == "ours-evaluate"
+
+
+def test_an_unknown_pipeline_is_refused(server: KfpServer) -> None:
+    text = document(server)
+    with pytest.raises(ConfigError, match="no pipeline 'compare'"):
+        publishing.publish(cluster_of(text), text, [], "compare")
+    assert server.changes == []
+
+
+def test_an_evaluation_is_submitted_with_what_it_is_about(server: KfpServer) -> None:
+    text = document(server)
+    publishing.submit(cluster_of(text), text, [], "by hand", "evaluate", {"model": "models:/micro-student/2"})
+    (made,) = server.runs
+    assert made["runtime_config"]["parameters"] == {"model": "models:/micro-student/2"}
+    assert server.pipelines[0]["display_name"] == "thinksafe-evaluate"
 
 
 def test_another_cron_replaces_the_recurring_run(server: KfpServer) -> None:
