@@ -1,8 +1,9 @@
 """The promotion ledger: append-only, the truth behind the alias ``champion``.
 
-Each promotion or rollback of a registered model is one object ``promotions/<model>/<generation>.json`` in the store.
-Generations count from 1 without gaps and are written with a conditional create, so of any number of racing writers
-one wins and the others learn whom they lost to. MLflow's alias has no such guard; it follows the ledger.
+Each promotion, rollback or withdrawal of a registered model is one object
+``promotions/<model>/<generation>.json`` in the store. Generations count from 1 without gaps and are written with a
+conditional create, so of any number of racing writers one wins and the others learn whom they lost to. MLflow's alias
+has no such guard; it follows the ledger.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import getpass
 import json
 import os
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -45,16 +48,20 @@ class Digests(Record):
 
 
 class LedgerEntry(Record):
-    """One generation of a registered model's champion."""
+    """One generation of a registered model's champion.
+
+    Readers take the ledgers of all versions: older ones have no ``withdraw``.
+    """
 
     schema_version: Literal[1] = 1
     model: Name
     generation: Annotated[int, Field(ge=1)]
     previous: int | None
     """The generation before this one; None for the first."""
-    action: Literal["promote", "rollback"]
+    action: Literal["promote", "rollback", "withdraw"]
+    """``withdraw``: the target was taken back and no other took its place; there is no champion from here on."""
     target: ModelReference
-    """The model that is champion from this generation on; everything needed to load it."""
+    """The model that is champion from this generation on, or is so no longer; everything needed to load it."""
     version: Annotated[str, Field(pattern=r"^[0-9]+$")]
     """MLflow version of the target."""
     run_id: Text
@@ -91,23 +98,74 @@ def entries(store: Store, model: str) -> list[LedgerEntry]:
 
 
 def newest(store: Store, model: str) -> LedgerEntry | None:
-    """Return the newest generation, or None when nothing was promoted yet. Raises StoreError, see :func:`entries`."""
+    """Return the newest generation, which may be a withdrawal, or None when nothing was promoted yet.
+
+    Raises:
+        StoreError: see :func:`entries`.
+    """
     count = _count(store, model)
     return _read(store, model, count) if count else None
+
+
+def champion(store: Store, model: str) -> LedgerEntry | None:
+    """Return the generation whose target is champion, or None: nothing was promoted, or the last was withdrawn.
+
+    Raises:
+        StoreError: see :func:`entries`.
+    """
+    entry = newest(store, model)
+    return None if entry is None or entry.action == "withdraw" else entry
+
+
+class TakenBack(NamedTuple):
+    """A model that was champion and is not to be so again by itself."""
+
+    entry: LedgerEntry
+    """The generation that was left."""
+    by: LedgerEntry
+    """The rollback or withdrawal that left it; has the reason."""
+
+
+def taken_back(past: Sequence[LedgerEntry]) -> dict[str, TakenBack]:
+    """Return the models that a rollback or a withdrawal took back, by digest of the reference.
+
+    A later promotion of the same model reinstates it; so does a rollback to it, which takes nothing back then.
+
+    Args:
+        past: All generations, oldest first.
+    """
+    found: dict[str, TakenBack] = {}
+    for before, entry in pairwise((None, *past)):
+        assert entry is not None, "only the first has none before it"
+        if entry.action == "withdraw":
+            found[entry.target.digest] = TakenBack(before or entry, entry)
+            continue
+        reinstated = found.pop(entry.target.digest, None) is not None
+        left = before is not None and before.action != "withdraw" and before.target.digest != entry.target.digest
+        if entry.action == "rollback" and left and not reinstated:
+            assert before is not None, "it was left"
+            found[before.target.digest] = TakenBack(before, entry)
+    return found
 
 
 def champion_for_run(store: Store, model: str, run_id: str) -> LedgerEntry | None:
     """Return the champion that a run has to be compared with: the newest generation whose target another run made.
 
     A run that promoted its own candidate and is then restarted thus decides against the same champion again, unless
-    another run or a rollback to another run's model came in between. None when there is no such generation.
+    another run or a rollback to another run's model came in between. What was taken back meanwhile is nobody's
+    champion. None when there is no such generation, or another run's was withdrawn and none followed.
 
     Raises:
         StoreError: see :func:`entries`.
     """
-    for generation in range(_count(store, model), 0, -1):
-        entry = _read(store, model, generation)
-        if entry.run_id != run_id:
+    past = entries(store, model)
+    gone = taken_back(past)
+    for entry in reversed(past):
+        if entry.run_id == run_id:
+            continue
+        if entry.action == "withdraw":
+            return None
+        if entry.target.digest not in gone:
             return entry
     return None
 
@@ -126,7 +184,7 @@ def champion_reference(
     Raises:
         StoreError: see :func:`entries`.
     """
-    entry = newest(store, model) if run_id is None else champion_for_run(store, model, run_id)
+    entry = champion(store, model) if run_id is None else champion_for_run(store, model, run_id)
     if entry is None:
         return ModelReference(role="champion", absent=True, student=student, base_digest="")
     return entry.target
@@ -159,7 +217,7 @@ def append(store: Store, entry: LedgerEntry) -> None:
 
 def describe(entry: LedgerEntry) -> str:
     """Return who wrote an entry and what it did, for messages."""
-    what = "the promotion of" if entry.action == "promote" else "a rollback to"
+    what = {"promote": "the promotion of", "rollback": "a rollback to", "withdraw": "the withdrawal of"}[entry.action]
     return f"{what} run {entry.run_id} by {entry.who} (generation {entry.generation}, {entry.created})"
 
 

@@ -185,6 +185,8 @@ def verify_version(client: MlflowClient, uri: str, name: str, version: str, adap
 def set_champion(store: Store, model: str, client: MlflowClient, uri: str) -> ledger.LedgerEntry:
     """Make the alias ``champion`` follow the ledger's newest generation, which is returned.
 
+    After a withdrawal there is no alias.
+
     The ledger is read again after the alias was set: a writer that was overtaken in between corrects itself, since
     MLflow's alias is last-write-wins.
 
@@ -195,9 +197,13 @@ def set_champion(store: Store, model: str, client: MlflowClient, uri: str) -> le
     for _ in range(ATTEMPTS):
         if entry is None:
             raise StageError(f"Nothing was promoted to {model!r} yet.", "Run the pipeline first.")
-        if champion_version(client, uri, model) != entry.version:
+        wanted = "" if entry.action == "withdraw" else entry.version
+        if champion_version(client, uri, model) != wanted:
             with reporting(uri, f"set the alias {CHAMPION!r} of {model!r}"):
-                client.set_registered_model_alias(model, CHAMPION, entry.version)
+                if wanted:
+                    client.set_registered_model_alias(model, CHAMPION, wanted)
+                else:
+                    client.delete_registered_model_alias(model, CHAMPION)
         seen, entry = entry, ledger.newest(store, model)
         if entry == seen:
             return entry

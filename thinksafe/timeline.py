@@ -41,7 +41,7 @@ class Event(Record):
     """Run that made the version."""
     generation: int | None
     """None for a version that was not promoted."""
-    action: Literal["registered", "promote", "rollback"]
+    action: Literal["registered", "promote", "rollback", "withdraw"]
     decision: str
     """``passed``, ``passed with waivers`` or ``refused``; empty where the gate's record is not there."""
     harm: Number | None
@@ -52,9 +52,9 @@ class Event(Record):
     created: str
     """ISO 8601, UTC."""
     until: str
-    """When the next generation followed; empty for the champion, and for what never was one."""
+    """When the next generation followed; empty for the newest, and for what never was champion."""
     champion: bool
-    """It is the newest generation."""
+    """It is the newest generation, and no withdrawal."""
     deployed: str = ""
     """What the run's stage deploy, where it had one, came to, and when (ISO 8601, UTC)."""
 
@@ -86,7 +86,8 @@ def timeline(store: Store, model: str) -> list[Event]:
 def _promoted(store: Store, entry: LedgerEntry, until: str) -> Event:
     return Event(
         version=entry.version, run_id=entry.run_id, generation=entry.generation, action=entry.action, who=entry.who,
-        created=entry.created, until=until, champion=not until, **_measured(store, entry.run_id),
+        created=entry.created, until=until, champion=not until and entry.action != "withdraw",
+        **_measured(store, entry.run_id),
     )
 
 

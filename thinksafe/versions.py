@@ -58,9 +58,9 @@ def has_champion(text: str, suite: SuiteConfig, store: Store) -> bool:
     """
     found = _VERSION.fullmatch(text)
     if text == CHAMPION:
-        return ledger.newest(store, _registry(suite).model) is not None
+        return ledger.champion(store, _registry(suite).model) is not None
     if found is not None and found["alias"] == CHAMPION:
-        return ledger.newest(store, found["name"]) is not None
+        return ledger.champion(store, found["name"]) is not None
     return True
 
 
@@ -79,6 +79,11 @@ def _champion(store: Store, name: str) -> ModelReference:
         raise InputError(
             f"{name!r} has no champion: its promotion ledger in {store.root} is empty.",
             "Promote a candidate first, or name the store that holds the ledger (--artifacts).",
+        )
+    if entry.action == "withdraw":
+        raise InputError(
+            f"{name!r} has no champion: the last is {ledger.describe(entry)}.",
+            "Promote another candidate, or return to a generation with `thinksafe rollback --to`.",
         )
     return _evaluated(entry.target)
 

@@ -126,8 +126,17 @@ def test_without_a_generation_before_nothing_is_served(world: RolloutWorld) -> N
     result, ended = world.deploy(bad)
     assert (result.verdict, ended.serving) == ("withdrawn", None)
     assert world.deployment["spec"]["replicas"] == 0
-    assert [action for action, _, _ in world.world.history] == ["promote"]
+    assert [action for action, _, _ in world.world.history] == ["promote", "withdraw"]
+    gone = ledger.newest(world.world.store, "m")
+    assert gone is not None
+    assert gone.reason.startswith("rollout of generation 1: 20 of 20 responses are not safe")
+    assert ledger.champion(world.world.store, "m") is None
+    assert world.world.alias == ""
+    assert world.serving[0] == "2"
     assert tags(world, bad.registered)["thinksafe.rollout"] == "withdrawn"
+    again, ended = world.deploy(bad)  # the stage, started again, serves it no more
+    assert (again.verdict, ended.serving, world.deployment["spec"]["replicas"]) == ("withdrawn", None, 0)
+    assert len(world.world.history) == 2
     good = world.promoted("b")
     assert world.deploy(good)[1].verdict == "verified"
     assert world.deployment["spec"]["replicas"] == 1
@@ -313,6 +322,12 @@ def test_by_hand(world: RolloutWorld, tmp_path: Path) -> None:
     )
     again = CliRunner().invoke(app, [*command, "--to", "1"], catch_exceptions=False)
     assert "serves generation 3" in again.output
+    none = CliRunner().invoke(app, [*command, "--withdraw"], catch_exceptions=False)
+    assert "is withdrawn (generation 4); no champion" in none.output
+    assert "serving/guarded serves nothing" in none.output
+    assert (world.deployment["spec"]["replicas"], world.serving[0]) == (0, "4")
+    assert world.world.alias == ""
+    assert world.api.events[-1]["reason"] == "RolloutWithdrawn"
 
 
 def test_an_adapter_is_fetched_and_checked(world: RolloutWorld, tmp_path: Path) -> None:

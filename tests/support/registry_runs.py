@@ -22,7 +22,7 @@ from thinksafe.mlflow_client import connect
 from thinksafe.models import ModelReference
 from thinksafe.records import Check, Decision
 from thinksafe.registry import Registration, champion_version, register_candidate
-from thinksafe.rollback import rollback
+from thinksafe.rollback import rollback, withdraw
 from thinksafe.stages import plan, promote, register, report
 from thinksafe.stages.record import StageContext, StageResult, silent
 from thinksafe.store import Store, open_store
@@ -174,9 +174,15 @@ class World:
     def history(self) -> list[tuple[str, str, str]]:
         return [(entry.action, entry.run_id, entry.version) for entry in ledger.entries(self.store, self.model)]
 
-    def roll_back(self, to: int | None = None) -> LedgerEntry:
+    def roll_back(self, to: int | None = None, of: int | None = None) -> LedgerEntry:
         return rollback(
-            self.store, self.model, to=to, reason="it got worse", who="ann", tracking_uri=self.settings.tracking_uri
+            self.store, self.model, to=to, reason="it got worse", who="ann", tracking_uri=self.settings.tracking_uri,
+            of=of,
+        )
+
+    def withdraw(self, of: int | None = None) -> LedgerEntry:
+        return withdraw(
+            self.store, self.model, reason="it is harmful", who="ann", tracking_uri=self.settings.tracking_uri, of=of
         )
 
 

@@ -149,6 +149,107 @@ def test_champion_for_run_skips_the_runs_own_generations(store: LocalStore) -> N
     assert not ledger.champion_reference(store, "own", STUDENT).absent
 
 
+def follow(entry: LedgerEntry, action: str, to: LedgerEntry | None = None) -> LedgerEntry:
+    """Return the generation that follows another with a rollback, or a withdrawal of it."""
+    like = to or entry
+    return LedgerEntry.model_validate({
+        **like.model_dump(), "generation": entry.generation + 1, "previous": entry.generation, "action": action
+    })
+
+
+def write(store: LocalStore, *actions: str) -> list[LedgerEntry]:
+    """Append generations: a run's name promotes it, ``<N`` rolls back to a generation, ``x`` withdraws the newest."""
+    past: list[LedgerEntry] = []
+    for number, action in enumerate(actions, start=1):
+        if action == "x":
+            past.append(follow(past[-1], "withdraw"))
+        elif action.startswith("<"):
+            past.append(follow(past[-1], "rollback", past[int(action[1:]) - 1]))
+        else:
+            past.append(make(number, action))
+        ledger.append(store, past[-1])
+    return past
+
+
+@pytest.mark.parametrize(
+    ("actions", "gone"),
+    [
+        ("a b", ""),
+        ("a b <1", "b"),
+        ("a b c <2", "c"),
+        ("a b c <2 <1", "b c"),
+        ("a b <1 <2", ""),  # reinstated, which takes nothing back
+        ("a b <1 b", ""),  # promoted again
+        ("a b <1 c <3", "b c"),
+        ("a x", "a"),
+        ("a x b", "a"),
+        ("a x <1", ""),
+        ("a b <1 x", "a b"),
+    ],
+)
+def test_what_was_taken_back(store: LocalStore, actions: str, gone: str) -> None:
+    found = ledger.taken_back(write(store, *actions.split()))
+    assert sorted(taken.entry.run_id for taken in found.values()) == gone.split()
+    for taken in found.values():
+        assert taken.by.generation == taken.entry.generation + 1
+        assert taken.by.action in ("rollback", "withdraw")
+
+
+@pytest.mark.parametrize(
+    ("actions", "run", "generation"),
+    [
+        ("a b <1", "b", 3),
+        ("a b <1", "new", 3),
+        ("a b <1", "a", None),  # b is no champion any more
+        ("a b c <2", "b", 1),  # c was taken back meanwhile
+        ("a b c <2", "c", 4),
+        ("a b c <2", "new", 4),
+        ("a x", "new", None),
+        ("a x", "a", None),
+        ("a x b x", "b", None),
+        ("a b x", "b", 1),
+        ("a b x", "new", None),
+        ("a x <1", "new", 3),
+    ],
+)
+def test_champion_for_run_is_none_that_was_taken_back(
+    store: LocalStore, actions: str, run: str, generation: int | None
+) -> None:
+    write(store, *actions.split())
+    found = ledger.champion_for_run(store, "m", run)
+    assert (found.generation if found else None) == generation
+
+
+def test_after_a_withdrawal_there_is_no_champion(store: LocalStore) -> None:
+    past = write(store, "a", "x")
+    assert ledger.newest(store, "m") == past[1]
+    assert ledger.champion(store, "m") is None
+    assert ledger.champion_reference(store, "m", STUDENT).absent
+    assert ledger.describe(past[1]).startswith("the withdrawal of run a by ann (generation 2, ")
+    later = make(3, "b")
+    ledger.append(store, later)
+    assert ledger.champion(store, "m") == later
+
+
+OLD = """{"schema_version": 1, "model": "m", "generation": %d, "previous": %s, "action": "%s",
+ "target": {"role": "champion", "absent": false, "student": {"model": "micro://default"}, "base_digest": "b",
+ "adapter": "adapters/%s", "adapter_digest": "%s"}, "version": "%d", "run_id": "%s",
+ "digests": {"adapter": "%s", "base": "b"}, "reason": "r", "who": "ann", "created": "2026-01-01T00:00:00+00:00"}"""
+
+
+def test_a_ledger_of_an_earlier_version_is_read(store: LocalStore) -> None:
+    for number, (action, run) in enumerate((("promote", "a"), ("promote", "b"), ("rollback", "a")), start=1):
+        values = (number, number - 1 or "null", action, run, run, number, run, run)
+        store.put(f"promotions/m/{number:06d}.json", (OLD % values).encode())
+    past = ledger.entries(store, "m")
+    assert [entry.action for entry in past] == ["promote", "promote", "rollback"]
+    (taken,) = ledger.taken_back(past).values()
+    assert (taken.entry.run_id, taken.by.generation) == ("b", 3)
+    champion = ledger.champion(store, "m")
+    assert champion is not None
+    assert champion.run_id == "a"
+
+
 @given(runs=st.lists(st.sampled_from("abc"), max_size=8), run=st.sampled_from("abc"))
 def test_champion_for_run_is_the_last_entry_of_another_run(
     runs: list[str], run: str, tmp_path_factory: pytest.TempPathFactory

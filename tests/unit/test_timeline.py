@@ -13,7 +13,8 @@ from thinksafe.config.model import StudentSettings
 from thinksafe.errors import ConfigError, StoreError
 from thinksafe.ledger import Digests, LedgerEntry
 from thinksafe.models import ModelReference
-from thinksafe.report.history import history_table, render_history
+from thinksafe.report.history import champion_words, history_table, render_history
+from thinksafe.report.text import DASH
 from thinksafe.stages.record import StageRecord, record_key, write_stage_record
 from thinksafe.store.local import LocalStore
 from thinksafe.summary import reasoning_average, summarise
@@ -134,3 +135,13 @@ def test_hostile_names_are_text(lived: LocalStore) -> None:
     hostile = runs.HOSTILE["script"]
     found = [event.model_copy(update={"who": hostile, "decision": hostile}) for event in timeline(lived, NAME)]
     assert "<script>window" not in render_history(NAME, found)
+
+
+def test_a_withdrawal_is_an_event_without_a_champion(lived: LocalStore) -> None:
+    ledger.append(lived, entry(4, "one", "1", action="withdraw", created="2026-11-03T00:00:00+00:00"))
+    found = timeline(lived, NAME)
+    assert (found[-1].action, found[-1].champion, found[-2].until) == ("withdraw", False, found[-1].created)
+    assert not any(event.champion for event in found)
+    assert champion_words(found[-1]) == DASH
+    page = render_history(NAME, found)
+    assert "No champion: version 1 was withdrawn at 2026-11-03" in page

@@ -8,10 +8,10 @@ import pytest
 
 from thinksafe.config import SuiteConfig, load_suite
 from thinksafe.errors import ConfigError, InputError
-from thinksafe.ledger import Digests, LedgerEntry, append
+from thinksafe.ledger import Digests, LedgerEntry, append, newest
 from thinksafe.models import ModelReference
 from thinksafe.store.local import LocalStore
-from thinksafe.versions import resolve_model
+from thinksafe.versions import has_champion, resolve_model
 
 
 @pytest.fixture
@@ -57,6 +57,17 @@ def test_the_champion_is_what_the_ledger_says(
 def test_no_champion(store: LocalStore, suite: SuiteConfig) -> None:
     with pytest.raises(InputError, match="has no champion"):
         resolve_model("champion", suite, store)
+
+
+def test_a_withdrawn_champion_is_none(store: LocalStore, suite: SuiteConfig, champion: ModelReference) -> None:
+    promoted = newest(store, "micro-student")
+    assert promoted is not None
+    append(store, promoted.model_copy(update={"generation": 2, "previous": 1, "action": "withdraw"}))
+    with pytest.raises(InputError, match=r"has no champion: the last is the withdrawal of run r by y"):
+        resolve_model("champion", suite, store)
+    assert not has_champion("champion", suite, store)
+    assert not has_champion("models:/micro-student@champion", suite, store)
+    assert has_champion("models:/micro-student/1", suite, store)
 
 
 def test_a_suite_without_registry_does_not_know_whose_champion(store: LocalStore, suite: SuiteConfig) -> None:

@@ -32,7 +32,8 @@ def run(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of this run; the same DIR resumes it.")],
     override: Overrides = None,
     if_changed: Annotated[
-        bool, typer.Option("--if-changed", help="End with nothing to do where the champion has the same inputs.")
+        bool,
+        typer.Option("--if-changed", help="End with nothing to do on the inputs of the champion or a taken-back one."),
     ] = False,
     artifacts: Annotated[str, typer.Option(help="Store root; DIR/store by default.")] = "",
     tracking_uri: Annotated[
@@ -115,6 +116,9 @@ def rollback(
     ] = "",
     to: Annotated[int | None, typer.Option(help="Generation to return to; the one before by default.")] = None,
     reason: Annotated[str, typer.Option(help="Why; recorded in the ledger.")] = "rolled back by hand",
+    leave_none: Annotated[
+        bool, typer.Option("--withdraw", help="Return to no generation: there is no champion then.")
+    ] = False,
     deploy: Annotated[bool, typer.Option("--deploy", help="Serve it on the cluster, too.")] = False,
     config: Annotated[
         str, typer.Option(metavar="CONFIG", help="Whose section deploy is taken; that of the target's run by default.")
@@ -122,13 +126,22 @@ def rollback(
 ) -> None:
     """Append a ledger generation that points at an earlier one, and move the alias champion there."""
     from thinksafe.cli.local import run_tracking_uri, store_root
+    from thinksafe.errors import ConfigError
     from thinksafe.rollback import rollback as append
+    from thinksafe.rollback import withdraw
     from thinksafe.store import open_store
+
+    if leave_none and to is not None:
+        raise ConfigError("--to and --withdraw exclude each other.", "Name a generation, or none.")
 
     store = open_store(artifacts or store_root(out))
     uri = tracking_uri or (run_tracking_uri(out, store) if out is not None else "")
-    entry = append(store, model, to=to, reason=reason, who=None, tracking_uri=uri)
-    typer.echo(f"{model}: generation {entry.generation} is version {entry.version} (alias champion).")
+    if leave_none:
+        entry = withdraw(store, model, reason=reason, tracking_uri=uri)
+        typer.echo(f"{model}: version {entry.version} is withdrawn (generation {entry.generation}); no champion.")
+    else:
+        entry = append(store, model, to=to, reason=reason, who=None, tracking_uri=uri)
+        typer.echo(f"{model}: generation {entry.generation} is version {entry.version} (alias champion).")
     if deploy:
         from thinksafe.cli.rollout_stages import deploy_rollback
 

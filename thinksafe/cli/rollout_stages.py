@@ -71,7 +71,7 @@ def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:
 
     Args:
         store: Ledger, adapters and stage records.
-        entry: Generation to serve.
+        entry: Generation to serve; after a withdrawal nothing is served.
         config: Recipe or path whose section ``deploy`` is taken; by default that of the run that made the generation.
 
     Raises:
@@ -87,8 +87,11 @@ def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:
     if section.deploy.kind == "none":
         raise ConfigError("deploy.kind is none: there is nothing to roll out.", "Give the configuration with --config.")
     roller = Roller(store, section, connect(section.deploy))
-    state = roller.serve(entry)
     where = f"{section.deploy.namespace}/{section.deploy.name}"
+    if entry.action == "withdraw":
+        roller.withdraw(entry)
+        return "\n".join([f"{where} serves nothing.", *roller.notes])
+    state = roller.serve(entry)
     if not state.ready:
         raise StageError(
             f"Generation {entry.generation} was applied to {where} and is not ready: {state.reason}.",

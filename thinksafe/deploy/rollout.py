@@ -24,7 +24,7 @@ from thinksafe.ledger import LedgerEntry
 from thinksafe.mlflow_client import connect as connect_mlflow
 from thinksafe.mlflow_client import reporting, resolve_tracking_uri
 from thinksafe.records import Check, Prompt, Record, Sample, Text
-from thinksafe.rollback import earlier, rollback
+from thinksafe.rollback import earlier, rollback, withdraw
 from thinksafe.store import Store
 
 TAG, REASON_TAG = "thinksafe.rollout", "thinksafe.rollout_reason"
@@ -48,7 +48,8 @@ class Rollout(Record):
     name: Text
     verdict: RolloutVerdict
     """``verified``: it is served and showed what it must. ``rolled back``: the generation before is served, and is
-    champion. ``withdrawn``: there was none before, nothing is served. ``superseded``: another generation is newer."""
+    champion. ``withdrawn``: there was none before; nothing is served, and there is no champion. ``superseded``: another
+    generation is newer."""
     reason: Text
     checks: tuple[Check, ...] = ()
     serving: int | None
@@ -89,7 +90,7 @@ class Roller:
             ConfigError, StageError: the cluster, the store or MLflow refused or did not answer; nothing was decided.
         """
         newest = ledger.newest(self.store, entry.model)
-        if newest is None or newest.target.digest != entry.target.digest:
+        if newest is None or newest.action == "withdraw" or newest.target.digest != entry.target.digest:
             return self._overtaken(entry, newest)
         target = target_of(self.store, newest, self.section.deploy)
         if (served := self._served_generation()) > target.generation:
@@ -112,6 +113,11 @@ class Roller:
         if state.ready:
             self._tell("served", f"Generation {entry.generation} of {entry.model} is served.", entry, entry.generation)
         return state
+
+    def withdraw(self, entry: LedgerEntry) -> None:
+        """Serve nothing, by hand, where a withdrawal says so. Raises StageError."""
+        self.apply(target_of(self.store, entry, self.section.deploy), withdrawn=True)
+        self._tell("withdrawn", f"Generation {entry.generation} of {entry.model}: {entry.reason}", entry, None)
 
     def apply(self, target: Target, *, withdrawn: bool = False) -> None:
         """Apply a target's manifests. Raises StageError; a conflict changes nothing more."""
@@ -142,6 +148,8 @@ class Roller:
             if not state.ready:
                 raise StageError(*_not_back(newest, state))
             return self._end(entry, "rolled back", newest.reason, newest.generation)
+        if newest.action == "withdraw" and newest.target.digest == entry.target.digest:
+            return self._withdraw(entry, newest.previous, newest.reason, ())
         return self._end(entry, "superseded", f"The champion is now {ledger.describe(newest)}.", None)
 
     def _take_back(self, entry: LedgerEntry, reason: str, checks: list[Check]) -> Rollout:
@@ -151,12 +159,12 @@ class Roller:
             before = earlier(ledger.entries(self.store, model))
         except ConfigError:
             self.apply(target_of(self.store, entry, self.section.deploy), withdrawn=True)
-            return self._end(entry, "withdrawn", f"{reason} There is no generation before it.", None, checks)
+            return self._withdraw(entry, entry.generation, f"{reason} There is no generation before it.", checks)
         state = self._roll(target_of(self.store, before, self.section.deploy))
         try:
             back = rollback(
                 self.store, model, to=None, reason=f"rollout of generation {entry.generation}: {reason}",
-                tracking_uri=uri,
+                tracking_uri=uri, of=entry.generation,
             )
         except ConflictError as lost:
             raise StageError(lost.problem, "Start the same stage again; it goes by the ledger of then.") from lost
@@ -164,6 +172,18 @@ class Roller:
         if not state.ready:
             raise StageError(*_not_back(back, state))
         return self._end(entry, "rolled back", reason, back.generation, checks)
+
+    def _withdraw(self, entry: LedgerEntry, of: int | None, reason: str, checks: Sequence[Check]) -> Rollout:
+        """Say in ledger and registry that there is no champion, of a generation that is served no more."""
+        try:
+            gone = withdraw(
+                self.store, entry.model, reason=f"rollout of generation {entry.generation}: {reason}",
+                tracking_uri=self.section.registry.tracking_uri, of=of,
+            )
+        except ConflictError as lost:
+            raise StageError(lost.problem, "Start the same stage again; it goes by the ledger of then.") from lost
+        self.apply(target_of(self.store, gone, self.section.deploy), withdrawn=True)  # under the new generation
+        return self._end(entry, "withdrawn", reason, None, checks)
 
     def _end(
         self, entry: LedgerEntry, verdict: RolloutVerdict, reason: str, serving: int | None,

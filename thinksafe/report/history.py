@@ -51,7 +51,7 @@ def history_table(events: Sequence[Event]) -> Table:
 
 def champion_words(event: Event) -> str:
     """Return whether, and until when, an event's version was champion by it."""
-    if event.generation is None:
+    if event.generation is None or event.action == "withdraw":
         return DASH
     return "now" if event.champion else f"until {minute(event.until)}"
 
@@ -80,9 +80,11 @@ def render_history(model: str, events: Sequence[Event]) -> str:
         for event in events
     ]
     champion = next((event for event in reversed(events) if event.champion), None)
+    generations = [event for event in events if event.generation is not None]
+    withdrawn = generations[-1] if generations and generations[-1].action == "withdraw" else None
     return render(
         "history.html.jinja", f"History of {label(model, 80)}", "versions", model=model, rows=rows, champion=champion,
-        trend=trend(events), columns=COLUMNS,
+        withdrawn=withdrawn, trend=trend(events), columns=COLUMNS,
     )
 
 
@@ -125,7 +127,7 @@ def _panel(axes: Axes, events: Sequence[Event], numbers: Sequence[Number | None]
             colour = C["base"] if event.generation is None else C["candidate"]
             axes.errorbar(
                 [place], [100 * of.value], yerr=arms(of.value, of.interval),
-                fmt="D" if event.action == "rollback" else "o", color=colour, capsize=3, markersize=7,
+                fmt={"rollback": "D", "withdraw": "X"}.get(event.action, "o"), color=colour, capsize=3, markersize=7,
                 markerfacecolor=C["paper"] if event.generation is None else colour, markeredgewidth=1.6,
             )
     axes.set_title(name, color=C["ink"])

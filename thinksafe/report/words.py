@@ -47,6 +47,12 @@ def why(summary: RunSummary) -> str:
         return decision.summary
     if summary.outcome == "nothing to do" and summary.is_evaluation:
         return "The champion was to be measured, and nothing was promoted yet."
+    if summary.outcome == "nothing to do" and (taken := summary.taken_back):
+        return (
+            f"Student, prompts, settings and code are those of the run {taken.get('run_id')}, whose candidate "
+            f"(generation {taken.get('generation')}, version {taken.get('version')}) was taken back: "
+            f"{str(taken.get('reason', '')).rstrip('.')}. It was not made again."
+        )
     if summary.outcome == "nothing to do":
         return "Student, prompts, settings and code are those that the champion was made from; it stays."
     last = summary.steps[-1].name if summary.steps else ""
@@ -83,6 +89,11 @@ def next_steps(summary: RunSummary) -> str:
             return (
                 "No alias was moved. Look at the failed checks below. If the model is to be taken back, `thinksafe "
                 "rollback` returns to an earlier generation; else change the limits, by a decision that has a name."
+            )
+        case "nothing to do" if taken := summary.taken_back:
+            return (
+                "Change what the reason speaks of and run again. To serve that candidate all the same: `thinksafe "
+                f"rollback --to {taken.get('generation')}`; to make it again, a run without if_changed."
             )
         case "passed, not promoted":
             return (

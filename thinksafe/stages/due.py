@@ -1,7 +1,8 @@
 """due: is there anything new since the champion was made, so that a realignment could come out otherwise?
 
 A schedule starts runs whether or not there is a reason. A run that starts from the same student, prompts, settings and
-code as the run that made the champion would make the same adapter again; it ends here, with nothing to do.
+code as the run that made the champion would make the same adapter again; it ends here, with nothing to do. So does one
+that would make again what was taken back: a rollout that failed, or a rollback by hand, is not undone by a schedule.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from thinksafe import ledger
 from thinksafe.digests import digest_file, digest_json
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic
-from thinksafe.ledger import champion_for_run
+from thinksafe.ledger import TakenBack
 from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
 from thinksafe.store import Store
 
@@ -27,8 +29,9 @@ def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_
     """Write whether the run goes on, ``true`` or ``false``.
 
     Compared are digests, as the records of ``plan`` and ``prepare`` of both runs hold them: student, each section of
-    the configuration, each prompt set, version of thinksafe and its libraries. Where the records of the champion's run
-    are gone, or there is no champion, the run goes on.
+    the configuration, each prompt set, version of thinksafe and its libraries. They are compared with those of the
+    champion's run and of the runs whose candidates were taken back; where the records of such a run are gone, it counts
+    as another.
 
     Args:
         context: Store and run.
@@ -48,22 +51,37 @@ def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_
                 f"The run {context.run_id} has no records of plan and prepare.", "Start the same run again."
             )
         model = _model(context.store, context.run_id)
-        entry = champion_for_run(context.store, model, context.run_id)
+        entry = ledger.champion_for_run(context.store, model, context.run_id)
         theirs = run_inputs(context.store, entry.run_id) if entry is not None else None
         changed: list[str] | None = None
         if theirs is not None:
             changed = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         same = changed == []
-        goes_on = not (same and if_changed)
+        taken = None if same else _taken_back(context, model, ours)
+        goes_on = not ((same or taken is not None) and if_changed)
         result.verdict = "due" if goes_on else NOTHING
         result.outputs = {"inputs": digest_json(ours)}
         result.details = {
             "if_changed": if_changed, "same": same, "changed": changed,
             "champion_run": entry.run_id if entry is not None else "",
             "champion_generation": entry.generation if entry is not None else None,
+            "taken_back": {
+                "run_id": taken.entry.run_id, "generation": taken.entry.generation, "version": taken.entry.version,
+                "action": taken.by.action, "by_generation": taken.by.generation, "reason": taken.by.reason,
+            } if taken is not None else None,
         }
         write_atomic(passed_out, b"true" if goes_on else b"false")
     return result
+
+
+def _taken_back(context: StageContext, model: str, ours: dict[str, str]) -> TakenBack | None:
+    """Return the newest candidate that was taken back and that this run would make again; its own is not one."""
+    past = ledger.entries(context.store, model)
+    found = sorted(ledger.taken_back(past).values(), key=lambda taken: taken.by.generation, reverse=True)
+    for taken in found:
+        if taken.entry.run_id != context.run_id and run_inputs(context.store, taken.entry.run_id) == ours:
+            return taken
+    return None
 
 
 def run_inputs(store: Store, run_id: str) -> dict[str, str] | None:

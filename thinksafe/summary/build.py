@@ -82,7 +82,7 @@ def summarise(
         training={key: value for key, value in train.items() if key not in ("curve", "drift")},
         drift=tuple(read.rows("train", "drift", Drift)), prompt_sets=prompt_sets,
         contamination=read.model("prepare", "contamination", Contamination),
-        previous=read.mapping("compare", "previous"),
+        previous=read.mapping("compare", "previous"), taken_back=_blanked(read.mapping("due", "taken_back")),
         dropped={key: value for key, value in dropped.items() if isinstance(value, int)},
         registration=registration, promotion=promotion, problems=tuple(read.problems), provenance=provenance,
     )

@@ -194,6 +194,8 @@ class RunSummary(Record):
     """What the training prompts shared with the benchmarks."""
     previous: dict[str, Any]
     """The evaluation that this one was compared with: ``number``, ``run_id``, ``created``."""
+    taken_back: dict[str, Any]
+    """The candidate that the run would make again, and that was taken back: ``run_id``, ``generation``, ``reason``."""
     prompt_sets: tuple[PromptSetRow, ...]
     dropped: dict[str, int]
     registration: dict[str, Any]

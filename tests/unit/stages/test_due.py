@@ -8,9 +8,18 @@ from registry_runs import World
 
 from thinksafe import ledger
 from thinksafe.errors import StageError
+from thinksafe.report.words import next_steps, why
 from thinksafe.stages import due
-from thinksafe.stages.record import StageContext, StageRecord, StageResult, silent, write_stage_record
+from thinksafe.stages.record import (
+    StageContext,
+    StageRecord,
+    StageResult,
+    read_stage_records,
+    silent,
+    write_stage_record,
+)
 from thinksafe.store import Store
+from thinksafe.summary import summarise
 
 SECTIONS = {
     "train": {"seed": 1}, "gate": {"waivers_on": "2026-01-01", "limit": 0.1}, "report": {"recipe": "a"},
@@ -110,3 +119,75 @@ def test_the_run_that_made_the_champion_is_not_compared_with_itself(world: World
 def test_a_run_without_records_is_an_error(world: World) -> None:
     with pytest.raises(StageError, match="no records of plan and prepare"):
         ask(world)
+
+
+def taken(world: World, run: str, adapter: str) -> ledger.LedgerEntry:
+    """Promote a run's candidate as the second generation and roll it back."""
+    made = world.run(run, adapter).entry(2, "2")
+    ledger.append(world.store, made)
+    back = ledger.entries(world.store, "m")[0].model_copy(update={
+        "generation": 3, "previous": 2, "action": "rollback", "reason": "rollout of generation 2: it was harmful."
+    })
+    ledger.append(world.store, back)
+    return back
+
+
+def test_what_was_taken_back_is_not_made_again(world: World) -> None:
+    write(world.store, "bad", train={"seed": 2})
+    taken(world, "bad", "adapter-2")
+    write(world.store, "new", train={"seed": 2})
+    result, flag = ask(world)
+    assert (flag, result.verdict) == ("false", "nothing to do")
+    assert (result.details["same"], result.details["champion_run"]) == (False, "old")
+    assert result.details["taken_back"] == {
+        "run_id": "bad", "generation": 2, "version": "2", "action": "rollback", "by_generation": 3,
+        "reason": "rollout of generation 2: it was harmful.",
+    }
+    summary = summarise(read_stage_records(world.store, "new"))
+    assert "those of the run bad, whose candidate (generation 2, version 2) was taken back" in why(summary)
+    assert "rollback --to 2" in next_steps(summary)
+
+
+def test_with_something_new_it_is_made(world: World) -> None:
+    write(world.store, "bad", train={"seed": 2})
+    taken(world, "bad", "adapter-2")
+    write(world.store, "new", train={"seed": 3})
+    result, flag = ask(world)
+    assert (flag, result.verdict, result.details["taken_back"]) == ("true", "due", None)
+
+
+def test_a_run_that_asks_for_it_makes_it_again(world: World) -> None:
+    write(world.store, "bad", train={"seed": 2})
+    taken(world, "bad", "adapter-2")
+    write(world.store, "new", train={"seed": 2})
+    result, flag = ask(world, if_changed=False)
+    assert flag == "true"
+    assert result.details["taken_back"]["run_id"] == "bad"
+
+
+def test_a_restarted_run_is_not_stopped_by_its_own_rollback(world: World) -> None:
+    write(world.store, "bad", train={"seed": 2})
+    taken(world, "bad", "adapter-2")
+    assert ask(world, "bad")[1] == "true"
+
+
+def test_a_withdrawn_first_candidate_is_not_made_again(world: World) -> None:
+    only = ledger.entries(world.store, "m")[0]
+    ledger.append(world.store, only.model_copy(update={"generation": 2, "previous": 1, "action": "withdraw"}))
+    write(world.store, "new")
+    result, flag = ask(world)
+    assert (flag, result.details["champion_run"]) == ("false", "")
+    assert result.details["taken_back"]["action"] == "withdraw"
+
+
+def test_what_was_reinstated_counts_as_the_champion(world: World) -> None:
+    write(world.store, "bad", train={"seed": 2})
+    back = taken(world, "bad", "adapter-2")
+    again = ledger.entries(world.store, "m")[1].model_copy(update={
+        "generation": 4, "previous": back.generation, "action": "rollback"
+    })
+    ledger.append(world.store, again)
+    write(world.store, "new", train={"seed": 2})
+    result, _ = ask(world)
+    assert (result.details["same"], result.details["champion_run"]) == (True, "bad")
+    assert result.details["taken_back"] is None

@@ -14,10 +14,11 @@ from registry_runs import PASSED, REFUSED, Run, World
 
 from thinksafe import ledger
 from thinksafe.digests import digest_json
-from thinksafe.errors import ConfigError, StageError, StoreError
+from thinksafe.errors import ConfigError, ConflictError, StageError, StoreError
 from thinksafe.jsonl import read_record
 from thinksafe.ledger import LedgerEntry
 from thinksafe.mlflow_client import connect
+from thinksafe.models import ModelReference
 from thinksafe.records import Check, Decision, WaiverUse
 from thinksafe.stages.record import StageRecord, read_stage_records, write_stage_record
 
@@ -355,3 +356,103 @@ def test_rollback_checks_the_target_first(world: World) -> None:
         world.roll_back()
     assert len(world.history) == 2
     assert world.alias == "2"
+
+
+def taken_back(world: World, version: str) -> dict[str, str]:
+    tags = connect(world.settings.tracking_uri).get_model_version("m", version).tags
+    return {name.removeprefix("thinksafe.taken_back"): tags[name] for name in tags if "taken_back" in name}
+
+
+def test_what_was_taken_back_is_tagged_until_it_is_reinstated(world: World) -> None:
+    for name in ("a", "b"):
+        world.run(name).promote()
+    world.roll_back()
+    assert taken_back(world, "2") == {"": "generation 3", "_by": "ann", "_reason": "it got worse"}
+    assert taken_back(world, "1") == {}
+    world.roll_back(to=2)
+    assert taken_back(world, "2") == {}
+    assert taken_back(world, "1") == {}, "who returns to what was rolled back takes nothing back"
+
+
+def test_a_deleted_version_does_not_stop_a_rollback(world: World) -> None:
+    for name in ("a", "b"):
+        world.run(name).promote()
+    connect(world.settings.tracking_uri).delete_model_version("m", "2")
+    world.roll_back()
+    assert world.alias == "1"
+
+
+def test_a_withdrawal_leaves_no_champion_and_can_be_undone(world: World) -> None:
+    world.run("a").promote()
+    gone = world.withdraw()
+    assert (gone.generation, gone.previous, gone.action, gone.run_id) == (2, 1, "withdraw", "a")
+    assert (gone.reason, gone.who) == ("it is harmful", "ann")
+    assert world.alias == ""
+    assert taken_back(world, "1") == {"": "generation 2", "_by": "ann", "_reason": "it is harmful"}
+    assert world.withdraw() == gone, "the same command again: done already"
+    with pytest.raises(ConfigError, match="has no champion: the last is the withdrawal of run a by ann"):
+        world.roll_back()
+    assert world.roll_back(to=1).generation == 3
+    assert world.alias == "1"
+    assert taken_back(world, "1") == {}
+    with pytest.raises(ConfigError, match="Generation 2 of 'm' is a withdrawal"):
+        world.roll_back(to=2)
+    assert [action for action, _, _ in world.history] == ["promote", "withdraw", "rollback"]
+
+
+def test_after_a_withdrawal_a_run_is_compared_with_none_and_promotes(world: World) -> None:
+    world.run("a").promote()
+    world.withdraw()
+    run = world.run("b")
+    assert read_record(run.folder / "champion.json", ModelReference).absent
+    run.promote()
+    assert world.alias == "2"
+    with pytest.raises(ConfigError, match="no champion before"):
+        world.roll_back()  # what was withdrawn is not returned to
+
+
+def test_a_withdrawal_overtakes_a_run_that_was_compared_with_the_champion(world: World) -> None:
+    world.run("a").promote()
+    run = world.run("b")
+    world.withdraw()
+    with pytest.raises(StageError, match="There is no champion now"):
+        run.promote()
+
+
+def test_only_the_generation_that_is_meant_is_taken_back(world: World) -> None:
+    for name in ("a", "b"):
+        world.run(name).promote()
+    for take in (world.withdraw, world.roll_back):
+        with pytest.raises(ConflictError, match=r"Generation 1 of 'm' is not the newest any more: .* run b"):
+            take(of=1)
+    assert len(world.history) == 2
+
+
+@pytest.mark.parametrize(("step", "when"), [
+    ("thinksafe.ledger.append", "after"), ("mlflow.MlflowClient.set_model_version_tag", "before"),
+    ("mlflow.MlflowClient.delete_registered_model_alias", "before"),
+])
+def test_a_killed_withdrawal_is_completed_by_a_rerun(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    world.run("a").promote()
+    kill(monkeypatch, step, when)
+    with pytest.raises(Killed):
+        world.withdraw()
+    monkeypatch.undo()
+    world.withdraw()
+    assert [action for action, _, _ in world.history] == ["promote", "withdraw"]
+    assert world.alias == ""
+    assert taken_back(world, "1")[""] == "generation 2"
+
+
+def test_a_restarted_run_is_compared_with_what_was_not_taken_back(world: World) -> None:
+    world.run("a").promote()
+    run = world.run("b")
+    run.promote()
+    world.run("c").promote()
+    world.roll_back()
+    run.compare()
+    assert read_record(run.folder / "champion.json", ModelReference).adapter == "adapters/a"
+    assert run.promote().verdict == "promoted"
+    assert len(world.history) == 4
