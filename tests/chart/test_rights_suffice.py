@@ -35,7 +35,9 @@ def _enforcing(rules, folder):
             if path.endswith("/selfsubjectaccessreviews"):
                 wanted = body["spec"]["resourceAttributes"]
                 here = wanted.get("namespace", "") == NAMESPACE
-                allowed = here and _allowed(rules, wanted["verb"], wanted.get("group", ""), wanted["resource"])
+                allowed = here and _allowed(
+                    rules, wanted["verb"], wanted.get("group", ""), wanted["resource"], wanted.get("name", "")
+                )
                 server.asked.append(wanted)
                 return 201, {**body, "status": {"allowed": allowed}}
             found = re.fullmatch(rf"/api/v1/namespaces/{NAMESPACE}/([a-z]+)/([^/]+)", path)
@@ -75,6 +77,8 @@ def test_the_doctor_sees_all_that_the_values_name(tmp_path, monkeypatch, name):
     assert not [finding for finding in findings if finding.status == "failed"]
     # nodes and classes are cluster-wide, which the release has no right to
     assert {finding.check for finding in findings if finding.status == "warning"} <= {"rights", "nodes", "classes"}
+    rights = [finding.message for finding in findings if finding.check == "rights"]
+    assert rights == ["May not look at nodes: checks of these say nothing."]
     assert {finding.check for finding in findings if finding.status == "ok"} >= {"service account", "secrets"}
 
 

@@ -27,6 +27,8 @@ class KubernetesServer:
     """Ends of paths that are answered with 403."""
     denied: set[str] = field(default_factory=set)
     """``verb resource`` that a SelfSubjectAccessReview denies."""
+    named: dict[str, set[str]] = field(default_factory=dict)
+    """``verb resource`` and the names to which a role gives it (resourceNames), denied for others, and unnamed."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Attributes of all reviews."""
     delay: float = 0.0
@@ -67,7 +69,10 @@ class KubernetesServer:
         if method == "POST" and path.endswith("/selfsubjectaccessreviews"):
             wanted = body["spec"]["resourceAttributes"]
             self.asked.append(wanted)
-            allowed = f"{wanted['verb']} {wanted['resource']}" not in self.denied
+            right = f"{wanted['verb']} {wanted['resource']}"
+            allowed = right not in self.denied and (
+                right not in self.named or wanted.get("name") in self.named[right]
+            )
             return 201, {**body, "status": {"allowed": allowed}}
         if any(path.endswith(end) for end in self.forbidden):
             return 403, {"kind": "Status", "reason": "Forbidden"}

@@ -81,9 +81,15 @@ class Cluster:
         """Return a RuntimeClass."""
         return self._ask(self._node.read_runtime_class, name)
 
-    def may(self, verb: str, resource: str, group: str = "", namespace: str = "") -> bool:
-        """Return whether we may do something, by a SelfSubjectAccessReview."""
-        attributes = self._models.V1ResourceAttributes(verb=verb, resource=resource, group=group, namespace=namespace)
+    def may(self, verb: str, resource: str, group: str = "", namespace: str = "", name: str = "") -> bool:
+        """Return whether we may do something, by a SelfSubjectAccessReview.
+
+        A role can give a right to objects of certain names only (``resourceNames``); without the name it counts as
+        lacking.
+        """
+        attributes = self._models.V1ResourceAttributes(
+            verb=verb, resource=resource, group=group, namespace=namespace, name=name or None
+        )
         review = self._models.V1SelfSubjectAccessReview(
             spec=self._models.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
         )

@@ -55,12 +55,27 @@ def _rights(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
             "rights", f"May not {', '.join(missing)} in {cluster.namespace}.",
             f"Bind the role kubeflow-pipelines-edit to this account in {cluster.namespace}.",
         )
-    blind = [kind for verb, kind, space in (("get", "secrets", cluster.namespace), ("list", "nodes", ""))
-             if not api.may(verb, kind, "", space)]
+    blind = [
+        f"the {kind} {name}" for kind, resource, name in _looked_at(cluster)
+        if not api.may("get", resource, "", cluster.namespace, name)
+    ]
+    blind += [] if api.may("list", "nodes") else ["nodes"]
     if blind:
-        yield warning("rights", f"May not look at {' and '.join(blind)}: these checks say nothing.", _LOOK)
+        yield warning("rights", f"May not look at {', '.join(blind)}: checks of these say nothing.", _LOOK)
     if not missing and not blind:
         yield ok("rights", "This account may do what publishing and the doctor need.")
+
+
+def _looked_at(cluster: ClusterSettings) -> list[tuple[str, str, str]]:
+    """Return kind, resource and name of every object of the namespace that the checks read."""
+    secrets = {*_secret_keys(cluster), *cluster.image_pull_secrets}
+    claims = [cluster.model_cache.claim] if cluster.model_cache.kind == "claim" else []
+    return [
+        ("ServiceAccount", "serviceaccounts", cluster.service_account),
+        *(("Secret", "secrets", name) for name in sorted(secrets)),
+        *(("ConfigMap", "configmaps", name) for name in sorted(_config_map_keys(cluster))),
+        *(("PersistentVolumeClaim", "persistentvolumeclaims", name) for name in claims),
+    ]
 
 
 def _service_account(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
@@ -72,18 +87,26 @@ def _service_account(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding
 
 
 def _secrets(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    yield from _with_keys("Secret", _secret_keys(cluster), cluster.namespace, api.secret)
+
+
+def _secret_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
     wanted: dict[str, set[str]] = {}
     for stage in STAGES:
         for secret, key, _ in secret_variables(cluster, stage):
             wanted.setdefault(secret, set()).add(key)
-    yield from _with_keys("Secret", wanted, cluster.namespace, api.secret)
+    return wanted
 
 
 def _config_maps(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    yield from _with_keys("ConfigMap", _config_map_keys(cluster), cluster.namespace, api.config_map)
+
+
+def _config_map_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
     wanted = {source.name: set(source.keys) for source in cluster.config_maps}
     if cluster.certificates.config_map:
         wanted.setdefault(cluster.certificates.config_map, set()).add(cluster.certificates.key)
-    yield from _with_keys("ConfigMap", wanted, cluster.namespace, api.config_map)
+    return wanted
 
 
 def _with_keys(

@@ -81,7 +81,27 @@ def test_a_secret_without_the_key_is_named_with_the_keys_that_it_has(healthy: Ku
 def test_secrets_that_may_not_be_read_are_no_failure(healthy: KubernetesServer) -> None:
     healthy.forbidden = {"/secrets/s3-credentials", "/api/v1/nodes"}
     healthy.denied = {"list nodes", "get secrets"}
-    assert troubles(found()) == [("rights", "warning"), ("secrets", "warning"), ("nodes", "warning")]
+    of = found()
+    assert troubles(of) == [("rights", "warning"), ("secrets", "warning"), ("nodes", "warning")]
+    assert of["rights"][0].message.startswith(
+        "May not look at the Secret hub-token, the Secret s3-credentials, nodes: "
+    )
+
+
+def test_rights_to_objects_of_certain_names_are_enough(healthy: KubernetesServer) -> None:
+    healthy.named = {
+        "get secrets": {"s3-credentials", "hub-token"}, "get serviceaccounts": {"thinksafe-pipeline"},
+        "get persistentvolumeclaims": {"model-cache"},
+    }
+    assert troubles(found()) == []
+    healthy.named["get secrets"] = {"s3-credentials"}
+    (warning,) = found()["rights"]
+    assert warning.message.startswith("May not look at the Secret hub-token: ")
+
+
+def test_rights_to_secrets_are_not_asked_for_where_there_are_none(server: KubernetesServer) -> None:
+    found(s3={}, hub={}, model_cache={})
+    assert [review["resource"] for review in server.asked] == ["serviceaccounts", "nodes"]
 
 
 def test_rights_in_multi_user_mode_by_access_review(server: KubernetesServer) -> None:
