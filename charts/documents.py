@@ -106,6 +106,19 @@ def leaves(schema: Schema, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield (*at, name), item
 
 
+def require(schema: Schema) -> None:
+    """Make every value that has a default required, in place.
+
+    Helm lays values over the defaults before it looks at the schema, so nobody has to give one; but an upgrade with
+    ``--reuse-values`` takes the defaults of the older chart, and what this one has more is missing. Amounts may be
+    taken away by null.
+    """
+    schema["required"] = [name for name in schema["properties"] if name != "global"]
+    for name, item in schema["properties"].items():
+        if "properties" in item and name != "resources":
+            require(item)
+
+
 def values_yaml(schema: Schema) -> str:
     """Return ``values.yaml``: every value with its default, below its description."""
     return "# Written by charts/documents.py from values.schema.json: all values and defaults.\n" + _block(schema, 0)
@@ -166,6 +179,7 @@ def documents() -> dict[Path, str]:
     """Return the text of each file by its path."""
     schema = json.loads((CHART / SCHEMA).read_text("utf-8"))
     schema["properties"]["cluster"] = cluster_schema()
+    require(schema)
     return {
         CHART / SCHEMA: json.dumps(schema, indent=2) + "\n",
         CHART / VALUES: values_yaml(schema),

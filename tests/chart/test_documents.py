@@ -73,7 +73,14 @@ def test_the_defaults_meet_the_schema():
 
 @pytest.mark.parametrize("name", VALUE_SETS)
 def test_the_value_sets_meet_the_schema(name):
-    jsonschema.Draft202012Validator(SCHEMA).validate(yaml.safe_load(value_set(name).read_text("utf-8")))
+    values = _over(yaml.safe_load(VALUES), yaml.safe_load(value_set(name).read_text("utf-8")))
+    jsonschema.Draft202012Validator(SCHEMA).validate(values)
+
+
+def _over(below, above):
+    """As Helm lays values over the defaults."""
+    both = {key: _over(below[key], above[key]) for key in below.keys() & above.keys() if isinstance(below[key], dict)}
+    return {**below, **above, **both}
 
 
 def test_the_cluster_section_is_the_configs(documents):

@@ -52,6 +52,22 @@ def test_publish_then_unschedule(tmp_path, name, multi_user):
         _run(found, "unschedule", tmp_path)  # a second try of the hook finds nothing, and that is no failure
 
 
+def test_a_rollback_publishes_the_older_version_again(tmp_path):
+    with kfp_server() as server:
+        def deployed(name):
+            config = {"registry": {"model": name}}
+            values = {"config": config, "cluster": {"kfp": {"host": server.address}, "schedule": {"enabled": True}}}
+            found = manifests(value_set("default"), values=values, folder=tmp_path)
+            _run(found, "publish", tmp_path)
+            (recurring,) = server.recurring_runs
+            return recurring["pipeline_version_reference"]["pipeline_version_id"]
+
+        first, second = deployed("one"), deployed("two")
+        assert first != second
+        assert deployed("one") == first
+        assert len(server.versions) == 2
+
+
 def test_a_refusal_fails_the_hook(tmp_path):
     with kfp_server(multi_user=False) as server:
         values = {"cluster": {"kfp": {"host": server.address}}}

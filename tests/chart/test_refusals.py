@@ -74,6 +74,24 @@ def test_all_that_is_missing_is_said_at_once(tmp_path):
         assert f"- {name} is empty: " in said
 
 
+@pytest.mark.parametrize(
+    ("missing", "place", "name"),
+    [
+        ({"hooks": None}, "''", "hooks"), ({"hooks": {"deadlineSeconds": None}}, "'/hooks'", "deadlineSeconds"),
+        ({"cluster": {"schedule": {"cron": None}}}, "'/cluster/schedule'", "cron"),
+    ],
+)
+def test_values_of_an_older_chart_are_refused_for_what_they_lack(tmp_path, missing, place, name):
+    """`helm upgrade --reuse-values` takes the older chart's defaults; null takes a default away just so."""
+    said = refusal(value_set("default"), values=missing, folder=tmp_path)
+    assert f"at {place}: missing property '{name}'" in said
+
+
+def test_an_amount_can_be_taken_away(tmp_path):
+    values = {"hooks": {"resources": {"limits": {"cpu": None}}}}
+    assert template(value_set("default"), values=values, folder=tmp_path).returncode == 0
+
+
 def test_pods_of_runs_and_the_release_share_a_namespace(tmp_path):
     said = refusal(value_set("default"), values={}, folder=tmp_path, namespace="other")
     assert "install with --namespace kubeflow" in said

@@ -74,7 +74,7 @@ def test_hooks():
         for item in found if "helm.sh/hook" in item["metadata"].get("annotations", {})
     } == {
         "safe-thinksafe-publish": (
-            "post-install,post-upgrade", ["thinksafe", "publish", "/etc/thinksafe/config.yaml"],
+            "post-install,post-upgrade,post-rollback", ["thinksafe", "publish", "/etc/thinksafe/config.yaml"],
         ),
         "safe-thinksafe-unschedule": (
             "pre-delete", ["thinksafe", "schedule", "/etc/thinksafe/config.yaml", "--remove"],
@@ -136,16 +136,50 @@ def test_packages(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thinksafe-0.1.0.tgz"]
 
 
-def test_long_release_names_still_make_valid_names():
-    release = "a-release-name-of-fifty-three-characters-which-is-max"
-    assert len(release) == 53
-    done = helm("template", release, str(CHART), "--namespace", NAMESPACE, "--values", str(value_set("hardened")))
-    assert done.returncode == 0, done.stderr
-    found = [document for document in yaml.safe_load_all(done.stdout) if document]
+LONG = "a-release-name-of-fifty-three-characters-which-is-max"
+
+
+@pytest.mark.parametrize(
+    ("release", "values"),
+    [
+        (LONG, {}), ("1st.team-a", {}), ("a.b", {}), ("safe", {"fullnameOverride": "x" * 63}),
+        ("safe", {"nameOverride": "y" * 63}), ("safe", {"fullnameOverride": "7-" + "-" * 41 + "x" * 9}),
+        ("safe", {"nameOverride": "0"}),
+    ],
+)
+def test_all_release_names_and_overrides_make_valid_names(tmp_path, release, values):
+    found = _release(release, {"hooks": {"unschedule": True}, **values}, tmp_path)
     for item in found:
-        assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", item["metadata"]["name"])
+        assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", item["metadata"]["name"])
         for value in item["metadata"]["labels"].values():
             assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", value)
+        kubernetes_validate.validate(item, KUBERNETES, strict=True)
+
+
+def test_names_that_fit_are_kept_as_they_are(tmp_path):
+    name = "n" * 52
+    found = _release("safe", {"fullnameOverride": name}, tmp_path)
+    assert {item["metadata"]["name"][:53] for item in found} == {f"{name}-"} | {
+        item["metadata"]["name"] for item in found if item["metadata"]["name"] == name
+    }
+
+
+def test_long_names_that_begin_alike_stay_apart(tmp_path):
+    names = [
+        {(item["kind"], item["metadata"]["name"]) for item in _release(LONG[:52] + last, {}, tmp_path)} for last in "xy"
+    ]
+    assert not names[0] & names[1]
+
+
+def _release(release, values, folder):
+    path = folder / "values.json"
+    path.write_text(json.dumps(values), "utf-8")
+    done = helm(
+        "template", release, str(CHART), "--namespace", NAMESPACE, "--values", str(value_set("hardened")),
+        "--values", str(path),
+    )
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
 def test_two_releases_share_no_object():

@@ -24,6 +24,7 @@ from thinksafe.config.kubernetes import (
     Replicas,
     ServiceName,
     UserId,
+    amount,
 )
 from thinksafe.records import Share
 
@@ -139,6 +140,8 @@ class DeploySettings(Section):
     """Name of the GPUs as a resource."""
     cpu: Cpu = "4"
     """Cores of the vLLM container, requested."""
+    cpu_limit: Cpu | Literal[""] = ""
+    """Limit of its cores; empty sets none, which a namespace with a quota on ``limits.cpu`` does not take."""
     memory: Memory = "32Gi"
     """Memory of the vLLM container, requested and limited."""
     temporary: Memory = "40Gi"
@@ -185,6 +188,8 @@ class DeploySettings(Section):
     def _complete(self) -> DeploySettings:
         if self.kind != "none" and not (self.image and self.adapter_image):
             raise ValueError(f"kind {self.kind} needs image and adapter_image")
+        if self.cpu_limit and amount(self.cpu_limit) < amount(self.cpu):
+            raise ValueError(f"cpu_limit, {self.cpu_limit}, is less than cpu, {self.cpu}, which is requested")
         if self.model.startswith("/") and not (self.model.startswith("/cache/") and self.cache_claim):
             raise ValueError("a path as model must be below /cache, with cache_claim set")
         taken = {argument.partition("=")[0].replace("_", "-") for argument in self.extra_args} & OWN_OPTIONS

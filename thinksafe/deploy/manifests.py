@@ -192,7 +192,7 @@ def _fetching(settings: DeploySettings, target: Target) -> Manifest:
         "args": ["--adapter", target.adapter, "--digest", target.digest, "--out", adapter_path(target)],
         "env": environment,
         "resources": {
-            "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"},
+            "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"},
         },
         "volumeMounts": [{"name": "adapters", "mountPath": ADAPTERS}, {"name": "tmp", "mountPath": "/tmp"}],
         "securityContext": _CONFINED,
@@ -213,6 +213,7 @@ def _serving(settings: DeploySettings, target: Target) -> Manifest:
     ]
     if cached:
         mounts.append({"name": "cache", "mountPath": CACHE})
+    cores = {"cpu": settings.cpu_limit} if settings.cpu_limit else {}
     gpus = {settings.gpu_resource: str(settings.gpus)} if settings.gpus else {}
     probe = {"httpGet": {"path": "/health", "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
     return {
@@ -221,7 +222,7 @@ def _serving(settings: DeploySettings, target: Target) -> Manifest:
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": {
             "requests": {"cpu": settings.cpu, "memory": settings.memory, **gpus},
-            "limits": {"memory": settings.memory, **gpus},
+            "limits": {**cores, "memory": settings.memory, **gpus},
         },
         "volumeMounts": mounts,
         # weights are loaded before the port opens, which takes as long as the deadline allows

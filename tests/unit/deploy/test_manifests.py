@@ -47,6 +47,17 @@ def test_the_pods_of_every_kind_are_valid(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_every_container_fits_a_namespace_with_quotas(kind: str) -> None:
+    spec = pod(settings_of(kind=kind, cpu="4", cpu_limit="8"), TARGET)
+    for container in [*spec["initContainers"], *spec["containers"]]:
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+        assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+    (serving,) = spec["containers"]
+    assert serving["resources"]["limits"]["cpu"] == "8"
+    assert "cpu" not in pod(settings_of(kind=kind), TARGET)["containers"][0]["resources"]["limits"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_pods_satisfy_the_restricted_profile(kind: str) -> None:
     spec = pod(settings_of(kind=kind, **FULL), TARGET)
     assert spec["automountServiceAccountToken"] is False
