@@ -75,6 +75,16 @@ def require_compiled_cluster(config: RealignmentConfig | SuiteConfig) -> None:
         )
 
 
+def require_place_for_nodes(config: RealignmentConfig) -> None:
+    """Refuse, outside a cluster, a configuration whose training wants several nodes. Raises ConfigError."""
+    if config.training.nodes > 1 and not os.environ.get(DIGEST_VARIABLE):
+        raise ConfigError(
+            f"training.nodes is {config.training.nodes}, and this is a run on one machine: several nodes need a "
+            "cluster.",
+            "Run `thinksafe publish` and `thinksafe submit` with this configuration, or set training.nodes to 1.",
+        )
+
+
 def resolve(pin: Pin) -> str:
     """Return the commit that a hub id is at now.
 

@@ -13,7 +13,15 @@ from cluster_configs import cluster_document
 from thinksafe.config import load_config
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.mirror import mirrored
-from thinksafe.pins import Pin, hub_ids, require_compiled_cluster, require_pinned, resolve, unpinned
+from thinksafe.pins import (
+    Pin,
+    hub_ids,
+    require_compiled_cluster,
+    require_pinned,
+    require_place_for_nodes,
+    resolve,
+    unpinned,
+)
 from thinksafe.pods import DIGEST_VARIABLE
 
 COMMIT = "c" * 40
@@ -121,3 +129,15 @@ def test_config_pin_prints_options_and_writes_a_pinned_config(
     assert cli("config", "pin", loose, "--out", pinned).code == 0
     assert load_config(str(pinned)).student.revision == COMMIT
     assert "already" in cli("config", "pin", pinned).out
+
+
+def test_several_nodes_need_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DIGEST_VARIABLE, raising=False)
+    text = cluster_document(train_job={"enabled": True}, stages={})
+    several = load_config(text, ["training.nodes=2", "training.processes=2", "training.batch_size=16"])
+    with pytest.raises(ConfigError, match=r"training\.nodes is 2.*need a cluster"):
+        require_place_for_nodes(several)
+    require_place_for_nodes(load_config(text, ["training.processes=2", "training.batch_size=16"]))
+    assert several.cluster is not None
+    monkeypatch.setenv(DIGEST_VARIABLE, several.cluster.digest)
+    require_place_for_nodes(several)

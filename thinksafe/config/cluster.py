@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from thinksafe.config.base import Section
+from thinksafe.config.cluster_jobs import TrainJobSettings
 from thinksafe.config.cluster_services import (
     CertificateSettings,
     HubSettings,
@@ -150,6 +151,7 @@ class ClusterSettings(Section):
     certificates: CertificateSettings = CertificateSettings()
     stages: dict[StageName, StageSettings] = {}
     """Resources and placement by stage; ``default`` holds for all that say nothing."""
+    train_job: TrainJobSettings = TrainJobSettings()
     model_cache: ModelCacheSettings = ModelCacheSettings()
     image_pull_secrets: tuple[ObjectName, ...] = ()
     """Secrets to pull the images with."""
@@ -202,3 +204,25 @@ class ClusterSettings(Section):
         registry, _, rest = image.partition("/")
         named = rest and ("." in registry or ":" in registry or registry == "localhost")
         return f"{self.mirrors.images}/{rest if named else image}"
+
+
+def check_nodes(nodes: int, processes: int, cluster: ClusterSettings | None) -> None:
+    """Check that a training finds the nodes that it asks for.
+
+    Args:
+        nodes: ``training.nodes``.
+        processes: ``training.processes``.
+        cluster: The section ``cluster``.
+
+    Raises:
+        ValueError: it asks for several without a TrainJob, or does not say how many processes each has.
+    """
+    if cluster is None or not cluster.train_job.enabled:
+        if nodes > 1:
+            missing = "there is no section cluster" if cluster is None else "cluster.train_job.enabled is false"
+            raise ValueError(
+                f"training.nodes is {nodes}, and {missing}: several nodes train in a TrainJob of Kubeflow Trainer"
+            )
+        return
+    if not processes:
+        raise ValueError("cluster.train_job is on, so training.processes must say how many train on each node")

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
 from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
-from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster import ClusterSettings, check_nodes
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
 from thinksafe.config.deploy import DeploySettings, check_servable
 from thinksafe.config.gate import GateSettings
@@ -163,8 +163,11 @@ class TrainingSettings(Section):
     """Rows a forward pass; must divide ``batch_size``. Where the share of one process is no multiple of it, the largest
     number of rows below it that divides both."""
     processes: CountOrZero = 0
-    """Processes that train together, each on a GPU of its own; 0 takes all visible GPUs, and 1 on CPUs. ``batch_size``
-    is shared out among them, so that it must be a multiple."""
+    """Processes that train together on one node, each on a GPU of its own; 0 takes all visible GPUs, and 1 on CPUs.
+    ``batch_size`` is shared out among them, so that it must be a multiple."""
+    nodes: Count = 1
+    """Nodes that train together, each with ``processes`` processes, which must then be named. More than one takes a
+    cluster with Kubeflow Trainer (``cluster.train_job``)."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """What each of several processes holds. ``ddp``: the whole student. ``fsdp``: a share of its weights, each layer
     gathered when it runs (FSDP2), for students that one GPU cannot hold; slower."""
@@ -188,9 +191,14 @@ class TrainingSettings(Section):
     def _batches_divide(self) -> TrainingSettings:
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of {self.micro_batch_size}")
-        if self.processes and self.batch_size % self.processes:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of processes, {self.processes}")
-        if self.strategy == "fsdp" and self.processes == 1:
+        if self.nodes > 1 and not self.processes:
+            raise ValueError(f"nodes is {self.nodes}, so that processes must say how many train on each: 1 or more")
+        if self.processes and self.batch_size % (self.nodes * self.processes):
+            what = f"processes, {self.processes}" if self.nodes == 1 else (
+                f"nodes x processes, {self.nodes} x {self.processes}"
+            )
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of {what}")
+        if self.strategy == "fsdp" and self.nodes * self.processes == 1:
             raise ValueError("strategy fsdp shares the student among processes, and processes is 1")
         return self
 
@@ -273,12 +281,12 @@ class RealignmentConfig(Section):
         training, count = self.training, self.training.processes or gpu.count
         if count > gpu.count:
             raise ValueError(f"training.processes is {count}, and cluster.stages gives train {gpu.count} GPUs")
-        if training.batch_size % count:
+        if training.batch_size % (training.nodes * count):
             raise ValueError(
                 f"training.batch_size {training.batch_size} cannot be shared out among the {count} GPUs that "
                 "cluster.stages gives train"
             )
-        if training.strategy == "fsdp" and count == 1:
+        if training.strategy == "fsdp" and training.nodes * count == 1:
             raise ValueError(
                 "training.strategy fsdp shares the student among GPUs, and cluster.stages gives train one"
             )
@@ -295,6 +303,7 @@ class RealignmentConfig(Section):
         self.gate.require_waivable(check_names(self.evaluation.gated, self.guard.second is not None))
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
+        check_nodes(self.training.nodes, self.training.processes, self.cluster)
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)
         check_servable(self.deploy, self.student.model)
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:

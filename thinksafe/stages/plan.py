@@ -20,7 +20,7 @@ from thinksafe.digests import canonical_json, digest_json, library_versions
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models import ModelReference
-from thinksafe.pins import require_compiled_cluster
+from thinksafe.pins import require_compiled_cluster, require_place_for_nodes
 from thinksafe.placeholders import escape_json
 from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
 
@@ -57,6 +57,7 @@ def run(
         result.details = {"date": day.isoformat()}
         loaded = load_config(config, overrides)
         require_compiled_cluster(loaded)
+        require_place_for_nodes(loaded)
         sections = sections_of(loaded, day)
         student = resolve_student(loaded.student)
         pinned = loaded.student.model_copy(update={"revision": student.revision})

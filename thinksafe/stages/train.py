@@ -27,7 +27,7 @@ from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.store import Store
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.drift import Drift
-from thinksafe.training.launch import Job, process_count, train
+from thinksafe.training.launch import Job, Outcome, process_count, train
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
 CODE = ("training", "loading.py", "traces.py", "stages/train.py")
@@ -120,9 +120,9 @@ def adapter_key(base: ModelReference, examples: str, section: TrainSection, proc
 
 
 def _deciding(settings: TrainingSettings, processes: int) -> dict[str, Any]:
-    """Return the settings that an adapter depends on, with the number of processes that there are."""
+    """Return the settings that an adapter depends on, with the number of processes that there are on all nodes."""
     chunked = settings.benign_loss == "kl" or settings.strategy == "fsdp"
-    unused = {"checkpoint_steps"} | (set() if chunked else {"kl_chunk"})
+    unused = {"checkpoint_steps", "nodes"} | (set() if chunked else {"kl_chunk"})
     return settings.model_dump(mode="json", exclude=unused) | {"processes": processes}
 
 
@@ -163,18 +163,32 @@ def _train(
         if section.training.checkpoint_steps:
             job = job.model_copy(update={"resume": checkpoints.restore()})
         done = train(context, job, processes)
-        manifest = AdapterManifest(
-            files={file: digest_file(job.folder / file) for file in ADAPTER_FILES},
-            adapter_digest=digest_folder(job.folder, ADAPTER_FILES),
-            steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped,
-            drift=done.drift, share=done.share,
-        )
-        prefix = _candidate(base, key, manifest).adapter
-        for file in ADAPTER_FILES:
-            context.store.put_file(f"{prefix}/{file}", job.folder / file)
-        manifest = _settle(context.store, base, key, manifest)
-        checkpoints.clear()
+        manifest = settle(context.store, base, key, job.folder, done)
     return manifest, job.resume
+
+
+def settle(store: Store, base: ModelReference, key: str, folder: Path, done: Outcome) -> AdapterManifest:
+    """Write a trained adapter into the store, delete its checkpoints, and return the manifest that counts.
+
+    Args:
+        store: The run's store.
+        base: The student.
+        key: Key of the adapter.
+        folder: Holds the adapter's files.
+        done: What the training did.
+    """
+    manifest = AdapterManifest(
+        files={file: digest_file(folder / file) for file in ADAPTER_FILES},
+        adapter_digest=digest_folder(folder, ADAPTER_FILES),
+        steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped, drift=done.drift,
+        share=done.share,
+    )
+    prefix = _candidate(base, key, manifest).adapter
+    for file in ADAPTER_FILES:
+        store.put_file(f"{prefix}/{file}", folder / file)
+    manifest = _settle(store, base, key, manifest)
+    Checkpoints(store, key, folder).clear()
+    return manifest
 
 
 def _settle(store: Store, base: ModelReference, key: str, manifest: AdapterManifest) -> AdapterManifest:

@@ -8,6 +8,7 @@ tensors in PyTorch's format are opened with ``weights_only``, which runs no code
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from thinksafe.digests import digest_file
-from thinksafe.errors import DamagedError, MissingError, StoreError
+from thinksafe.errors import DamagedError, MissingError, StageError, StoreError
 from thinksafe.loading import ADAPTER_FILES
 from thinksafe.records import Record
 from thinksafe.store import Store
@@ -76,6 +77,22 @@ class Checkpoints:
                 )
         return 0
 
+    def fetch(self, step: int) -> None:
+        """Fetch the checkpoint of a step, which another node found intact.
+
+        Raises:
+            StageError: it is not intact here.
+            StoreError: the store cannot be reached.
+        """
+        prefix = f"{self._prefix}/{step:08d}"
+        try:
+            self.step = self._fetch(prefix, self.folder / "restored" / f"{step:08d}")
+        except (ValidationError, MissingError, DamagedError, ValueError) as error:
+            raise StageError(
+                f"The checkpoint {self._store.uri(prefix)} is not what another node found ({error}).",
+                "Start the same stage again.",
+            ) from error
+
     def write(self, folder: Path, step: int) -> None:
         """Write the checkpoint that transformers left in ``folder``, then delete what is older than the newest two.
 
@@ -112,10 +129,11 @@ class Checkpoints:
         class Upload(TrainerCallback):
             def on_save(self, *given: Any, **_: Any) -> None:
                 arguments, state, _control = given
+                folder = Path(arguments.output_dir) / f"checkpoint-{state.global_step}"
                 if torch.distributed.is_initialized():
-                    torch.distributed.barrier()  # each process has a file of its own in it
+                    _collect(folder)  # each process has a file of its own in it
                 if state.is_world_process_zero:
-                    write(Path(arguments.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
+                    write(folder, state.global_step)
                 if torch.distributed.is_initialized():
                     torch.distributed.barrier()
 
@@ -153,6 +171,19 @@ class Checkpoints:
                 except Exception as error:  # a malformed file gives errors of many types
                     raise ValueError(f"{name} holds more than tensors") from error
         return manifest.step
+
+
+def _collect(folder: Path) -> None:
+    """Wait until all processes have written a checkpoint, and bring what other nodes have of it to the first one."""
+    import torch
+
+    rank, local = torch.distributed.get_rank(), int(os.environ["LOCAL_WORLD_SIZE"])
+    own = folder / f"rng_state_{rank}.pth"
+    found: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, own.read_bytes() if rank >= local and own.is_file() else None)
+    for other, data in enumerate(found):
+        if rank == 0 and data is not None:
+            (folder / f"rng_state_{other}.pth").write_bytes(data)
 
 
 def _known(name: str) -> bool:

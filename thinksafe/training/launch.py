@@ -2,7 +2,8 @@
 
 With one process, this one trains. With several, torch's spawn starts them and accelerate finds what they are in the
 environment. Each takes its share of every effective batch, so that the number of processes changes an adapter by
-rounding (and by the draws of dropout), not by what is learnt.
+rounding (and by the draws of dropout), not by what is learnt. How they are spread over nodes
+(:mod:`thinksafe.training.node`) changes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from thinksafe import errors
 from thinksafe.config.model import TrainingSettings
@@ -56,6 +58,19 @@ class Job(Record):
         return self.folder / "checkpoints"
 
 
+class Node(NamedTuple):
+    """One of the machines whose processes train together."""
+
+    rank: int = 0
+    nodes: int = 1
+    address: str = ""
+    """Host of the first node, as the others see it; empty when there is one, whose processes meet in a file."""
+    port: int = 0
+
+
+ONE = Node()
+
+
 class Outcome(Record):
     """What a training did, besides the adapter's files."""
 
@@ -67,17 +82,24 @@ class Outcome(Record):
     dropped: dict[str, int]
     drift: tuple[Drift, ...] = ()
     share: float
+    resumed: int = 0
+    """Steps that a checkpoint brought along."""
 
 
 def process_count(settings: TrainingSettings) -> int:
     """Return how many processes train: ``processes``, or one for each visible GPU.
 
     Raises:
-        ConfigError: there are fewer GPUs than that, the effective batch cannot be shared out, or there is nothing to
-            shard the student among.
+        ConfigError: there are fewer GPUs than that, the effective batch cannot be shared out, several nodes were to
+            train, or there is nothing to shard the student among.
     """
     import torch
 
+    if settings.nodes > 1:
+        raise ConfigError(
+            f"training.nodes is {settings.nodes}, and this is no pod that was told of a TrainJob.",
+            "Several nodes need a cluster (cluster.train_job.enabled); here set training.nodes to 1.",
+        )
     gpus = torch.cuda.device_count()
     count = settings.processes or max(1, gpus)
     if gpus and count > gpus:
@@ -111,7 +133,7 @@ def train(context: StageContext, job: Job, processes: int) -> Outcome:
     if processes == 1 and torch.cuda.device_count() < 2:
         work(context, job)
     else:
-        _spawn(job, processes)
+        spawn(job, processes)
     return read_record(job.folder / "outcome.json", Outcome)
 
 
@@ -142,17 +164,18 @@ def work(context: StageContext, job: Job) -> None:
         dropped = {str(reason): count for reason, count in encoded.dropped.items()}
         outcome = Outcome(
             steps=done.steps, curve=done.curve, rows=len(encoded.rows), tokens=encoded.tokens, dropped=dropped,
-            drift=done.drift, share=done.share,
+            drift=done.drift, resumed=done.resumed, share=done.share,
         )
         write_json(job.folder / "outcome.json", outcome)
 
 
-def _spawn(job: Job, processes: int) -> None:
+def spawn(job: Job, processes: int, node: Node = ONE) -> None:
+    """Train in so many processes, those of one node. Raises ThinkSafeError, see :func:`train`."""
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
     try:
         start_processes(  # type: ignore[no-untyped-call]
-            _process, (processes, job.model_dump_json()), processes, start_method="spawn"
+            _process, (processes, job.model_dump_json(), node), processes, start_method="spawn"
         )
     except (ProcessRaisedException, ProcessExitedException) as error:
         for path in sorted(job.folder.glob("error-*.json")):
@@ -171,25 +194,29 @@ def _spawn(job: Job, processes: int) -> None:
         ) from error
 
 
-def _process(rank: int, processes: int, text: str) -> None:
-    """Be process ``rank`` of a training."""
+def _process(local: int, processes: int, text: str, node: Node) -> None:
+    """Be process ``local`` of a node's."""
     import torch
     from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
 
     # nobody must go on training when the stage was killed: it may have been started again
     _prctl_pr_set_pdeathsig(signal.SIGKILL)
     job = Job.model_validate_json(text)
+    rank, world = node.rank * processes + local, node.nodes * processes
     gpu = torch.cuda.is_available()
     # else accelerate chooses a number of its own
     threads = job.section.training.threads or max(1, (os.cpu_count() or 1) // processes)
     os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
+        "RANK": str(rank), "LOCAL_RANK": str(local), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(processes),
         "OMP_NUM_THREADS": str(threads),
     }
+    if node.address:  # accelerate looks for them
+        os.environ |= {"MASTER_ADDR": node.address, "MASTER_PORT": str(node.port)}
     if gpu:
-        torch.cuda.set_device(rank)
-    else:
+        torch.cuda.set_device(local)
+    elif not node.address:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if not gpu:
         torch.set_num_threads(threads)
     if rank:
         warnings.simplefilter("ignore")
@@ -197,16 +224,30 @@ def _process(rank: int, processes: int, text: str) -> None:
     if job.section.training.strategy == "fsdp":
         backend = sharding.BACKEND if gpu else "gloo"
         sharding.announce()
-    torch.distributed.init_process_group(
-        backend, f"file://{job.folder / 'rendezvous'}", PATIENCE, processes, rank
-    )
+    meeting = f"tcp://{node.address}:{node.port}" if node.address else f"file://{job.folder / 'rendezvous'}"
+    torch.distributed.init_process_group(backend, meeting, PATIENCE, world, rank)
     try:
+        if node.address:
+            job = _together(job, local, node)
         work(_context(job, rank), job)
     except ThinkSafeError as error:
         said = {"type": type(error).__name__, "problem": error.problem, "action": error.action}
         write_json(job.folder / f"error-{rank}.json", said)
         raise
     torch.distributed.destroy_process_group()
+
+
+def _together(job: Job, local: int, node: Node) -> Job:
+    """Let all nodes, which share no disk, go on from the checkpoint that the first process finds."""
+    import torch
+
+    kept = Checkpoints(open_store(job.store), job.key, job.checkpoints)
+    found = [kept.restore() if node.rank == local == 0 and job.section.training.checkpoint_steps else 0]
+    torch.distributed.broadcast_object_list(found)
+    if node.rank and local == 0 and found[0]:
+        kept.fetch(found[0])
+    torch.distributed.barrier()
+    return job.model_copy(update={"resume": found[0]})
 
 
 def _context(job: Job, rank: int) -> StageContext:

@@ -204,3 +204,36 @@ def test_training_has_to_fit_the_gpus_of_its_pod(training, count, words):
     assert words in refused.value.problem
     given["cluster"]["stages"]["train"]["gpu"]["count"] = 4
     assert load_config(yaml.safe_dump(given)).training.batch_size % 4 == 0
+
+
+ON = {"enabled": True}
+NODES = {"batch_size": 16, "micro_batch_size": 8}
+
+
+def nodes_document(cluster, **training):
+    return yaml.safe_dump({"extends": "micro", "cluster": cluster, "training": {**NODES, **training}})
+
+
+@pytest.mark.parametrize(
+    ("training", "changed", "words"),
+    [
+        ({"nodes": 2, "processes": 4}, None, "no section cluster"),
+        ({"nodes": 2, "processes": 4}, {}, "cluster.train_job.enabled is false"),
+        ({"nodes": 2}, {"train_job": ON}, "processes must say"),
+        ({"nodes": 3, "processes": 2}, {"train_job": ON}, "nodes x processes, 3 x 2"),
+        ({}, {"train_job": ON}, "so training.processes must say"),
+        ({"nodes": 2, "processes": 4}, {"train_job": ON, "stages": {"train": {"gpu": {"count": 2}}}}, "gives train 2 GPUs"),
+        ({"nodes": 2, "processes": 4}, {"train_job": {"runtime": {"kind": "Pod"}}}, "cluster.train_job.runtime.kind"),
+    ],
+)
+def test_several_nodes_need_a_train_job_and_a_number_of_processes(training, changed, words):
+    section = None if changed is None else {**CLUSTER, **changed}
+    with pytest.raises(ConfigError, match=words):
+        load_config(nodes_document(section, **training))
+
+
+def test_a_train_job_that_is_only_switched_on_takes_the_usual_runtime():
+    loaded = load_config(nodes_document({**CLUSTER, "train_job": ON}, nodes=2, processes=4))
+    assert loaded.cluster is not None
+    assert loaded.cluster.train_job.runtime.name == "torch-distributed"
+    assert loaded.cluster.digest != cluster().digest  # it is compiled into the pipeline

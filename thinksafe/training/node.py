@@ -1,0 +1,197 @@
+"""One node of a training on several: ``python -m thinksafe.training.node ADDRESS``, which the pods of a TrainJob run.
+
+Nodes share no disk. What they need lies below ``train-jobs/<adapter key>/`` in the store: ``job.json``, whose address
+is the argument, and ``examples.jsonl``. Which node this is says the environment that Kubeflow Trainer's torch policy
+sets (``PET_NODE_RANK`` and others). The first node writes the adapter as the train stage does, and then
+``outcome.json``; one that fails writes ``error-<rank>.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from thinksafe import errors
+from thinksafe.config.sections import TrainSection
+from thinksafe.digests import digest_file
+from thinksafe.errors import ConfigError, InputError, StageError, ThinkSafeError, full_disk
+from thinksafe.jsonl import read_record
+from thinksafe.models import ModelReference
+from thinksafe.records import Record
+from thinksafe.store import Store, open_store
+from thinksafe.training.launch import Job, Node, Outcome, spawn
+
+JOB, EXAMPLES, OUTCOME = "job.json", "examples.jsonl", "outcome.json"
+
+
+class NodeJob(Record):
+    """A training, as its nodes need to know it."""
+
+    schema_version: Literal[1] = 1
+    section: TrainSection
+    base: ModelReference
+    examples_digest: str
+    key: str
+    """Key of the adapter."""
+    run_id: str
+    task: str
+
+
+class NodeError(Record):
+    """What ended a node."""
+
+    schema_version: Literal[1] = 1
+    type: str
+    """Class in :mod:`thinksafe.errors`."""
+    problem: str
+    action: str
+    final: bool
+    """The training itself said what is wrong; else a process ended, perhaps because another node's did."""
+
+    def error(self) -> ThinkSafeError:
+        """Return the error that the node ended with."""
+        kind = getattr(errors, self.type, StageError)
+        known = isinstance(kind, type) and issubclass(kind, ThinkSafeError)
+        raised: ThinkSafeError = (kind if known else StageError)(self.problem, self.action)
+        return raised
+
+
+def folder_of(key: str) -> str:
+    """Return the store's key of the folder of a training on several nodes."""
+    return f"train-jobs/{key}"
+
+
+def write_job(store: Store, job: NodeJob, examples: Path) -> str:
+    """Write what the nodes of a training need into the store, and return its address."""
+    folder = folder_of(job.key)
+    store.put_file(f"{folder}/{EXAMPLES}", examples)
+    store.put(f"{folder}/{JOB}", job.model_dump_json(indent=2).encode() + b"\n")
+    return store.uri(f"{folder}/{JOB}")
+
+
+def node_of(environment: Mapping[str, str]) -> tuple[Node, int]:
+    """Return which node this is, and how many processes it has, as Trainer's torch policy says it.
+
+    Raises:
+        ConfigError: a variable is missing or malformed.
+    """
+    try:
+        count, rank = int(environment["PET_NNODES"]), int(environment["PET_NODE_RANK"])
+        processes, port = int(environment["PET_NPROC_PER_NODE"]), int(environment["PET_MASTER_PORT"])
+        address = environment["PET_MASTER_ADDR"]
+        if not (0 <= rank < count and processes > 0 and 0 < port < 65536 and address):
+            raise ValueError
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            "The environment does not say which node this is (PET_NNODES, PET_NODE_RANK, PET_NPROC_PER_NODE, "
+            "PET_MASTER_ADDR, PET_MASTER_PORT).",
+            "Take a training runtime with Kubeflow Trainer's torch policy (cluster.train_job.runtime).",
+        ) from error
+    return Node(rank, count, address, port), processes
+
+
+def open_folder(address: str) -> tuple[Store, str]:
+    """Return the store and the key of the folder in it, from the address of ``job.json``. Raises ConfigError."""
+    root, found, rest = address.rpartition("/train-jobs/")
+    key, _, name = rest.partition("/")
+    if not root or not found or not key or name != JOB:
+        raise ConfigError(f"{address[:200]!r} is no address of a training.", "The train stage makes it.")
+    return open_store(root), folder_of(key)
+
+
+def run(store: Store, folder: str, node: Node, processes: int) -> None:
+    """Be one node of a training.
+
+    Args:
+        store: The run's store.
+        folder: Key of the training's folder in it.
+        node: Which node this is.
+        processes: How many processes it has.
+
+    Raises:
+        ThinkSafeError: as :func:`thinksafe.training.launch.train`; or the job is none, or for other nodes.
+    """
+    from thinksafe.stages.train import settle
+
+    try:
+        given = NodeJob.model_validate_json(store.get(f"{folder}/{JOB}"))
+    except ValidationError as error:
+        raise InputError(f"{store.uri(f'{folder}/{JOB}')} is no training.", "Start the train stage again.") from error
+    settings = given.section.training
+    if node.nodes * processes != settings.nodes * settings.processes:
+        raise ConfigError(
+            f"There are {node.nodes} nodes of {processes} processes, and the training is for {settings.nodes} of "
+            f"{settings.processes}.",
+            "Let nothing change numNodes and numProcPerNode of the TrainJob.",
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        examples, place = Path(temporary) / EXAMPLES, Path(temporary) / "training"
+        place.mkdir()
+        store.get_file(f"{folder}/{EXAMPLES}", examples)
+        if digest_file(examples) != given.examples_digest:
+            raise InputError("The examples in the store are not those of this training.", "Start the stage again.")
+        job = Job(
+            section=given.section, base=given.base, examples=examples, key=given.key, folder=place, store=store.root,
+            run_id=given.run_id, task=given.task,
+        )
+        try:
+            spawn(job, processes, node)
+        except ThinkSafeError as error:
+            _tell(store, folder, node, error, final=any(place.glob("error-*.json")))
+            raise
+        if node.rank == 0:
+            done = read_record(place / "outcome.json", Outcome)
+            settle(store, given.base, given.key, place, done)
+            store.put_file(f"{folder}/{OUTCOME}", place / "outcome.json")
+
+
+def main(arguments: list[str]) -> int:
+    """Run a node and return the exit code (see :mod:`thinksafe.errors`)."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m thinksafe.training.node ADDRESS\n")
+        return errors.EXIT_BAD_INPUT
+    try:
+        node, processes = node_of(os.environ)
+        store, folder = open_folder(arguments[0])
+        store.delete(_error_key(folder, node))  # of an earlier attempt
+        try:
+            run(store, folder, node, processes)
+        except ThinkSafeError as error:
+            if not store.exists(_error_key(folder, node)):
+                _tell(store, folder, node, error, final=True)
+            raise
+    except ThinkSafeError as error:
+        return _complain(error)
+    except Exception as error:
+        if known := full_disk(error):
+            return _complain(known)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        # the message of a foreign exception may quote model text
+        where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+        return _complain(StageError(f"unexpected {type(error).__name__} at {where}.", "Report it."))
+    return errors.EXIT_OK
+
+
+def _error_key(folder: str, node: Node) -> str:
+    return f"{folder}/error-{node.rank}.json"
+
+
+def _tell(store: Store, folder: str, node: Node, error: ThinkSafeError, *, final: bool) -> None:
+    said = NodeError(type=type(error).__name__, problem=error.problem, action=error.action, final=final)
+    store.put(_error_key(folder, node), said.model_dump_json().encode())
+
+
+def _complain(error: ThinkSafeError) -> int:
+    sys.stderr.write(f"error: {error.problem}\n  {error.action}\n")
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
