@@ -14,6 +14,9 @@ from thinksafe.config.cluster_stages import StageSettings
 from thinksafe.config.kubernetes import seconds
 from thinksafe.pods import CERTIFICATES, MODEL_STAGES, environment, secret_variables
 
+WAITING_LONGER = 1800
+"""Seconds that a task waits for its TrainJob beyond the job's own deadline: the job's end is told, not cut off."""
+
 
 def configurer(cluster: ClusterSettings) -> Callable[[str, Any], None]:
     """Return the function that gives a task of a stage its settings."""
@@ -28,14 +31,26 @@ def configure(cluster: ClusterSettings, stage: str, task: Any) -> None:
         stage: Name of the stage.
         task: KFP's task.
     """
-    settings = cluster.stage(stage)
+    waits = stage == "train" and cluster.train_job.enabled
+    settings = _waiting(cluster) if waits else cluster.stage(stage)
     for name, value in environment(cluster, stage).items():
         task.set_env_variable(name, value)
     _secrets(cluster, stage, task)
     _resources(settings, task)
     _placement(settings, task)
-    _volumes(cluster, settings, stage, task)
+    _volumes(cluster, settings, task, models=stage in MODEL_STAGES and not waits)
     _pod(cluster, settings, stage, task)
+
+
+def _waiting(cluster: ClusterSettings) -> StageSettings:
+    """Return the settings of the task that starts a TrainJob and waits for it: small, on any node, without a GPU."""
+    default = cluster.stages.get("default") or StageSettings()
+    limit = seconds(cluster.train_job.deadline) + WAITING_LONGER
+    return default.model_copy(
+        update={
+            "gpu": None, "shared_memory": None, "deadline": f"{limit}s", "retries": cluster.stage("train").retries,
+        }
+    )
 
 
 def _secrets(cluster: ClusterSettings, stage: str, task: Any) -> None:
@@ -75,7 +90,7 @@ def _placement(settings: StageSettings, task: Any) -> None:
         kubernetes.add_node_affinity(task, match_expressions=expressions, weight=term.weight or None)
 
 
-def _volumes(cluster: ClusterSettings, settings: StageSettings, stage: str, task: Any) -> None:
+def _volumes(cluster: ClusterSettings, settings: StageSettings, task: Any, *, models: bool) -> None:
     if settings.shared_memory is not None:
         kubernetes.empty_dir_mount(
             task, volume_name="shared-memory", mount_path="/dev/shm",  # noqa: S108 - that is what libraries use
@@ -86,7 +101,7 @@ def _volumes(cluster: ClusterSettings, settings: StageSettings, stage: str, task
             task, config_map_name=cluster.certificates.config_map, mount_path=CERTIFICATES
         )
     cache = cluster.model_cache
-    if stage not in MODEL_STAGES:
+    if not models:
         return
     if cache.kind == "claim":
         kubernetes.mount_pvc(task, pvc_name=cache.claim, mount_path=cache.path)

@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.digests import canonical_json
 from thinksafe.mirror import VARIABLE
 
 DIGEST_VARIABLE = "THINKSAFE_CLUSTER_DIGEST"
 """Digest of the ``cluster`` section that a pipeline was compiled with; ``plan`` refuses a config with another."""
+TRAIN_JOB_VARIABLE = "THINKSAFE_TRAIN_JOB"
+"""The ``cluster`` section as JSON, in the pod of a train stage that starts a TrainJob instead of training itself."""
 PLANS = frozenset({"plan", "plan_evaluation"})
 MODEL_STAGES = PLANS | {"prepare", "sample", "judge", "train", "deploy"}
 """Stages that read the hub or copies of it: they get its token and the model cache."""
@@ -46,6 +49,9 @@ def environment(cluster: ClusterSettings, stage: str) -> dict[str, str]:
         if cluster.model_cache.kind != "none":
             path = cluster.model_cache.path
             found |= {"HF_HOME": f"{path}/huggingface", "THINKSAFE_CACHE": f"{path}/thinksafe"}
+    if stage == "train" and cluster.train_job.enabled:
+        text = cluster.model_dump(mode="json", exclude={"kfp", "schedule"}, exclude_defaults=True)
+        found[TRAIN_JOB_VARIABLE] = canonical_json(text)
     return {name: value for name, value in found.items() if value}
 
 

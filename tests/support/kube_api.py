@@ -75,6 +75,14 @@ class KubeApi:
     pods: list[Object] = field(default_factory=list)
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     """Verb and plural."""
+    missing: set[str] = field(default_factory=set)
+    """Plurals whose kinds the cluster does not know."""
+    logs: Callable[[str], str] = lambda pod: ""
+    """Log of a pod."""
+    admit: Callable[[Object], tuple[int, str] | None] = lambda found: None
+    """Webhook: HTTP status and message of a refusal; None lets the object in."""
+    deleted: Callable[[Object], None] = lambda found: None
+    """Told of each object that was deleted."""
     controller: Callable[[Object], Object | None] = lambda found: None
     """Status that follows an apply; None for none."""
     controller_seconds: float = 0.0
@@ -129,10 +137,40 @@ class KubeApi:
         threading.Timer(self.controller_seconds, self.reconcile, (plural, name)).start()
         return (200 if before else 201), found
 
+    def create(self, plural: str, manifest: Object) -> tuple[int, Object]:
+        """Return HTTP status and answer of a POST."""
+        name = manifest["metadata"]["name"]
+        if (refusal := self.admit(manifest)) is not None:
+            return refusal[0], status_of(*refusal)
+        with self.condition:
+            if (plural, name) in self.objects:
+                return 409, status_of(409, f'{plural} "{name}" already exists')
+            uid = f"uid-{plural}-{name}-{self.version}"
+            found = {**manifest, "metadata": {**manifest["metadata"], "generation": 1, "uid": uid}, "status": {}}
+            self._store(plural, name, found, "ADDED")
+        threading.Timer(self.controller_seconds, self.reconcile, (plural, name)).start()
+        return 201, found
+
+    def set_status(self, plural: str, name: str, status: Object) -> None:
+        with self.condition:
+            if found := self.objects.get((plural, name)):
+                self._store(plural, name, {**found, "status": status}, "MODIFIED")
+
+    def delete(self, plural: str, name: str) -> tuple[int, Object]:
+        """Return HTTP status and answer of a DELETE."""
+        with self.condition:
+            if (plural, name) not in self.objects:
+                return 404, status_of(404, f'{plural} "{name}" not found')
+            found = self.objects[plural, name]
+            self._store(plural, name, found, "DELETED")
+            del self.objects[plural, name]
+        self.deleted(found)
+        return 200, status_of(200, "deleted")
+
     def reconcile(self, plural: str, name: str) -> None:
         """Let the controller set the object's status."""
-        found = self.objects[plural, name]
-        if (status := self.controller(found)) is not None:
+        found = self.objects.get((plural, name))
+        if found is not None and (status := self.controller(found)) is not None:
             with self.condition:
                 self._store(plural, name, {**found, "status": status}, "MODIFIED")
 
@@ -221,10 +259,21 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             self.answer("POST")
 
+        def do_DELETE(self) -> None:
+            self.answer("DELETE")
+
         def send(self, code: int, body: Object) -> None:
             data = json.dumps(body).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def send_text(self, text: str, lines: int) -> None:
+            data = "".join(text.splitlines(keepends=True)[-lines:]).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -249,9 +298,14 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
                 return self.send(fault.code, status_of(fault.code, fault.message))
             if fault is not None and fault.action == "delay":
                 time.sleep(fault.seconds)
-            *_, plural = split.path.split("/") if method != "PATCH" else split.path.split("/")[:-1]
-            name = split.path.rsplit("/", 1)[-1]
-            rbac = {"GET": "watch" if watching else "list", "PATCH": "patch", "POST": "create"}[method]
+            path = split.path.split("/")
+            log = path[-1] == "log"
+            plural = "pods/log" if log else path[-1] if method in ("GET", "POST") else path[-2]
+            name = path[-2] if log else path[-1]
+            listing = "watch" if watching else "get" if log else "list"
+            rbac = {"GET": listing, "PATCH": "patch", "POST": "create", "DELETE": "delete"}[method]
+            if plural in api.missing:
+                return self.send(404, status_of(404, "the server could not find the requested resource"))
             if (rbac, plural) in api.forbidden:
                 group = split.path.split("/")[2] if split.path.startswith("/apis/") else ""
                 return self.send(403, status_of(403, (
@@ -263,12 +317,27 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
                 assert body is not None
                 force = query["force"] == "true"
                 return self.send(*api.apply(plural, name, query["fieldManager"], body, force=force))
+            if method == "DELETE":
+                return self.send(*api.delete(plural, name))
+            if method == "POST" and plural != "events":
+                assert body is not None
+                return self.send(*api.create(plural, body))
             if method == "POST":
                 assert body is not None
                 api.events.append(body)
                 return self.send(201, body)
+            if log:
+                return self.send_text(api.logs(name), int(query["tailLines"]))
             if plural == "pods":
                 return self.send(200, {"items": api.pods, "metadata": {"resourceVersion": str(api.version)}})
+            if "labelSelector" in query:
+                labels = dict(pair.split("=", 1) for pair in query["labelSelector"].split(","))
+                with api.condition:
+                    items = [
+                        found for (of, _), found in api.objects.items()
+                        if of == plural and labels.items() <= found["metadata"].get("labels", {}).items()
+                    ]
+                return self.send(200, {"items": items, "metadata": {"resourceVersion": str(api.version)}})
             wanted = query["fieldSelector"].removeprefix("metadata.name=")
             if watching:
                 return self.watch(plural, wanted, query, fault)

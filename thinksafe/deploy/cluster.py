@@ -1,4 +1,4 @@
-"""The Kubernetes API, as far as a rollout needs it: apply, read, watch, and events.
+"""The Kubernetes API, as far as a rollout or a TrainJob needs it: apply, create, read, watch, delete, logs, events.
 
 Objects are plain dictionaries, whatever their kind. What passes by waiting (no answer, 429, 5xx) is tried again for a
 while; everything else becomes a StageError that says what to do.
@@ -7,7 +7,7 @@ while; everything else becomes a StageError that says what to do.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ RETRY_SECONDS = 60.0
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 30.0
 WATCH_SECONDS = 60
 """Longest single watch; a connection that died without a word is noticed after that."""
+LOG_BYTES = 65536
+"""Longest log that is fetched."""
 APPLY = "application/apply-patch+yaml"
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -42,6 +44,7 @@ RESOURCES = {
     "Deployment": Resource("apps", "v1", "deployments"),
     "InferenceService": Resource("serving.kserve.io", "v1beta1", "inferenceservices"),
     "LLMInferenceService": Resource("serving.kserve.io", "v1alpha1", "llminferenceservices"),
+    "TrainJob": Resource("trainer.kubeflow.org", "v1alpha1", "trainjobs"),
 }
 
 
@@ -54,7 +57,20 @@ class DroppedError(Exception):
 
 
 def connect(settings: DeploySettings, *, retry_seconds: float = RETRY_SECONDS) -> Cluster:
+    """Return the cluster that a rollout goes to; see :func:`connect_to`."""
+    return connect_to(settings.namespace, settings.context, retry_seconds=retry_seconds)
+
+
+def connect_to(
+    namespace: str, context: str = "", *, section: str = "deploy", retry_seconds: float = RETRY_SECONDS
+) -> Cluster:
     """Return the cluster of the pod's service account, or outside a pod that of the kubeconfig.
+
+    Args:
+        namespace: Where the objects are.
+        context: Of the kubeconfig, which then is taken in a pod, too.
+        section: Section of the configuration that errors name.
+        retry_seconds: See :class:`Cluster`.
 
     Raises:
         ConfigError: there is neither.
@@ -63,20 +79,21 @@ def connect(settings: DeploySettings, *, retry_seconds: float = RETRY_SECONDS) -
 
     configuration = client.Configuration()
     try:
-        if settings.context:
+        if context:
             raise config.ConfigException
         config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:
         try:
-            config.load_kube_config(context=settings.context or None, client_configuration=configuration)
+            config.load_kube_config(context=context or None, client_configuration=configuration)
         except (config.ConfigException, OSError, ValueError) as error:
+            settable = "KUBECONFIG and deploy.context" if section == "deploy" else "KUBECONFIG"
             raise ConfigError(
                 "There is no Kubernetes cluster: this is no pod with a service account token, and no kubeconfig "
-                f"{f'with the context {settings.context!r} ' if settings.context else ''}can be loaded.",
-                "Set KUBECONFIG and deploy.context, or run the stage in the cluster.",
+                f"{f'with the context {context!r} ' if context else ''}can be loaded.",
+                f"Set {settable}, or run the stage in the cluster.",
             ) from error
     configuration.retries = False  # the loop here is the only one
-    return Cluster(client.ApiClient(configuration), settings.namespace, retry_seconds)
+    return Cluster(client.ApiClient(configuration), namespace, retry_seconds, section)
 
 
 class Cluster:
@@ -86,10 +103,13 @@ class Cluster:
         api: ``kubernetes.client.ApiClient``.
         namespace: Where the objects are.
         retry_seconds: How long a call that gets no useful answer is made again.
+        section: Section of the configuration that errors name.
     """
 
-    def __init__(self, api: Any, namespace: str, retry_seconds: float = RETRY_SECONDS) -> None:
-        self._api, self.namespace, self._seconds = api, namespace, retry_seconds
+    def __init__(
+        self, api: Any, namespace: str, retry_seconds: float = RETRY_SECONDS, section: str = "deploy"
+    ) -> None:
+        self._api, self.namespace, self._seconds, self._section = api, namespace, retry_seconds, section
 
     def apply(self, manifest: Object, *, force: bool) -> Object:
         """Apply the fields of a manifest (server-side) and return the object.
@@ -117,8 +137,44 @@ class Cluster:
 
     def pods(self, labels: dict[str, str]) -> list[Object]:
         """Return the pods with these labels. Raises StageError."""
+        return self.labelled("Pod", labels)
+
+    def labelled(self, kind: str, labels: dict[str, str]) -> list[Object]:
+        """Return the objects of a kind with these labels. Raises StageError."""
         chosen = ",".join(f"{key}={value}" for key, value in labels.items())
-        return list(self._call("list", "Pod", "", "GET", [("labelSelector", chosen)]).get("items") or [])
+        return list(self._call("list", kind, "", "GET", [("labelSelector", chosen)]).get("items") or [])
+
+    def create(self, manifest: Object) -> bool:
+        """Make an object and return whether it was made: not where one of this name is there. Raises StageError."""
+        query = [("fieldManager", MANAGER), ("fieldValidation", "Strict")]
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        try:
+            self._call("create", kind, "", "POST", query, manifest, named=name)
+        except StageError as error:
+            if getattr(error.__cause__, "status", None) == 409:
+                return False
+            raise
+        return True
+
+    def delete(self, kind: str, name: str) -> None:
+        """Delete an object, which stays until what belongs to it is gone; one that is not there is no error.
+
+        Raises:
+            StageError: the API refused, or did not answer.
+        """
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
+        try:
+            self._call("delete", kind, name, "DELETE", [], options)
+        except StageError as error:
+            if getattr(error.__cause__, "status", None) != 404:
+                raise
+
+    def logs(self, pod: str, container: str, lines: int, *, previous: bool = False) -> str:
+        """Return the last lines of a container's log, or of the log before it was started again. Raises StageError."""
+        query = [("container", container), ("tailLines", str(lines)), ("limitBytes", str(LOG_BYTES))]
+        query += [("previous", "true")] if previous else []
+        data: bytes = self._answered("get", "Pod", f"{pod}/log", "GET", query)
+        return data.decode("utf-8", "replace")
 
     def watch(self, kind: str, name: str, version: str, seconds: float) -> Iterator[Object]:
         """Yield the object as it changes after a version; None of its changes is lost between two watches.
@@ -150,7 +206,7 @@ class Cluster:
                 raise GoneError from error
             if error.status in _PASSING or not error.status:
                 raise DroppedError from error
-            raise explained(error, "watch", RESOURCES[kind], name, self.namespace) from error
+            raise explained(error, "watch", RESOURCES[kind], name, self.namespace, self._section) from error
         except (HTTPError, OSError, ValueError) as error:  # ValueError: a line that was cut short
             raise DroppedError from error
 
@@ -160,16 +216,25 @@ class Cluster:
 
     def _call(
         self, verb: str, kind: str, name: str, method: str, query: list[tuple[str, str]], body: Object | None = None,
-        content: str = "application/json",
+        content: str = "application/json", named: str = "",
     ) -> Object:
+        def parsed(data: bytes) -> Object:
+            found: Object = json.loads(data)
+            return found
+
+        answer: Object = self._answered(verb, kind, name, method, query, body, content, parsed, named)
+        return answer
+
+    def _answered(
+        self, verb: str, kind: str, name: str, method: str, query: list[tuple[str, str]], body: Object | None = None,
+        content: str = "application/json", read: Callable[[bytes], Any] = bytes, named: str = "",
+    ) -> Any:
         import tenacity
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
-        def attempt() -> Object:
-            response = self._request(kind, name, method, query, body, content, ANSWER_SECONDS)
-            found: Object = json.loads(response.data)
-            return found
+        def attempt() -> Any:
+            return read(self._request(kind, name, method, query, body, content, ANSWER_SECONDS).data)
 
         def passing(error: BaseException) -> bool:
             if isinstance(error, ApiException):
@@ -183,7 +248,7 @@ class Cluster:
                 stop=tenacity.stop_after_delay(self._seconds),
             )(attempt)
         except ApiException as error:
-            raise explained(error, verb, RESOURCES[kind], name, self.namespace) from error
+            raise explained(error, verb, RESOURCES[kind], name or named, self.namespace, self._section) from error
         except (HTTPError, OSError, ValueError) as error:
             raise StageError(
                 f"The Kubernetes API at {self._api.configuration.host} does not answer ({type(error).__name__}).",

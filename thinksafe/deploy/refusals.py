@@ -20,7 +20,9 @@ class FieldConflictError(StageError):
     """Another field manager owns a field that the rollout sets. Nothing was changed."""
 
 
-def explained(error: Any, verb: str, resource: Resource, name: str, namespace: str) -> StageError:
+def explained(
+    error: Any, verb: str, resource: Resource, name: str, namespace: str, section: str = "deploy"
+) -> StageError:
     """Return an error of the Kubernetes API (``ApiException``) as one that a person can act on.
 
     Args:
@@ -29,6 +31,7 @@ def explained(error: Any, verb: str, resource: Resource, name: str, namespace: s
         resource: What it was about.
         name: Name of the object; empty for all of them.
         namespace: Its namespace.
+        section: Section of the configuration that says what is asked for.
     """
     status = _status(error)
     what = f"{resource.plural}{f'.{resource.group}' if resource.group else ''}"
@@ -41,7 +44,7 @@ def explained(error: Any, verb: str, resource: Resource, name: str, namespace: s
                 "Renew the kubeconfig or the service account's token, and start the same stage again.",
             )
         case 403:
-            return _forbidden(message, verb, resource, where)
+            return _forbidden(message, verb, resource, where, section)
         case 409 if conflicts := _conflicts(status):
             return _conflict(conflicts, where)
         case 404 if resource.group.endswith("kserve.io"):
@@ -49,12 +52,17 @@ def explained(error: Any, verb: str, resource: Resource, name: str, namespace: s
                 f"The cluster has no {what}, or no namespace {namespace!r}.",
                 "Install KServe or set deploy.kind: deployment, and check deploy.namespace.",
             )
+        case 404 if resource.group == "trainer.kubeflow.org":
+            return StageError(
+                f"The cluster has no {what}, or no namespace {namespace!r}.",
+                "Install Kubeflow Trainer 2.2 or later, or set training.nodes: 1 and cluster.train_job.enabled: false.",
+            )
         case 404:
-            return StageError(f"There is no {where}.", "Create the namespace, or correct deploy.namespace.")
+            return StageError(f"There is no {where}.", f"Create the namespace, or correct {section}.namespace.")
         case 400 | 422:
             return StageError(
                 f"The Kubernetes API refuses {where}: {message:.600}",
-                "Correct the section deploy; an admission policy of the cluster may say more.",
+                f"Correct the section {section}; an admission policy of the cluster may say more.",
             )
     return StageError(
         f"The Kubernetes API could not {verb} {where} (HTTP {error.status}: {message:.300}).",
@@ -70,13 +78,13 @@ def _status(error: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _forbidden(message: str, verb: str, resource: Resource, where: str) -> StageError:
+def _forbidden(message: str, verb: str, resource: Resource, where: str, section: str) -> StageError:
     found = _USER.search(message)
     who = found["user"] if found else "this user"
     if "violates PodSecurity" in message or "admission webhook" in message or "exceeded quota" in message:
         return StageError(
             f"The cluster's policy forbids {where}: {message:.600}",
-            "Ask who runs the cluster for an exception, or change the section deploy.",
+            f"Ask who runs the cluster for an exception, or change the section {section}.",
         )
     group, plural = resource.group, resource.plural
     if missing := _CANNOT.search(message):  # an apply that makes an object needs create, too

@@ -4,30 +4,34 @@ The adapter's files go to ``adapters/<key>/<digest of the files>/`` in the store
 ``adapters/<key>/manifest.json``. A manifest whose files are intact means that the training is done: that is how a
 retry, or a second run on the same examples, takes an adapter up again; and of two that train at once on machines whose
 floating point differs, one wins and the other takes its adapter. A training that was killed goes on from its last
-checkpoint (:mod:`thinksafe.training.checkpoints`).
+checkpoint (:mod:`thinksafe.training.checkpoints`). On a cluster a TrainJob may train in the stage's place
+(:mod:`thinksafe.trainjob`).
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import code_digest, digest_file, digest_folder, digest_json, library_versions
-from thinksafe.errors import ConflictError, DamagedError, InputError, MissingError
+from thinksafe.errors import ConfigError, ConflictError, DamagedError, InputError, MissingError
 from thinksafe.jsonl import write_json
 from thinksafe.loading import ADAPTER_FILES, fetch_adapter
 from thinksafe.models import ModelReference, read_reference
+from thinksafe.pods import TRAIN_JOB_VARIABLE
 from thinksafe.records import Record
 from thinksafe.stages.record import StageContext, StageResult, recorded
 from thinksafe.store import Store
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.drift import Drift
-from thinksafe.training.launch import Job, Outcome, process_count, train
+from thinksafe.training.launch import Job, Outcome, process_count, train, world_size
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
 CODE = ("training", "loading.py", "traces.py", "stages/train.py")
@@ -82,11 +86,14 @@ def run(
         if reference.absent or reference.adapter:
             raise InputError(f"{base}: not a student without an adapter.", "Train from the base of the run.")
         rows = digest_file(examples)
-        processes = process_count(section.training)
+        cluster = train_job_settings()
+        processes = world_size(section.training) if cluster is not None else process_count(section.training)
         key = adapter_key(reference, rows, section, processes)
         manifest = found = _find(context.store, reference, key)
         resumed = 0
-        if manifest is None:
+        if manifest is None and cluster is not None:
+            manifest, resumed = _train_on_nodes(context, cluster, section, reference, examples, key)
+        elif manifest is None:
             manifest, resumed = _train(context, section, reference, examples, key, processes)
         candidate = _candidate(reference, key, manifest)
         fetch_adapter(context.store, candidate, adapter_out)
@@ -100,7 +107,8 @@ def run(
         }
         result.details = {
             "curve": manifest.curve, "steps": manifest.steps, "adapter": candidate.adapter,
-            "adapter_digest": manifest.adapter_digest, "processes": processes, "share": manifest.share,
+            "adapter_digest": manifest.adapter_digest, "processes": processes, "nodes": section.training.nodes,
+            "share": manifest.share,
             "drift": [found.model_dump(mode="json") for found in manifest.drift],
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},
         }
@@ -117,6 +125,21 @@ def adapter_key(base: ModelReference, examples: str, section: TrainSection, proc
     settings: dict[str, Any] = base.student.model_dump(mode="json")
     parts = section.model_dump(mode="json", exclude={"training"}) | {"training": _deciding(section.training, processes)}
     return digest_json([base.base_digest, settings, examples, parts, code_digest(*CODE), versions])
+
+
+def train_job_settings() -> ClusterSettings | None:
+    """Return the settings of the TrainJob that this stage is to start; None where it trains itself.
+
+    Raises:
+        ConfigError: the environment holds none that are valid.
+    """
+    text = os.environ.get(TRAIN_JOB_VARIABLE, "")
+    try:
+        return ClusterSettings.model_validate_json(text) if text else None
+    except ValidationError as error:
+        raise ConfigError(
+            f"{TRAIN_JOB_VARIABLE} is no section cluster of this version.", "Run `thinksafe publish`, and submit that."
+        ) from error
 
 
 def _deciding(settings: TrainingSettings, processes: int) -> dict[str, Any]:
@@ -165,6 +188,31 @@ def _train(
         done = train(context, job, processes)
         manifest = settle(context.store, base, key, job.folder, done)
     return manifest, job.resume
+
+
+def _train_on_nodes(
+    context: StageContext, cluster: ClusterSettings, section: TrainSection, base: ModelReference, examples: Path,
+    key: str,
+) -> tuple[AdapterManifest, int]:
+    """Train in a TrainJob, whose first node settles the adapter; return as :func:`_train` does."""
+    from thinksafe.deploy.cluster import connect_to
+    from thinksafe.training.node import NodeJob
+    from thinksafe.trainjob import launcher
+
+    job = NodeJob(
+        section=section, base=base, examples_digest=digest_file(examples), key=key, run_id=context.run_id,
+        task=context.task,
+    )
+    api = connect_to(cluster.namespace, section="cluster", retry_seconds=launcher.RETRY_SECONDS)
+
+    def done() -> bool:
+        return _find(context.store, base, key) is not None
+
+    resumed = launcher.Launcher(context.store, cluster, api, job, examples, done).run()
+    manifest = _find(context.store, base, key)
+    if manifest is None:
+        raise DamagedError(f"The adapter {key} is gone from the store again.", "Start the same stage again.")
+    return manifest, resumed
 
 
 def settle(store: Store, base: ModelReference, key: str, folder: Path, done: Outcome) -> AdapterManifest:

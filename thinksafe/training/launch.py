@@ -120,6 +120,11 @@ def process_count(settings: TrainingSettings) -> int:
     return count
 
 
+def world_size(settings: TrainingSettings) -> int:
+    """Return how many processes train on all nodes of a TrainJob."""
+    return settings.nodes * settings.processes
+
+
 def train(context: StageContext, job: Job, processes: int) -> Outcome:
     """Train, here or in ``processes`` processes; the adapter's files are in ``job.folder`` afterwards.
 

@@ -1,0 +1,1 @@
+"""A training on several nodes, as a TrainJob of Kubeflow Trainer: its manifest, and the stage that waits for it."""
