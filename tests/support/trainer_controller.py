@@ -97,7 +97,9 @@ class Controller:
         if self.api.objects.get(("trainjobs", name), {}).get("metadata", {}).get("uid") != found["metadata"]["uid"]:
             return  # deleted meanwhile
         if failed:
-            time.sleep(0.5)  # the others notice
+            with suppress(subprocess.TimeoutExpired):  # the others notice
+                for process in nodes:
+                    process.wait(timeout=10)
         self._show(name, nodes)
         self.api.set_status(
             "trainjobs", name,

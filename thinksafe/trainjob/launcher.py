@@ -199,6 +199,7 @@ class Launcher:
                 "Start the same stage again; it goes on from the last checkpoint.",
             )
         if error := self._told():
+            self._delete()
             raise error
         with suppress(StageError):
             self._remember(pods.pods_of(self._api, self.name))

@@ -1,6 +1,6 @@
 """The stage that starts a TrainJob and waits: against the Kubernetes API over HTTP, with every way in which it fails.
 
-No node trains here; the controller only sets what it would set (tests/integration/test_train_job.py trains).
+No node trains here; the controller only sets what it would set (tests/unit/stages/test_train_nodes.py trains).
 """
 
 from __future__ import annotations
