@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.cluster_stages import seconds
+from thinksafe.config.kubernetes import seconds
 from thinksafe.deploy.cluster import Cluster, DroppedError, GoneError, Object
 from thinksafe.errors import MissingError, StageError, ThinkSafeError
 from thinksafe.report.text import clean

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.cluster_stages import NodeAffinityTerm, StageSettings, TolerationSettings, seconds
+from thinksafe.config.cluster_stages import NodeAffinityTerm, StageSettings, TolerationSettings
+from thinksafe.config.kubernetes import seconds
 from thinksafe.deploy.cluster import MANAGER, Object
 from thinksafe.pods import CERTIFICATES, TRAIN_JOB_VARIABLE, environment, secret_variables
 

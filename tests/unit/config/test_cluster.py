@@ -222,7 +222,7 @@ def nodes_document(cluster, **training):
         ({"nodes": 2}, {"train_job": ON}, "processes must say"),
         ({"nodes": 3, "processes": 2}, {"train_job": ON}, "nodes x processes, 3 x 2"),
         ({}, {"train_job": ON}, "so training.processes must say"),
-        ({"nodes": 2, "processes": 4}, {"train_job": ON, "stages": {"train": {"gpu": {"count": 2}}}}, "gives train 2 GPUs"),
+        ({"nodes": 2, "processes": 4}, {"train_job": ON, "stages": {"train": {"gpu": {"count": 2}}}}, "train 2 GPUs"),
         ({"nodes": 2, "processes": 4}, {"train_job": {"runtime": {"kind": "Pod"}}}, "cluster.train_job.runtime.kind"),
     ],
 )
