@@ -40,6 +40,11 @@ def _enforcing(rules, folder):
                 )
                 server.asked.append(wanted)
                 return 201, {**body, "status": {"allowed": allowed}}
+            if path.endswith("/localsubjectaccessreviews"):
+                allowed = _allowed(rules, "create", "authorization.k8s.io", "localsubjectaccessreviews")
+                return answer(method, path, body) if allowed else FORBIDDEN
+            if path == "/apis/trainer.kubeflow.org/v1alpha1":  # discovery, which everybody may
+                return answer(method, path, body)
             found = re.fullmatch(rf"/api/v1/namespaces/{NAMESPACE}/([a-z]+)/([^/]+)", path)
             if method == "GET" and found and _allowed(rules, "get", "", found[1], found[2]):
                 return answer(method, path, body)
@@ -69,14 +74,18 @@ def test_the_doctor_sees_all_that_the_values_name(tmp_path, monkeypatch, name):
             server.put("configmaps", cluster.certificates.config_map, namespace=NAMESPACE, data=data)
         for secret in cluster.image_pull_secrets:
             server.secret(secret, NAMESPACE, **{".dockerconfigjson": '{"auths": {"mirror.example.com:5000": {}}}'})
+        server.trainer()
         server.put("serviceaccounts", cluster.service_account, namespace=NAMESPACE)
         if cluster.model_cache.claim:
             spec = {"accessModes": ["ReadWriteMany"]}
             server.put("persistentvolumeclaims", cluster.model_cache.claim, namespace=NAMESPACE, spec=spec)
         findings = [one for _, check in kubernetes_checks(cluster, Cluster(NAMESPACE)) for one in check()]
     assert not [finding for finding in findings if finding.status == "failed"]
-    # nodes and classes are cluster-wide, which the release has no right to
-    assert {finding.check for finding in findings if finding.status == "warning"} <= {"rights", "nodes", "classes"}
+    # nodes, classes and Trainer's runtimes are cluster-wide, which the release has no right to
+    blind = {"rights", "nodes", "classes", "train job"}
+    assert {finding.check for finding in findings if finding.status == "warning"} <= blind
+    about_jobs = [finding.status for finding in findings if finding.check == "train job"]
+    assert about_jobs == (["warning", "ok"] if cluster.train_job.enabled else [])
     rights = [finding.message for finding in findings if finding.check == "rights"]
     assert rights == ["May not look at nodes: checks of these say nothing."]
     assert {finding.check for finding in findings if finding.status == "ok"} >= {"service account", "secrets"}

@@ -64,18 +64,37 @@ class KubernetesServer:
         notes = {"storageclass.kubernetes.io/is-default-class": str(default).lower()}
         classes["items"].append({"metadata": {"name": name, "annotations": notes}, "provisioner": "test"})
 
+    def trainer(self, *, runtime: str = "torch-distributed", policy: str = "torch", job: str = "node") -> None:
+        """Install Kubeflow Trainer with a runtime."""
+        root = "/apis/trainer.kubeflow.org/v1alpha1"
+        kinds = ("trainjobs", "clustertrainingruntimes", "trainingruntimes")
+        self.objects[root] = {
+            "kind": "APIResourceList", "groupVersion": "trainer.kubeflow.org/v1alpha1",
+            "resources": [
+                {"name": kind, "kind": kind, "singularName": "", "namespaced": True, "verbs": ["get"]} for kind in kinds
+            ],
+        }
+        pod = {"spec": {"template": {"spec": {"containers": [{"name": "node"}]}}}}
+        self.objects[f"{root}/clustertrainingruntimes/{runtime}"] = {
+            "metadata": {"name": runtime},
+            "spec": {
+                "mlPolicy": {policy: {}}, "template": {"spec": {"replicatedJobs": [{"name": job, "template": pod}]}},
+            },
+        }
+
     def answer(self, method: str, path: str, body: Any) -> tuple[int, dict[str, Any]]:
         time.sleep(self.delay)
-        if method == "POST" and path.endswith("/selfsubjectaccessreviews"):
+        if any(path.endswith(end) for end in self.forbidden):
+            return 403, {"kind": "Status", "reason": "Forbidden"}
+        if method == "POST" and path.endswith("subjectaccessreviews"):
             wanted = body["spec"]["resourceAttributes"]
-            self.asked.append(wanted)
-            right = f"{wanted['verb']} {wanted['resource']}"
+            self.asked.append({**wanted, **{key: body["spec"][key] for key in ("user",) if key in body["spec"]}})
+            resource = "/".join(filter(None, (wanted["resource"], wanted.get("subresource"))))
+            right = f"{wanted['verb']} {resource}"
             allowed = right not in self.denied and (
                 right not in self.named or wanted.get("name") in self.named[right]
             )
             return 201, {**body, "status": {"allowed": allowed}}
-        if any(path.endswith(end) for end in self.forbidden):
-            return 403, {"kind": "Status", "reason": "Forbidden"}
         if path in self.objects:
             return 200, self.objects[path]
         return 404, {"kind": "Status", "reason": "NotFound"}

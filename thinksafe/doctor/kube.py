@@ -48,6 +48,7 @@ class Cluster:
         self._core, self._storage = client.CoreV1Api(api), client.StorageV1Api(api)
         self._scheduling, self._node = client.SchedulingV1Api(api), client.NodeV1Api(api)
         self._access, self._models = client.AuthorizationV1Api(api), client
+        self._custom = client.CustomObjectsApi(api)
 
     def secret(self, name: str) -> Any:
         """Return a Secret of the namespace. Raises Absent, Forbidden or StageError, as all methods do."""
@@ -80,6 +81,38 @@ class Cluster:
     def runtime_class(self, name: str) -> Any:
         """Return a RuntimeClass."""
         return self._ask(self._node.read_runtime_class, name)
+
+    def kinds(self, group: str, version: str) -> set[str]:
+        """Return the plurals of the kinds of an API group. Raises Absent where there is none."""
+        return {item.name for item in self._ask(self._custom.get_api_resources, group, version).resources}
+
+    def custom(self, group: str, version: str, plural: str, name: str, *, everywhere: bool) -> dict[str, Any]:
+        """Return an object of the namespace, or one of the whole cluster, of a kind that Kubernetes does not know."""
+        if everywhere:
+            found = self._ask(self._custom.get_cluster_custom_object, group, version, plural, name)
+        else:
+            found = self._ask(
+                self._custom.get_namespaced_custom_object, group, version, self.namespace, plural, name
+            )
+        return dict(found)
+
+    def account_may(self, account: str, verb: str, resource: str, group: str) -> bool:
+        """Return whether a service account of the namespace may do something, by a LocalSubjectAccessReview."""
+        attributes = self._models.V1ResourceAttributes(
+            verb=verb, resource=resource.partition("/")[0], subresource=resource.partition("/")[2] or None,
+            group=group, namespace=self.namespace,
+        )
+        review = self._models.V1LocalSubjectAccessReview(
+            spec=self._models.V1SubjectAccessReviewSpec(
+                user=f"system:serviceaccount:{self.namespace}:{account}",
+                groups=[
+                    "system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated",
+                ],
+                resource_attributes=attributes,
+            )
+        )
+        ask = self._access.create_namespaced_local_subject_access_review
+        return bool(self._ask(ask, self.namespace, review).status.allowed)
 
     def may(self, verb: str, resource: str, group: str = "", namespace: str = "", name: str = "") -> bool:
         """Return whether we may do something, by a SelfSubjectAccessReview.

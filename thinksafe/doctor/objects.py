@@ -12,6 +12,7 @@ from thinksafe.config.cluster_stages import StageName
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
 from thinksafe.doctor.kube import Absent, Cluster, Forbidden
 from thinksafe.doctor.placement import reasons
+from thinksafe.doctor.trainer import train_job_findings
 from thinksafe.pods import secret_variables
 
 STAGES = tuple(name for name in get_args(StageName) if name != "default")
@@ -29,6 +30,7 @@ def kubernetes_checks(cluster: ClusterSettings, api: Cluster) -> list[Check]:
         ("nodes", lambda: _nodes(cluster, api)),
         ("storage", lambda: _storage(cluster, api)),
         ("classes", lambda: _classes(cluster, api)),
+        ("train job", lambda: train_job_findings(cluster, api)),
     ]
 
 

@@ -1,0 +1,76 @@
+"""What the doctor finds of Kubeflow Trainer, against a server that answers as the Kubernetes API does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kubernetes_server import KubernetesServer, kubernetes_server
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.doctor.checks import Finding
+from thinksafe.doctor.kube import Cluster
+from thinksafe.doctor.trainer import train_job_findings
+from thinksafe_pipelines.snapshot import CLUSTERS
+
+RUNTIME = "clustertrainingruntimes/torch-distributed"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
+    with kubernetes_server(tmp_path) as running:
+        monkeypatch.setenv("KUBECONFIG", running.kubeconfig)
+        running.trainer()
+        yield running
+
+
+def found(**train_job: object) -> list[Finding]:
+    section = {**CLUSTERS["plain"], "train_job": {"enabled": True, **train_job}}
+    cluster = ClusterSettings.model_validate(section)
+    return list(train_job_findings(cluster, Cluster(cluster.namespace)))
+
+
+def test_a_cluster_that_has_all_is_well(server: KubernetesServer) -> None:
+    assert [one.status for one in found()] == ["ok", "ok"]
+    assert {one["user"] for one in server.asked} == {"system:serviceaccount:thinksafe:thinksafe-pipeline"}
+    assert {one["verb"] for one in server.asked if one["resource"] == "trainjobs"} == {
+        "list", "watch", "create", "delete"
+    }
+    assert found(enabled=False) == []
+
+
+def test_each_thing_that_is_missing_is_told_with_what_mends_it(server: KubernetesServer) -> None:
+    (runtime, rights) = found(runtime={"name": "torch-tuned"})
+    assert (runtime.status, rights.status) == ("failed", "ok")
+    assert "no ClusterTrainingRuntime torch-tuned" in runtime.message
+    assert "cluster.train_job.runtime" in runtime.action
+
+    (runtime, _) = found(runtime={"name": "mine", "kind": "TrainingRuntime"})
+    assert "no TrainingRuntime mine in thinksafe" in runtime.message
+
+    server.denied = {"create trainjobs", "get pods/log"}
+    (_, rights) = found()
+    assert "may not create trainjobs, get pods/log" in rights.message
+    assert 'resources: ["trainjobs"], verbs: [create]; apiGroups: [""], resources: ["pods/log"]' in rights.action
+
+    del server.objects["/apis/trainer.kubeflow.org/v1alpha1"]
+    (trainer,) = found()
+    assert trainer.status == "failed"
+    assert "Install Kubeflow Trainer" in trainer.action
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"), [({"policy": "mpi"}, "no torch policy"), ({"job": "launcher"}, "no job 'node'")]
+)
+def test_a_runtime_of_another_kind_is_refused(server: KubernetesServer, changed: dict[str, str], words: str) -> None:
+    server.trainer(**changed)  # type: ignore[arg-type]
+    (runtime, _) = found()
+    assert runtime.status == "failed"
+    assert words in runtime.message
+
+
+def test_what_may_not_be_looked_at_is_a_warning(server: KubernetesServer) -> None:
+    server.forbidden = {RUNTIME, "localsubjectaccessreviews"}
+    assert [one.status for one in found()] == ["warning", "warning"]
+    assert "kubectl auth can-i create trainjobs" in found()[1].action

@@ -1,0 +1,89 @@
+"""Checks of what a training on several nodes takes: Kubeflow Trainer, its runtime, the rights of the pods of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.doctor.checks import Finding, failed, ok, warning
+from thinksafe.doctor.kube import Absent, Cluster, Forbidden
+
+CHECK, GROUP, VERSION, NODE = "train job", "trainer.kubeflow.org", "v1alpha1", "node"
+RIGHTS = (
+    ("trainjobs", GROUP, ("list", "watch", "create", "delete")), ("pods", "", ("list",)), ("pods/log", "", ("get",)),
+)
+"""What the stage ``train`` does where it starts a TrainJob."""
+
+
+def train_job_findings(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+    """Yield what was found of Kubeflow Trainer; nothing where no TrainJob is wanted."""
+    if not cluster.train_job.enabled:
+        return
+    try:
+        kinds = api.kinds(GROUP, VERSION)
+    except Absent:
+        kinds = set()
+    except Forbidden:
+        kinds = {"trainjobs"}  # the next look tells
+    if "trainjobs" not in kinds:
+        yield failed(
+            CHECK, "The cluster has no TrainJobs (trainer.kubeflow.org/v1alpha1).",
+            "Install Kubeflow Trainer 2.2 or later, or set cluster.train_job.enabled: false and training.nodes: 1.",
+        )
+        return
+    yield _runtime(cluster, api)
+    yield _rights(cluster, api)
+
+
+def _runtime(cluster: ClusterSettings, api: Cluster) -> Finding:
+    runtime = cluster.train_job.runtime
+    named, everywhere = f"{runtime.kind} {runtime.name}", runtime.kind == "ClusterTrainingRuntime"
+    try:
+        found = api.custom(GROUP, VERSION, f"{runtime.kind.lower()}s", runtime.name, everywhere=everywhere)
+    except Absent:
+        where = "" if everywhere else f" in {cluster.namespace}"
+        return failed(
+            CHECK, f"There is no {named}{where}.",
+            "Install the runtimes of Kubeflow Trainer, or name one that is there in cluster.train_job.runtime.",
+        )
+    except Forbidden:
+        return warning(CHECK, f"May not look at the {named}.", "Ask somebody who may: kubectl get " + named.lower())
+    spec: dict[str, Any] = found.get("spec") or {}
+    if (spec.get("mlPolicy") or {}).get("torch") is None:
+        return failed(
+            CHECK, f"The {named} has no torch policy, which tells each node which one it is.",
+            "Name a runtime with spec.mlPolicy.torch in cluster.train_job.runtime.",
+        )
+    jobs = ((spec.get("template") or {}).get("spec") or {}).get("replicatedJobs") or []
+    pods = [job["template"]["spec"]["template"]["spec"] for job in jobs if job.get("name") == NODE]
+    if not any(container.get("name") == NODE for pod in pods for container in pod.get("containers") or []):
+        return failed(
+            CHECK, f"The {named} has no job {NODE!r} with a container {NODE!r}.",
+            "Name a runtime that is made like torch-distributed in cluster.train_job.runtime.",
+        )
+    return ok(CHECK, f"{named} is there.")
+
+
+def _rights(cluster: ClusterSettings, api: Cluster) -> Finding:
+    account = cluster.service_account
+    try:
+        missing = [
+            (verb, resource, group) for resource, group, verbs in RIGHTS for verb in verbs
+            if not api.account_may(account, verb, resource, group)
+        ]
+    except Forbidden:
+        return warning(
+            CHECK, f"May not ask what the account {account} may do (LocalSubjectAccessReview).",
+            f"Ask somebody who may: kubectl auth can-i create trainjobs -n {cluster.namespace} "
+            f"--as system:serviceaccount:{cluster.namespace}:{account}",
+        )
+    if missing:
+        rules = "; ".join(
+            f'apiGroups: ["{group}"], resources: ["{resource}"], verbs: [{", ".join(verbs)}]'
+            for resource, group, wanted in RIGHTS
+            if (verbs := [verb for verb in wanted if (verb, resource, group) in missing])
+        )
+        what = ", ".join(f"{verb} {resource}" for verb, resource, _ in missing)
+        return failed(CHECK, f"The account {account} may not {what}.", f"Add to its Role: {rules}.")
+    return ok(CHECK, f"The account {account} may start and watch TrainJobs.")
