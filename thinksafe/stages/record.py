@@ -45,7 +45,8 @@ class StageRecord(Record):
     """Unix time in seconds."""
     seconds: float
     gpus: Count = 0
-    """GPUs that the stage held while it ran, busy or not: those it saw, where it loaded PyTorch."""
+    """GPUs that the stage held while it ran, busy or not: those it saw, where it loaded PyTorch, or those of the pods
+    that worked for it."""
     error: str = ""
     action: str = ""
     """The corrective action, when the stage failed."""
@@ -60,6 +61,8 @@ class StageResult:
     outputs: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int | float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    gpus: int = 0
+    """GPUs of other pods that worked for the stage."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,8 @@ def recorded(context: StageContext, section: BaseModel | None) -> Iterator[Stage
                 context.store,
                 StageRecord(
                     **base, status="failed", seconds=time.monotonic() - clock, inputs=result.inputs,
-                    counts=result.counts, details=result.details, error=message, action=action, gpus=_gpus(),
+                    counts=result.counts, details=result.details, error=message, action=action,
+                    gpus=result.gpus or _gpus(),
                 ),
             )
         raise
@@ -131,7 +135,7 @@ def recorded(context: StageContext, section: BaseModel | None) -> Iterator[Stage
         StageRecord(
             **base, status="succeeded", seconds=time.monotonic() - clock, verdict=result.verdict,
             inputs=result.inputs, outputs=result.outputs, counts=result.counts, details=result.details,
-            gpus=_gpus(),
+            gpus=result.gpus or _gpus(),
         ),
     )
 

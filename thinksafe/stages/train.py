@@ -92,6 +92,7 @@ def run(
         manifest = found = _find(context.store, reference, key)
         resumed = 0
         if manifest is None and cluster is not None:
+            result.gpus = section.training.nodes * (gpu.count if (gpu := cluster.stage("train").gpu) else 0)
             manifest, resumed = _train_on_nodes(context, cluster, section, reference, examples, key)
         elif manifest is None:
             manifest, resumed = _train(context, section, reference, examples, key, processes)

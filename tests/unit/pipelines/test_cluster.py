@@ -8,7 +8,7 @@ import yaml
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import UNREPEATED
-from thinksafe.pods import MLFLOW_STAGES, MODEL_STAGES
+from thinksafe.pods import MLFLOW_STAGES, MODEL_STAGES, TRAIN_JOB_VARIABLE
 from thinksafe_components.catalog import UNCACHED
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
@@ -135,6 +135,24 @@ def test_the_trainer_gets_all_that_the_config_says(compiled: Compiled) -> None:
     assert pod["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
     assert pod["imagePullPolicy"] == "Always"
     assert pod["imagePullSecret"][0]["secretName"] == "registry-corp"
+
+
+def test_a_train_stage_that_starts_a_job_is_small_and_waits_longer_than_the_job(tmp_path: Path) -> None:
+    section = {**EVERYTHING, "train_job": {"enabled": True, "deadline": "2h"}}
+    cluster = ClusterSettings.model_validate(section)
+    path = compile_pipeline("realign", "name: x\n", [], tmp_path / "pipeline.yaml", cluster=cluster)
+    found = Compiled(path).stages
+    (task, container, pod), = found["train"]
+    assert "accelerator" not in container["resources"]
+    assert container["resources"]["resourceMemoryLimit"] == "4Gi"  # of default
+    assert not {"nodeSelector", "tolerations", "nodeAffinity", "emptyDirMounts", "genericEphemeralVolume"} & pod.keys()
+    assert pod["activeDeadlineSeconds"] == str(7200 + 1800)
+    assert task["retryPolicy"]["maxRetryCount"] == 2
+    assert "thinksafe-trainer" in container["image"]
+    told = {entry["name"]: entry["value"] for entry in container["env"]}[TRAIN_JOB_VARIABLE]
+    assert ClusterSettings.model_validate_json(told).stage("train") == cluster.stage("train")
+    for stage, tasks in found.items():
+        assert stage == "train" or TRAIN_JOB_VARIABLE not in {entry["name"] for entry in tasks[0][1]["env"]}
 
 
 def test_only_plans_know_the_digest_of_the_cluster(compiled: Compiled) -> None:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 CLUSTER = {
     "images": {kind: f"registry.example/thinksafe/{kind}:1.0.0" for kind in ("cpu", "sampler", "trainer")},
     "store": "s3://models/thinksafe", "mlflow": {"uri": "http://mlflow:5000"}, "namespace": "serving",
-    "train_job": {"enabled": True},
+    "train_job": {"enabled": True}, "stages": {"train": {"gpu": {"count": 1}}},
 }
 
 
@@ -88,6 +88,7 @@ def test_two_nodes_train_the_adapter_of_two_processes_and_nothing_is_left_behind
     assert code == 0, said
     assert (record.details["nodes"], record.details["processes"]) == (2, 2)
     assert (record.counts["steps"], record.counts["rows"], record.counts["reused"]) == (4, 5, 0)
+    assert record.gpus == 2  # of the job: the stage itself has none
     assert stage.controller.running() == []
     assert not stage.api.objects
     assert [key for key in stage.store.keys("") if key.startswith(("train-jobs/", "checkpoints/"))] == []
