@@ -17,7 +17,7 @@ from thinksafe.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models import ModelReference
 from thinksafe.records import Example, Label
 from thinksafe.stages.train import adapter_key
-from thinksafe.store.local import LocalStore
+from thinksafe.store import open_store
 from thinksafe.training.node import NodeJob, write_job
 
 LABELS: tuple[Label, ...] = ("harmful", "benign")
@@ -61,10 +61,10 @@ def start_node(address: str, rank: int, count: int, processes: int, port: int) -
 
 
 class World:
-    """A student, examples and a store; trainings of several nodes, and of one."""
+    """A student, examples and a store, local by default; trainings of several nodes, and of one."""
 
-    def __init__(self, folder: Path, student: Path) -> None:
-        self.folder, self.store = folder, LocalStore(folder / "store")
+    def __init__(self, folder: Path, student: Path, root: str = "") -> None:
+        self.folder, self.store = folder, open_store(root or str(folder / "store"))
         settings = StudentSettings(model=str(student), dtype="float32")
         self.base = ModelReference(role="base", student=settings, base_digest=resolve_student(settings).digest)
         self.examples = folder / "examples.jsonl"
@@ -88,7 +88,7 @@ class World:
         """Train as the stage does in one pod, with the same store."""
         out = self.folder / "one"
         paths = {
-            "base": self.folder / "base.json", "examples": self.examples, "artifacts": self.folder / "store",
+            "base": self.folder / "base.json", "examples": self.examples, "artifacts": self.store.root,
             "adapter-out": out / "adapter", "candidate-out": out / "candidate.json",
         }
         return subprocess.run(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from node_training import World, ended, section
+from s3_servers import bucket, moto_s3
 
 from thinksafe.errors import ConfigError, MissingError
 from thinksafe.stages.train import adapter_key
@@ -53,7 +54,14 @@ def world(tmp_path: Path, student_folder: Callable[[str], Path]) -> World:
 
 
 @pytest.mark.slow
-def test_two_nodes_make_the_adapter_that_one_node_with_as_many_processes_makes(world: World) -> None:
+def test_two_nodes_make_the_adapter_that_one_node_with_as_many_processes_makes(
+    tmp_path: Path, student_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with moto_s3() as server, bucket(server, monkeypatch) as root:
+        _two_and_one(World(tmp_path, student_folder("qwen"), root))
+
+
+def _two_and_one(world: World) -> None:
     given = section(nodes=2)
     said = ended(world.nodes(given, "two"))
     assert [code for code, _ in said] == [0, 0], said
