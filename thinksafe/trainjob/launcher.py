@@ -103,9 +103,6 @@ class Launcher:
                 raise
         resumed = self._resumed()
         self._delete()
-        with suppress(ThinkSafeError):  # the examples are of no use to anybody any more
-            for key in self._store.keys(f"{self._folder}/"):
-                self._store.delete(key)
         return resumed
 
     def _start(self) -> None:
@@ -203,6 +200,7 @@ class Launcher:
             raise error
         with suppress(StageError):
             self._remember(pods.pods_of(self._api, self.name))
+        self._clear()
         said = clean(": ".join(part for part in (state.reason, state.message) if part), 300)
         action = f"The job stays for {self._cluster.train_job.keep} to be looked at."
         if state.reason == "TrainingRuntimeNotSupported":
@@ -254,8 +252,16 @@ class Launcher:
             return 0
 
     def _delete(self) -> None:
+        """Delete the job, and what only it had use for."""
         with suppress(StageError):
             self._api.delete(KIND, self.name)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Delete the job's folder: it holds the text of the examples, which an attempt writes anew."""
+        with suppress(ThinkSafeError):
+            for key in self._store.keys(f"{self._folder}/"):
+                self._store.delete(key)
 
     def _sweep(self) -> None:
         """Delete jobs that failed long ago; that is a courtesy, and fails nothing."""

@@ -199,6 +199,7 @@ def test_a_failed_job_tells_the_last_lines_of_its_pods(world: World) -> None:
     assert not any(sign in error.problem for sign in ("\x1b", "\x07", "\u202e", "hunter22", "50%"))
     assert max(map(len, error.problem.split("\n"))) < 300
     assert world.jobs() == [NAME]  # it is kept to be looked at
+    assert world.store.keys("train-jobs/") == []  # the text of the examples is not
     assert "24h" in error.action
 
 
@@ -245,6 +246,7 @@ def test_what_a_node_said_is_what_the_stage_says_and_nobody_waits_for_the_job(wo
         world.launcher().run()
     assert refused.value.action == "Choose another."
     assert world.jobs() == []
+    assert world.store.keys("train-jobs/") == []
 
 
 def waits(world: World, *found: Any) -> None:
