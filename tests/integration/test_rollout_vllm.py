@@ -38,3 +38,7 @@ def test_vllm_takes_the_arguments() -> None:
     assert (read.revision, read.tokenizer_revision, read.tensor_parallel_size) == ("b" * 40, "b" * 40, 2)
     assert read.trust_remote_code is True
     assert (read.host, read.port) == ("0.0.0.0", 8000)
+    behind_tls = settings_of(kind="llm-inference-service", kserve_tls=True)
+    read = serve_parser().parse_args(arguments(behind_tls, TARGET))
+    assert (read.ssl_certfile, read.ssl_keyfile) == ("/var/run/kserve/tls/tls.crt", "/var/run/kserve/tls/tls.key")
+    assert read.enable_ssl_refresh is True

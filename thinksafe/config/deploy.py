@@ -48,7 +48,8 @@ Address = Annotated[str, Field(pattern=r"^(https?://[^\s@?#]+)?$")]
 OWN_OPTIONS = frozenset({
     "--model", "--revision", "--tokenizer-revision", "--served-model-name", "--enable-lora", "--lora-modules",
     "--max-lora-rank", "--max-loras", "--reasoning-parser", "--dtype", "--max-model-len", "--host", "--port",
-    "--tensor-parallel-size", "--trust-remote-code", "--api-key",
+    "--tensor-parallel-size", "--trust-remote-code", "--api-key", "--ssl-certfile", "--ssl-keyfile",
+    "--enable-ssl-refresh",
 })
 """Options of ``vllm serve`` that the rollout sets itself, or that would carry a secret."""
 
@@ -170,6 +171,10 @@ class DeploySettings(Section):
     """Taints that the pods bear."""
     labels: dict[LabelKey, LabelValue] = {}
     """Further labels of all objects and pods."""
+    kserve_tls: bool = False
+    """With ``llm-inference-service``: vLLM answers HTTPS with the certificate that KServe mounts. On where KServe's
+    ConfigMap ``inferenceservice-config`` has ``enableLLMInferenceServiceTLS``, as in Open Data Hub: the gateway then
+    asks by HTTPS only."""
     readiness_seconds: Annotated[int, Field(ge=10, le=86_400, strict=True)] = 1800
     """How long the pods may take; later the rollout is rolled back."""
     base_url: Address = ""
@@ -188,6 +193,8 @@ class DeploySettings(Section):
     def _complete(self) -> DeploySettings:
         if self.kind != "none" and not (self.image and self.adapter_image):
             raise ValueError(f"kind {self.kind} needs image and adapter_image")
+        if self.kserve_tls and self.kind not in ("none", "llm-inference-service"):
+            raise ValueError("kserve_tls is for kind llm-inference-service")
         if self.cpu_limit and amount(self.cpu_limit) < amount(self.cpu):
             raise ValueError(f"cpu_limit, {self.cpu_limit}, is less than cpu, {self.cpu}, which is requested")
         if self.model.startswith("/") and not (self.model.startswith("/cache/") and self.cache_claim):

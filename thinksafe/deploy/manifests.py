@@ -18,6 +18,8 @@ GENERATION, RUN, DIGEST = "thinksafe/generation", "thinksafe/run", "thinksafe/ad
 """Annotations of the served object; the last one is the pods', too."""
 STOP = "serving.kserve.io/stop"
 ADAPTERS, CACHE = "/adapters", "/cache"
+_CERTIFICATE = "/var/run/kserve/tls"
+"""Where KServe's own template, which the pod is laid over, mounts certificate and key."""
 KINDS = {
     "deployment": "Deployment", "inference-service": "InferenceService",
     "llm-inference-service": "LLMInferenceService",
@@ -202,8 +204,9 @@ def _fetching(settings: DeploySettings, target: Target) -> Manifest:
 def _serving(settings: DeploySettings, target: Target) -> Manifest:
     cached = bool(settings.cache_claim)
     environment = _values(
-        HOME="/tmp", HF_HOME=f"{CACHE if cached else '/tmp'}/huggingface", HF_ENDPOINT=settings.hub.endpoint,
-        VLLM_NO_USAGE_STATS="1",
+        # torch asks for the user's name, and the image knows none for this user id
+        HOME="/tmp", USER="thinksafe", HF_HOME=f"{CACHE if cached else '/tmp'}/huggingface",
+        HF_ENDPOINT=settings.hub.endpoint, VLLM_NO_USAGE_STATS="1",
     )
     if settings.hub.secret:
         environment.append(_from_secret("HF_TOKEN", settings.hub.secret, settings.hub.key))
@@ -215,7 +218,8 @@ def _serving(settings: DeploySettings, target: Target) -> Manifest:
         mounts.append({"name": "cache", "mountPath": CACHE})
     cores = {"cpu": settings.cpu_limit} if settings.cpu_limit else {}
     gpus = {settings.gpu_resource: str(settings.gpus)} if settings.gpus else {}
-    probe = {"httpGet": {"path": "/health", "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
+    scheme = "HTTPS" if settings.kserve_tls else "HTTP"
+    probe = {"httpGet": {"path": "/health", "port": "http", "scheme": scheme}, "timeoutSeconds": 5}
     return {
         "name": _MAIN[settings.kind], "image": settings.image, "command": ["vllm", "serve"],
         "args": arguments(settings, target), "env": environment,
@@ -248,6 +252,10 @@ def arguments(settings: DeploySettings, target: Target) -> list[str]:
         found += ["--max-model-len", str(settings.max_model_len)]
     if settings.reasoning_parser:
         found += ["--reasoning-parser", settings.reasoning_parser]
+    if settings.kserve_tls:
+        # the certificate is replaced while vLLM runs
+        found += ["--enable-ssl-refresh", "--ssl-certfile", f"{_CERTIFICATE}/tls.crt"]
+        found += ["--ssl-keyfile", f"{_CERTIFICATE}/tls.key"]
     if target.trust_remote_code:
         found.append("--trust-remote-code")
     return found + list(settings.extra_args)

@@ -108,6 +108,27 @@ def test_the_arguments_of_vllm() -> None:
     assert "--reasoning-parser" not in arguments(settings_of(), TARGET)
 
 
+def test_behind_kserves_tls_vllm_serves_and_is_probed_by_it() -> None:
+    (serving,) = pod(settings_of(kind="llm-inference-service", kserve_tls=True), TARGET)["containers"]
+    given = " ".join(serving["args"])
+    assert "--ssl-certfile /var/run/kserve/tls/tls.crt --ssl-keyfile /var/run/kserve/tls/tls.key" in given
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert serving[name]["httpGet"]["scheme"] == "HTTPS"
+    with pytest.raises(ValueError, match="kserve_tls is for kind llm-inference-service"):
+        settings_of(kind="deployment", kserve_tls=True)
+
+
+def test_kserves_template_is_overridden_where_it_would_contradict() -> None:
+    """KServe lays the pod over its own, by container name, mount path, and port number."""
+    (serving,) = pod(settings_of(kind="llm-inference-service"), TARGET)["containers"]
+    assert serving["name"] == "main"
+    assert serving["ports"][0]["containerPort"] == 8000
+    assert serving["command"] == ["vllm", "serve"]
+    assert "/dev/shm" in {mount["mountPath"] for mount in serving["volumeMounts"]}
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert serving[name]["httpGet"] == {"path": "/health", "port": "http", "scheme": "HTTP"}
+
+
 def test_an_autoscaler_keeps_the_replicas() -> None:
     assert "replicas" not in manifests(settings_of(replicas=None), TARGET)[-1]["spec"]
     for kind, field in (("inference-service", "minReplicas"), ("llm-inference-service", "replicas")):
