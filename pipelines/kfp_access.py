@@ -82,6 +82,8 @@ def _mend(status: int) -> str:
         )
     if status == 404:
         return "Check cluster.kfp.host: it has to be the address under which /apis/v2beta1 answers."
+    if status == 409:
+        return "Another pipeline or experiment has this name, perhaps in other letters: change cluster.kfp."
     if status >= 500:
         return "Look at the log of ml-pipeline, and start the same command again."
     return "Check cluster.kfp.multi_user and the names in cluster.kfp; the log of ml-pipeline says more."

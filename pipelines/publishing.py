@@ -151,8 +151,7 @@ def _pipeline(client: Any, cluster: ClusterSettings, want: Wanted, done: Publish
     name, namespace = want.name, user_namespace(cluster)
 
     def find() -> Any:
-        found = client.list_pipelines(filter=_named(name), namespace=namespace, page_size=PAGE).pipelines
-        return found[0] if found else None
+        return _first(client.list_pipelines(filter=_named(name), namespace=namespace, page_size=PAGE).pipelines, name)
 
     def make() -> Any:
         # not upload_pipeline, which makes a first version that bears the pipeline's name
@@ -170,7 +169,7 @@ def _version(client: Any, package: Path, done: Published) -> str:
         found = client.list_pipeline_versions(
             pipeline_id=done.pipeline_id, filter=_named(done.version), page_size=PAGE
         ).pipeline_versions
-        return found[0] if found else None
+        return _first(found, done.version)
 
     def make() -> Any:
         return client.upload_pipeline_version(str(package), done.version, pipeline_id=done.pipeline_id)
@@ -179,8 +178,15 @@ def _version(client: Any, package: Path, done: Published) -> str:
 
 
 def _experiment(client: Any, cluster: ClusterSettings, done: Published) -> str:
+    import kfp_server_api
+
     def make() -> Any:
-        return client.create_experiment(cluster.kfp.experiment, namespace=user_namespace(cluster))
+        # not create_experiment, which takes one whose name differs in case
+        return client._experiment_api.experiment_service_create_experiment(
+            kfp_server_api.V2beta1Experiment(
+                display_name=cluster.kfp.experiment, namespace=user_namespace(cluster)
+            )
+        )
 
     what = f"experiment {cluster.kfp.experiment}"
     return str(_ensure(lambda: _find_experiment(client, cluster), make, what, done).experiment_id)
@@ -190,7 +196,7 @@ def _find_experiment(client: Any, cluster: ClusterSettings) -> Any:
     found = client.list_experiments(
         filter=_named(cluster.kfp.experiment), namespace=user_namespace(cluster), page_size=PAGE
     ).experiments
-    return found[0] if found else None
+    return _first(found, cluster.kfp.experiment)
 
 
 def _recurring_run(client: Any, cluster: ClusterSettings, want: Wanted, done: Published) -> None:
@@ -226,7 +232,7 @@ def _recurring_runs(client: Any, want: Wanted, experiment_id: str) -> list[Any]:
         page = client.list_recurring_runs(
             experiment_id=experiment_id, page_token=token, page_size=PAGE, filter=_named(want.name)
         )
-        found += page.recurring_runs or []
+        found += [item for item in page.recurring_runs or [] if item.display_name == cluster.kfp.pipeline]
         token = page.next_page_token or ""
         if not token:
             return found
@@ -260,6 +266,11 @@ def _ensure(find: Callable[[], Any], make: Callable[[], Any], what: str, done: P
 
 def _named(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+
+
+def _first(found: list[Any] | None, name: str) -> Any:
+    # the server compares without case
+    return next((item for item in found or [] if item.display_name == name), None)
 
 
 def _enabled(item: Any) -> bool:

@@ -1,8 +1,8 @@
 """A server that speaks as much of KFP's v2beta1 API over HTTP as publishing needs, with the backend's refusals.
 
 Names are unique in a namespace (409), multi-user mode asks for a namespace (400), single-user mode refuses one (400),
-a token is checked where there is one (401), an uploaded file must be one or two YAML documents with a pipeline in the
-first, a recurring run needs what it refers to and a cron of six fields. Lists honour filters and pages.
+a token is checked where there is one (401), runs need what they refer to and the parameters that have no default. What
+is refused in the requests themselves (filters, page tokens, names, crons, files) stands in ``kfp_rules``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
-
-
-class Refusal(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+from kfp_rules import Refusal, message, name_of, page, schedule, specification
 
 
 @dataclass
@@ -78,28 +73,26 @@ class KfpServer:
             act()
         match path:
             case ["pipelines"]:
-                space = self.namespace(body.get("namespace", ""))
+                space = self.namespace(message("pipelines", body).get("namespace", ""))
                 return self._add(self.pipelines, "pipeline_id", body, "display_name", "namespace", namespace=space)
             case ["pipelines", "upload_version"]:
                 known(self.pipelines, "pipeline_id", query["pipelineid"])
                 documents = parsed(body)
-                version = {"display_name": query["name"], "pipeline_id": query["pipelineid"]}
+                version = {"display_name": name_of(query["name"]), "pipeline_id": query["pipelineid"]}
                 made = self._add(self.versions, "pipeline_version_id", version, "display_name", "pipeline_id")
                 self.packages[made["pipeline_version_id"]] = documents
                 return made
             case ["experiments"]:
-                space = self.namespace(body.get("namespace") or "")
+                space = self.namespace(message("experiments", body).get("namespace") or "")
                 return self._add(
                     self.experiments, "experiment_id", body, "display_name", "namespace", namespace=space
                 )
             case ["recurringruns"]:
-                self._refers(body)
-                cron = body["trigger"]["cron_schedule"]["cron"]
-                if len(cron.split()) != 6:
-                    raise Refusal(400, f"expected exactly 6 fields, found {len(cron.split())}")
+                self._refers(message("recurringruns", body))
+                schedule(body)
                 return self._add(self.recurring_runs, "recurring_run_id", body)
             case ["runs"]:
-                self._refers(body)
+                self._refers(message("runs", body))
                 return self._add(self.runs, "run_id", body, state="PENDING")
         raise Refusal(404, "not found")
 
@@ -147,20 +140,12 @@ def known(items: list[dict[str, Any]], key: str, value: str) -> dict[str, Any]:
     raise Refusal(404, f"no {key} {value}")
 
 
-def page(name: str, items: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
-    for predicate in json.loads(query.get("filter") or "{}").get("predicates", []):
-        assert predicate["operation"] in ("EQUALS", 1)  # name or number of the enumeration
-        items = [item for item in items if item.get(predicate["key"]) == predicate["stringValue"]]
-    first, size = int(query.get("page_token") or 0), min(int(query.get("page_size") or 20), 2)
-    last = first + size
-    more = {"next_page_token": str(last)} if items[last:] else {}
-    return {name: items[first:last], "total_size": len(items), **more}
-
-
 def parsed(text: bytes) -> list[dict[str, Any]]:
-    documents = list(yaml.safe_load_all(text))
-    if not 1 <= len(documents) <= 2 or "pipelineInfo" not in documents[0]:
-        raise Refusal(400, "not a pipeline")
+    try:
+        documents = list(yaml.safe_load_all(text))
+    except yaml.YAMLError as error:
+        raise Refusal(400, "not YAML") from error
+    specification(documents)
     return documents
 
 
@@ -200,8 +185,8 @@ def _handler(server: KfpServer) -> type[BaseHTTPRequestHandler]:
                 return server.delete(parts)
             kind = self.headers.get("Content-Type", "")
             if kind.startswith("multipart/"):
-                message = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
-                (part,) = message.get_payload()
+                whole = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+                (part,) = whole.get_payload()
                 return server.post(parts, query, part.get_payload(decode=True))
             return server.post(parts, query, json.loads(body))
 
