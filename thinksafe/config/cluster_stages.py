@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from thinksafe.config.base import CountOrZero, Section
 from thinksafe.config.kubernetes import (
+    YEAR_S,
     Cpu,
     Duration,
     ExtendedResource,
@@ -67,7 +68,7 @@ class TolerationSettings(Section):
     """Value of the taint."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     """Effect that is borne; empty bears all."""
-    seconds: CountOrZero | None = None
+    seconds: Annotated[int, Field(ge=0, le=YEAR_S, strict=True)] | None = None
     """With ``NoExecute``: how long it is borne; for ever by default."""
 
     @model_validator(mode="after")

@@ -109,9 +109,9 @@ class VerificationSettings(Section):
     finds a wrong or broken model, and is no second gate."""
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     """One-sided level of that bound."""
-    workers: Count = 8
+    workers: Annotated[int, Field(gt=0, le=1000, strict=True)] = 8
     """Requests under way at once."""
-    timeout: Annotated[float, Field(gt=0.0)] = 300.0
+    timeout: Annotated[float, Field(gt=0.0, le=86_400.0)] = 300.0
     """Seconds that one request may take."""
 
 
@@ -135,7 +135,7 @@ class DeploySettings(Section):
     """Pods; null leaves their number to an autoscaler."""
     surge: bool = True
     """Start a new pod before an old one ends; needs a free GPU. Off: an old pod goes first (Deployment only)."""
-    gpus: CountOrZero = 1
+    gpus: Annotated[int, Field(ge=0, le=1024, strict=True)] = 1
     """GPUs a pod; vLLM spreads the model over them."""
     gpu_resource: ExtendedResource = "nvidia.com/gpu"
     """Name of the GPUs as a resource."""

@@ -306,6 +306,8 @@ class RealignmentConfig(Section):
         check_nodes(self.training.nodes, self.training.processes, self.cluster)
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)
         check_servable(self.deploy, self.student.model)
+        if self.cluster is not None and self.engine.kind == "vllm":
+            self.cluster.check_parallel(self.engine.tensor_parallel_size)
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:
             raise ValueError("evaluation.parts has 'thought', and student.reasoning is none: there is nothing to score")
         return self

@@ -119,6 +119,16 @@ def test_crons_of_six_fields_are_taken(cron):
     assert cluster(schedule={"cron": cron}).schedule.cron == cron
 
 
+def test_sampling_pods_have_the_gpus_that_vllm_spreads_over():
+    engine = {"kind": "vllm", "tensor_parallel_size": 4}
+    text = yaml.safe_dump({"extends": "micro", "engine": engine, "cluster": {
+        **CLUSTER, "stages": {"sample": {"gpu": {"count": 2}}},
+    }})
+    with pytest.raises(ConfigError, match=r"tensor_parallel_size is 4, cluster\.stages\.sample\.gpu\.count is 2"):
+        load_config(text)
+    assert load_config(text, ["cluster.stages.sample.gpu.count=4"]).cluster is not None
+
+
 def test_a_refusal_says_in_words_what_is_wrong():
     assert "not a Kubernetes name" in refusal(service_account="Has Space")
     assert "write 16Gi" in refusal(stages={"train": {"limits": {"memory": "lots"}}})
