@@ -54,6 +54,8 @@ BY_TEMPLATE = [
     ({"cluster": {"kfp": {"access": "port-forward"}}}, "works from a workstation only"),
     ({"cluster": {"kfp": {"access": "token"}}}, "name the secret that holds it in kfpToken.secret"),
     ({"cluster": {"schedule": {"cron": "0 3 * * 0"}}}, "cluster.schedule.cron has 5 fields; Kubeflow's has six"),
+    ({"cluster": {"schedule": {"cron": "0 0 3 * * 1-7"}}}, "Kubeflow takes no 7"),
+    ({"cluster": {"schedule": {"cron": "0 0 3 L# * 1"}}}, "is no field of a cron"),
     ({"cluster": {"annotations": {"a": "{{x}}"}}}, "cluster.annotations: a holds a placeholder"),
     ({"cluster": {"schedule": {"evaluate": {"cron": "@daily"}}}}, "cluster.schedule.evaluate.cron has 1 fields"),
     ({"cluster": {"model_cache": {"kind": "claim"}}}, "name the PersistentVolumeClaim"),

@@ -73,9 +73,17 @@
 {{- end -}}
 {{- end -}}
 {{- range $name, $cron := dict "cluster.schedule.cron" $values.cluster.schedule.cron "cluster.schedule.evaluate.cron" $values.cluster.schedule.evaluate.cron -}}
-{{- $fields := regexSplit " +" (trim $cron) -1 | len -}}
-{{- if ne $fields 6 -}}
-{{- $wrong = append $wrong (printf "%s has %d fields; Kubeflow's has six, seconds first, e.g. 0 0 3 * * 0 for Sundays at three" $name $fields) -}}
+{{- $fields := regexSplit "\\s+" (trim $cron) -1 -}}
+{{- if ne (len $fields) 6 -}}
+{{- $wrong = append $wrong (printf "%s has %d fields; Kubeflow's has six, seconds first, e.g. 0 0 3 * * 0 for Sundays at three" $name (len $fields)) -}}
+{{- else if regexMatch "(^|[,-])7" (index $fields 5) -}}
+{{- $wrong = append $wrong (printf "%s: the day of the week goes from 0, Sunday, to 6; Kubeflow takes no 7" $name) -}}
+{{- else -}}
+{{- range $fields -}}
+{{- if not (regexMatch "^[0-9A-Za-z*?/,-]+$" .) -}}
+{{- $wrong = append $wrong (printf "%s: %q is no field of a cron: write *, a number, a name like MON, 1-5, */10 or a list of these" $name .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq $values.cluster.model_cache.kind "claim") (not $values.cluster.model_cache.claim) -}}
