@@ -32,6 +32,7 @@ class FakeRun:
 
     bin: Path
     out: Path
+    document: str = "name: micro\n"
     shown: io.StringIO = field(default_factory=io.StringIO)
 
     def __call__(self, name: str = "realign", **behaviour: str) -> RunOutcome:
@@ -39,7 +40,7 @@ class FakeRun:
 
         environment = {f"FAKE_{key.upper()}": value for key, value in behaviour.items()}
         return run_pipeline(
-            name, "name: micro\n", self.out, "run-1", ["seed=7"], Console(file=self.shown, width=120),
+            name, self.document, self.out, "run-1", ["seed=7"], Console(file=self.shown, width=120),
             environment={"FAKE_CALLS": str(self.out / "calls.jsonl"), **environment}, path=self.bin,
         )
 

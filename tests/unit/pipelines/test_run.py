@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kfp import dsl
 from kfp.local.config import LocalExecutionConfig
 
@@ -190,6 +191,13 @@ def test_a_failing_plan_is_reported(fake_run: Any) -> None:
     outcome = fake_run(fail="plan")
     assert [task.task for task in outcome.tasks] == ["plan", "report"]
     assert outcome.failed
+
+
+def test_what_looks_like_a_placeholder_of_kfps_reaches_the_plan(fake_run: Any) -> None:
+    text = "{{$}} {{$.inputs.parameters['run_id']}} {{$.json_escape[1]}} $(HOME) $$x"
+    fake_run.document = json.dumps({"name": "micro", "text": text})
+    fake_run(fail="plan")
+    assert yaml.safe_load(fake_run.call("plan")["config"]) == {"name": "micro", "text": text}
 
 
 def test_a_failing_report_fails_the_run(fake_run: Any) -> None:
