@@ -33,7 +33,17 @@ def address_of(settings: DeploySettings, url: str) -> str:
     """Return where the served model is asked: what the settings say, else the cluster's word, else the Service."""
     if settings.base_url:
         return settings.base_url.rstrip("/")
-    return f"{url.rstrip('/') or f'http://{settings.name}.{settings.namespace}.svc:{PORT}'}/v1"
+    return f"{url.rstrip('/') or _service(settings)}/v1"
+
+
+def _service(settings: DeploySettings) -> str:
+    """Return the address of the Service; with KServe of the one that it makes."""
+    name, domain = settings.name, f"{settings.namespace}.svc"
+    if settings.kind == "inference-service":
+        return f"http://{name}-predictor.{domain}"
+    if settings.kind == "llm-inference-service":
+        return f"{'https' if settings.kserve_tls else 'http'}://{name}-kserve-workload-svc.{domain}:{PORT}"
+    return f"http://{name}.{domain}:{PORT}"
 
 
 class Endpoint:

@@ -202,5 +202,10 @@ def test_the_key_comes_from_the_environment(served: ServedModel, monkeypatch: py
 
 def test_where_the_served_model_is_asked() -> None:
     assert address_of(section_of().deploy, "") == "http://guarded.serving.svc:8000/v1"
+    assert address_of(section_of(kind="inference-service").deploy, "") == "http://guarded-predictor.serving.svc/v1"
+    served = section_of(kind="llm-inference-service").deploy
+    assert address_of(served, "") == "http://guarded-kserve-workload-svc.serving.svc:8000/v1"
+    served = section_of(kind="llm-inference-service", kserve_tls=True).deploy
+    assert address_of(served, "") == "https://guarded-kserve-workload-svc.serving.svc:8000/v1"
     assert address_of(section_of().deploy, "http://gateway/guarded/") == "http://gateway/guarded/v1"
     assert address_of(section_of(base_url="http://here/v1/").deploy, "http://gateway") == "http://here/v1"
