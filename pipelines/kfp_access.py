@@ -26,7 +26,6 @@ def connect(cluster: ClusterSettings) -> Any:
     settings = cluster.kfp
     with warnings.catch_warnings(), speaking(cluster):
         warnings.simplefilter("ignore")
-        from kfp import Client
         from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 
         options: dict[str, Any] = {"ssl_ca_cert": settings.ca_file or None}
@@ -41,11 +40,41 @@ def connect(cluster: ClusterSettings) -> Any:
             host = f"http://ml-pipeline.{settings.namespace}.svc.cluster.local:8888"
         if not host:
             _require_kubeconfig()
-        # without a namespace of its own the client asks the server, without a time limit, whether it has users
-        client = Client(host=host or None, namespace=cluster.namespace if host else settings.namespace, **options)
+        namespace = cluster.namespace if host else settings.namespace
+        client = _client_class()(host=host or None, namespace=namespace, **options)
     client._context_setting["namespace"] = cluster.namespace if settings.multi_user else ""
+    if not host:
+        _keep_address(client._existing_config)
     _limit_time(client)
     return client
+
+
+def _client_class() -> Any:
+    """Return KFP's client, which as it comes asks a server that it reaches by a kubeconfig whether it has users.
+
+    It does so without a time limit, five times, and logs tracebacks on the way; the configuration knows.
+    """
+    from kfp import Client
+    from kfp_server_api import V2beta1GetHealthzResponse
+
+    class QuietClient(Client):
+        def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
+            return V2beta1GetHealthzResponse(multi_user=False)
+
+    return QuietClient
+
+
+def _keep_address(configuration: Any) -> None:
+    """Keep the path of the service's proxy: what refreshes a kubeconfig's token writes address and itself anew."""
+    refresh, address = configuration.refresh_api_key_hook, configuration.host
+    if refresh is None:
+        return
+
+    def refreshed(of: Any) -> None:
+        refresh(of)
+        of.host, of.refresh_api_key_hook = address, refreshed
+
+    configuration.refresh_api_key_hook = refreshed
 
 
 def user_namespace(cluster: ClusterSettings) -> str | None:
@@ -65,7 +94,9 @@ def speaking(cluster: ClusterSettings) -> Iterator[None]:
             yield
     except ApiException as error:
         status = int(error.status or 0)
-        raise StageError(f"Kubeflow Pipelines at {where} answered {status} ({error.reason}).", _mend(status)) from error
+        raise StageError(
+            f"Kubeflow Pipelines at {where} answered {status} ({error.reason}).", _mend(status, cluster)
+        ) from error
     except (HTTPError, OSError) as error:
         raise StageError(
             f"Kubeflow Pipelines at {where} cannot be reached ({type(error).__name__}).",
@@ -74,7 +105,18 @@ def speaking(cluster: ClusterSettings) -> Iterator[None]:
         ) from error
 
 
-def _mend(status: int) -> str:
+def _mend(status: int, cluster: ClusterSettings) -> str:
+    if cluster.kfp.access == "port-forward" and not cluster.kfp.host:
+        if status == 401:
+            return "Log in again; the kubeconfig's credentials may have run out."
+        if status == 403:
+            return (
+                "Give the kubeconfig's user the right to get, create and delete services/proxy in "
+                f"{cluster.kfp.namespace}, or run `kubectl port-forward` and set cluster.kfp.host to its address; in "
+                "multi-user mode give a token."
+            )
+        if status in (404, 503):
+            return "Check cluster.kfp.namespace, and that ml-pipeline runs there (`kubectl -n NAMESPACE get pods`)."
     if status in (401, 403):
         return (
             "Give a token that is valid (cluster.kfp.access and token_env), and in multi-user mode the right to use "

@@ -232,7 +232,7 @@ def _recurring_runs(client: Any, want: Wanted, experiment_id: str) -> list[Any]:
         page = client.list_recurring_runs(
             experiment_id=experiment_id, page_token=token, page_size=PAGE, filter=_named(want.name)
         )
-        found += [item for item in page.recurring_runs or [] if item.display_name == cluster.kfp.pipeline]
+        found += [item for item in page.recurring_runs or [] if item.display_name == want.name]
         token = page.next_page_token or ""
         if not token:
             return found

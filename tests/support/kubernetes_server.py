@@ -1,4 +1,8 @@
-"""A server that answers the requests of the doctor as the Kubernetes API does, over HTTP, and a kubeconfig for it."""
+"""A server that answers the requests of the doctor as the Kubernetes API does, over HTTP, and a kubeconfig for it.
+
+Its service proxy hands requests on to another server, as the API server does to a service's pods: it cleans the path
+and keeps the caller's token to itself.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -31,6 +38,12 @@ class KubernetesServer:
     """``verb resource`` and the names to which a role gives it (resourceNames), denied for others, and unnamed."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Attributes of all reviews."""
+    services: dict[str, str] = field(default_factory=dict)
+    """Address behind each service's proxy, by ``namespace/name``."""
+    proxied: list[str] = field(default_factory=list)
+    """Method and path of what went through the proxy."""
+    token: str = "t"
+    """What the kubeconfig holds; other tokens cannot use the proxy."""
     delay: float = 0.0
     kubeconfig: str = ""
 
@@ -82,6 +95,31 @@ class KubernetesServer:
             },
         }
 
+    def proxy(self, method: str, target: str, headers: Message, body: bytes) -> tuple[int, bytes]:
+        """Return status and text of a request to a service, ``NAMESPACE/services/SCHEME:NAME:PORT/proxy/PATH``."""
+        where, _, query = target.partition("?")
+        namespace, _, service, _, *rest = where.removeprefix("/api/v1/namespaces/").split("/")
+        name = service.split(":")[0]
+        if any(where.endswith(end) or f"{namespace}/{name}" == end for end in self.forbidden):
+            return 403, json.dumps({"kind": "Status", "reason": "Forbidden"}).encode()
+        if headers["Authorization"] != f"Bearer {self.token}":
+            return 401, json.dumps({"kind": "Status", "reason": "Unauthorized"}).encode()
+        if f"{namespace}/{name}" not in self.services:
+            return 503, json.dumps({"kind": "Status", "reason": "ServiceUnavailable"}).encode()
+        path = "/" + "/".join(part for part in rest if part)
+        self.proxied.append(f"{method} {path}")
+        address = urlsplit(self.services[f"{namespace}/{name}"])
+        connection = HTTPConnection(address.hostname or "", address.port, timeout=30)
+        try:
+            kind = headers["Content-Type"]
+            connection.request(
+                method, path + (f"?{query}" if query else ""), body, {"Content-Type": kind} if kind else {}
+            )
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
     def answer(self, method: str, path: str, body: Any) -> tuple[int, dict[str, Any]]:
         time.sleep(self.delay)
         if any(path.endswith(end) for end in self.forbidden):
@@ -110,15 +148,19 @@ def kubernetes_server(folder: Path) -> Iterator[KubernetesServer]:
 
         def respond(self) -> None:
             text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, value = server.answer(self.command, self.path.split("?")[0], json.loads(text) if text else None)
-            data = json.dumps(value).encode()
+            if "/proxy/" in self.path:
+                status, data = server.proxy(self.command, self.path, self.headers, text)
+            else:
+                path = self.path.split("?")[0]
+                status, value = server.answer(self.command, path, json.loads(text) if text else None)
+                data = json.dumps(value).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = respond  # noqa: N815 - names of the base class
+        do_GET = do_POST = do_DELETE = respond  # noqa: N815 - names of the base class
 
         def log_message(self, *values: object) -> None:
             pass
@@ -132,7 +174,7 @@ def kubernetes_server(folder: Path) -> Iterator[KubernetesServer]:
             {
                 "apiVersion": "v1", "kind": "Config", "current-context": "test",
                 "clusters": [{"name": "test", "cluster": {"server": address}}],
-                "users": [{"name": "test", "user": {"token": "t"}}],
+                "users": [{"name": "test", "user": {"token": server.token}}],
                 "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
             }
         )
