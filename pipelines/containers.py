@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thinksafe.errors import ConfigError
+from thinksafe.errors import ConfigError, StageError, ThinkSafeError
 
 LABEL = "thinksafe.run"
 """Label of every container: the folder of its run."""
@@ -29,6 +30,15 @@ SHARED_MEMORY = "1g"
 """For the processes of one training, which talk through it."""
 
 GPU_DEVICE = "/dev/nvidiactl"
+
+ANSWER_SECONDS = 60
+"""Time that the daemon has for an answer."""
+
+LOOK_SECONDS = 300.0
+"""A stage may take days; so often is looked whether the daemon is still there."""
+
+ATTEMPTS, PAUSE_SECONDS = 5, 1.0
+"""Times that waiting is taken up again where it breaks off at once, and the pause before."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,7 @@ class Containers:
 
         Raises:
             OSError: the container could not be started.
+            ConfigError: no daemon answers any more.
         """
         environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         volumes = {str(mount): {"bind": str(mount), "mode": "ro"} for mount in self.mounts}
@@ -110,37 +121,76 @@ class ContainerProcess:
 
     Raises:
         OSError: the container could not be started.
+        ConfigError: no daemon answers.
     """
 
     def __init__(self, log: Path, **options: Any) -> None:
         import docker
 
-        self._errors: Any = docker.errors
         self._client = connected()
         self._code: int | None = None
         self._lock = threading.Lock()
+        # the client raises errors of its own, and of the HTTP library (OSError, ValueError) where a connection breaks
+        self._failures = (docker.errors.DockerException, OSError, ValueError)
         try:
             self._container = self._client.containers.create(**options)
             try:
                 self._container.start()
-            except self._errors.DockerException:
-                self._container.remove(force=True)
+            except self._failures:
+                with suppress(*self._failures):
+                    self._container.remove(force=True)
                 raise
-        except self._errors.DockerException as error:
+        except self._failures as error:
             self._client.close()
             raise OSError(f"Docker refused it ({getattr(error, 'explanation', None) or error})") from error
         self._reader = threading.Thread(target=self._copy, args=(log,), daemon=True)
         self._reader.start()
 
     def wait(self) -> int:
-        """Wait for the end and return the exit code, negative for a signal; removes the container."""
+        """Wait for the end and return the exit code, negative for a signal; removes the container.
+
+        Raises:
+            StageError: the daemon went away, or the container did. The process counts as ended then; the container is
+                removed where that is still possible, else the next run does it.
+        """
         if self._code is None:
-            # without a limit: stages may take days
-            code = int(self._container.wait(timeout=None)["StatusCode"])
-            self._reader.join()
+            try:
+                code = self._status()
+            except ThinkSafeError:
+                self._ended(1)
+                raise
+            self._reader.join(ANSWER_SECONDS)
             self._ended(code)
         assert self._code is not None
         return self._code
+
+    def _status(self) -> int:
+        """Return the container's exit code when it has one; a connection that breaks is made again."""
+        broken = 0
+        while True:
+            clock = time.monotonic()
+            try:
+                return int(self._client.api.wait(self._container.id, timeout=LOOK_SECONDS)["StatusCode"])
+            except (*self._failures, KeyError) as error:
+                broken = broken + 1 if time.monotonic() - clock < PAUSE_SECONDS else 0
+                self._require_container(error)
+                if broken >= ATTEMPTS:
+                    raise _lost(error) from error
+            if broken:
+                time.sleep(PAUSE_SECONDS)
+
+    def _require_container(self, broken: Exception) -> None:
+        """Raise StageError unless the daemon answers and has the container."""
+        try:
+            client = connected()
+        except ConfigError as error:
+            raise _lost(broken) from error
+        try:
+            client.api.inspect_container(self._container.id)
+        except self._failures as error:
+            raise _lost(error) from error
+        finally:
+            client.close()
 
     def poll(self) -> int | None:
         """Return the exit code, or None while it has not been waited for."""
@@ -155,31 +205,40 @@ class ContainerProcess:
         self._signal("SIGKILL")
 
     def _signal(self, name: str) -> None:
-        client = connected()  # connections are not for two threads
-        try:
-            with suppress(self._errors.APIError):  # it has ended
+        # it has ended, or the daemon went away, which wait() says
+        with suppress(ConfigError, *self._failures):
+            client = connected()  # connections are not for two threads
+            try:
                 client.api.kill(self._container.id, name)
-        finally:
-            client.close()
+            finally:
+                client.close()
 
     def _copy(self, log: Path) -> None:
-        client = connected()
-        try:
-            with log.open("ab") as stream:
-                for block in client.api.logs(self._container.id, stream=True, follow=True):
-                    stream.write(block)
-                    stream.flush()
-        finally:
-            client.close()
+        with suppress(ConfigError, *self._failures):  # the log ends here; wait() says why
+            client = connected()
+            try:
+                with log.open("ab") as stream:
+                    for block in client.api.logs(self._container.id, stream=True, follow=True):
+                        stream.write(block)
+                        stream.flush()
+            finally:
+                client.close()
 
     def _ended(self, code: int) -> None:
         with self._lock:
             if self._code is None:
                 # shells and Docker say 128 + n of signal n
                 self._code = 128 - code if code > 128 else code
-                with suppress(self._errors.APIError):
+                with suppress(*self._failures):
                     self._container.remove(force=True)
                 self._client.close()
+
+
+def _lost(error: Exception) -> StageError:
+    return StageError(
+        f"The Docker daemon went away while the stage ran, or lost its container ({type(error).__name__}).",
+        "Start Docker, then the same command again; finished work is kept.",
+    )
 
 
 def connected() -> Any:
@@ -193,9 +252,9 @@ def connected() -> Any:
     except ImportError as error:
         raise ConfigError("--runner docker needs the package docker.", "pip install 'thinksafe[docker]'.") from error
     try:
-        client = docker.from_env()
+        client = docker.from_env(timeout=ANSWER_SECONDS)
         client.ping()
-    except docker.errors.DockerException as error:
+    except (docker.errors.DockerException, OSError, ValueError) as error:
         raise ConfigError(
             "No Docker daemon answers.", "Start it, or set DOCKER_HOST; without Docker leave --runner out."
         ) from error

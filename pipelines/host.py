@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
+from thinksafe.errors import ThinkSafeError
 from thinksafe_pipelines import prefork
 from thinksafe_pipelines.containers import Containers
 
@@ -64,7 +65,8 @@ class TaskOutcome:
 class Process(Protocol):
     """A running stage: a ``subprocess.Popen``, a fork or a container."""
 
-    def wait(self) -> int: ...
+    def wait(self) -> int:
+        """Return the exit code at the end. Raises ThinkSafeError where the end cannot be seen any more."""
 
     def poll(self) -> int | None: ...
 
@@ -169,6 +171,8 @@ class Session:
             process = self._start(command, {**variables, **self.environment}, log, image)
         except FileNotFoundError:
             return 127, f"The command {command[0]!r} is not on PATH.", "Install the package into this environment."
+        except ThinkSafeError as error:
+            return 126, error.problem, error.action
         except (OSError, EOFError, subprocess.SubprocessError) as error:
             # too long an argument list lands here as well
             return 126, f"The stage could not be started: {error}.", "Check the disk and the length of the config."
@@ -178,6 +182,8 @@ class Session:
                 process.kill()
         try:
             return process.wait(), "", ""
+        except ThinkSafeError as error:  # a container's daemon went away
+            return 125, error.problem, error.action
         finally:
             if process.poll() is None:
                 process.kill()
