@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +9,12 @@ from thinksafe.config.deploy import DeploySettings
 from thinksafe.deploy.cluster import MANAGER, RESOURCES, Cluster
 from thinksafe.deploy.manifests import KINDS
 from thinksafe.errors import StageError
+from thinksafe.webhook import post
 
 REASONS = {
     "verified": "RolloutVerified", "rolled back": "RolloutRolledBack", "withdrawn": "RolloutWithdrawn",
     "superseded": "RolloutSuperseded", "served": "RolloutServed",
 }
-WEBHOOK_SECONDS = 10.0
 
 
 def event(cluster: Cluster, settings: DeploySettings, verdict: str, message: str) -> str:
@@ -45,18 +43,5 @@ def event(cluster: Cluster, settings: DeploySettings, verdict: str, message: str
 
 def webhook(settings: DeploySettings, message: dict[str, Any]) -> str:
     """Post a message to the configured address and return what went wrong, without the address, which may be secret."""
-    import urllib3
-
-    if not settings.webhook_env:
-        return ""
-    address = os.environ.get(settings.webhook_env, "").strip()
-    if not address.startswith(("http://", "https://")):
-        return f"The webhook was not called: {settings.webhook_env} holds no http address."
-    try:
-        answer = urllib3.request(
-            "POST", address, body=json.dumps(message), headers={"Content-Type": "application/json"},
-            timeout=WEBHOOK_SECONDS, retries=urllib3.Retry(2, backoff_factor=0.5),
-        )
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        return f"The webhook was not reached ({type(error).__name__})."
-    return "" if answer.status < 300 else f"The webhook answered HTTP {answer.status}."
+    answer = post(settings.webhook_env, message)
+    return f"Webhook {answer.words}." if answer.failed else ""

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 
 from thinksafe.config.suite_sections import AlarmSection
@@ -16,9 +11,7 @@ from thinksafe.jsonl import read_record
 from thinksafe.models import read_reference
 from thinksafe.records import Decision
 from thinksafe.stages.record import StageContext, StageResult, recorded
-
-TIMEOUT = 10.0
-"""Seconds that the webhook may take to answer."""
+from thinksafe.webhook import post
 
 
 def run(context: StageContext, section: AlarmSection, decision: Path, model: Path) -> StageResult:
@@ -51,24 +44,5 @@ def run(context: StageContext, section: AlarmSection, decision: Path, model: Pat
         }
         result.inputs = {"decision": digest_file(decision), "model": reference.digest}
         result.verdict = "alarm"
-        result.details = {"webhook": _call(section.alarm.webhook_env, message)}
+        result.details = {"webhook": post(section.alarm.webhook_env, message).words}
     return result
-
-
-def _call(variable: str, message: Mapping[str, object]) -> str:
-    """Send the message and return what came of it, without the address."""
-    if not variable:
-        return "none is named"
-    address = os.environ.get(variable, "")
-    if not address.startswith(("https://", "http://")):
-        return f"not called: {variable} holds no http address"
-    request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-        address, json.dumps(message).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
-            return f"called: status {answer.status}"
-    except urllib.error.HTTPError as error:
-        return f"failed: status {error.code}"
-    except (OSError, ValueError) as error:
-        return f"failed: {type(error).__name__}"
