@@ -52,7 +52,7 @@ def measure(_model: Path) -> Result:
         measured = time.perf_counter() - start
         result = gate.run(
             StageContext(store, "run", "gate", "gate", silent),
-            GateSection(gate=GateSettings(), seed=1, reasoning_benchmarks=("problems",)), *files,
+            GateSection(gate=GateSettings(), reasoning_benchmarks=("problems",)), *files,
             decision_out=folder / "decision.json", passed_out=folder / "passed",
         )
         seconds = time.perf_counter() - start

@@ -187,7 +187,7 @@ def test_metrics_hold_the_matrix_and_the_gate_reads_it(measured: Callable[..., A
 
 def decided(found: MetricSet, outcomes: list[Outcome], **limits: Any) -> dict[str, Check]:
     section = GateSection(
-        gate=GateSettings.model_validate({"second_guard": limits}), seed=0, reasoning_benchmarks=(), second_guard=True
+        gate=GateSettings.model_validate({"second_guard": limits}), reasoning_benchmarks=(), second_guard=True
     )
     nobody = (MetricSet(role=role, absent=True, suite="s") for role in ("base", "champion"))
     base, champion = nobody

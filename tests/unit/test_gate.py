@@ -89,7 +89,7 @@ NOBODY = Model("champion", absent=True)
 
 
 def section(strata: tuple[str, ...] = ("gsm8k",), **gate: Any) -> GateSection:
-    return GateSection(gate=GateSettings.model_validate(gate), seed=0, reasoning_benchmarks=strata)
+    return GateSection(gate=GateSettings.model_validate(gate), reasoning_benchmarks=strata)
 
 
 def judge(
@@ -392,7 +392,7 @@ def contamination(**left: int) -> Contamination:
 def judged(given: Contamination | None, *models: Model, **gate: Any) -> dict[str, Check]:
     sets = [each.metric_set() for each in models]
     section = GateSection(
-        gate=GateSettings(**gate), seed=1,
+        gate=GateSettings(**gate),
         reasoning_benchmarks=tuple(dict.fromkeys(key[1] for key in models[0].values if key[0] == "reasoning")),
     )
     outcomes: dict[Role, list[Outcome]] = {each.role: each.outcomes() for each in models}

@@ -119,7 +119,7 @@ def score(
 def _find(run: str, artifacts: str) -> tuple[Store, JudgedRun]:
     from thinksafe.audit.population import find_run
     from thinksafe.cli.local import local_run, store_root
-    from thinksafe.cli.stages import _safe
+    from thinksafe.cli.stage_options import safe_name
     from thinksafe.errors import ConfigError
     from thinksafe.store import open_store
 
@@ -131,7 +131,7 @@ def _find(run: str, artifacts: str) -> tuple[Store, JudgedRun]:
     if not artifacts:
         raise ConfigError(f"{run[:200]!r} is no folder of a run.", "Or give a run id with --artifacts ROOT.")
     store = open_store(artifacts)
-    return store, find_run(store, _safe(run, "RUN"))
+    return store, find_run(store, safe_name(run, "RUN"))
 
 
 def _out(out: str) -> str:

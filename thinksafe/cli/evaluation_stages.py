@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from thinksafe.cli.stages import (
+from thinksafe.cli.stage_options import (
     MANUAL,
     STORE,
     Artifacts,
@@ -17,11 +17,11 @@ from thinksafe.cli.stages import (
     RunId,
     Section,
     Task,
-    _context,
-    _finish,
-    _section,
     add_commands,
+    finish,
+    parse_section,
     plan_options,
+    stage_context,
 )
 
 stages = typer.Typer()
@@ -58,11 +58,11 @@ def plan_evaluation(
             raise ConfigError(f"{option} {value[:40]!r} is neither true nor false.", f"Write {option} true.")
     changes, outputs = plan_options(overrides, output)
     stage.run(
-        _context("plan_evaluation", artifacts, run_id or job_id or MANUAL, task), suite, changes, model,
+        stage_context("plan_evaluation", artifacts, run_id or job_id or MANUAL, task), suite, changes, model,
         fresh=fresh.lower() == "true", outputs=outputs, model_out=model_out, passed_out=passed_out,
         if_champion=if_champion.lower() == "true", job_id=job_id,
     )
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command()
@@ -77,10 +77,11 @@ def compare(
     from thinksafe.stages import compare as stage
 
     stage.run(
-        _context("compare", artifacts, run_id, task), _section(section, CompareSection), model, metrics, outcomes,
+        stage_context("compare", artifacts, run_id, task), parse_section(section, CompareSection),
+        model, metrics, outcomes,
         decision_out=decision_out, passed_out=passed_out,
     )
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command()
@@ -95,8 +96,10 @@ def alarm(
     from thinksafe.records import Decision
     from thinksafe.stages import alarm as stage
 
-    result = stage.run(_context("alarm", artifacts, run_id, task), _section(section, AlarmSection), decision, model)
-    _finish(executor_input)
+    result = stage.run(
+        stage_context("alarm", artifacts, run_id, task), parse_section(section, AlarmSection), decision, model,
+    )
+    finish(executor_input)
     typer.echo(
         f"error: {read_record(decision, Decision).summary} Webhook: {result.details['webhook']}.\n"
         "  Look at the report. No alias was moved; `thinksafe rollback` returns to an earlier generation.",

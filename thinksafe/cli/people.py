@@ -182,19 +182,19 @@ def report(
 ) -> None:
     """Build the report page of a run from its stage records, at any time (also the pipeline's exit task)."""
     from thinksafe.cli.local import local_run, local_tracking_uri, planned_uri, publish, store_root
-    from thinksafe.cli.stages import MANUAL, _context, _finish, _safe
+    from thinksafe.cli.stage_options import MANUAL, finish, safe_name, stage_context
     from thinksafe.errors import InputError
     from thinksafe.stages import report as stage
 
     folder = Path(run) if run and (Path(run).is_dir() or not artifacts) else None
     if run and folder is None:
-        run_id = _safe(run, "RUN")
+        run_id = safe_name(run, "RUN")
     if folder is not None:
         found = local_run(folder)
         artifacts, run_id = artifacts or found.artifacts or store_root(folder), found.run_id
         if not tracking_uri and (folder / "mlflow.db").is_file():
             tracking_uri = local_tracking_uri(folder)
-    context = _context("report", artifacts or store_root(None), run_id or job_id or MANUAL, task)
+    context = stage_context("report", artifacts or store_root(None), run_id or job_id or MANUAL, task)
     if run and folder is None and not any(context.store.keys(f"runs/{run_id}/")):
         raise InputError(f"{artifacts} has no records of a run {run_id}.", "Check --artifacts and the run's id.")
     if tracking_uri:
@@ -203,7 +203,7 @@ def report(
     tracked = not run or bool(os.environ.get("MLFLOW_TRACKING_URI") or planned_uri(context.store, run_id))
     page = report_out or (folder or Path()) / "report.html"
     stage.run(context, status, report_out=page, tracked=tracked)
-    _finish(executor_input)
+    finish(executor_input)
     if folder is not None:
         publish(context.store, run_id, folder)
     if run:

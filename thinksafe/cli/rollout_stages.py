@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from thinksafe.cli.stages import (
+from thinksafe.cli.stage_options import (
     MANUAL,
     STORE,
     Artifacts,
@@ -15,10 +15,10 @@ from thinksafe.cli.stages import (
     RunId,
     Section,
     Task,
-    _context,
-    _finish,
-    _section,
     add_commands,
+    finish,
+    parse_section,
+    stage_context,
 )
 
 if TYPE_CHECKING:
@@ -47,10 +47,11 @@ def deploy(
     from thinksafe.stages import deploy as stage
 
     stage.run(
-        _context("deploy", artifacts, run_id, task), _section(section, DeploySection), promotion, prompts, samples,
+        stage_context("deploy", artifacts, run_id, task), parse_section(section, DeploySection),
+        promotion, prompts, samples,
         rollout_out=rollout_out,
     )
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command("fetch-adapter")

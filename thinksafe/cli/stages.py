@@ -1,32 +1,38 @@
 """The stage commands: what a container runs. Each reads files, calls one stage function, writes files.
 
-Options are the same everywhere: ``--section`` is the stage's configuration section as JSON (or a file that holds it),
-``--artifacts`` the store root, ``--run-id`` and ``--task`` name the record, ``--executor-input`` is what KFP passes
-and makes the command write KFP's executor output. Inputs and outputs are files; the adapter is a folder.
+Inputs and outputs are files; the adapter is a folder. What the commands share is in :mod:`thinksafe.cli.stage_options`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
+
+from thinksafe.cli.stage_options import (
+    MANUAL,
+    STORE,
+    Artifacts,
+    Executor,
+    JobId,
+    RunId,
+    Section,
+    Task,
+    add_commands,
+    finish,
+    parse_section,
+    plan_options,
+    shard_count,
+    stage_context,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from thinksafe.records import Role
-    from thinksafe.stages.record import StageContext
 
     S = TypeVar("S", bound=BaseModel)
-
-Section = Annotated[str, typer.Option("--section", help="Configuration section of this stage: JSON or a file.")]
-Artifacts = Annotated[str, typer.Option("--artifacts", help="Store root: a folder or s3://bucket/prefix.")]
-RunId = Annotated[str, typer.Option("--run-id", help="Run that this stage belongs to.")]
-Task = Annotated[str, typer.Option("--task", help="Name of this use of the stage, unique in the run.")]
-JobId = Annotated[str, typer.Option("--job-id", help="KFP's job id: the run id where --run-id is empty.")]
-Executor = Annotated[str, typer.Option("--executor-input", help="KFP's executor input, as JSON.")]
-STORE, MANUAL = "thinksafe-store", "manual"
 
 stages = typer.Typer()
 
@@ -34,95 +40,6 @@ stages = typer.Typer()
 def add_to(app: typer.Typer) -> None:
     """Add the stage commands to the application, under their own heading."""
     add_commands(stages, app)
-
-
-def add_commands(commands: typer.Typer, app: typer.Typer) -> None:
-    """Add commands to the application under the heading of the stages."""
-    for command in commands.registered_commands:
-        command.rich_help_panel = "Stages (what the containers run)"
-        app.registered_commands.append(command)
-
-
-def _context(stage: str, artifacts: str, run_id: str, task: str) -> StageContext:
-    from thinksafe.progress import reporter
-    from thinksafe.stages.record import StageContext
-    from thinksafe.store import open_store
-
-    name = task or stage
-    return StageContext(
-        store=open_store(artifacts), run_id=_safe(run_id, "--run-id"), stage=stage, task=_safe(name, "--task"),
-        track=reporter(name),
-    )
-
-
-def _safe(name: str, option: str) -> str:
-    import re
-
-    from thinksafe.errors import ConfigError
-
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", name):
-        raise ConfigError(
-            f"{option} {name[:80]!r} is not a name.", "Use up to 200 letters, digits, '.', '_' and '-'; no '.' first."
-        )
-    return name
-
-
-def _section(text: str, model: type[S]) -> S:
-    from pydantic import ValidationError
-
-    from thinksafe.errors import ConfigError
-
-    if not text.lstrip().startswith("{"):
-        try:
-            text = Path(text).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError("--section is neither JSON nor a readable file.", "See `thinksafe plan`.") from error
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, item["loc"])) or "text" for item in error.errors())
-        raise ConfigError(
-            f"--section is not a {model.__name__} (wrong: {fields}).", "Take it from the output of `thinksafe plan`."
-        ) from error
-
-
-def _shard_count(shards: str) -> int:
-    """Return how many shards there are; a pipeline can only hand on the list that it loops over."""
-    import json
-
-    from thinksafe.errors import ConfigError
-
-    try:
-        value = json.loads(shards)
-    except ValueError:
-        value = None
-    number = len(value) if isinstance(value, list) else value
-    if type(number) is not int or number < 1:
-        raise ConfigError(f"--shards {shards[:40]!r} is no number of shards.", "Or give the JSON list of their ids.")
-    return number
-
-
-def _finish(executor_input: str, **metadata: dict[str, Any]) -> None:
-    if executor_input:
-        from thinksafe.executor import write_executor_output
-
-        write_executor_output(executor_input, metadata)
-
-
-def plan_options(overrides: str, output: list[str] | None) -> tuple[list[str], dict[str, Path]]:
-    """Return the overrides, and the file of each output by name. Raises ConfigError."""
-    import json
-
-    from thinksafe.errors import ConfigError
-
-    try:
-        changes = json.loads(overrides)
-        outputs = {name: Path(path) for name, path in (item.split("=", 1) for item in output or [])}
-    except ValueError as error:
-        raise ConfigError("--overrides or --output is malformed.", "See `thinksafe plan --help`.") from error
-    if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
-        raise ConfigError("--overrides is not a JSON list of strings.", 'Write e.g. ["seed=7"].')
-    return changes, outputs
 
 
 @stages.command()
@@ -139,11 +56,11 @@ def plan(
     from thinksafe.stages import plan as stage
 
     changes, outputs = plan_options(overrides, output)
-    context = _context("plan", artifacts, run_id or job_id or MANUAL, task)
+    context = stage_context("plan", artifacts, run_id or job_id or MANUAL, task)
     stage.run(
         context, config, changes, outputs=outputs, base_out=base_out, champion_out=champion_out, job_id=job_id
     )
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command()
@@ -157,11 +74,11 @@ def prepare(
     from thinksafe.stages import prepare as stage
 
     stage.run(
-        _context("prepare", artifacts, run_id, task), _section(section, PrepareSection),
+        stage_context("prepare", artifacts, run_id, task), parse_section(section, PrepareSection),
         pilot_out=pilot_out, training_out=training_out, evaluation_out=evaluation_out,
         contamination_out=contamination_out,
     )
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command()
@@ -176,14 +93,15 @@ def sample(
     from thinksafe.errors import ConfigError
     from thinksafe.stages import sample as stage
 
-    number = _shard_count(shards)
+    number = shard_count(shards)
     if shard >= number:
         raise ConfigError(f"--shard {shard} is not below the number of shards, {number}.", "Shards count from 0.")
     result = stage.run(
-        _context("sample", artifacts, run_id, task), _section(section, SampleSection), model, prompts, shard, number,
+        stage_context("sample", artifacts, run_id, task), parse_section(section, SampleSection),
+        model, prompts, shard, number,
         samples_out=samples_out,
     )
-    _finish(executor_input, samples=dict(result.counts))
+    finish(executor_input, samples=dict(result.counts))
 
 
 @stages.command()
@@ -196,10 +114,10 @@ def judge(
     from thinksafe.stages import judge as stage
 
     result = stage.run(
-        _context("judge", artifacts, run_id, task), _section(section, JudgeSection), samples,
+        stage_context("judge", artifacts, run_id, task), parse_section(section, JudgeSection), samples,
         verdicts_out=verdicts_out,
     )
-    _finish(executor_input, verdicts=dict(result.counts))
+    finish(executor_input, verdicts=dict(result.counts))
 
 
 @stages.command()
@@ -212,9 +130,10 @@ def grade(
     from thinksafe.stages import grade as stage
 
     result = stage.run(
-        _context("grade", artifacts, run_id, task), _section(section, GradeSection), samples, grades_out=grades_out
+        stage_context("grade", artifacts, run_id, task), parse_section(section, GradeSection),
+        samples, grades_out=grades_out
     )
-    _finish(executor_input, grades=dict(result.counts))
+    finish(executor_input, grades=dict(result.counts))
 
 
 @stages.command()
@@ -233,7 +152,7 @@ def merge(
 
         paths += artifact_paths(executor_input, manifests)
     stage.run(paths, manifest_out=manifest_out)
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command()
@@ -249,10 +168,10 @@ def due(
     if if_changed.lower() not in ("true", "false"):
         raise ConfigError(f"--if-changed {if_changed[:40]!r} is neither true nor false.", "Write --if-changed true.")
     stage.run(
-        _context("due", artifacts, run_id, task), contamination, if_changed=if_changed.lower() == "true",
+        stage_context("due", artifacts, run_id, task), contamination, if_changed=if_changed.lower() == "true",
         passed_out=passed_out,
     )
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command()
@@ -266,10 +185,10 @@ def diagnose(
     from thinksafe.stages import diagnose as stage
 
     stage.run(
-        _context("diagnose", artifacts, run_id, task), _section(section, DiagnoseSection), samples, verdicts,
+        stage_context("diagnose", artifacts, run_id, task), parse_section(section, DiagnoseSection), samples, verdicts,
         diagnosis_out=diagnosis_out, passed_out=passed_out,
     )
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command()
@@ -284,10 +203,10 @@ def curate(
     from thinksafe.stages import curate as stage
 
     result = stage.run(
-        _context("curate", artifacts, run_id, task), _section(section, CurateSection), samples, verdicts,
+        stage_context("curate", artifacts, run_id, task), parse_section(section, CurateSection), samples, verdicts,
         examples_out=examples_out, decision_out=decision_out, passed_out=passed_out,
     )
-    _finish(executor_input, examples=dict(result.counts))
+    finish(executor_input, examples=dict(result.counts))
 
 
 @stages.command()
@@ -301,10 +220,10 @@ def train(
     from thinksafe.stages import train as stage
 
     result = stage.run(
-        _context("train", artifacts, run_id, task), _section(section, TrainSection), base, examples,
+        stage_context("train", artifacts, run_id, task), parse_section(section, TrainSection), base, examples,
         adapter_out=adapter_out, candidate_out=candidate_out,
     )
-    _finish(executor_input, adapter={**result.counts, "digest": result.outputs.get("adapter", "")})
+    finish(executor_input, adapter={**result.counts, "digest": result.outputs.get("adapter", "")})
 
 
 @stages.command()
@@ -318,10 +237,11 @@ def register(
     from thinksafe.stages import register as stage
 
     stage.run(
-        _context("register", artifacts, run_id, task), _section(section, RegisterSection), candidate, examples,
+        stage_context("register", artifacts, run_id, task), parse_section(section, RegisterSection),
+        candidate, examples,
         registration_out=registration_out,
     )
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command()
@@ -342,11 +262,12 @@ def metrics(
     if role not in ("base", "candidate", "champion", "evaluated"):
         raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate, champion or evaluated.")
     result = stage.run(
-        _context("metrics", artifacts, run_id, task), _section(section, MetricsSection), cast("Role", role), samples,
+        stage_context("metrics", artifacts, run_id, task), parse_section(section, MetricsSection),
+        cast("Role", role), samples,
         verdicts, grades, metrics_out=metrics_out, outcomes_out=outcomes_out,
     )
     values = dict(metric_values(MetricSet.model_validate(result.details["metrics"])))
-    _finish(executor_input, metrics=values)
+    finish(executor_input, metrics=values)
 
 
 @stages.command()
@@ -365,11 +286,11 @@ def gate(
     from thinksafe.stages import gate as stage
 
     stage.run(
-        _context("gate", artifacts, run_id, task), _section(section, GateSection),
+        stage_context("gate", artifacts, run_id, task), parse_section(section, GateSection),
         base_metrics, base_outcomes, candidate_metrics, candidate_outcomes, champion_metrics, champion_outcomes,
         contamination=contamination, registration=registration, decision_out=decision_out, passed_out=passed_out,
     )
-    _finish(executor_input)
+    finish(executor_input)
 
 
 @stages.command()
@@ -384,7 +305,8 @@ def promote(
     from thinksafe.stages import promote as stage
 
     stage.run(
-        _context("promote", artifacts, run_id, task), _section(section, RegisterSection), decision, registration,
+        stage_context("promote", artifacts, run_id, task), parse_section(section, RegisterSection),
+        decision, registration,
         candidate, champion, promotion_out=promotion_out,
     )
-    _finish(executor_input)
+    finish(executor_input)

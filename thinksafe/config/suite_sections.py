@@ -7,6 +7,7 @@ from typing import Literal
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.base import Section
+from thinksafe.config.cut import measurement
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.sections import (
     GradeSection,
@@ -14,7 +15,6 @@ from thinksafe.config.sections import (
     MetricsSection,
     PrepareSection,
     SampleSection,
-    measurement,
 )
 from thinksafe.config.suite import SuiteConfig, known_checks
 from thinksafe.digests import derived_seed
@@ -68,7 +68,7 @@ def suite_sections(
 
     Args:
         config: The suite.
-        reasoning: See :func:`thinksafe.config.sections.measurement`.
+        reasoning: See :func:`thinksafe.config.cut.measurement`.
         draw: See there.
         day: Day (UTC) by which waivers expire; without waivers it is in no section.
     """

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from thinksafe.config import sections_of
 from thinksafe.config.model import GuardSettings, RealignmentConfig
-from thinksafe.config.sections import sections_of
 
 
 def test_each_guard_has_its_published_model():

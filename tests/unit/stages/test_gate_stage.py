@@ -18,7 +18,7 @@ from thinksafe.stages.record import StageContext, StageResult, read_stage_record
 from thinksafe.statistics import proportion
 from thinksafe.store.local import LocalStore
 
-SECTION = GateSection(gate=GateSettings(), seed=0, reasoning_benchmarks=("gsm8k",))
+SECTION = GateSection(gate=GateSettings(), reasoning_benchmarks=("gsm8k",))
 REGISTRATION = Registration(
     name="student", version="3", run_id="run", candidate="c" * 64, adapter_digest="a" * 64, data_digest="",
     config_digest="", model_id="m-1", mlflow_run="r-1",

@@ -1,0 +1,161 @@
+"""Cut a configuration into one section per stage."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from thinksafe.config.model import RealignmentConfig, SteeringSettings
+from thinksafe.config.sections import (
+    Arm,
+    CurateSection,
+    DeploySection,
+    DiagnoseSection,
+    GateSection,
+    GradeSection,
+    JudgeSection,
+    MetricsSection,
+    PrepareSection,
+    RegisterSection,
+    ReportSection,
+    SampleSection,
+    SecondJudgeSection,
+    Sections,
+    TrainSection,
+)
+from thinksafe.config.waivers import check_names
+from thinksafe.digests import derived_seed, digest_json
+from thinksafe.records import SamplingSettings
+
+if TYPE_CHECKING:
+    from thinksafe.config.suite import SuiteConfig
+
+
+class Measurement(NamedTuple):
+    """Sections of the stages that measure one model, in a realignment as in an evaluation by itself."""
+
+    sample: SampleSection
+    judge: JudgeSection
+    grade: GradeSection
+    metrics: MetricsSection
+    reasoning_benchmarks: tuple[str, ...]
+    """Strata of the reasoning average."""
+    report_only: tuple[str, ...]
+    """Benchmarks without checks."""
+
+
+def measurement(
+    config: RealignmentConfig | SuiteConfig, reasoning: Literal["think", "none"], draw: str = ""
+) -> Measurement:
+    """Return the sections that measure a model.
+
+    Args:
+        config: A realignment or a suite.
+        reasoning: Of the model that is measured.
+        draw: Samples are drawn anew for each value; the same model's samples of one draw are kept and used again.
+    """
+    evaluation = config.evaluation
+    sample = SampleSection(
+        seed=derived_seed(config.seed, "sample", "evaluation", *([draw] if draw else [])), engine=config.engine,
+        settings=evaluation.settings, settings_reasoning=evaluation.settings_reasoning, n=evaluation.n,
+        n_reasoning=evaluation.n_reasoning, chunk_size=evaluation.chunk_size,
+        # nothing is steered here; a fixed name, so that equal evaluations are seen to be equal
+        template=SteeringSettings().template, arms={"harmful": ("plain",), "benign": ("plain",)}, reasoning=reasoning,
+    )
+    judge = JudgeSection(
+        guard=config.guard.evaluate, second=second_judge(config), parts=evaluation.parts, skip_problems=True,
+        chunk_size=evaluation.chunk_size, reasoning=reasoning,
+    )
+    suite = digest_json(
+        [
+            [benchmark.model_dump(mode="json", exclude={"gated"}) for benchmark in evaluation.benchmarks],
+            sample.model_dump(mode="json", exclude={"seed", "prompts"}),
+            judge.model_dump(mode="json", exclude={"second"}),  # it changes no number of the first guard's
+        ]
+    )
+    metrics = MetricsSection(
+        benchmarks=evaluation.benchmarks, parts=evaluation.parts, confidence=1 - 2 * config.gate.alpha,
+        seed=derived_seed(config.seed, "metrics"), suite=suite, settings=evaluation.settings,
+        settings_reasoning=evaluation.settings_reasoning,
+    )
+    strata = tuple(benchmark.name for benchmark in evaluation.gated if benchmark.metric == "reasoning")
+    report_only = tuple(benchmark.name for benchmark in evaluation.benchmarks if not benchmark.gated)
+    return Measurement(sample, judge, GradeSection(reasoning=reasoning), metrics, strata, report_only)
+
+
+def second_judge(config: RealignmentConfig | SuiteConfig) -> SecondJudgeSection | None:
+    """Return the second guard and its choice of samples, None where there is none."""
+    second = config.guard.second
+    if second is None:
+        return None
+    seed = derived_seed(config.seed, "second guard")
+    return SecondJudgeSection(guard=second.guard, every_n=second.every_n, seed=seed)
+
+
+def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> Sections:
+    """Return the sections of a validated configuration.
+
+    Args:
+        config: The configuration.
+        day: Day (UTC) by which waivers expire; without waivers it is in no section.
+    """
+    waivers, verification = config.gate.waivers, config.deploy.verification
+    reasoning = config.student.reasoning
+    sampling, evaluation = config.sampling, config.evaluation
+    steer = config.method == "thinksafe" and config.steering.enabled
+
+    def sample(purpose: str, n: int, harmful: tuple[Arm, ...]) -> SampleSection:
+        return SampleSection(
+            seed=derived_seed(config.seed, "sample", purpose), engine=config.engine, settings=sampling.settings, n=n,
+            n_reasoning=n, chunk_size=sampling.chunk_size, template=config.steering.template,
+            arms={"harmful": harmful, "benign": ("plain",)}, reasoning=reasoning,
+        )
+
+    measured = measurement(config, reasoning)
+    second = config.guard.second
+    return Sections(
+        student=config.student,
+        prepare=PrepareSection(
+            seed=derived_seed(config.seed, "prepare"), data=config.data, pilot=config.diagnose.prompts,
+            benchmarks=evaluation.benchmarks,
+        ),
+        sample_pilot=sample("pilot", 1, ("plain", "steered")),
+        sample_training=sample("training", sampling.n, ("steered",) if steer else ("plain",)),
+        sample_evaluation=measured.sample,
+        judge_filter=JudgeSection(
+            guard=config.guard.filter, second=second_judge(config) if second is not None and second.filter else None,
+            parts=("whole",), skip_problems=False, chunk_size=sampling.chunk_size, reasoning=reasoning,
+        ),
+        judge_evaluate=measured.judge,
+        grade=measured.grade,
+        diagnose=DiagnoseSection(diagnose=config.diagnose, reasoning=reasoning),
+        curate=CurateSection(curate=config.curate, reasoning=reasoning),
+        train=TrainSection(
+            seed=derived_seed(config.seed, "train"), training=config.training, reasoning=reasoning
+        ),
+        metrics=measured.metrics,
+        gate=GateSection(
+            gate=config.gate, reasoning_benchmarks=measured.reasoning_benchmarks, report_only=measured.report_only,
+            second_guard=second is not None,
+            same_guard=config.guard.same, waivers_on=day if waivers else None,
+            known_checks=tuple(check_names(evaluation.gated, second is not None)) if waivers else (),
+        ),
+        registry=RegisterSection(registry=config.registry),
+        rollout=config.deploy.kind != "none",
+        sample_rollout=measured.sample.model_copy(
+            update={
+                "seed": derived_seed(config.seed, "sample", "rollout"), "n": 1, "n_reasoning": 1,
+                "settings": SamplingSettings(temperature=0.0, top_p=1.0, max_tokens=verification.max_tokens),
+                "settings_reasoning": None, "prompts": verification.prompts,
+            }
+        ),
+        deploy=DeploySection(
+            seed=derived_seed(config.seed, "deploy"), deploy=config.deploy, registry=config.registry,
+            guard=config.guard.evaluate, part=config.gate.harm.part, settings=evaluation.settings, reasoning=reasoning,
+        ),
+        report=ReportSection(
+            report=config.report, registry=config.registry, recipe=config.name, method=config.method
+        ),
+        shards_training=sampling.shards,
+        shards_evaluation=evaluation.shards,
+    )
