@@ -70,7 +70,7 @@ def test_each_purpose_has_its_own_seed() -> None:
     sections = sections_of(load_config("micro"))
     seeds = [
         sections.prepare.seed, sections.sample_pilot.seed, sections.sample_training.seed,
-        sections.sample_evaluation.seed, sections.train.seed, sections.metrics.seed, sections.gate.seed,
+        sections.sample_evaluation.seed, sections.train.seed, sections.metrics.seed,
         sections.sample_rollout.seed, sections.deploy.seed,
     ]
     assert len(set(seeds)) == len(seeds)
