@@ -15,8 +15,8 @@ from thinksafe.trainjob.manifest import NODE
 
 JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
 """Trainer makes a JobSet of the TrainJob's name, which labels its pods."""
-LINES, WIDTH, PODS = 15, 200, 3
-"""Lines of a pod's log in an error, characters of a line, and pods."""
+LINES, WIDTH, PODS, TEXT = 15, 200, 3, 3500
+"""Lines of a pod's log in an error, characters of a line, pods, and characters of all."""
 STUCK_SECONDS = 300.0
 """So long a container may fail to start: an image may be pulled at the second attempt."""
 _STUCK = {
@@ -124,7 +124,8 @@ def ends(api: Cluster, pods: list[Object]) -> list[End]:
 
 def told(found: list[End]) -> tuple[str, str]:
     """Return the ends of pods in words, and what to do; empty when there are none."""
-    words = "\n  ".join(end.text() for end in found[:PODS])
+    texts = [end.text() for end in found[:PODS]]
+    words = "\n  ".join(text for at, text in enumerate(texts) if not at or sum(map(len, texts[: at + 1])) <= TEXT)
     action = next((_ACTIONS[end.reason] for end in found if end.reason in _ACTIONS), "")
     return words, action
 

@@ -203,6 +203,13 @@ def test_a_failed_job_tells_the_last_lines_of_its_pods(world: World) -> None:
     assert "24h" in error.action
 
 
+def test_many_pods_with_long_lines_make_no_endless_error(world: World) -> None:
+    fail(world, *(pod(NAME, rank, 1) for rank in range(8)), logs="\n".join(["y" * 5000] * 500))
+    problem = world.refused().problem
+    assert "node-0-0: Error" in problem
+    assert len(problem) < 4500
+
+
 def test_memory_that_ran_out_is_told_from_other_ends(world: World) -> None:
     ended = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-11-28T01:00:00Z"}
     fail(world, pod(NAME, 0, 1, terminated={"exitCode": 1, "finishedAt": "2026-11-28T01:00:09Z"}),
