@@ -7,6 +7,7 @@ PET_MASTER_PORT. A pod is never started again, and one that fails ends the job, 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -59,6 +60,20 @@ class Controller:
 
     def _admit(self, found: Object) -> tuple[int, str] | None:
         name = found["spec"]["runtimeRef"]["name"]
+        denied = 'admission webhook "validator.trainjob.trainer.kubeflow.org" denied the request: '
+        if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", found["metadata"]["name"]):
+            return 422, "metadata.name must match RFC 1035 DNS label format"
+        if any(one["name"].startswith("PET_") for one in found["spec"]["trainer"]["env"]):
+            return 403, f"{denied}spec.trainer.env: Invalid value: must not have reserved envs"
+        for patch in found["spec"]["runtimePatches"]:
+            if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9/._~!$&'()*+,;=:-]+", patch["manager"]):
+                return 403, f"{denied}spec.runtimePatches.manager: must be a domain-prefixed path"
+            for job in patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]:
+                if job["name"] != "node":
+                    return 403, f"{denied}must not have replicated job that doesn't exist in the runtime job template"
+                for container in job["template"]["spec"]["template"]["spec"]["containers"]:
+                    if container["name"] != "node" or "env" in container:
+                        return 403, f"{denied}must not have envs for the node container"
         if name in self.runtimes:
             return None
         return 403, (

@@ -18,6 +18,8 @@ API, NODE = "trainer.kubeflow.org/v1alpha1", "node"
 QUEUE = "kueue.x-k8s.io/queue-name"
 ADAPTER = "thinksafe/adapter"
 """Annotation: key of the adapter that the job trains."""
+PATCHES = "thinksafe/train"
+"""Manager of our patch of the runtime; Trainer wants a domain and a path."""
 OURS = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/component": "train"}
 """Labels of all jobs that are made here."""
 
@@ -63,7 +65,7 @@ def train_job(cluster: ClusterSettings, key: str, address: str, nodes: int, proc
             "activeDeadlineSeconds": seconds(job.deadline),
             "runtimePatches": [
                 {
-                    "manager": MANAGER,
+                    "manager": PATCHES,
                     "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [patch]}}},
                 }
             ],

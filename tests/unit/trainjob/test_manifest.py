@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from cluster_configs import cluster_document
+from kube_api import KubeApi
+from trainer_controller import Controller
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
@@ -115,3 +118,15 @@ def test_a_config_whose_nodes_fit_is_loaded() -> None:
     text = cluster_document("multi-user", train_job=ON)
     loaded = load_config(text, ["training.nodes=2", "training.processes=8", "training.batch_size=16"])
     assert loaded.training.nodes == 2
+
+
+@pytest.mark.parametrize("name", ["plain", "disconnected", "multi-user"])
+def test_trainers_webhook_as_it_is_imitated_lets_the_job_in(name: str, tmp_path: Path) -> None:
+    api = KubeApi()
+    Controller(api, tmp_path)
+    found = manifest(name)
+    assert api.admit(found) is None
+    found["spec"]["runtimePatches"][0]["manager"] = "thinksafe"
+    refusal = api.admit(found)
+    assert refusal is not None
+    assert "domain-prefixed" in refusal[1]
