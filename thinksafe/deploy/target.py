@@ -10,10 +10,8 @@ from thinksafe.config.deploy import DeploySettings
 from thinksafe.errors import ConfigError, StoreError
 from thinksafe.ledger import LedgerEntry
 from thinksafe.loading import fetch_adapter_files
+from thinksafe.ranks import max_lora_rank
 from thinksafe.store import Store
-
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Values that vLLM takes as ``max_lora_rank``."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,11 @@ def target_of(store: Store, entry: LedgerEntry, settings: DeploySettings) -> Tar
         rank = json.loads(store.get(key))["r"]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{store.uri(key)} names no rank.", "Start the run again from training.") from error
-    fitting = [allowed for allowed in RANKS if type(rank) is int and 0 < rank <= allowed]
-    if not fitting:
-        raise StoreError(f"vLLM serves no adapter of rank {rank!r}.", f"Train with training.lora_rank <= {RANKS[-1]}.")
     student = entry.target.student
     own = not settings.model or settings.model == student.model
     return Target(
         generation=entry.generation, run_id=entry.run_id, version=entry.version, adapter=address,
-        digest=entry.digests.adapter, rank=fitting[0], model=settings.model or student.model,
+        digest=entry.digests.adapter, rank=max_lora_rank(rank), model=settings.model or student.model,
         revision=student.revision if own else "", dtype=student.dtype, trust_remote_code=student.trust_remote_code,
     )
 

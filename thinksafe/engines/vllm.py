@@ -17,6 +17,7 @@ from thinksafe.engines.base import Batch, Generation, Turn, opening_of
 from thinksafe.engines.tokens import Codec
 from thinksafe.errors import ConfigError
 from thinksafe.models import ModelReference
+from thinksafe.ranks import max_lora_rank
 from thinksafe.records import SamplingSettings
 from thinksafe.store import Store
 
@@ -76,8 +77,8 @@ class VllmEngine:
             from vllm.lora.request import LoRARequest
 
             # vLLM's default allows rank 16 only; the recipe's is 32
-            rank = int(json.loads((folder / "adapter_config.json").read_text("utf-8"))["r"])
-            options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": max(rank, 8)}
+            rank = json.loads((folder / "adapter_config.json").read_text("utf-8"))["r"]
+            options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": max_lora_rank(rank)}
             self._adapter = LoRARequest("candidate", 1, str(folder))
         self._llm = vllm.LLM(model=source, **options)
         defaults = self._llm.llm_engine.model_config.try_get_generation_config()
