@@ -110,6 +110,14 @@ def test_register_promote_and_roll_back(
         assert source.startswith(f"{ROOT}/")
         assert set(open_store(source).keys("")) == set(ADAPTER_FILES)
 
+    assert client.get_model_version("m", "2").tags["thinksafe.taken_back"] == "generation 3"
+    world.withdraw()
+    assert world.alias == ""
+    assert client.get_model_version("m", "1").tags["thinksafe.taken_back_reason"] == "it is harmful"
+    assert world.roll_back(to=2).version == "2"
+    assert world.alias == "2"
+    assert "thinksafe.taken_back" not in client.get_model_version("m", "2").tags
+
 
 def test_runs_are_written_once(uri: str, tmp_path: Path) -> None:
     settings = RegistrySettings(model="m", experiment="runs", tracking_uri=uri)

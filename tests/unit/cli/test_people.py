@@ -96,6 +96,19 @@ def test_rollback_without_anything_to_roll_back(
     assert ended.err.startswith("error: ")
 
 
+def test_a_withdrawal_takes_no_generation(cli: Callable[..., Any], tmp_path: Path) -> None:
+    ended = cli("rollback", "micro-student", "--artifacts", tmp_path, "--to", "1", "--withdraw")
+    assert ended.code == 2
+    assert "--to and --withdraw exclude each other" in ended.err
+
+
+def test_nothing_to_withdraw(cli: Callable[..., Any], tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'm.db'}"
+    ended = cli("rollback", "micro-student", "--artifacts", tmp_path, "--tracking-uri", uri, "--withdraw")
+    assert ended.code == 2
+    assert "Nothing was promoted to 'micro-student' yet" in ended.err
+
+
 @pytest.mark.parametrize("args", [["nowhere"], []])
 def test_report_without_a_run(
     cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str]
