@@ -54,13 +54,14 @@ class World:
 
     def trained(self, found: Any) -> Any:
         """Do as if the nodes had trained at once."""
-        outcome = Outcome(steps=4, curve=[], rows=5, tokens=9, dropped={}, resumed=3)
+        outcome = Outcome(steps=4, curve=[], rows=5, tokens=9, dropped={}, share=1.0, resumed=3)
         self.store.put(f"{FOLDER}/outcome.json", outcome.model_dump_json().encode())
         self.there = True
         return COMPLETE
 
     def launcher(self, *, retry_seconds: float = 2.0, **train_job: Any) -> Launcher:
-        settings = ClusterSettings.model_validate({**CLUSTER, "train_job": {"enabled": True, **train_job}})
+        given = {"enabled": True, "deadline": "60s", **train_job}  # a test that goes wrong must end
+        settings = ClusterSettings.model_validate({**CLUSTER, "train_job": given})
         api = connect_to("serving", section="cluster", retry_seconds=retry_seconds)
         return Launcher(self.store, settings, api, self.job, self.examples, lambda: self.there, look_seconds=1.0)
 
