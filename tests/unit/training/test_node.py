@@ -54,22 +54,24 @@ def world(tmp_path: Path, student_folder: Callable[[str], Path]) -> World:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_nodes_make_the_adapter_that_one_node_with_as_many_processes_makes(
-    tmp_path: Path, student_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    strategy: str, tmp_path: Path, student_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with moto_s3() as server, bucket(server, monkeypatch) as root:
-        _two_and_one(World(tmp_path, student_folder("qwen"), root))
+        _two_and_one(World(tmp_path, student_folder("qwen"), root), strategy)
 
 
-def _two_and_one(world: World) -> None:
-    given = section(nodes=2)
+def _two_and_one(world: World, strategy: str) -> None:
+    given = section(nodes=2, strategy=strategy)
     said = ended(world.nodes(given, "two"))
     assert [code for code, _ in said] == [0, 0], said
     two = world.adapter("two")
     outcome = Outcome.model_validate_json(world.store.get("train-jobs/two/outcome.json"))
     assert (outcome.steps, outcome.rows, outcome.resumed) == (4, 5, 0)
+    assert (outcome.share < 0.6) == (strategy == "fsdp")
 
-    whole = section(processes=2)
+    whole = section(processes=2, strategy=strategy)
     done = world.one_node(whole)
     assert done.returncode == 0, done.stderr
     key = world.job(whole).key
@@ -78,8 +80,11 @@ def _two_and_one(world: World) -> None:
 
 
 @pytest.mark.slow
-def test_killed_nodes_go_on_from_the_store_with_the_random_numbers_of_every_process(world: World) -> None:
-    given = section(nodes=2, epochs=20, checkpoint_steps=3)
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_killed_nodes_go_on_from_the_store_with_the_random_numbers_of_every_process(
+    world: World, strategy: str
+) -> None:
+    given = section(nodes=2, epochs=20, checkpoint_steps=3, strategy=strategy)
     whole = ended(world.nodes(given, "whole"))
     assert [code for code, _ in whole] == [0, 0], whole
 
