@@ -139,12 +139,10 @@ def test_micro_kl_repairs_the_student_from_the_same_samples(
 
 
 def test_rejection_sampling_is_refused_and_moves_no_champion(
-    micro: Run, run_recipe: Callable[..., Run], tmp_path: Path
+    run_recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
-    shutil.copytree(micro.folder / "store" / "chunks", tmp_path / "run" / "store" / "chunks")  # of the same base
     run = run_recipe(tmp_path / "run", "micro-rejection")
     assert run.code == 3, run.text
-    assert sum(record["counts"].get("chunks_reused", 0) for record in run.records.values()) > 0
     decision = run.read("decision.json")
     assert decision["passed"] is False
     assert decision["stopped_by"] == "gate"
