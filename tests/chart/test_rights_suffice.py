@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from helm_chart import NAMESPACE, config_text, manifests, one, value_set
-from kubernetes_server import kubernetes_server
+from kube_api import kube_api
 
 from thinksafe.config import load_config
 from thinksafe.doctor.kube import Cluster
@@ -27,8 +27,9 @@ def _allowed(rules, verb, group, resource, name=""):
 
 
 @contextmanager
-def _enforcing(rules, folder):
-    with kubernetes_server(folder) as server:
+def _enforcing(rules, folder, monkeypatch):
+    with kube_api(folder, monkeypatch) as api:
+        server = api.contents
         answer = server.answer
 
         def guarded(method, path, body):
@@ -59,8 +60,7 @@ def test_the_doctor_sees_all_that_the_values_name(tmp_path, monkeypatch, name):
     found = manifests(value_set(name))
     cluster = load_config(config_text(found)).cluster
     assert cluster is not None
-    with _enforcing(one(found, "Role", "-publisher")["rules"], tmp_path) as server:
-        monkeypatch.setenv("KUBECONFIG", server.kubeconfig)
+    with _enforcing(one(found, "Role", "-publisher")["rules"], tmp_path, monkeypatch) as server:
         keys: dict[str, dict[str, str]] = {}
         for stage in ("plan", "sample", "gate"):
             for secret, key, _ in secret_variables(cluster, stage):
@@ -96,7 +96,6 @@ def test_a_role_without_a_secret_would_be_noticed(tmp_path, monkeypatch):
     cluster = load_config(config_text(found)).cluster
     assert cluster is not None
     rules = [rule for rule in one(found, "Role", "-publisher")["rules"] if "secrets" not in rule["resources"]]
-    with _enforcing(rules, tmp_path) as server:
-        monkeypatch.setenv("KUBECONFIG", server.kubeconfig)
+    with _enforcing(rules, tmp_path, monkeypatch):
         checks = dict(kubernetes_checks(cluster, Cluster(NAMESPACE)))
         assert {finding.status for finding in checks["secrets"]()} == {"warning"}

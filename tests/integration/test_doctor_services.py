@@ -12,7 +12,7 @@ import pytest
 import reverse_proxy
 from cluster_configs import cluster_document
 from kfp_server import kfp_server
-from kubernetes_server import kubernetes_server
+from kube_api import kube_api
 from mlflow_servers import mlflow_server
 from s3_servers import BUCKET, moto_s3
 
@@ -80,9 +80,8 @@ def test_credentials_come_from_the_secret_where_none_are_set(
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with kubernetes_server(tmp_path) as server:
-        monkeypatch.setenv("KUBECONFIG", server.kubeconfig)
-        server.secret("s3", AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret")
+    with kube_api(tmp_path, monkeypatch) as api:
+        api.contents.secret("s3", AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret")
         (found,) = check("bucket", api=Cluster("thinksafe"), **store_at(bucket))
     assert found.status == "ok"
     assert "AWS_ACCESS_KEY_ID" not in os.environ

@@ -1,5 +1,7 @@
 """A stand-in for the Kubernetes API over real HTTP: objects, server-side apply, watches, and faults on demand.
 
+What is only looked at (nodes, secrets, rights ...) is in :mod:`kube_contents`.
+
 kmock was looked at: it knows no server-side apply (field managers and their conflicts are the point here), and its
 server lives in the test's own event loop, which a blocking client would stop. What this one shows is that the rollout
 keeps its side of the protocol; whether a real API server agrees only a real one can tell.
@@ -19,6 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+from kube_contents import KubeContents
 
 Object = dict[str, Any]
 USER = "system:serviceaccount:serving:rollout"
@@ -86,6 +89,10 @@ class KubeApi:
     controller: Callable[[Object], Object | None] = lambda found: None
     """Status that follows an apply; None for none."""
     controller_seconds: float = 0.0
+    contents: KubeContents = field(default_factory=KubeContents)
+    """What a single GET finds, access reviews and the proxy of services."""
+    token: str = "secret-token"
+    """What the kubeconfig holds; another is refused."""
     url: str = ""
     condition: threading.Condition = field(default_factory=threading.Condition)
 
@@ -230,7 +237,7 @@ def kube_api(folder: Path, monkeypatch: Any) -> Iterator[KubeApi]:
     path.write_text(yaml.safe_dump({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
         "clusters": [{"name": "c", "cluster": {"server": api.url}}],
-        "users": [{"name": "u", "user": {"token": "secret-token"}}],
+        "users": [{"name": "u", "user": {"token": api.token}}],
         "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
     }))
     monkeypatch.setenv("KUBECONFIG", str(path))
@@ -263,31 +270,29 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
             self.answer("DELETE")
 
         def send(self, code: int, body: Object) -> None:
-            data = json.dumps(body).encode()
+            self.send_data(code, json.dumps(body).encode())
+
+        def send_data(self, code: int, data: bytes, kind: str = "application/json") -> None:
             self.send_response(code)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
         def send_text(self, text: str, lines: int) -> None:
-            data = "".join(text.splitlines(keepends=True)[-lines:]).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.send_data(200, "".join(text.splitlines(keepends=True)[-lines:]).encode(), "text/plain")
 
         def answer(self, method: str) -> None:
             split = urlsplit(self.path)
             query = {key: values[0] for key, values in parse_qs(split.query).items()}
-            length = int(self.headers.get("Content-Length", 0))
-            body = json.loads(self.rfile.read(length)) if length else None
+            text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             content = self.headers.get("Content-Type", "")
+            proxied = "/proxy/" in split.path
+            body = json.loads(text) if text and not proxied else None
             watching = query.get("watch") == "true"
             verb = "WATCH" if watching else method
             api.requests.append(Request(verb, split.path, query, body, content))
-            if self.headers.get("Authorization") != "Bearer secret-token":
+            if self.headers.get("Authorization") != f"Bearer {api.token}":
                 return self.send(401, status_of(401, "Unauthorized"))
             fault = api.take_fault(verb, split.path)
             if fault is not None and fault.action == "drop":
@@ -298,12 +303,17 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
                 return self.send(fault.code, status_of(fault.code, fault.message))
             if fault is not None and fault.action == "delay":
                 time.sleep(fault.seconds)
+            if proxied:
+                return self.send_data(*api.contents.proxy(method, self.path, content, text))
             path = split.path.split("/")
             log = path[-1] == "log"
             plural = "pods/log" if log else path[-1] if method in ("GET", "POST") else path[-2]
             name = path[-2] if log else path[-1]
             listing = "watch" if watching else "get" if log else "list"
             rbac = {"GET": listing, "PATCH": "patch", "POST": "create", "DELETE": "delete"}[method]
+            looking = method == "GET" and plural != "pods" and not query and not log
+            if looking or plural.endswith("subjectaccessreviews"):
+                return self.send(*api.contents.answer(method, split.path, body))
             if plural in api.missing:
                 return self.send(404, status_of(404, "the server could not find the requested resource"))
             if (rbac, plural) in api.forbidden:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes_server import KubernetesServer, kubernetes_server
+from kube_api import kube_api
+from kube_contents import KubeContents
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding, findings
@@ -22,14 +23,13 @@ GPU_TAINT = [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
-    with kubernetes_server(tmp_path) as running:
-        monkeypatch.setenv("KUBECONFIG", running.kubeconfig)
-        yield running
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeContents]:
+    with kube_api(tmp_path, monkeypatch) as running:
+        yield running.contents
 
 
 @pytest.fixture
-def healthy(server: KubernetesServer) -> KubernetesServer:
+def healthy(server: KubeContents) -> KubeContents:
     """All that the cluster ``plain`` asks for."""
     server.put("serviceaccounts", "thinksafe-pipeline")
     server.secret("s3-credentials", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
@@ -52,14 +52,14 @@ def troubles(of: dict[str, list[Finding]]) -> list[tuple[str, str]]:
     return [(one.check, one.status) for group in of.values() for one in group if one.status != "ok"]
 
 
-def test_a_healthy_cluster_has_no_trouble(healthy: KubernetesServer) -> None:
+def test_a_healthy_cluster_has_no_trouble(healthy: KubeContents) -> None:
     of = found()
     assert troubles(of) == []
     assert set(of) == {"rights", "service account", "secrets", "nodes", "storage"}
     assert "fits 1 of 2 nodes" in of["nodes"][0].message
 
 
-def test_an_empty_cluster_names_each_missing_thing_and_what_mends_it(server: KubernetesServer) -> None:
+def test_an_empty_cluster_names_each_missing_thing_and_what_mends_it(server: KubeContents) -> None:
     server.objects["/api/v1/nodes"] = {"items": []}
     of = found()
     assert [one.status for one in of["service account"]] == ["failed"]
@@ -70,7 +70,7 @@ def test_an_empty_cluster_names_each_missing_thing_and_what_mends_it(server: Kub
     assert all(one.action for group in of.values() for one in group if one.status == "failed")
 
 
-def test_a_secret_without_the_key_is_named_with_the_keys_that_it_has(healthy: KubernetesServer) -> None:
+def test_a_secret_without_the_key_is_named_with_the_keys_that_it_has(healthy: KubeContents) -> None:
     healthy.secret("s3-credentials", AWS_ACCESS_KEY_ID="a", secretKey="hunter2")
     (failure,) = [one for one in found()["secrets"] if one.status == "failed"]
     assert failure.message == "The Secret s3-credentials has no AWS_SECRET_ACCESS_KEY."
@@ -78,7 +78,7 @@ def test_a_secret_without_the_key_is_named_with_the_keys_that_it_has(healthy: Ku
     assert "hunter2" not in str(failure)
 
 
-def test_secrets_that_may_not_be_read_are_no_failure(healthy: KubernetesServer) -> None:
+def test_secrets_that_may_not_be_read_are_no_failure(healthy: KubeContents) -> None:
     healthy.forbidden = {"/secrets/s3-credentials", "/api/v1/nodes"}
     healthy.denied = {"list nodes", "get secrets"}
     of = found()
@@ -88,7 +88,7 @@ def test_secrets_that_may_not_be_read_are_no_failure(healthy: KubernetesServer) 
     )
 
 
-def test_rights_to_objects_of_certain_names_are_enough(healthy: KubernetesServer) -> None:
+def test_rights_to_objects_of_certain_names_are_enough(healthy: KubeContents) -> None:
     healthy.named = {
         "get secrets": {"s3-credentials", "hub-token"}, "get serviceaccounts": {"thinksafe-pipeline"},
         "get persistentvolumeclaims": {"model-cache"},
@@ -99,12 +99,12 @@ def test_rights_to_objects_of_certain_names_are_enough(healthy: KubernetesServer
     assert warning.message.startswith("May not look at the Secret hub-token: ")
 
 
-def test_rights_to_secrets_are_not_asked_for_where_there_are_none(server: KubernetesServer) -> None:
+def test_rights_to_secrets_are_not_asked_for_where_there_are_none(server: KubeContents) -> None:
     found(s3={}, hub={}, model_cache={})
     assert [review["resource"] for review in server.asked] == ["serviceaccounts", "nodes"]
 
 
-def test_rights_in_multi_user_mode_by_access_review(server: KubernetesServer) -> None:
+def test_rights_in_multi_user_mode_by_access_review(server: KubeContents) -> None:
     server.denied = {"create jobs", "delete jobs"}
     (failure,) = [one for one in found("multi-user")["rights"] if one.status == "failed"]
     assert failure.message == "May not create jobs, delete jobs in team-safety."
@@ -123,7 +123,7 @@ def test_rights_in_multi_user_mode_by_access_review(server: KubernetesServer) ->
         ({"labels": H100, "gpus": 8, "unschedulable": True}, "cordoned"),
     ],
 )
-def test_nodes_that_do_not_fit_say_why(healthy: KubernetesServer, node: dict[str, Any], reason: str) -> None:
+def test_nodes_that_do_not_fit_say_why(healthy: KubeContents, node: dict[str, Any], reason: str) -> None:
     del healthy.objects["/api/v1/nodes"]
     healthy.node("only", **node)
     failures = [one for one in found()["nodes"] if one.status == "failed"]
@@ -131,7 +131,7 @@ def test_nodes_that_do_not_fit_say_why(healthy: KubernetesServer, node: dict[str
     assert f"{reason} (1)" in failures[0].message
 
 
-def test_affinity_and_preferences(server: KubernetesServer) -> None:
+def test_affinity_and_preferences(server: KubeContents) -> None:
     server.node("small", labels={"gpu-memory-gb": "40"}, gpus=8)
     train = next(one for one in found("multi-user")["nodes"] if one.message.startswith("train"))
     assert train.status == "failed"
@@ -143,7 +143,7 @@ def test_affinity_and_preferences(server: KubernetesServer) -> None:
     assert next(one for one in found("multi-user")["nodes"] if one.message.startswith("sample")).status == "ok"
 
 
-def test_pull_secrets_cover_the_registries(server: KubernetesServer) -> None:
+def test_pull_secrets_cover_the_registries(server: KubeContents) -> None:
     server.pull_secret("registry-corp", "https://registry.corp.example")
     assert [one.status for one in found("disconnected")["image pull"]] == ["ok"]
     server.pull_secret("registry-corp", "elsewhere.example")
@@ -152,7 +152,7 @@ def test_pull_secrets_cover_the_registries(server: KubernetesServer) -> None:
     assert found("disconnected")["image pull"][0].status == "failed"
 
 
-def test_storage_classes_and_classes(server: KubernetesServer) -> None:
+def test_storage_classes_and_classes(server: KubeContents) -> None:
     server.storage_class("slow", default=True)
     of = found("disconnected")
     assert "There is no storage class fast" in of["storage"][0].message
@@ -169,7 +169,7 @@ def test_storage_classes_and_classes(server: KubernetesServer) -> None:
     assert [one.status for one in [*of["storage"], *of["classes"]]] == ["ok"] * 3
 
 
-def test_a_claim_for_one_node_is_a_warning(healthy: KubernetesServer) -> None:
+def test_a_claim_for_one_node_is_a_warning(healthy: KubeContents) -> None:
     healthy.put("persistentvolumeclaims", "model-cache", spec={"accessModes": ["ReadWriteOnce"]})
     assert [one.status for one in found()["storage"]] == ["warning"]
 
@@ -180,7 +180,7 @@ def test_without_a_kubeconfig_the_doctor_says_so(tmp_path: Path, monkeypatch: py
         Cluster("thinksafe")
 
 
-def test_a_slow_api_does_not_hold_the_doctor_up(healthy: KubernetesServer) -> None:
+def test_a_slow_api_does_not_hold_the_doctor_up(healthy: KubeContents) -> None:
     healthy.delay = 3
     cluster = ClusterSettings.model_validate(CLUSTERS["plain"])
     checks = [check for check in kubernetes_checks(cluster, Cluster("thinksafe")) if check[0] == "nodes"]

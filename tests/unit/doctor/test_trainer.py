@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kubernetes_server import KubernetesServer, kubernetes_server
+from kube_api import kube_api
+from kube_contents import KubeContents
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding
@@ -18,11 +19,10 @@ RUNTIME = "clustertrainingruntimes/torch-distributed"
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
-    with kubernetes_server(tmp_path) as running:
-        monkeypatch.setenv("KUBECONFIG", running.kubeconfig)
-        running.trainer()
-        yield running
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeContents]:
+    with kube_api(tmp_path, monkeypatch) as running:
+        running.contents.trainer()
+        yield running.contents
 
 
 def found(**train_job: object) -> list[Finding]:
@@ -31,7 +31,7 @@ def found(**train_job: object) -> list[Finding]:
     return list(train_job_findings(cluster, Cluster(cluster.namespace)))
 
 
-def test_a_cluster_that_has_all_is_well(server: KubernetesServer) -> None:
+def test_a_cluster_that_has_all_is_well(server: KubeContents) -> None:
     assert [one.status for one in found()] == ["ok", "ok"]
     assert {one["user"] for one in server.asked} == {"system:serviceaccount:thinksafe:thinksafe-pipeline"}
     assert {one["verb"] for one in server.asked if one["resource"] == "trainjobs"} == {
@@ -40,7 +40,7 @@ def test_a_cluster_that_has_all_is_well(server: KubernetesServer) -> None:
     assert found(enabled=False) == []
 
 
-def test_each_thing_that_is_missing_is_told_with_what_mends_it(server: KubernetesServer) -> None:
+def test_each_thing_that_is_missing_is_told_with_what_mends_it(server: KubeContents) -> None:
     (runtime, rights) = found(runtime={"name": "torch-tuned"})
     assert (runtime.status, rights.status) == ("failed", "ok")
     assert "no ClusterTrainingRuntime torch-tuned" in runtime.message
@@ -63,14 +63,14 @@ def test_each_thing_that_is_missing_is_told_with_what_mends_it(server: Kubernete
 @pytest.mark.parametrize(
     ("changed", "words"), [({"policy": "mpi"}, "no torch policy"), ({"job": "launcher"}, "no job 'node'")]
 )
-def test_a_runtime_of_another_kind_is_refused(server: KubernetesServer, changed: dict[str, str], words: str) -> None:
+def test_a_runtime_of_another_kind_is_refused(server: KubeContents, changed: dict[str, str], words: str) -> None:
     server.trainer(**changed)  # type: ignore[arg-type]
     (runtime, _) = found()
     assert runtime.status == "failed"
     assert words in runtime.message
 
 
-def test_what_may_not_be_looked_at_is_a_warning(server: KubernetesServer) -> None:
+def test_what_may_not_be_looked_at_is_a_warning(server: KubeContents) -> None:
     server.forbidden = {RUNTIME, "localsubjectaccessreviews"}
     assert [one.status for one in found()] == ["warning", "warning"]
     assert "kubectl auth can-i create trainjobs" in found()[1].action

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cluster_configs import cluster_document
 from kfp_server import KfpServer, kfp_server
-from kubernetes_server import KubernetesServer, kubernetes_server
+from kube_api import KubeApi, kube_api
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
@@ -324,20 +324,17 @@ def test_the_schedule_is_shown_with_its_runs_and_removed(server: KfpServer) -> N
 
 
 @pytest.fixture
-def kubernetes(server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
+def kubernetes(server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeApi]:
     """A Kubernetes API behind whose service proxy the server is, and a kubeconfig for it."""
-    with kubernetes_server(tmp_path) as api:
-        api.services["kubeflow/ml-pipeline"] = server.address
-        monkeypatch.setenv("KUBECONFIG", api.kubeconfig)
-        # the client reads the variable when it is imported
-        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", api.kubeconfig)
+    with kube_api(tmp_path, monkeypatch) as api:
+        api.contents.services["kubeflow/ml-pipeline"] = server.address
         yield api
 
 
 FORWARDED = {"access": "port-forward"}
 
 
-def test_everything_goes_through_the_kubernetes_api(server: KfpServer, kubernetes: KubernetesServer) -> None:
+def test_everything_goes_through_the_kubernetes_api(server: KfpServer, kubernetes: KubeApi) -> None:
     text = cluster_document(kfp=FORWARDED)
     done = publishing.publish(cluster_of(text), text, [])
     assert server.changes == [
@@ -349,14 +346,14 @@ def test_everything_goes_through_the_kubernetes_api(server: KfpServer, kubernete
     assert [made["run_id"] for made in server.runs] == [run]
     assert publishing.scheduled(cluster_of(text))[0].recurring_run_id == done.recurring_run_id
     assert publishing.unschedule(cluster_of(text)) == 1
-    assert "POST /apis/v2beta1/recurringruns" in kubernetes.proxied
-    assert not any("healthz" in request for request in kubernetes.proxied)
+    assert "POST /apis/v2beta1/recurringruns" in kubernetes.contents.proxied
+    assert not any("healthz" in request for request in kubernetes.contents.proxied)
 
 
 def test_the_forwarded_service_is_looked_for_in_kubeflows_namespace(
-    server: KfpServer, kubernetes: KubernetesServer
+    server: KfpServer, kubernetes: KubeApi
 ) -> None:
-    kubernetes.services = {"pipelines/ml-pipeline": server.address}
+    kubernetes.contents.services = {"pipelines/ml-pipeline": server.address}
     text = cluster_document(kfp={**FORWARDED, "namespace": "pipelines"})
     assert publishing.publish(cluster_of(text), text, []).changes
     text = cluster_document(kfp=FORWARDED)
@@ -365,15 +362,15 @@ def test_the_forwarded_service_is_looked_for_in_kubeflows_namespace(
     assert "cluster.kfp.namespace" in refused.value.action
 
 
-def test_who_may_not_use_the_proxy_hears_which_right_it_takes(kubernetes: KubernetesServer) -> None:
-    kubernetes.forbidden = {"kubeflow/ml-pipeline"}
+def test_who_may_not_use_the_proxy_hears_which_right_it_takes(kubernetes: KubeApi) -> None:
+    kubernetes.contents.forbidden = {"kubeflow/ml-pipeline"}
     text = cluster_document(kfp=FORWARDED)
     with pytest.raises(StageError, match="answered 403") as refused:
         publishing.publish(cluster_of(text), text, [])
     assert "services/proxy in kubeflow" in refused.value.action
 
 
-def test_a_kubeconfig_whose_login_ran_out(kubernetes: KubernetesServer) -> None:
+def test_a_kubeconfig_whose_login_ran_out(kubernetes: KubeApi) -> None:
     kubernetes.token = "another"
     text = cluster_document(kfp=FORWARDED)
     with pytest.raises(StageError, match="answered 401") as refused:

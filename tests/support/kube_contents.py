@@ -1,32 +1,24 @@
-"""A server that answers the requests of the doctor as the Kubernetes API does, over HTTP, and a kubeconfig for it.
+"""What there is in a Kubernetes cluster beside the objects that are applied and watched: looked at by the doctor.
 
-Its service proxy hands requests on to another server, as the API server does to a service's pods: it cleans the path
-and keeps the caller's token to itself.
+Part of the stand-in for its API (:mod:`kube_api`). The proxy of services hands requests on to another server, as the
+API server does to a service's pods: it cleans the path and keeps the caller's token to itself.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.message import Message
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-import yaml
 
 NAMESPACED = "/api/v1/namespaces/{namespace}/{kind}/{name}"
 
 
 @dataclass
-class KubernetesServer:
+class KubeContents:
     """What there is, by path, and who may do what."""
 
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -42,10 +34,7 @@ class KubernetesServer:
     """Address behind each service's proxy, by ``namespace/name``."""
     proxied: list[str] = field(default_factory=list)
     """Method and path of what went through the proxy."""
-    token: str = "t"
-    """What the kubeconfig holds; other tokens cannot use the proxy."""
     delay: float = 0.0
-    kubeconfig: str = ""
 
     def put(self, kind: str, name: str, *, namespace: str = "thinksafe", **value: Any) -> None:
         path = NAMESPACED.format(namespace=namespace, kind=kind, name=name)
@@ -95,15 +84,13 @@ class KubernetesServer:
             },
         }
 
-    def proxy(self, method: str, target: str, headers: Message, body: bytes) -> tuple[int, bytes]:
+    def proxy(self, method: str, target: str, kind: str, body: bytes) -> tuple[int, bytes]:
         """Return status and text of a request to a service, ``NAMESPACE/services/SCHEME:NAME:PORT/proxy/PATH``."""
         where, _, query = target.partition("?")
         namespace, _, service, _, *rest = where.removeprefix("/api/v1/namespaces/").split("/")
         name = service.split(":")[0]
         if any(where.endswith(end) or f"{namespace}/{name}" == end for end in self.forbidden):
             return 403, json.dumps({"kind": "Status", "reason": "Forbidden"}).encode()
-        if headers["Authorization"] != f"Bearer {self.token}":
-            return 401, json.dumps({"kind": "Status", "reason": "Unauthorized"}).encode()
         if f"{namespace}/{name}" not in self.services:
             return 503, json.dumps({"kind": "Status", "reason": "ServiceUnavailable"}).encode()
         path = "/" + "/".join(part for part in rest if part)
@@ -111,7 +98,6 @@ class KubernetesServer:
         address = urlsplit(self.services[f"{namespace}/{name}"])
         connection = HTTPConnection(address.hostname or "", address.port, timeout=30)
         try:
-            kind = headers["Content-Type"]
             connection.request(
                 method, path + (f"?{query}" if query else ""), body, {"Content-Type": kind} if kind else {}
             )
@@ -136,52 +122,3 @@ class KubernetesServer:
         if path in self.objects:
             return 200, self.objects[path]
         return 404, {"kind": "Status", "reason": "NotFound"}
-
-
-@contextmanager
-def kubernetes_server(folder: Path) -> Iterator[KubernetesServer]:
-    """Run a server while the context lasts; its kubeconfig lies in ``folder``."""
-    server = KubernetesServer()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def respond(self) -> None:
-            text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if "/proxy/" in self.path:
-                status, data = server.proxy(self.command, self.path, self.headers, text)
-            else:
-                path = self.path.split("?")[0]
-                status, value = server.answer(self.command, path, json.loads(text) if text else None)
-                data = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_DELETE = respond  # noqa: N815 - names of the base class
-
-        def log_message(self, *values: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{http.server_port}"
-    path = folder / "kubeconfig"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1", "kind": "Config", "current-context": "test",
-                "clusters": [{"name": "test", "cluster": {"server": address}}],
-                "users": [{"name": "test", "user": {"token": server.token}}],
-                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            }
-        )
-    )
-    server.kubeconfig = str(path)
-    try:
-        yield server
-    finally:
-        http.shutdown()
-        http.server_close()
