@@ -134,6 +134,16 @@ def tag_taken_back(store: Store, model: str, client: MlflowClient, uri: str) -> 
                         client.delete_model_version_tag(model, version, key)
 
 
+def complete(store: Store, model: str, *, tracking_uri: str = "") -> LedgerEntry:
+    """Bring MLflow in line with a ledger that was written already, and return its newest generation.
+
+    Raises:
+        StageError: nothing was promoted yet, or MLflow failed; the call can be repeated.
+    """
+    uri = resolve_tracking_uri(tracking_uri)
+    return _follow(store, model, connect(uri), uri)
+
+
 def _follow(store: Store, model: str, client: MlflowClient, uri: str) -> LedgerEntry:
     """Bring tags and alias in line with the ledger; the alias last, which tells a rollback that was cut off."""
     tag_taken_back(store, model, client, uri)

@@ -208,6 +208,30 @@ def test_the_traffic_goes_back_even_without_mlflow(world: RolloutWorld, monkeypa
     assert world.world.alias == good.registered
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["rolled back", "withdrawn"])
+def test_an_alias_that_could_not_be_moved_is_moved_by_the_stage_again(
+    world: RolloutWorld, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    good = world.promoted("a") if before else None
+    if good is not None:
+        world.deploy(good)
+    bad = world.promoted("b", bad=True)
+
+    def down(*_: Any) -> None:
+        raise StageError("MLflow is down.", "Start it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("thinksafe.rollback.set_champion", down)
+        with pytest.raises(StageError, match="MLflow is down"):
+            world.deploy(bad)
+    assert world.world.alias == bad.registered, "the ledger is ahead"
+    generations = len(world.world.history)
+    result, _ = world.deploy(bad)
+    assert result.verdict == ("rolled back" if before else "withdrawn")
+    assert world.world.alias == (good.registered if good is not None else "")
+    assert len(world.world.history) == generations
+
+
 def test_a_lost_race_for_the_ledger_says_so(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     good = world.promoted("a")
     world.deploy(good)

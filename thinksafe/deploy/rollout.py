@@ -24,7 +24,7 @@ from thinksafe.ledger import LedgerEntry
 from thinksafe.mlflow_client import connect as connect_mlflow
 from thinksafe.mlflow_client import reporting, resolve_tracking_uri
 from thinksafe.records import Check, Prompt, Record, Sample, Text
-from thinksafe.rollback import earlier, rollback, withdraw
+from thinksafe.rollback import complete, earlier, rollback, withdraw
 from thinksafe.store import Store
 
 TAG, REASON_TAG = "thinksafe.rollout", "thinksafe.rollout_reason"
@@ -147,6 +147,7 @@ class Roller:
             state = self._roll(target_of(self.store, newest, self.section.deploy))
             if not state.ready:
                 raise StageError(*_not_back(newest, state))
+            complete(self.store, entry.model, tracking_uri=self.section.registry.tracking_uri)
             return self._end(entry, "rolled back", newest.reason, newest.generation)
         if newest.action == "withdraw" and newest.target.digest == entry.target.digest:
             return self._withdraw(entry, newest.previous, newest.reason, ())
