@@ -12,8 +12,9 @@ run: install  ## run the embedded micro recipe into runs/micro
 test: install  ## the fast suite
 	$(BIN)/python -m pytest -m "not slow" -n 2 tests
 
+# three workers on two cores: many of these tests wait for servers, engines and time-outs; the longest files come first
 slow: install  ## full micro runs, rejection, no latent safety, kill and resume
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations=15 tests
+	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder --durations=15 tests
 
 faults: install  ## kills, failing servers, races and full disks: writes docs/reliability.md (about 25 minutes)
 	$(BIN)/python -m benchmarks.faults --out runs/faults-$$(date +%Y%m%d-%H%M%S)

@@ -47,7 +47,7 @@ class Settings:
 
 FULL = Settings()
 QUICK = Settings(
-    prompts=120, fault_chunks=12, kills=(2, 2, 1), shard_kills=1, checkpoint_steps=2, share=0.1, fault_repeats=1,
+    prompts=120, fault_chunks=12, kills=(1, 1, 1), shard_kills=1, checkpoint_steps=2, share=0.1, fault_repeats=1,
     busy=4.0, cuts=1, promoters=4, hold=10.0, generations=(1, 0), names=frozenset(
         {
             "503 for a while", "upload in parts cut", "writes land later", "gone for good",
