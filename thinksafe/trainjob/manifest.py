@@ -112,7 +112,9 @@ def _pod(cluster: ClusterSettings, settings: StageSettings) -> Object:
     user = cluster.security_context
     node: Object = {
         "name": NODE,
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True,
+        },
         "volumeMounts": mounts,
     }
     found: Object = {
@@ -139,6 +141,7 @@ def _volumes(cluster: ClusterSettings, settings: StageSettings) -> tuple[list[Ob
         volumes.append({"name": name, **source})
         mounts.append({"name": name, "mountPath": path})
 
+    mount("tmp", "/tmp", {"emptyDir": {}})  # noqa: S108 - all that the images write is below it
     if settings.shared_memory is not None:
         medium = {"medium": "Memory", "sizeLimit": settings.shared_memory}
         mount("shared-memory", "/dev/shm", {"emptyDir": medium})  # noqa: S108 - that is what libraries use

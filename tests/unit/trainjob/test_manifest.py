@@ -64,10 +64,12 @@ def test_what_the_train_stage_has_becomes_the_trainer_and_a_patch_of_the_runtime
     assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert spec["serviceAccountName"] == "thinksafe-pipeline"
     (node,) = spec["containers"]
-    assert {mount["mountPath"] for mount in node["volumeMounts"]} == {"/dev/shm", "/cache"}
+    assert {mount["mountPath"] for mount in node["volumeMounts"]} == {"/tmp", "/dev/shm", "/cache"}
     assert "env" not in node  # Trainer refuses it in a patch of this container
     assert spec["securityContext"]["runAsNonRoot"] is True
-    assert node["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert node["securityContext"] == {
+        "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True,
+    }
 
 
 def test_a_queue_a_runtime_and_an_account_of_its_own() -> None:
