@@ -12,26 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from node_training import EXAMPLES
 
 from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models import ModelReference
-from thinksafe.records import Example, Label
 from thinksafe.stages.record import StageRecord, read_stage_records
 from thinksafe.store.local import LocalStore
 
 pytestmark = pytest.mark.slow
-
-LABELS: tuple[Label, ...] = ("harmful", "benign")
-EXAMPLES = [
-    Example(
-        id=f"prompt-{index}", prompt=f"request number {index}", label=LABELS[index % 2],
-        response=f"<think>\nThought {index}.\n</think>\n\nI say {index}." + " Again." * index,
-    )
-    for index in range(5)
-]
 
 
 def section(**changes: Any) -> TrainSection:
