@@ -43,7 +43,7 @@ class ResolvedModel:
     path_or_id: str
     """Local folder, or hub id."""
     revision: str
-    """Commit of a hub id; empty for a folder."""
+    """Commit of a hub id, of its copy in a mirror too; empty for any other folder."""
     digest: str
     """SHA-256 over a folder's weights, configuration and tokenizer; ``<hub id>@<commit>`` for a hub model."""
 
@@ -57,7 +57,9 @@ def resolve_student(student: StudentSettings) -> ResolvedModel:
     folder = _student_folder(student)
     if folder is not None:
         _check_files({path.name for path in folder.iterdir() if path.is_file()}, str(folder))
-        return ResolvedModel(str(folder), "", digest_folder(folder, _model_files(folder)))
+        # a copy of the hub's is found again by the commit; other folders have none
+        commit = student.revision if mirrored(student.model, student.revision) else ""
+        return ResolvedModel(str(folder), commit, digest_folder(folder, _model_files(folder)))
     commit = student.revision if is_commit(student.revision) else _hub_commit(student)
     return ResolvedModel(student.model, commit, f"{student.model}@{commit}")
 
