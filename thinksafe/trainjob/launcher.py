@@ -225,7 +225,7 @@ class Launcher:
 
     def _remember(self, found: list[Object]) -> None:
         """Keep how pods ended: one that is started anew takes its log with it."""
-        if ended := pods.ends(self._api, found):
+        if ended := pods.ends(self._api, found, self._seen):
             self._seen = ended
 
     def _told(self) -> ThinkSafeError | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from thinksafe.credentials import scrubbed
@@ -41,7 +41,7 @@ class End(NamedTuple):
     at: str
     """When, as Kubernetes writes it."""
     lines: tuple[str, ...] = ()
-    """Its last lines."""
+    """Its last lines, of the first pods that ended."""
 
     def text(self) -> str:
         """Return the end in words, with its lines."""
@@ -101,9 +101,16 @@ def _obstacles(pod: Object) -> Iterator[tuple[str, StageError]]:
             )
 
 
-def ends(api: Cluster, pods: list[Object]) -> list[End]:
-    """Return how containers of pods ended that failed, the first one first, with the last lines of their logs."""
+def ends(api: Cluster, pods: list[Object], known: Sequence[End] = ()) -> list[End]:
+    """Return how containers of pods ended that failed, the first one first.
+
+    Args:
+        api: Where.
+        pods: The pods.
+        known: What was returned before: a log that was read is not read again.
+    """
     found: list[End] = []
+    previous: set[str] = set()
     for pod in pods:
         name, status = pod["metadata"]["name"], pod.get("status") or {}
         container: Object = next((one for one in status.get("containerStatuses") or [] if one["name"] == NODE), {})
@@ -111,15 +118,21 @@ def ends(api: Cluster, pods: list[Object]) -> list[End]:
         before = (container.get("lastState") or {}).get("terminated") or {}
         ended = now if now.get("exitCode") else before if before.get("exitCode") else {}
         if ended:
-            lines = _lines(api, name, previous=ended is before)
-            found.append(
-                End(name, ended.get("reason") or "Error", ended["exitCode"], ended.get("finishedAt") or "", lines)
-            )
+            if ended is before:
+                previous.add(name)
+            found.append(End(name, ended.get("reason") or "Error", ended["exitCode"], ended.get("finishedAt") or ""))
         elif status.get("phase") == "Failed":  # evicted, or its node is lost
             reason, message = status.get("reason") or "Failed", _line(str(status.get("message") or ""), 400)
             found.append(End(name, reason, 0, "", (message,) if message else ()))
     # without a time first: such a pod was ended by the cluster
-    return sorted(found, key=lambda end: end.at)
+    found.sort(key=lambda end: end.at)
+    read = {end[:4]: end for end in known if end.lines}
+    for place, end in enumerate(found[:PODS]):
+        if end.code:
+            found[place] = read.get(end[:4]) or end._replace(
+                lines=_lines(api, end.pod, previous=end.pod in previous)
+            )
+    return found
 
 
 def told(found: list[End]) -> tuple[str, str]:

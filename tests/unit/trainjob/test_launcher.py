@@ -228,6 +228,18 @@ def test_a_pod_that_was_started_anew_tells_how_it_ended_before(world: World) -> 
     assert any(one.query.get("previous") == "true" for one in world.api.requests)
 
 
+def test_logs_are_read_once_and_of_the_first_pods_only(world: World) -> None:
+    again = [pod(NAME, rank, None) for rank in range(8)]
+    for rank, one in enumerate(again):
+        ended = {"exitCode": 1, "reason": "Error", "finishedAt": f"2026-11-28T00:00:0{9 - rank}Z"}
+        one["status"]["containerStatuses"][0]["lastState"] = {"terminated": ended}
+    waits(world, *again)
+    world.api.logs = lambda name: f"said by {name}"
+    problem = world.refused(deadline="5s").problem
+    assert [f"said by {NAME}-node-0-{rank}" in problem for rank in range(8)] == [False] * 5 + [True] * 3
+    assert sum(one.path.endswith("/log") for one in world.api.requests) == 3
+
+
 def test_an_evicted_pod_has_no_log(world: World) -> None:
     evicted = {"metadata": {"name": "p"}, "status": {"phase": "Failed", "reason": "Evicted", "message": "disk"}}
     fail(world, evicted)
