@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -382,7 +382,9 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
                         except OSError:
                             self.close_connection = True
                             return None
-            return self.chunk("")
+            with suppress(OSError):  # whoever watched is gone
+                self.chunk("")
+            return None
 
         def chunk(self, text: str) -> None:
             data = text.encode()
