@@ -10,7 +10,7 @@ run: install  ## run the embedded micro recipe into runs/micro
 	$(BIN)/thinksafe run micro --out runs/micro
 
 test: install  ## the fast suite
-	$(BIN)/python -m pytest -m "not slow" -n 2 --durations=15 tests
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --durations=15 tests
 
 # three workers on two cores: many of these tests wait for servers, engines and time-outs; the longest files come first
 slow: install  ## full micro runs, rejection, no latent safety, kill and resume

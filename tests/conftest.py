@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +21,7 @@ from thinksafe.digests import digest_bytes
 from thinksafe.engines import Generation
 from thinksafe.jsonl import dump_lines, write_json, write_records
 from thinksafe.manifests import Manifest, write_chunk, write_manifest
+from thinksafe.mlflow_sqlite import create_database
 from thinksafe.models import ModelReference
 from thinksafe.records import Prompt, Sample, SamplingSettings, Verdict
 from thinksafe.stages.record import StageContext, silent
@@ -25,6 +30,29 @@ from thinksafe.store.local import LocalStore
 # machines of CI are busy: a test must not fail because it took its time
 settings.register_profile("thinksafe", deadline=None)
 settings.load_profile("thinksafe")
+
+
+@pytest.fixture(scope="session")
+def _mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mlflow") / "template.db"
+
+
+@pytest.fixture(autouse=True)
+def _mlflow_tables(
+    request: pytest.FixtureRequest, _mlflow_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copy MLflow's tables for tests that want some in a file of their own: to make them takes two seconds."""
+    if request.node.get_closest_marker("own_mlflow_tables"):
+        return
+
+    def copy(path: Path) -> None:
+        if not _mlflow_template.is_file():
+            create_database(_mlflow_template)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder, contextlib.suppress(FileExistsError):
+            os.link(shutil.copyfile(_mlflow_template, Path(folder) / "copy.db"), path)
+
+    monkeypatch.setattr("thinksafe.mlflow_client.create_database", copy)
 
 
 @pytest.fixture
