@@ -82,7 +82,7 @@ def make_measurement(stages: SimpleNamespace) -> Any:
             evaluated = evaluation(
                 model=model, prompts=prompts["evaluation"], sample_section=sample_evaluation,
                 judge_section=judge_evaluate, grade_section=grade, metrics_section=metrics, role="evaluated",
-                shards=shards_evaluation, **where,
+                shards=shards_evaluation, all_shards=shards_evaluation, **where,
             )
             compared = stages.compare(
                 model=model, metrics=evaluated.outputs["metrics"], outcomes=evaluated.outputs["outcomes"],

@@ -14,7 +14,10 @@ class Evaluation(NamedTuple):
 
 
 def make_evaluation(stages: SimpleNamespace) -> Any:
-    """Return the sub-pipeline that samples the evaluation prompts, judges and grades them, and computes metrics."""
+    """Return the sub-pipeline that samples the evaluation prompts, judges and grades them, and computes metrics.
+
+    The shard ids come twice, as in :func:`thinksafe_pipelines.sampling.make_judged_samples`.
+    """
 
     @dsl.pipeline(name="evaluation")
     def evaluation(
@@ -26,13 +29,14 @@ def make_evaluation(stages: SimpleNamespace) -> Any:
         metrics_section: str,
         role: str,
         shards: list,
+        all_shards: list,
         artifacts: str,
         run_id: str,
     ) -> Evaluation:
         where = {"artifacts": artifacts, "run_id": run_id}
         with dsl.ParallelFor(items=shards, name="shards") as shard:
             part = {"use": role, "shard": shard, **where}
-            sample = stages.sample(model=model, prompts=prompts, section=sample_section, shards=shards, **part)
+            sample = stages.sample(model=model, prompts=prompts, section=sample_section, shards=all_shards, **part)
             judge = stages.judge(samples=sample.outputs["samples"], section=judge_section, **part)
             grade = stages.grade(samples=sample.outputs["samples"], section=grade_section, **part)
         rows = {"samples": sample, "verdicts": judge, "grades": grade}

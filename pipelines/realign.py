@@ -108,7 +108,7 @@ def make_pilot(stages: SimpleNamespace, judged_samples: Any) -> Any:
         with dsl.If(passed == True, name="due"):  # noqa: E712 - builds a condition, compares nothing
             judged = judged_samples(
                 model=base, prompts=pilot, sample_section=sample_pilot, judge_section=judge_filter, use="pilot",
-                shards=shards_pilot, **where,
+                shards=shards_pilot, all_shards=shards_pilot, **where,
             )
             diagnosed = stages.diagnose(
                 samples=judged.outputs["samples"], verdicts=judged.outputs["verdicts"], section=diagnose, **where
@@ -159,7 +159,7 @@ def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
         with dsl.If(passed == True, name="steerable"):  # noqa: E712 - builds a condition, compares nothing
             judged = judged_samples(
                 model=base, prompts=training, sample_section=sample_training, judge_section=judge_filter,
-                use="training", shards=shards_training, **where,
+                use="training", shards=shards_training, all_shards=shards_training, **where,
             )
             curated = stages.curate(
                 samples=judged.outputs["samples"], verdicts=judged.outputs["verdicts"], section=curate, **where
@@ -214,7 +214,7 @@ def make_tuning(stages: SimpleNamespace) -> Any:
                 evaluated = evaluate(
                     model=model, prompts=evaluation, sample_section=sample_evaluation,
                     judge_section=judge_evaluate, grade_section=grade, metrics_section=metrics, role=role,
-                    shards=shards_evaluation, **where,
+                    shards=shards_evaluation, all_shards=shards_evaluation, **where,
                 )
                 measured[f"{role}_metrics"] = evaluated.outputs["metrics"]
                 measured[f"{role}_outcomes"] = evaluated.outputs["outcomes"]

@@ -16,7 +16,8 @@ class JudgedSamples(NamedTuple):
 def make_judged_samples(stages: SimpleNamespace) -> Any:
     """Return the sub-pipeline that draws samples and judges them.
 
-    It takes the shard ids as an input of its own: ``kfp.local`` cannot loop over another task's output directly.
+    It takes the shard ids as an input of its own: ``kfp.local`` cannot loop over another task's output directly. And it
+    takes them twice, to loop over and to hand on: KFP's drivers take the list of a loop away from its iterations.
     """
 
     @dsl.pipeline(name="judged-samples")
@@ -27,13 +28,14 @@ def make_judged_samples(stages: SimpleNamespace) -> Any:
         judge_section: str,
         use: str,
         shards: list,
+        all_shards: list,
         artifacts: str,
         run_id: str,
     ) -> JudgedSamples:
         common = {"use": use, "artifacts": artifacts, "run_id": run_id}
         with dsl.ParallelFor(items=shards, name="shards") as shard:
             sample = stages.sample(
-                model=model, prompts=prompts, section=sample_section, shard=shard, shards=shards, **common
+                model=model, prompts=prompts, section=sample_section, shard=shard, shards=all_shards, **common
             )
             judge = stages.judge(
                 samples=sample.outputs["samples"], section=judge_section, shard=shard, **common

@@ -133,6 +133,20 @@ def test_all_stages_but_plan_and_report_take_the_planned_run_id(tmp_path: Path, 
         assert value == {"taskOutputParameter": {"outputParameterKey": "run", "producerTask": plan}}
 
 
+@pytest.mark.parametrize(("name", "count"), [("realign", 5), ("evaluate", 1)])
+def test_no_task_in_a_loop_takes_the_list_that_is_looped_over(tmp_path: Path, name: str, count: int) -> None:
+    # KFP's drivers put the item in its place: the list is no input of an iteration any more
+    spec = compiled(tmp_path, name)
+    loops = [task for _, task in tasks_of(spec) if "parameterIterator" in task]
+    assert len(loops) == count
+    for loop in loops:
+        items = loop["parameterIterator"]["items"]["inputParameter"]
+        inside = spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
+        taken = {key: task["inputs"]["parameters"] for key, task in inside.items()}
+        assert {"componentInputParameter": items} not in [at for of in taken.values() for at in of.values()]
+        assert taken["sample"]["shards"] == {"componentInputParameter": "pipelinechannel--all_shards"}
+
+
 @pytest.mark.parametrize("name", PIPELINES)
 def test_a_task_is_referred_to_by_the_name_under_which_the_backend_records_it(tmp_path: Path, name: str) -> None:
     # KFP's driver records a task under its shown name or under its key, by version, and resolves by key
