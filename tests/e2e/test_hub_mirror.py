@@ -6,65 +6,24 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from hub_copies import COMMIT, fill, hub_config
 from micro_runs import COMMAND, Run
 from s3_servers import bucket, moto_s3
 
 from thinksafe.config.model import StudentSettings
-from thinksafe.jsonl import dump_lines
 from thinksafe.loading import resolve_student
-from thinksafe.micro.students import student_path
-from thinksafe.micro.world import prompts
 from thinksafe.store import open_store
-from thinksafe.store.base import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
-
-COMMIT = "a" * 40
-SETS: dict[str, tuple[Any, Any, int]] = {
-    "harmful": ("train", "harmful", 60), "benign": ("train", "benign", 60), "harm": ("test", "harmful", 60),
-    "twins": ("test", "safe-twin", 60), "sums": ("test", "reasoning", 80),
-}
-"""Split, kind and number of the micro world's prompts, by name of the data set."""
-
-
-def fill(mirror: Store) -> None:
-    """Put copies of a student and of data sets where docs/cluster.md says that the mirror has them."""
-    for path in student_path("default").iterdir():
-        mirror.put_file(f"acme/student/{COMMIT}/{path.name}", path)
-    for name, (split, kind, count) in SETS.items():
-        rows = prompts(split, kind, count, 3)
-        mirror.put(f"datasets/acme/{name}/{COMMIT}/train.jsonl", dump_lines(rows))
-
-
-def config() -> str:
-    def given(name: str, **fields: str) -> dict[str, Any]:
-        return {"name": name, "prompts": {"source": "hub", "repo": f"acme/{name}", "revision": COMMIT, **fields}}
-
-    return yaml.safe_dump(
-        {
-            "extends": "micro",
-            "student": {"model": "acme/student", "revision": COMMIT},
-            "data": {"harmful": [given("harmful")], "benign": [given("benign")]},
-            "diagnose": {"prompts": 30},
-            "training": {"epochs": 2},
-            "evaluation": {
-                "benchmarks": [
-                    given("harm") | {"metric": "harm"}, given("twins") | {"metric": "over_refusal"},
-                    given("sums", answer_field="answer") | {"metric": "reasoning"},
-                ],
-            },
-        }
-    )
 
 
 def test_a_disconnected_run_takes_student_and_prompts_from_the_mirror(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "config.yaml").write_text(config())
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(hub_config()))
     with moto_s3() as server, bucket(server, monkeypatch) as root:
         fill(open_store(f"{root}/hub", foreign=True))
         offline = {"THINKSAFE_HUB_MIRROR": f"{root}/hub", "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
