@@ -6,7 +6,8 @@ No value of a secret is ever part of it: secrets are named, with their keys, and
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections import Counter
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -50,7 +51,7 @@ _IMAGE = re.compile(
 
 def _image(value: str) -> str:
     found = _IMAGE.fullmatch(value)
-    if found is None:
+    if found is None or "//" in value:
         raise ValueError("not an image: write registry/name@sha256:DIGEST, or registry/name:TAG")
     if not found["digest"] and found["tag"] in (None, "latest"):
         raise ValueError("an image needs a digest (@sha256:...) or a tag other than latest")
@@ -72,7 +73,7 @@ class ImageSettings(Section):
 
 
 class ModelCacheSettings(Section):
-    """Volume that keeps models fetched from the hub or copied from S3, mounted in prepare, sample, judge and train."""
+    """Volume that keeps models fetched from the hub or copied from S3, mounted in all stages that read models."""
 
     kind: Literal["none", "claim", "ephemeral"] = "none"
     """``none``: the container's own disk. ``claim``: a PersistentVolumeClaim that exists, shared by all pods
@@ -90,6 +91,14 @@ class ModelCacheSettings(Section):
     def _claim_named(self) -> ModelCacheSettings:
         if (self.kind == "claim") != bool(self.claim):
             raise ValueError("kind claim and the claim's name go together")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_unused(self) -> ModelCacheSettings:
+        means = {"none": (), "claim": ("path",), "ephemeral": ("path", "size", "storage_class")}[self.kind]
+        for name in ("path", "size", "storage_class"):
+            if name not in means and getattr(self, name) != ModelCacheSettings.model_fields[name].default:
+                raise ValueError(f"{name} means nothing with kind {self.kind}; set kind, or leave it out")
         return self
 
 
@@ -181,6 +190,25 @@ class ClusterSettings(Section):
         for name in self.stages:
             if excess := self.stage(name).excess():
                 raise ValueError(f"stages.{name}: {excess}")
+        return self
+
+    @model_validator(mode="after")
+    def _variables_once(self) -> ClusterSettings:
+        """Refuse a variable that pods would get twice: Kubernetes takes the last one without a word."""
+        from thinksafe.pods import environment, secret_variables  # which knows this module
+
+        bare = self.model_copy(update={"secrets": (), "config_maps": ()})
+        own: set[str] = set()
+        for stage in get_args(StageName):
+            own |= environment(bare, stage).keys() | {item.variable for item in secret_variables(bare, stage)}
+        named = Counter(name for source in (*self.secrets, *self.config_maps) for name in source.keys.values())
+        for name, times in named.items():
+            if name in own:
+                raise ValueError(
+                    f"secrets, config_maps: {name} is what other settings of this section give to pods; leave it out"
+                )
+            if times > 1:
+                raise ValueError(f"secrets, config_maps: {name} is named {times} times; pods have it once")
         return self
 
     @property

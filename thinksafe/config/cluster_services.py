@@ -44,6 +44,15 @@ SentText = Annotated[str, AfterValidator(without_placeholders)]
 """Text that is compiled in as it is."""
 
 
+def _refuse_without(section: Section, name: str, *keys: str) -> None:
+    """Raise ValueError where keys of an object are given, and its name is not: they would do nothing."""
+    if getattr(section, name):
+        return
+    for key in keys:
+        if getattr(section, key) != type(section).model_fields[key].default:
+            raise ValueError(f"{key} is given without {name}, and would do nothing; give both")
+
+
 class KfpSettings(Section):
     """Kubeflow Pipelines: where its API is, and the names that are used there."""
 
@@ -68,6 +77,12 @@ class KfpSettings(Section):
     """Name under which the pipeline is published, and of its recurring run. That of the evaluation follows from it:
     ``thinksafe-evaluate``."""
 
+    @model_validator(mode="after")
+    def _token_used(self) -> KfpSettings:
+        if self.token_file and self.access != "token":
+            raise ValueError(f"token_file is read with access: token only, and access is {self.access}")
+        return self
+
     @property
     def evaluation_pipeline(self) -> str:
         """Name of the evaluation pipeline and of its recurring run."""
@@ -85,6 +100,11 @@ class S3SecretSettings(Section):
     """Its key with the secret access key."""
     session_token: OptionalKey = ""
     """Its key with a session token, where there is one."""
+
+    @model_validator(mode="after")
+    def _named(self) -> S3SecretSettings:
+        _refuse_without(self, "name", "access_key_id", "secret_access_key", "session_token")
+        return self
 
 
 class S3Settings(Section):
@@ -138,6 +158,11 @@ class HubSettings(Section):
     secret_key: DataKey = "token"  # noqa: S105 - a name
     """Its key with the token."""
 
+    @model_validator(mode="after")
+    def _named(self) -> HubSettings:
+        _refuse_without(self, "secret", "secret_key")
+        return self
+
 
 class CertificateSettings(Section):
     """Certificates of an authority of your own, mounted into all pods."""
@@ -147,11 +172,16 @@ class CertificateSettings(Section):
     key: DataKey = "ca.crt"
     """Its key with the certificates in PEM."""
 
+    @model_validator(mode="after")
+    def _named(self) -> CertificateSettings:
+        _refuse_without(self, "config_map", "key")
+        return self
+
 
 class MirrorSettings(Section):
     """Where a disconnected cluster finds what others fetch from the internet."""
 
-    images: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.:/_-]*[a-z0-9])?$")] = ""
+    images: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*)?$")] = ""
     """Registry, with a path if need be, that stands in the place of the registry of every image."""
     hub: S3Address = ""
     """Copy of the hub: ``<hub>/<id>/<commit>/`` for models, ``<hub>/datasets/<id>/<commit>/`` for data sets. Pods then

@@ -59,7 +59,7 @@ def test_the_smallest_section_has_working_defaults():
     [
         ("ghcr.io/acme/cpu", "digest"), ("ghcr.io/acme/cpu:latest", "latest"), ("registry:5000/cpu", "digest"),
         ("ghcr.io/acme/cpu@sha256:12", "not an image"), ("Ghcr.io/acme/cpu:1", "not an image"), ("", "not an image"),
-        ("ghcr.io/acme/cpu:1; rm", "not an image"),
+        ("ghcr.io/acme/cpu:1; rm", "not an image"), ("https://ghcr.io/acme/cpu:1", "not an image"),
     ],
 )
 def test_an_image_that_can_change_is_refused(image, word):
@@ -71,6 +71,51 @@ def test_an_image_that_can_change_is_refused(image, word):
 @pytest.mark.parametrize("image", ["localhost:5000/cpu:1", "cpu:1", f"a/b@{DIGEST}", f"a/b:latest@{DIGEST}"])
 def test_a_pinned_image_is_taken(image):
     assert cluster(images={**CLUSTER["images"], "cpu": image}).images.cpu == image
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"secrets": [{"name": "a", "keys": {"k": "AWS_REGION"}}]}, "AWS_REGION is what other settings"),
+        ({"config_maps": [{"name": "a", "keys": {"k": "THINKSAFE_CLUSTER_DIGEST"}}]}, "THINKSAFE_CLUSTER_DIGEST is"),
+        ({"secrets": [{"name": "a", "keys": {"k": "HF_TOKEN"}}], "hub": {"secret": "hub"}}, "HF_TOKEN is"),
+        ({"secrets": [{"name": "a", "keys": {"k": "X", "l": "X"}}]}, "X is named 2 times"),
+        (
+            {
+                "secrets": [{"name": "a", "keys": {"k": "X"}}],
+                "config_maps": [{"name": "b", "keys": {"k": "X"}}, {"name": "c", "keys": {"k": "X"}}],
+            },
+            "X is named 3 times",
+        ),
+    ],
+)
+def test_a_variable_that_pods_would_get_twice_is_refused(changed, name):
+    assert f"secrets, config_maps: {name}" in refusal(**changed)
+
+
+def test_a_variable_that_no_other_setting_gives_is_taken():
+    assert cluster(secrets=[{"name": "a", "keys": {"token": "HF_TOKEN", "proxy": "HTTPS_PROXY"}}])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"s3": {"secret": {"access_key_id": "id"}}}, "access_key_id is given without name"),
+        ({"s3": {"secret": {"session_token": "t"}}}, "session_token is given without name"),
+        ({"hub": {"secret_key": "t"}}, "secret_key is given without secret"),
+        ({"certificates": {"key": "bundle.pem"}}, "key is given without config_map"),
+        ({"kfp": {"token_file": "/run/token"}}, "token_file is read with access: token only, and access is in-cluster"),
+        ({"model_cache": {"size": "1Ti"}}, "size means nothing with kind none"),
+        ({"model_cache": {"kind": "claim", "claim": "c", "storage_class": "s"}}, "storage_class means nothing"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(changed, words):
+    assert words in refusal(**changed)
+
+
+@pytest.mark.parametrize("mirror", ["https://mirror.example", "mirror.example//ai", "mirror.example:/ai", "a/b:5000"])
+def test_a_mirror_that_makes_no_image_is_refused(mirror):
+    assert "cluster.mirrors.images" in refusal(mirrors={"images": mirror})
 
 
 def test_unknown_keys_are_refused_with_the_nearest_one():
