@@ -12,7 +12,7 @@ from kfp import kubernetes
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import StageSettings
 from thinksafe.config.kubernetes import seconds
-from thinksafe.pods import CERTIFICATES, MODEL_STAGES, environment, secret_variables
+from thinksafe.pods import CERTIFICATES, MODEL_STAGES, environment, pod_labels, secret_variables
 
 WAITING_LONGER = 1800
 """Seconds that a task waits for its TrainJob beyond the job's own deadline: the job's end is told, not cut off."""
@@ -120,13 +120,7 @@ def _pod(cluster: ClusterSettings, settings: StageSettings, stage: str, task: An
     kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
     if cluster.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
-    labels = {
-        "app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/component": stage,
-        "thinksafe/priority-class": settings.priority_class, "thinksafe/runtime-class": settings.runtime_class,
-        **cluster.labels,
-    }
-    for key, value in labels.items():
-        if value:
-            kubernetes.add_pod_label(task, key, value)
+    for key, value in pod_labels(cluster, settings, stage).items():
+        kubernetes.add_pod_label(task, key, value)
     for key, value in cluster.annotations.items():
         kubernetes.add_pod_annotation(task, key, value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster_stages import StageSettings
 from thinksafe.digests import canonical_json
 from thinksafe.mirror import VARIABLE
 
@@ -53,6 +54,15 @@ def environment(cluster: ClusterSettings, stage: str) -> dict[str, str]:
         text = cluster.model_dump(mode="json", exclude={"kfp", "schedule"}, exclude_defaults=True)
         found[TRAIN_JOB_VARIABLE] = canonical_json(text)
     return {name: value for name, value in found.items() if value}
+
+
+def pod_labels(cluster: ClusterSettings, settings: StageSettings, stage: str) -> dict[str, str]:
+    """Return the labels of a stage's pods. Network policies select by our own, so that ``cluster.labels`` give way."""
+    own = {
+        "app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/component": stage,
+        "thinksafe/priority-class": settings.priority_class, "thinksafe/runtime-class": settings.runtime_class,
+    }
+    return {key: value for key, value in {**cluster.labels, **own}.items() if value}
 
 
 def secret_variables(cluster: ClusterSettings, stage: str) -> list[SecretVariable]:

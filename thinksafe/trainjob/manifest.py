@@ -12,7 +12,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import NodeAffinityTerm, StageSettings, TolerationSettings
 from thinksafe.config.kubernetes import seconds
 from thinksafe.deploy.cluster import MANAGER, Object
-from thinksafe.pods import CERTIFICATES, TRAIN_JOB_VARIABLE, environment, secret_variables
+from thinksafe.pods import CERTIFICATES, TRAIN_JOB_VARIABLE, environment, pod_labels, secret_variables
 
 API, NODE = "trainer.kubeflow.org/v1alpha1", "node"
 QUEUE = "kueue.x-k8s.io/queue-name"
@@ -74,12 +74,7 @@ def train_job(cluster: ClusterSettings, key: str, address: str, nodes: int, proc
 
 
 def _metadata(cluster: ClusterSettings, settings: StageSettings) -> Object:
-    labels = {
-        "app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/component": "train",
-        "thinksafe/priority-class": settings.priority_class, "thinksafe/runtime-class": settings.runtime_class,
-        **cluster.labels,
-    }
-    found: Object = {"labels": {key: value for key, value in labels.items() if value}}
+    found: Object = {"labels": pod_labels(cluster, settings, "train")}
     if cluster.annotations:
         found["annotations"] = dict(cluster.annotations)
     return found

@@ -17,7 +17,7 @@ from thinksafe_pipelines.snapshot import CLUSTERS
 EVERYTHING: dict[str, Any] = {
     **CLUSTERS["disconnected"],
     "hub": {"endpoint": "https://hub.corp.example", "secret": "hub", "secret_key": "hf"},
-    "labels": {"team": "safety"}, "annotations": {"note": "x y"},
+    "labels": {"team": "safety", "app.kubernetes.io/component": "ours"}, "annotations": {"note": "x y"},
     "secrets": [{"name": "s3", "keys": {"accesskey": "ALSO_THE_ID"}}],
     "stages": {
         "default": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
