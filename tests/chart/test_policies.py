@@ -8,6 +8,8 @@ import re
 import pytest
 from helm_chart import NAMESPACE, config_text, manifests, one, pods, value_set
 
+from thinksafe.deploy.manifests import PORT
+
 NAMESPACED = {
     "ConfigMap", "Deployment", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "Role", "RoleBinding", "Service",
     "ServiceAccount",
@@ -171,6 +173,24 @@ def test_network_policies_select_the_pods_of_the_release():
     server = one(found, "Deployment", "-mlflow")["spec"]["template"]["metadata"]["labels"]
     assert one(found, "NetworkPolicy", "-mlflow")["spec"]["podSelector"]["matchLabels"].items() <= server.items()
     assert one(found, "Service", "-mlflow")["spec"]["selector"].items() <= server.items()
+
+
+@pytest.mark.parametrize("deploy", [{}, {"kind": "deployment", "namespace": "serving"}])
+def test_runs_reach_what_they_serve(tmp_path, deploy):
+    values = {"networkPolicy": {"enabled": True}, **_deploying(**deploy)}
+    found = manifests(value_set("default"), values=values, folder=tmp_path)
+    served = {
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "serving"}}}],
+        "ports": [{"protocol": "TCP", "port": PORT}],
+    }
+    assert (served in one(found, "NetworkPolicy", "-pipeline")["spec"]["egress"]) == bool(deploy)
+    assert served not in one(found, "NetworkPolicy", "-publisher")["spec"]["egress"]
+
+
+@pytest.mark.parametrize("deploy", [None, "none"])
+def test_a_deploy_that_is_no_section_is_left_to_the_hook_to_refuse(tmp_path, deploy):
+    found = manifests(value_set("default"), values={"config": {"deploy": deploy}}, folder=tmp_path)
+    assert not [item for item in found if item["metadata"]["name"].endswith("-rollout")]
 
 
 @pytest.mark.parametrize(

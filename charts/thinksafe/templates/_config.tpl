@@ -51,7 +51,24 @@
 {{- if and $values.mlflow.enabled $values.mlflow.postgresql.secret (not $values.images.mlflow.repository) -}}
 {{- $wrong = append $wrong "mlflow.postgresql.secret is set and images.mlflow.repository is empty: the image cpu has no driver for PostgreSQL; name an image with mlflow, psycopg2 and boto3" -}}
 {{- end -}}
+{{- with $values.cluster.mlflow.secret -}}
+{{- if and .name (eq (empty .token) (empty .username)) -}}
+{{- $wrong = append $wrong "cluster.mlflow.secret: give the keys of that secret that hold the credentials: token, or username and password" -}}
+{{- end -}}
+{{- if ne (empty .username) (empty .password) -}}
+{{- $wrong = append $wrong "cluster.mlflow.secret: username and password go together" -}}
+{{- end -}}
+{{- if and (not .name) (or .token .username .password) -}}
+{{- $wrong = append $wrong "cluster.mlflow.secret.name is empty, and keys of it are given: name the secret" -}}
+{{- end -}}
+{{- end -}}
 {{- with $values.cluster.kfp -}}
+{{- if and (ne .access "token") $values.kfpToken.secret -}}
+{{- $wrong = append $wrong (printf "kfpToken.secret is set and cluster.kfp.access is %s, which takes no token from it: set cluster.kfp.access to token" .access) -}}
+{{- end -}}
+{{- if and .token_file $values.kfpToken.secret -}}
+{{- $wrong = append $wrong "kfpToken.secret and cluster.kfp.token_file are both set: choose one" -}}
+{{- end -}}
 {{- if eq .access "port-forward" -}}
 {{- $wrong = append $wrong "cluster.kfp.access is port-forward, which works from a workstation only: use in-cluster or token" -}}
 {{- end -}}
@@ -88,6 +105,14 @@
 {{- end -}}
 {{- if and (eq $values.cluster.model_cache.kind "claim") (not $values.cluster.model_cache.claim) -}}
 {{- $wrong = append $wrong "cluster.model_cache.kind is claim: name the PersistentVolumeClaim in cluster.model_cache.claim" -}}
+{{- end -}}
+{{- $accounts := dict -}}
+{{- range $name := include "thinksafe.accounts" . | fromJsonArray -}}
+{{- $account := include "thinksafe.account" (list $ $name) -}}
+{{- if hasKey $accounts $account -}}
+{{- $wrong = append $wrong (printf "serviceAccounts: %s and %s would both make the account %s: give each a name of its own, or leave the names empty" (get $accounts $account) $name $account) -}}
+{{- end -}}
+{{- $_ := set $accounts $account $name -}}
 {{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "\n\nThe values of thinksafe need a correction:\n  - %s\n" (join "\n  - " $wrong)) -}}

@@ -63,6 +63,16 @@ thinksafe/pods: runs
 {{- end -}}
 {{- end -}}
 
+{{/* The accounts that the chart makes. */}}
+{{- define "thinksafe.accounts" -}}
+{{- $used := dict "pipeline" true "publisher" true "rollout" (ne (include "thinksafe.deployKind" .) "") "mlflow" .Values.mlflow.enabled -}}
+{{- $made := list -}}
+{{- range $name := list "pipeline" "publisher" "rollout" "mlflow" -}}
+{{- if and (index $used $name) (index $.Values.serviceAccounts $name).create -}}{{- $made = append $made $name -}}{{- end -}}
+{{- end -}}
+{{- $made | toJson -}}
+{{- end -}}
+
 {{/* An image as written into the config: list of root and the key below images. */}}
 {{- define "thinksafe.image" -}}
 {{- $root := index . 0 -}}
