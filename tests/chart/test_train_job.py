@@ -78,6 +78,13 @@ def test_the_doctor_asks_for_the_rights_that_the_role_gives():
     }
 
 
+def test_the_doctor_may_look_at_the_account_of_the_nodes(tmp_path):
+    values = {"cluster": {"train_job": {"service_account": "nodes"}}}
+    rules = one(manifests(value_set("hardened"), values=values, folder=tmp_path), "Role", "-publisher")["rules"]
+    (rule,) = [rule for rule in rules if rule["resources"] == ["serviceaccounts"]]
+    assert rule["resourceNames"] == ["safe-thinksafe-pipeline", "nodes"]
+
+
 def test_nodes_may_talk_to_one_another_and_to_nobody_else_by_that():
     found = manifests(value_set("hardened"))
     policy = one(found, "NetworkPolicy", "-nodes")["spec"]

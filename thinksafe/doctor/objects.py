@@ -73,19 +73,24 @@ def _looked_at(cluster: ClusterSettings) -> list[tuple[str, str, str]]:
     secrets = {*_secret_keys(cluster), *cluster.image_pull_secrets}
     claims = [cluster.model_cache.claim] if cluster.model_cache.kind == "claim" else []
     return [
-        ("ServiceAccount", "serviceaccounts", cluster.service_account),
+        *(("ServiceAccount", "serviceaccounts", name) for name in _accounts(cluster)),
         *(("Secret", "secrets", name) for name in sorted(secrets)),
         *(("ConfigMap", "configmaps", name) for name in sorted(_config_map_keys(cluster))),
         *(("PersistentVolumeClaim", "persistentvolumeclaims", name) for name in claims),
     ]
 
 
+def _accounts(cluster: ClusterSettings) -> list[str]:
+    """Return the service accounts of pods: of runs, and of the nodes of a TrainJob where they have one of their own."""
+    nodes = [cluster.train_job.service_account] if cluster.train_job.enabled else []
+    return [cluster.service_account, *(name for name in nodes if name and name != cluster.service_account)]
+
+
 def _service_account(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
     where = f" in {cluster.namespace}"
-    account, trouble = _looked_up(
-        "service account", "ServiceAccount", cluster.service_account, where, api.service_account
-    )
-    yield trouble or ok("service account", f"{account.metadata.name} is there.")
+    for name in _accounts(cluster):
+        account, trouble = _looked_up("service account", "ServiceAccount", name, where, api.service_account)
+        yield trouble or ok("service account", f"{account.metadata.name} is there.")
 
 
 def _secrets(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
