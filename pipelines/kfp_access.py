@@ -20,7 +20,7 @@ def connect(cluster: ClusterSettings) -> Any:
     """Return KFP's client for a cluster; it asks nothing of the server yet, except through a kubeconfig.
 
     Raises:
-        ConfigError: the token is missing, or no kubeconfig is found.
+        ConfigError: the token or the certificates are missing, or no kubeconfig is found.
         StageError: the server cannot be reached through the kubeconfig.
     """
     settings = cluster.kfp
@@ -28,6 +28,7 @@ def connect(cluster: ClusterSettings) -> Any:
         warnings.simplefilter("ignore")
         from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 
+        _require_certificates(settings.ca_file)
         options: dict[str, Any] = {"ssl_ca_cert": settings.ca_file or None}
         if settings.access == "token":
             options["existing_token"] = _token(cluster)
@@ -143,6 +144,17 @@ def _require_kubeconfig() -> None:
         ) from error
 
 
+def _require_certificates(path: str) -> None:
+    try:
+        if path:
+            Path(path).open("rb").close()
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read {path}, the certificates of Kubeflow's authority: {error.strerror}.",
+            "Check cluster.kfp.ca_file; outside of the chart's pods, --set cluster.kfp.ca_file=FILE.",
+        ) from error
+
+
 def _token(cluster: ClusterSettings) -> str:
     settings = cluster.kfp
     try:
@@ -153,7 +165,7 @@ def _token(cluster: ClusterSettings) -> str:
     if not token:
         raise ConfigError(
             f"There is no token for Kubeflow Pipelines: {settings.token_env} is not set.",
-            f"Set {settings.token_env}, or cluster.kfp.token_file.",
+            f"Set {settings.token_env}, or cluster.kfp.token_file; with the chart, the secret that kfpToken names.",
         )
     return token
 

@@ -21,9 +21,11 @@ from hypothesis import strategies as st
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.errors import ConfigError
 from thinksafe.pins import require_pinned
 from thinksafe.placeholders import holds_placeholder
 from thinksafe.pods import CERTIFICATES, environment, secret_variables
+from thinksafe_pipelines.kfp_access import connect
 
 
 def test_thinksafe_reads_it(rendered, value_set_name):
@@ -107,10 +109,36 @@ def test_the_doctor_tries_what_runs_use(rendered):
     assert {name: item["value"] for name, item in given.items() if "value" in item} == {
         name: plain[name] for name in by_run
     }
-    references = {name: item["valueFrom"]["secretKeyRef"] for name, item in given.items() if "valueFrom" in item}
+    sources = {name: item["valueFrom"] for name, item in given.items() if "valueFrom" in item}
+    references = {name: source["secretKeyRef"] for name, source in sources.items() if "secretKeyRef" in source}
     assert {(item["name"], item["key"], name) for name, item in references.items()} == secrets - extra
+    maps = {name: source["configMapKeyRef"] for name, source in sources.items() if "configMapKeyRef" in source}
+    assert {(item["name"], item["key"], name) for name, item in maps.items()} == {
+        (source.name, key, name) for source in cluster.config_maps for key, name in source.keys.items()
+    }
     # so that it can start where one is missing, and say so
-    assert all(item["optional"] is True for item in references.values())
+    assert all(item["optional"] is True for item in (*references.values(), *maps.values()))
+
+
+def test_hooks_start_without_the_token_and_say_so(monkeypatch):
+    found = manifests(value_set("disconnected"))
+    tokens = [
+        item["valueFrom"]["secretKeyRef"] for spec in pods(found) for item in spec["containers"][0]["env"]
+        if item["name"] == "KFP_TOKEN"
+    ]
+    assert tokens == [{"name": "thinksafe-kfp", "key": "token", "optional": True}] * 3
+    for spec in pods(found):
+        (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "certificates"]
+        assert volume["configMap"] == {"name": "company-authority", "optional": True}
+    cluster = load_config(config_text(found)).cluster
+    assert cluster is not None
+    monkeypatch.delenv("KFP_TOKEN", raising=False)
+    with pytest.raises(ConfigError, match="KFP_TOKEN is not set") as refused:
+        connect(cluster.model_copy(update={"kfp": cluster.kfp.model_copy(update={"ca_file": ""})}))
+    assert "kfpToken" in refused.value.action
+    with pytest.raises(ConfigError, match=r"Cannot read /etc/thinksafe/certificates/ca\.crt") as missing:
+        connect(cluster)
+    assert "--set cluster.kfp.ca_file" in missing.value.action
 
 
 HOSTILE = [

@@ -34,6 +34,8 @@ imagePullSecrets:
   value: /tmp
 {{- if .Values.kfpToken.secret }}
 {{ include "thinksafe.fromSecret" (list .Values.cluster.kfp.token_env .Values.kfpToken.secret .Values.kfpToken.key) }}
+      # the pod starts without it, and its log says what is missing
+      optional: true
 {{- end }}
 {{- end -}}
 
@@ -77,14 +79,24 @@ imagePullSecrets:
 {{- end -}}
 
 {{/*
-What the doctor tries: S3, MLflow and the hub, with the credentials of runs. Optional, so that the pod starts where one is
-missing, and the doctor says which.
+What the doctor tries: S3, MLflow and the hub, with the credentials of runs and what their ConfigMaps say (a proxy).
+Optional, so that the pod starts where one is missing, and the doctor says which.
 */}}
 {{- define "thinksafe.doctorEnvironment" -}}
 {{- $found := list (include "thinksafe.s3Environment" .) (include "thinksafe.mlflowEnvironment" .) (include "thinksafe.hubEnvironment" .) -}}
 {{- range $found | join "\n" | fromYamlArray }}
 {{- if .valueFrom }}{{ $_ := set .valueFrom.secretKeyRef "optional" true }}{{ end }}
 {{ list . | toYaml }}
+{{- end }}
+{{- range $source := .Values.cluster.config_maps }}
+{{- range $key, $variable := $source.keys }}
+- name: {{ $variable | quote }}
+  valueFrom:
+    configMapKeyRef:
+      name: {{ $source.name | quote }}
+      key: {{ $key | quote }}
+      optional: true
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -189,7 +201,11 @@ volumes:
             path: token
             audience: pipelines.kubeflow.org
             expirationSeconds: 7200
-  {{- include "thinksafe.certificatesVolume" $root | nindent 2 }}
+  {{- with include "thinksafe.certificatesVolume" $root }}
+  {{- . | nindent 2 }}
+      # as with the token
+      optional: true
+  {{- end }}
   - name: tmp
     emptyDir:
       sizeLimit: 1Gi
