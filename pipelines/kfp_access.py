@@ -1,5 +1,6 @@
 """Reach the API of Kubeflow Pipelines: from a pod, with a token, or through the Kubernetes API."""
 
+import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -96,7 +97,7 @@ def speaking(cluster: ClusterSettings) -> Iterator[None]:
     except ApiException as error:
         status = int(error.status or 0)
         raise StageError(
-            f"Kubeflow Pipelines at {where} answered {status} ({error.reason}).", _mend(status, cluster)
+            f"Kubeflow Pipelines at {where} answered {status} ({_reason(error)}).", _mend(status, cluster)
         ) from error
     except (HTTPError, OSError) as error:
         raise StageError(
@@ -104,6 +105,19 @@ def speaking(cluster: ClusterSettings) -> Iterator[None]:
             "Check cluster.kfp.host and cluster.kfp.namespace, the network policy, and that the server runs "
             "(`kubectl -n NAMESPACE get deploy ml-pipeline`).",
         ) from error
+
+
+def _reason(error: Any) -> str:
+    """Return the server's own words for a refusal, at most 200 characters of them, else HTTP's.
+
+    Of a token that is wrong they might show something.
+    """
+    try:
+        words = json.loads(error.body)["message"] if error.status != 401 else ""
+    except (TypeError, ValueError, KeyError):
+        words = ""
+    short = " ".join(words.split())[:200] if isinstance(words, str) else ""
+    return short if short.isprintable() and short else str(error.reason)
 
 
 def _mend(status: int, cluster: ClusterSettings) -> str:
@@ -160,12 +174,24 @@ def _token(cluster: ClusterSettings) -> str:
     try:
         token = Path(settings.token_file).read_text("utf-8") if settings.token_file else ""
     except OSError as error:
-        raise ConfigError(f"Cannot read {settings.token_file}: {error.strerror}.", "Check kfp.token_file.") from error
-    token = (token or os.environ.get(settings.token_env, "")).strip()
-    if not token:
         raise ConfigError(
-            f"There is no token for Kubeflow Pipelines: {settings.token_env} is not set.",
+            f"Cannot read {settings.token_file}: {error.strerror}.", "Check cluster.kfp.token_file."
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{settings.token_file} holds no text.", "Check cluster.kfp.token_file.") from error
+    where, token = settings.token_file, token.strip()
+    if not token:
+        where, token = settings.token_env, os.environ.get(settings.token_env, "").strip()
+    if not token:
+        empty = f" and {settings.token_file} is empty" if settings.token_file else ""
+        raise ConfigError(
+            f"There is no token for Kubeflow Pipelines: {settings.token_env} is not set{empty}.",
             f"Set {settings.token_env}, or cluster.kfp.token_file; with the chart, the secret that kfpToken names.",
+        )
+    if not (token.isascii() and token.isprintable()):  # no header may hold it, and the error of one would show it
+        raise ConfigError(
+            f"What {where} holds is no token: it has several lines, or characters that no token has.",
+            "Give the token alone.",
         )
     return token
 

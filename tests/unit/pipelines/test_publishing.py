@@ -248,6 +248,28 @@ def test_no_token_is_a_matter_of_the_configuration(server: KfpServer, monkeypatc
         publish(server, kfp={"access": "token"})
 
 
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (b"", r"KFP_TOKEN is not set and .*token is empty"), (b"SECRET\nSECRET\n", "token holds is no token"),
+        (b"\xff\xfeSECRET", "token holds no text"), ("SECR\u00c9T".encode(), "token holds is no token"),
+    ],
+)
+def test_a_file_without_a_token_is_named_and_not_shown(
+    server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bytes, said: str
+) -> None:
+    monkeypatch.delenv("KFP_TOKEN", raising=False)
+    (tmp_path / "token").write_bytes(held)
+    with pytest.raises(ConfigError, match=said) as refused:
+        publish(server, kfp={"access": "token", "token_file": str(tmp_path / "token")})
+    assert "SECR" not in str(refused.value)
+
+
+def test_the_servers_own_words_are_told() -> None:
+    with kfp_server(multi_user=True) as server, pytest.raises(StageError, match=r"answered 400 \(namespace is empty"):
+        publish(server)
+
+
 def test_a_token_from_a_file(server: KfpServer, tmp_path: Path) -> None:
     server.token = "sesame"
     (tmp_path / "token").write_text("sesame\n")
