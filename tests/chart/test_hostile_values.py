@@ -25,6 +25,7 @@ ENABLING: dict[str, Any] = {
     "cluster": {
         "mlflow": {"uri": ""}, "certificates": {"config_map": "authority"}, "s3": {"secret": {"name": "s3"}},
         "hub": {"secret": "hub"}, "model_cache": {"kind": "ephemeral"},
+        "kfp": {"access": "token"},
     },
     "kfpToken": {"secret": "token"}, "mlflow": {"enabled": True, "artifacts": "s3://thinksafe/mlflow"},
     "networkPolicy": {"enabled": True}, "images": {"mlflow": {"repository": "mlflow", "tag": "3.17"}},
