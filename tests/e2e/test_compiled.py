@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import yaml
 from cluster_configs import cluster_document
+from hub_copies import COMMIT, fill, hub_config
 from ir_driver import Backend, PipelineRun
-from ir_pods import Namespace
+from ir_pods import IRError, Namespace
 from micro_runs import thinksafe
 from mlflow import MlflowClient
 from mlflow_servers import MlflowServer, mlflow_server
@@ -207,3 +212,123 @@ def test_a_scheduled_run_of_the_same_inputs_ends_after_due(world: World, promote
     assert world.records(run)["due"]["verdict"] == "nothing to do"
     assert [entry["run_id"] for entry in world.ledger] == [promoted.run_id]
     assert "Nothing to do" in world.report(run)
+
+
+@contextmanager
+def identities(world: World) -> Iterator[tuple[str, list[bytes]]]:
+    """Serve credentials of the object store as a cloud's agent does for workload identities, and take webhooks."""
+    seen: list[bytes] = []
+    s3 = world.namespace.secrets["object-store"]
+    answer = json.dumps({
+        "AccessKeyId": s3["access.key"], "SecretAccessKey": s3["SECRET_key-1"], "Token": "session",
+        "Expiration": "2999-01-01T00:00:00Z",
+    }).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def do_POST(self) -> None:
+            seen.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", seen
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_champion_is_measured_and_another_model_raises_the_alarm_on_a_multi_user_cluster(
+    world: World, promoted: PipelineRun
+) -> None:
+    section = world.section(
+        "multi-user", s3={"endpoint": world.s3, "region": "eu-central-1"}, config_maps=[],
+        mlflow={"uri": world.mlflow, "secret": {"name": "mlflow-token", "token": "token"}},
+    )
+    with identities(world) as (address, webhooks):
+        namespace = Namespace(
+            secrets={"mlflow-token": {"token": TOKEN}, "alarm-webhook": {"address": f"{address}/hook"}},
+            injected={"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{address}/credentials"},
+        )
+        path = world.compiled(
+            "multi-user", config(section, alarm={"webhook_env": "THINKSAFE_ALARM_WEBHOOK"}), "evaluate"
+        )
+        backend = Backend(path, path.parent, namespace)
+        run = backend.run(model="champion", if_champion=True)
+        assert (run.state, run.failed, webhooks) == ("SUCCEEDED", [], []), run.text
+        assert run.states["/evaluation/measure-and-compare/model-there/alarm-on-regression/regressed"] == "SKIPPED"
+        worse = backend.run(model="micro://default", overrides=json.dumps(["gate.harm.max=0.1"]))
+    assert not any("AWS_ACCESS_KEY_ID" in pod.environment for pod in run.pods)
+    assert (worse.state, worse.failed) == ("FAILED", ["alarm"]), worse.text
+    assert worse.pods[-1].task == "/report", "the exit task runs all the same"
+    assert len(webhooks) == 1
+    assert worse.run_id in webhooks[0].decode()
+    assert "No alias was moved" in world.report(worse)
+    assert world.champion == "1"
+
+
+def test_a_refused_candidate_on_a_disconnected_cluster(world: World, promoted: PipelineRun) -> None:
+    fill(open_store(HUB, foreign=True))
+    section = world.section(
+        "disconnected", mirrors={"images": "registry.corp.example/mirror", "hub": HUB}, hub={},
+        config_maps=[{"name": "proxy", "keys": {"exceptions": "NO_PROXY"}}],
+    )
+    namespace = replace(
+        world.namespace,
+        config_maps={"proxy": {"exceptions": "127.0.0.1"}, "corp-ca": {"ca.crt": Path(certifi.where()).read_text()}},
+    )
+    before = world.ledger
+    given = {**hub_config(), "cluster": section, "gate": {"harm": {"max": 0.0001}}, "sampling": {"shards": 1}}
+    given["evaluation"]["shards"] = 1
+    run = world.run("disconnected", given | {"training": {"epochs": 1}}, namespace=namespace)
+    assert (run.state, run.failed) == ("SUCCEEDED", []), run.text
+    assert run.states[f"{JUDGING}/promotion/passed"] == "SKIPPED"
+    assert {pod.image.partition("/")[0] for pod in run.pods} == {"registry.corp.example"}
+    sample = run.pod("evaluation-2/shards[0]/sample").environment
+    assert (sample["HF_HUB_OFFLINE"], sample["NO_PROXY"]) == ("1", "127.0.0.1")
+    assert sample["AWS_CA_BUNDLE"].endswith("config-maps/corp-ca/ca.crt")
+    records = world.records(run)
+    assert records["gate"]["verdict"] == "refused"
+    (key,) = (
+        key for key in open_store(STORE).keys("adapters/")
+        if key.endswith("adapter_config.json") and records["train"]["outputs"]["adapter"] in key
+    )
+    named = json.loads(open_store(STORE).get(key))
+    assert (named["base_model_name_or_path"], named["revision"]) == ("acme/student", COMMIT)
+    assert "Refused" in world.report(run)
+    assert (world.ledger, world.champion) == (before, "1")
+
+
+def test_without_its_credentials_a_run_ends_with_words(world: World) -> None:
+    quiet = {"AWS_EC2_METADATA_DISABLED": "true"}
+    anonymous = world.run(
+        "anonymous", config(world.section(s3={"endpoint": world.s3})),
+        namespace=replace(world.namespace, injected=quiet),
+    )
+    assert anonymous.state == "FAILED"
+    assert [pod.task for pod in anonymous.pods] == ["/realignment/plan", "/report"]
+    assert "Set AWS_ACCESS_KEY_ID" in anonymous.pod("plan").text
+    assert "Traceback" not in anonymous.text
+
+    path = world.compiled("secrets", config(world.section()))
+    secrets = world.namespace.secrets
+    wrong = Backend(path, path.parent, Namespace(
+        {**secrets, "tracking": {"user.name": USER, "pass-word": "a guess"}}, world.namespace.config_maps
+    )).run()
+    assert (wrong.state, wrong.failed[0]) == ("FAILED", "plan")
+    assert "401" in wrong.pod("plan").text
+    assert "Traceback" not in wrong.text
+    assert "a guess" not in wrong.text
+
+    half = Namespace({**secrets, "object-store": {"access.key": "key"}}, world.namespace.config_maps)
+    with pytest.raises(IRError, match="/realignment/plan: the secret has no key SECRET_key-1"):
+        Backend(path, path.parent, half).run()
