@@ -103,21 +103,21 @@ class _Run:
         dag = component["dag"]
         known(dag, {"tasks", "outputs"}, path or "root")
         recorded: Recorded = {}
-        for task in in_order(dag["tasks"], path):
+        ended: dict[str, str] = {}  # by the key, under which Argo knows a task
+        for key, task in in_order(dag["tasks"], path):
             name, policy = task["taskInfo"]["name"], task.get("triggerPolicy", {})
             known(policy, {"condition", "strategy"}, f"{path}/{name}: triggerPolicy")
             strategy = policy.get("strategy")
             if strategy not in (None, ALWAYS):
                 raise IRError(f"{path}/{name}: strategy {strategy}")
-            waits = [recorded[other][0] if other in recorded else "" for other in task.get("dependentTasks", ())]
-            broken = FAILED in (state for state, _ in recorded.values())  # then Argo starts no more in this DAG
-            if strategy != ALWAYS and (broken or set(waits) - {SUCCEEDED}):
-                continue
+            waits = {ended.get(other, "") for other in task.get("dependentTasks", ())}
+            if strategy != ALWAYS and (FAILED in ended.values() or waits - {SUCCEEDED}):
+                continue  # where something failed, Argo starts no more in a DAG
             if name in recorded:
                 raise IRError(f"{path}: two tasks are called {name}")
             recorded[name] = self.task(task, given, recorded, f"{path}/{name}")
-            self.run.states[f"{path}/{name}"] = recorded[name][0]
-        if FAILED in (state for state, _ in recorded.values()):
+            ended[key] = self.run.states[f"{path}/{name}"] = recorded[name][0]
+        if FAILED in ended.values():
             return FAILED, Values()
         return SUCCEEDED, outputs_of(component, recorded, path)
 
@@ -203,7 +203,7 @@ class _Run:
         return given
 
 
-def in_order(tasks: dict[str, Any], path: str) -> Iterator[dict[str, Any]]:
+def in_order(tasks: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the tasks of a DAG, those first that others depend on; exit tasks come last."""
     left, done = dict(sorted(tasks.items())), set()
     while left:
@@ -211,7 +211,7 @@ def in_order(tasks: dict[str, Any], path: str) -> Iterator[dict[str, Any]]:
         if not ready:
             raise IRError(f"{path}: {sorted(left)} wait for tasks that are not there, or for one another")
         done.add(ready[0])
-        yield left.pop(ready[0])
+        yield ready[0], left.pop(ready[0])
 
 
 def outputs_of(component: dict[str, Any], recorded: Recorded, path: str) -> Values:
