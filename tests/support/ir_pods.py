@@ -210,7 +210,8 @@ def placeholders(executor_input: dict[str, Any]) -> dict[str, str]:
     """Return what the launcher puts in the place of each placeholder."""
     inputs, outputs = executor_input["inputs"], executor_input["outputs"]
     # as protobuf writes messages: without the maps that are empty
-    made = {"{{$}}": json.dumps({side: {key: at for key, at in of.items() if at} for side, of in executor_input.items()})}
+    filled = {side: {key: value for key, value in of.items() if value} for side, of in executor_input.items()}
+    made = {"{{$}}": json.dumps(filled)}
     made |= {f"{{{{$.inputs.parameters['{name}']}}}}": as_text(at) for name, at in inputs["parameterValues"].items()}
     made |= {
         f"{{{{$.outputs.parameters['{name}'].output_file}}}}": at["outputFile"]
