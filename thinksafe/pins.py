@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.data import HubSource
+from thinksafe.config.data import FileSource, HubSource, KnownSource
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.errors import ConfigError, InputError
@@ -43,7 +43,7 @@ def require_pinned(config: RealignmentConfig | SuiteConfig) -> ClusterSettings:
     """Return the ``cluster`` section of a configuration that can be run on a cluster.
 
     Raises:
-        ConfigError: there is no such section, or a hub id names no commit.
+        ConfigError: there is no such section, a hub id names no commit, or a file is one of this machine.
     """
     if config.cluster is None:
         raise ConfigError(
@@ -55,7 +55,27 @@ def require_pinned(config: RealignmentConfig | SuiteConfig) -> ClusterSettings:
             f"A cluster takes hub ids at a commit only; not pinned: {named}.",
             f"Run `thinksafe config pin` and set {loose[0].key} to what it says.",
         )
+    if here := _files_here(config):
+        raise ConfigError(
+            f"The pods of a cluster do not see the files of this folder: {', '.join(here)}.",
+            "Copy them into the bucket and name them s3://bucket/key, or give the absolute path that pods see.",
+        )
     return config.cluster
+
+
+def _files_here(config: RealignmentConfig | SuiteConfig) -> list[str]:
+    """Return key and path of every file or folder that is named relative to the working directory."""
+    found = [(pin.key.replace(".revision", ".repo" if pin.kind == "dataset" else ".model"), pin.name)
+             for pin in _named(config) if pin.name.startswith(".")]
+    sets = [(f"evaluation.benchmarks.{index}", item.prompts) for index, item in enumerate(config.evaluation.benchmarks)]
+    if isinstance(config, RealignmentConfig):
+        for label, of in (("harmful", config.data.harmful), ("benign", config.data.benign)):
+            sets += [(f"data.{label}.{index}", item.prompts) for index, item in enumerate(of)]
+    found += [
+        (f"{key}.prompts.path", prompts.path) for key, prompts in sets
+        if isinstance(prompts, FileSource | KnownSource) and prompts.path
+    ]
+    return [f"{key} ({path})" for key, path in found if not path.startswith(("/", "s3://"))]
 
 
 def require_compiled_cluster(config: RealignmentConfig | SuiteConfig) -> None:

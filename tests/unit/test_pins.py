@@ -92,6 +92,32 @@ def test_a_cluster_refuses_what_is_not_pinned() -> None:
     require_pinned(load_config(cluster_document()))
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            'data.harmful=[{name: a, prompts: {source: jsonl, path: harm.jsonl}}]',
+            r"data\.harmful\.0\.prompts\.path \(harm\.jsonl\)",
+        ),
+        (
+            "evaluation.benchmarks.0.prompts={source: file, path: ./a.csv}",
+            r"evaluation\.benchmarks\.0\.prompts\.path \(\./a\.csv\)",
+        ),
+        ("student.model=./student", r"student\.model \(\./student\)"),
+    ],
+)
+def test_a_cluster_refuses_files_of_this_folder(change: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named) as refused:
+        require_pinned(load_config(cluster_document(), [change]))
+    assert "s3://" in refused.value.action
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/harm.jsonl", "/cache/harm.jsonl"])
+def test_a_cluster_takes_files_that_pods_can_see(path: str) -> None:
+    change = f"data.harmful=[{{name: a, prompts: {{source: jsonl, path: {path}}}}}]"
+    assert require_pinned(load_config(cluster_document(), [change]))
+
+
 def test_without_a_cluster_there_is_nothing_to_compile_for() -> None:
     with pytest.raises(ConfigError, match="no section cluster"):
         require_pinned(load_config("micro"))
