@@ -118,6 +118,43 @@ def test_notes_say_what_to_do_next(tmp_path):
     assert "thinksafe-realign and thinksafe-evaluate were published" in notes
 
 
+@pytest.mark.parametrize(
+    ("values", "closed"),
+    [
+        ({}, []),
+        ({"enabled": True}, ["cluster.mlflow.uri"]),
+        ({"enabled": True, "egressPorts": [443, 5000]}, []),
+        ({"enabled": True, "egressPorts": []}, ["cluster.hub.endpoint", "cluster.mlflow.uri"]),
+        ({"enabled": True, "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 5000}]}]}, []),
+        ({"enabled": True, "egressPorts": [], "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]}, []),
+    ],
+)
+def test_notes_name_addresses_that_the_network_policy_leaves_out(tmp_path, values, closed):
+    cluster = {"hub": {"endpoint": "https://hub.example.com/x"}, "s3": {"endpoint": "http://minio.kubeflow:9000"}}
+    notes = _notes(tmp_path, "default", {"networkPolicy": values, "cluster": cluster})
+    assert re.findall(r"Caution: .* the port of (\S+);", notes) == closed
+
+
+def test_notes_promise_nothing_that_is_not_there(tmp_path):
+    notes = _notes(tmp_path, "hardened", {})
+    assert "Its volume stays" not in notes  # PostgreSQL and S3 need none
+    notes = _notes(tmp_path, "default", {"cluster": {"pipeline_root": "s3://thinksafe/kfp"}})
+    assert "the service account safe-thinksafe-pipeline and the pipeline root s3://thinksafe/kfp." in notes
+    notes = _notes(tmp_path, "multi-user", {"hooks": {"publish": False}})
+    assert "team-a-realign will run at" in notes
+
+
+def _notes(folder, name, values):
+    path = folder / "values.json"
+    path.write_text(json.dumps(values), "utf-8")
+    done = helm(
+        "install", "safe", str(CHART), "--dry-run=client", "--namespace", NAMESPACE,
+        "--values", str(value_set(name)), "--values", str(path),
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("NOTES:")[1]
+
+
 def test_notes_name_the_schedules_that_there_are(tmp_path):
     on = ("--set", "cluster.schedule.evaluate.enabled=true", "--set", "cluster.kfp.pipeline=ours")
     done = helm(
