@@ -34,6 +34,7 @@ def run_doctor(config: str, overrides: list[str], *, cluster: bool, as_json: boo
 
 
 def _cluster_findings(config: RealignmentConfig) -> Iterator[Finding]:
+    from thinksafe.doctor.gpus import gpu_findings
     from thinksafe.doctor.kube import Cluster
     from thinksafe.doctor.objects import kubernetes_checks
     from thinksafe.doctor.services import as_pods_see_it, service_checks
@@ -42,7 +43,7 @@ def _cluster_findings(config: RealignmentConfig) -> Iterator[Finding]:
     assert config.cluster is not None
     api: Cluster | None = None
     checks: list[Check] = []
-    yield from findings([("pins", lambda: _nothing(require_pinned(config)))])
+    yield from findings([("pins", lambda: _nothing(require_pinned(config))), ("gpus", lambda: gpu_findings(config))])
     try:
         api = Cluster(config.cluster.namespace)
         checks = kubernetes_checks(config.cluster, api)

@@ -1,0 +1,29 @@
+"""Check that stages whose settings ask for vLLM are given GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from thinksafe.config.model import RealignmentConfig
+from thinksafe.doctor.checks import Finding, warning
+
+
+def gpu_findings(config: RealignmentConfig) -> Iterator[Finding]:
+    """Yield a warning for the stages that run vLLM without a GPU; vLLM's CPU build is for small models only."""
+    if config.cluster is None:
+        return
+    guards = (config.guard.filter, config.guard.evaluate, config.guard.second)
+    on_vllm = {
+        "sample": config.engine.kind == "vllm",
+        "judge": any(guard is not None and guard.model and guard.backend == "vllm" for guard in guards),
+    }
+    bare = [
+        stage for stage, vllm in on_vllm.items()
+        if vllm and ((gpu := config.cluster.stage(stage).gpu) is None or not gpu.count)
+    ]
+    if bare:
+        yield warning(
+            "gpus", f"No GPU is asked for by {' and '.join(bare)}, which {'run' if len(bare) > 1 else 'runs'} vLLM.",
+            f"Set {', '.join(f'cluster.stages.{stage}.gpu' for stage in bare)}, unless images.sampler is vLLM's CPU "
+            "build.",
+        )
