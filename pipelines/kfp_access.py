@@ -29,7 +29,8 @@ def connect(cluster: ClusterSettings) -> Any:
         warnings.simplefilter("ignore")
         from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 
-        _require_certificates(settings.ca_file)
+        if settings.host or settings.access != "port-forward":
+            _require_certificates(settings.ca_file)
         options: dict[str, Any] = {"ssl_ca_cert": settings.ca_file or None}
         if settings.access == "token":
             options["existing_token"] = _token(cluster)
@@ -103,8 +104,15 @@ def speaking(cluster: ClusterSettings) -> Iterator[None]:
         raise StageError(
             f"Kubeflow Pipelines at {where} cannot be reached ({type(error).__name__}).",
             "Check cluster.kfp.host and cluster.kfp.namespace, the network policy, and that the server runs "
-            "(`kubectl -n NAMESPACE get deploy ml-pipeline`).",
+            f"(`kubectl -n NAMESPACE get deploy ml-pipeline`).{_outside(cluster)}",
         ) from error
+
+
+def _outside(cluster: ClusterSettings) -> str:
+    """Return what else helps where the address is one that pods only can resolve, and this is none."""
+    if cluster.kfp.host or cluster.kfp.access == "port-forward" or os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return ""
+    return " Outside of a pod: --set cluster.kfp.access=port-forward."
 
 
 def _reason(error: Any) -> str:

@@ -139,7 +139,7 @@ def test_notes_promise_nothing_that_is_not_there(tmp_path):
     notes = _notes(tmp_path, "hardened", {})
     assert "Its volume stays" not in notes  # PostgreSQL and S3 need none
     notes = _notes(tmp_path, "default", {"cluster": {"pipeline_root": "s3://thinksafe/kfp"}})
-    assert "the service account safe-thinksafe-pipeline and the pipeline root s3://thinksafe/kfp." in notes
+    assert "needs the service account safe-thinksafe-pipeline and the pipeline root s3://thinksafe/kfp." in notes
     notes = _notes(tmp_path, "multi-user", {"hooks": {"publish": False}})
     assert "team-a-realign will run at" in notes
 

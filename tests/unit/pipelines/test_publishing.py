@@ -18,6 +18,8 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.errors import ConfigError, StageError
 from thinksafe_pipelines import publishing
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
+from thinksafe_pipelines.kfp_access import speaking
+from thinksafe_pipelines.snapshot import CLUSTERS
 
 CRON = "0 0 3 * * 0"
 
@@ -263,6 +265,18 @@ def test_a_file_without_a_token_is_named_and_not_shown(
     with pytest.raises(ConfigError, match=said) as refused:
         publish(server, kfp={"access": "token", "token_file": str(tmp_path / "token")})
     assert "SECR" not in str(refused.value)
+
+
+def test_a_workstation_is_told_the_way_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    cluster = ClusterSettings.model_validate({**CLUSTERS["plain"], "kfp": {"namespace": "no-such-place"}})
+    with pytest.raises(StageError) as lost, speaking(cluster):
+        raise OSError
+    assert "--set cluster.kfp.access=port-forward" in lost.value.action
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    with pytest.raises(StageError) as lost, speaking(cluster):
+        raise OSError
+    assert "port-forward" not in lost.value.action
 
 
 def test_the_servers_own_words_are_told() -> None:
