@@ -77,6 +77,7 @@ BY_TEMPLATE = [
     ({"cluster": {"annotations": {"a": "{{x}}"}}}, "cluster.annotations: a holds a placeholder"),
     ({"cluster": {"schedule": {"evaluate": {"cron": "@daily"}}}}, "cluster.schedule.evaluate.cron has 1 fields"),
     ({"cluster": {"model_cache": {"kind": "claim"}}}, "name the PersistentVolumeClaim"),
+    ({"cluster": {"model_cache": {"claim": "models"}}}, "set cluster.model_cache.kind to claim"),
     ({"serviceAccounts": {"pipeline": {"create": False}}}, "name the account that exists"),
 ]
 

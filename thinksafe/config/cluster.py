@@ -72,6 +72,20 @@ class ImageSettings(Section):
     """``train``: torch, TRL, PEFT."""
 
 
+_TAKEN = re.compile(
+    r"/(opt|var)/?|/(bin|boot|dev|etc|lib|lib64|opt/thinksafe|proc|run|sbin|sys|usr|var/run|kfp-launcher)(/.*)?"
+)
+"""Folders of images, of Kubernetes and of Kubeflow's launcher: a volume over one of them hides what a pod needs."""
+
+
+def _mount(value: str) -> str:
+    if any(part in ("", ".", "..") for part in value.split("/")[1:]):
+        raise ValueError("write the path of a folder without empty parts, . and ..")
+    if _TAKEN.fullmatch(value):
+        raise ValueError("hides a folder that pods need; choose one of its own, such as /cache")
+    return value
+
+
 class ModelCacheSettings(Section):
     """Volume that keeps models fetched from the hub or copied from S3, mounted in all stages that read models."""
 
@@ -84,13 +98,15 @@ class ModelCacheSettings(Section):
     """Size of the ephemeral volume."""
     storage_class: OptionalName = ""
     """Its storage class; the cluster's default when empty."""
-    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9]$")] = "/cache"
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9]$"), AfterValidator(_mount)] = "/cache"
     """Where it is mounted."""
 
     @model_validator(mode="after")
     def _claim_named(self) -> ModelCacheSettings:
         if (self.kind == "claim") != bool(self.claim):
             raise ValueError("kind claim and the claim's name go together")
+        if self.claim and self.path == "/tmp":  # noqa: S108 - refused
+            raise ValueError("path /tmp is each pod's own, and all pods share a claim; choose another")
         return self
 
     @model_validator(mode="after")

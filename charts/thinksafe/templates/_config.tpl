@@ -106,6 +106,9 @@
 {{- if and (eq $values.cluster.model_cache.kind "claim") (not $values.cluster.model_cache.claim) -}}
 {{- $wrong = append $wrong "cluster.model_cache.kind is claim: name the PersistentVolumeClaim in cluster.model_cache.claim" -}}
 {{- end -}}
+{{- if and (ne $values.cluster.model_cache.kind "claim") $values.cluster.model_cache.claim -}}
+{{- $wrong = append $wrong (printf "cluster.model_cache.claim is set and kind is %s: set cluster.model_cache.kind to claim" $values.cluster.model_cache.kind) -}}
+{{- end -}}
 {{- $accounts := dict -}}
 {{- range $name := include "thinksafe.accounts" . | fromJsonArray -}}
 {{- $account := include "thinksafe.account" (list $ $name) -}}

@@ -118,6 +118,23 @@ def test_a_mirror_that_makes_no_image_is_refused(mirror):
     assert "cluster.mirrors.images" in refusal(mirrors={"images": mirror})
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/dev/shm", "hides a folder"), ("/etc", "hides a folder"), ("/opt/thinksafe/lib", "hides a folder"),
+        ("/var/run/secrets", "hides a folder"), ("/usr", "hides a folder"), ("/a/../etc", "without empty parts"),
+        ("/a//b", "without empty parts"), ("/tmp", "all pods share a claim"),
+    ],
+)
+def test_a_cache_over_a_folder_that_pods_need_is_refused(path, words):
+    assert words in refusal(model_cache={"kind": "claim", "claim": "models", "path": path})
+
+
+@pytest.mark.parametrize("path", ["/cache", "/mnt/models", "/opt/models", "/var/cache/models", "/tmp/models"])
+def test_a_cache_in_a_folder_of_its_own_is_taken(path):
+    assert cluster(model_cache={"kind": "claim", "claim": "models", "path": path}).model_cache.path == path
+
+
 def test_unknown_keys_are_refused_with_the_nearest_one():
     assert "did you mean 'namespace'" in refusal(namespce="x")
     assert "did you mean 'endpoint'" in refusal(s3={"endpont": "https://s3"})
