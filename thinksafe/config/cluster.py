@@ -209,6 +209,12 @@ class ClusterSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_volume_a_place(self) -> ClusterSettings:
+        if self.train_job.enabled and self.model_cache.kind != "none" and self.model_cache.path == "/tmp":  # noqa: S108
+            raise ValueError("model_cache.path is /tmp, where the pods of a TrainJob have a volume of their own")
+        return self
+
+    @model_validator(mode="after")
     def _variables_once(self) -> ClusterSettings:
         """Refuse a variable that pods would get twice: Kubernetes takes the last one without a word."""
         from thinksafe.pods import environment, secret_variables  # which knows this module

@@ -130,6 +130,12 @@ def test_a_cache_over_a_folder_that_pods_need_is_refused(path, words):
     assert words in refusal(model_cache={"kind": "claim", "claim": "models", "path": path})
 
 
+def test_a_cache_in_tmp_and_a_train_job_exclude_each_other():
+    ephemeral = {"kind": "ephemeral", "path": "/tmp"}
+    assert cluster(model_cache=ephemeral).model_cache.path == "/tmp"
+    assert "model_cache.path is /tmp" in refusal(model_cache=ephemeral, train_job={"enabled": True})
+
+
 @pytest.mark.parametrize("path", ["/cache", "/mnt/models", "/opt/models", "/var/cache/models", "/tmp/models"])
 def test_a_cache_in_a_folder_of_its_own_is_taken(path):
     assert cluster(model_cache={"kind": "claim", "claim": "models", "path": path}).model_cache.path == path
