@@ -43,7 +43,8 @@ def require_pinned(config: RealignmentConfig | SuiteConfig) -> ClusterSettings:
     """Return the ``cluster`` section of a configuration that can be run on a cluster.
 
     Raises:
-        ConfigError: there is no such section, a hub id names no commit, or a file is one of this machine.
+        ConfigError: there is no such section, a hub id names no commit, a file is one of this machine, or there are two
+            MLflow servers.
     """
     if config.cluster is None:
         raise ConfigError(
@@ -59,6 +60,12 @@ def require_pinned(config: RealignmentConfig | SuiteConfig) -> ClusterSettings:
         raise ConfigError(
             f"The pods of a cluster do not see the files of this folder: {', '.join(here)}.",
             "Copy them into the bucket and name them s3://bucket/key, or give the absolute path that pods see.",
+        )
+    tracking = config.registry.tracking_uri if config.registry is not None else ""
+    if tracking and tracking.rstrip("/") != config.cluster.mlflow.uri:
+        raise ConfigError(
+            "registry.tracking_uri and cluster.mlflow.uri name two MLflow servers, and the first would win.",
+            "Leave registry.tracking_uri out: on a cluster cluster.mlflow says where, and with which credentials.",
         )
     return config.cluster
 

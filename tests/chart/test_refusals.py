@@ -46,6 +46,8 @@ BY_TEMPLATE = [
     ({"cluster": {"store": ""}}, "cluster.store is empty"),
     ({"cluster": {"mlflow": {"uri": ""}}}, "set mlflow.enabled for a trial"),
     ({"cluster": {"mlflow": {"uri": "http://me:hunter2@mlflow:5000"}}}, "cluster.mlflow.uri holds a user or password"),
+    ({"config": {"registry": {"tracking_uri": "http://me:hunter2@mlflow:5000"}}}, "an address with a password"),
+    ({"cluster": {"annotations": {"proxy": "http://me:hunter2@proxy"}}}, "an address with a password"),
     ({"mlflow": {"enabled": True}}, "choose one"),
     (
         {"cluster": {"mlflow": {"uri": ""}}, "mlflow": {"enabled": True, "postgresql": {"secret": "pg"}}},

@@ -118,6 +118,14 @@ def test_a_cluster_takes_files_that_pods_can_see(path: str) -> None:
     assert require_pinned(load_config(cluster_document(), [change]))
 
 
+@pytest.mark.parametrize("address", ["sqlite:////tmp/mlflow.db", "http://other:5000"])
+def test_a_cluster_has_one_mlflow(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"registry\.tracking_uri and cluster\.mlflow\.uri"):
+        require_pinned(load_config(cluster_document(), [f"registry.tracking_uri={address}"]))
+    same = require_pinned(load_config(cluster_document())).mlflow.uri
+    assert require_pinned(load_config(cluster_document(), [f"registry.tracking_uri={same}/"]))
+
+
 def test_without_a_cluster_there_is_nothing_to_compile_for() -> None:
     with pytest.raises(ConfigError, match="no section cluster"):
         require_pinned(load_config("micro"))
