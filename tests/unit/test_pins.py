@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cluster_configs import cluster_document
 
-from thinksafe.config import load_config
+from thinksafe.config import load_config, load_suite
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.mirror import mirrored
 from thinksafe.pins import (
@@ -163,6 +163,18 @@ def test_config_pin_prints_options_and_writes_a_pinned_config(
     assert cli("config", "pin", loose, "--out", pinned).code == 0
     assert load_config(str(pinned)).student.revision == COMMIT
     assert "already" in cli("config", "pin", pinned).out
+
+
+def test_a_suite_is_pinned_too(hub: str, cli: Callable[..., Any], tmp_path: Path) -> None:
+    loose, pinned = tmp_path / "suite.yaml", tmp_path / "pinned.yaml"
+    guard = "guard: {evaluate: {kind: refusal-match}}"
+    benchmarks = "evaluation: {benchmarks: [{name: a, metric: harm, prompts: {source: jsonl, path: s3://bucket/a}}]}"
+    loose.write_text(f"name: nightly\nstudent: {{model: org/known, revision: main}}\n{guard}\n{benchmarks}\n")
+    assert cli("config", "pin", loose).out == f"--set student.revision={COMMIT}\n"
+    assert cli("config", "pin", loose, "--out", pinned).code == 0
+    student = load_suite(str(pinned)).student
+    assert student is not None
+    assert student.revision == COMMIT
 
 
 def test_several_nodes_need_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,21 +120,23 @@ def config_pin(
     config: ConfigArgument, override: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole config there, pinned.")] = None,
 ) -> None:
-    """Find the commit of every hub id that names none: printed as --set options, or written with --out."""
+    """Find the commit of every hub id that names none: printed as --set options, or written with --out.
+
+    CONFIG may be a suite.
+    """
     import yaml
 
-    from thinksafe.config import load_config
-    from thinksafe.config.load import canonical
+    from thinksafe.config.load import canonical, load_either
     from thinksafe.jsonl import write_atomic
     from thinksafe.pins import resolve, unpinned
 
-    found = {pin.key: resolve(pin) for pin in unpinned(load_config(config, override))}
+    found = {pin.key: resolve(pin) for pin in unpinned(load_either(config, override))}
     changes = [f"{key}={commit}" for key, commit in found.items()]
     if out is None:
         typer.echo("\n".join(f"--set {change}" for change in changes) or "every hub id names a commit already")
         return
     # YAML would read a commit of digits only as a number
-    pinned = load_config(config, [*(override or []), *(f"{key}='{commit}'" for key, commit in found.items())])
+    pinned = load_either(config, [*(override or []), *(f"{key}='{commit}'" for key, commit in found.items())])
     write_atomic(out, yaml.safe_dump(canonical(pinned), sort_keys=False).encode())
     typer.echo(f"wrote {out}")
 

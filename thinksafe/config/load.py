@@ -95,10 +95,16 @@ def load_suite(suite: str, overrides: list[str] | None = None) -> SuiteConfig:
 
     A document with training data (``data``) is read as a realignment. Arguments and errors as :func:`load_config`.
     """
-    document = find_document(suite)
+    loaded = load_either(suite, overrides)
+    return SuiteConfig.of(loaded) if isinstance(loaded, RealignmentConfig) else loaded
+
+
+def load_either(config: str, overrides: list[str] | None = None) -> RealignmentConfig | SuiteConfig:
+    """Read and validate a configuration of either kind. Arguments and errors as :func:`load_config`."""
+    document = find_document(config)
     value, lines = _read(document, overrides or [])
     if "data" in value:
-        return SuiteConfig.of(_validated(RealignmentConfig, document, value, lines))
+        return _validated(RealignmentConfig, document, value, lines)
     return _validated(SuiteConfig, document, value, lines)
 
 
