@@ -37,6 +37,14 @@ def store_root(folder: Path | None) -> str:
     return found or str((folder / "store").absolute())
 
 
+def existing_root(folder: Path | None) -> str:
+    """Return the store root of a folder in which there was a run. Raises ConfigError when there was none."""
+    root = store_root(folder)
+    if folder is not None and not (folder / RUN_FILE).is_file() and not (folder / "store").is_dir():
+        raise ConfigError(f"There is no run in {folder}.", "Give the folder that was the run's --out DIR.")
+    return root
+
+
 def local_tracking_uri(folder: Path) -> str:
     """Return the MLflow tracking URI inside a run folder: a SQLite file."""
     return f"sqlite:///{(folder / 'mlflow.db').absolute()}"

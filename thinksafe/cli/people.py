@@ -125,7 +125,7 @@ def rollback(
     ] = "",
 ) -> None:
     """Append a ledger generation that points at an earlier one, and move the alias champion there."""
-    from thinksafe.cli.local import run_tracking_uri, store_root
+    from thinksafe.cli.local import existing_root, run_tracking_uri
     from thinksafe.errors import ConfigError
     from thinksafe.rollback import rollback as append
     from thinksafe.rollback import withdraw
@@ -134,7 +134,7 @@ def rollback(
     if leave_none and to is not None:
         raise ConfigError("--to and --withdraw exclude each other.", "Name a generation, or none.")
 
-    store = open_store(artifacts or store_root(out))
+    store = open_store(artifacts or existing_root(out))
     uri = tracking_uri or (run_tracking_uri(out, store) if out is not None else "")
     if leave_none:
         entry = withdraw(store, model, reason=reason, tracking_uri=uri)
@@ -157,9 +157,9 @@ def history(
 ) -> None:
     """Show a model's versions and the generations of its promotion ledger, oldest first."""
     from thinksafe.cli.history import show_history
-    from thinksafe.cli.local import store_root
+    from thinksafe.cli.local import existing_root
 
-    show_history(artifacts or store_root(out), model, html)
+    show_history(artifacts or existing_root(out), model, html)
 
 
 @people.command()

@@ -96,6 +96,14 @@ def test_rollback_without_anything_to_roll_back(
     assert ended.err.startswith("error: ")
 
 
+@pytest.mark.parametrize("command", ["rollback", "history"])
+def test_a_folder_without_a_run_is_named(cli: Callable[..., Any], tmp_path: Path, command: str) -> None:
+    ended = cli(command, "micro-student", "--out", tmp_path / "elsewhere")
+    assert ended.code == 2
+    assert f"There is no run in {tmp_path / 'elsewhere'}." in ended.err
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_withdrawal_takes_no_generation(cli: Callable[..., Any], tmp_path: Path) -> None:
     ended = cli("rollback", "micro-student", "--artifacts", tmp_path, "--to", "1", "--withdraw")
     assert ended.code == 2
