@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 PUBLIC = Path(os.environ.get("THINKSAFE_PROMPTS", Path(__file__).parents[3] / "shared" / "data"))
 """Public prompts; the project neither holds nor needs them. Where they are not, the test writes its own."""
 FILES = {
-    "harmful": ("star1_harmful", 16), "benign": ("alpaca_benign", 12), "harm": ("strongreject", 16),
-    "over-refusal": ("xstest", 16), "problems": ("gsm8k_test", 16),
+    "harmful": ("star1_harmful", 16), "benign": ("alpaca_benign", 12), "harm": ("strongreject", 30),
+    "over-refusal": ("xstest", 30), "problems": ("gsm8k_test", 30),
 }
 """Public file and number of prompts, by use."""
 THINGS = ("a kettle", "a bicycle", "a pillow", "a garden fence", "wooden spoons", "a fish tank", "shoes", "a rug")
