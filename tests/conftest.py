@@ -38,12 +38,8 @@ def _mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _mlflow_tables(
-    request: pytest.FixtureRequest, _mlflow_template: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Copy MLflow's tables for tests that want some in a file of their own: to make them takes two seconds."""
-    if request.node.get_closest_marker("own_mlflow_tables"):
-        return
+def _mlflow_tables(_mlflow_template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy MLflow's tables where this process asks for some in a new file: to make them takes two seconds."""
 
     def copy(path: Path) -> None:
         if not _mlflow_template.is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,8 @@ class Killed(BaseException):
     """Stands for a kill: nothing handles it."""
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("mlflow") / "template.db"
-    connect(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def settings(database: Path, tmp_path: Path) -> RegistrySettings:
-    shutil.copy(database, tmp_path / "mlflow.db")
+def settings(tmp_path: Path) -> RegistrySettings:
     return RegistrySettings(model="m", tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 

@@ -26,7 +26,7 @@ from thinksafe.jsonl import read_record
 from thinksafe.models import ModelReference
 from thinksafe.records import Record
 from thinksafe.store import Store, open_store
-from thinksafe.training.launch import Job, Node, Outcome, spawn
+from thinksafe.training.launch import Job, Node, Outcome, spawn, world_size
 
 JOB, EXAMPLES, OUTCOME = "job.json", "examples.jsonl", "outcome.json"
 
@@ -125,7 +125,7 @@ def run(store: Store, folder: str, node: Node, processes: int) -> None:
     except ValidationError as error:
         raise InputError(f"{store.uri(f'{folder}/{JOB}')} is no training.", "Start the train stage again.") from error
     settings = given.section.training
-    if node.nodes * processes != settings.nodes * settings.processes:
+    if node.nodes * processes != world_size(settings):
         raise ConfigError(
             f"There are {node.nodes} nodes of {processes} processes, and the training is for {settings.nodes} of "
             f"{settings.processes}.",
