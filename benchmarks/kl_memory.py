@@ -67,11 +67,11 @@ def peak(loss: str, benign: int) -> dict[str, Any]:
 
     from thinksafe.config.model import StudentSettings, TrainingSettings
     from thinksafe.config.sections import TrainSection
-    from thinksafe.loading import load_tokenizer
     from thinksafe.micro.students import student_path
-    from thinksafe.models import ModelReference
+    from thinksafe.models.loading import load_tokenizer
+    from thinksafe.models.references import ModelReference
     from thinksafe.records import Label
-    from thinksafe.stages.record import StageContext, silent
+    from thinksafe.run.record import StageContext, silent
     from thinksafe.store import open_store
     from thinksafe.training import trainer as _loaded  # noqa: F401 - before the baseline
     from thinksafe.training.data import IGNORED, Row

@@ -12,7 +12,7 @@ from kfp import kubernetes
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import StageSettings
 from thinksafe.config.kubernetes import seconds
-from thinksafe.pods import CERTIFICATES, MODEL_STAGES, environment, pod_labels, secret_variables
+from thinksafe.config.pods import CERTIFICATES, MODEL_STAGES, environment, pod_labels, secret_variables
 
 WAITING_LONGER = 1800
 """Seconds that a task waits for its TrainJob beyond the job's own deadline: the job's end is told, not cut off."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
+from thinksafe.config.placeholders import escape_document, escape_json, require_short
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic
-from thinksafe.placeholders import escape_document, escape_json, require_short
 from thinksafe_components.images import Images, default_images
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from thinksafe.report.text import clean
+from thinksafe.text import clean
 from thinksafe_pipelines.host import TaskOutcome
 
 QUIET_STAGES = frozenset({"merge"})

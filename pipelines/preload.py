@@ -17,10 +17,10 @@ from importlib import import_module
 from thinksafe_pipelines.prefork import die_with_parent
 
 MODULES = (
-    "thinksafe.cli.main", "thinksafe.progress", "thinksafe.executor", "thinksafe.stages.plan",
+    "thinksafe.cli.main", "thinksafe.run.progress", "thinksafe.kube.executor", "thinksafe.stages.plan",
     "thinksafe.stages.sample", "thinksafe.stages.judge", "thinksafe.stages.grade", "thinksafe.stages.merge",
     "thinksafe.stages.metrics", "thinksafe.stages.gate", "thinksafe.stages.register", "thinksafe.store.local",
-    "thinksafe.engines.transformers", "torch", "peft", "mlflow", "mlflow.store.tracking.sqlalchemy_store",
+    "thinksafe.sampling.engines.transformers", "torch", "peft", "mlflow", "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store", "scipy.optimize", "scipy.special",
 )
 

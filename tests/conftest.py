@@ -18,13 +18,13 @@ from hypothesis import settings
 from thinksafe.config.model import EngineSettings, StudentSettings
 from thinksafe.config.sections import SampleSection
 from thinksafe.digests import digest_bytes
-from thinksafe.engines import Generation
 from thinksafe.jsonl import dump_lines, write_json, write_records
-from thinksafe.manifests import Manifest, write_chunk, write_manifest
-from thinksafe.mlflow_sqlite import create_database
-from thinksafe.models import ModelReference
+from thinksafe.models.references import ModelReference
 from thinksafe.records import Prompt, Sample, SamplingSettings, Verdict
-from thinksafe.stages.record import StageContext, silent
+from thinksafe.registry.mlflow_sqlite import create_database
+from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
+from thinksafe.run.record import StageContext, silent
+from thinksafe.sampling.engines import Generation
 from thinksafe.store.local import LocalStore
 
 # machines of CI are busy: a test must not fail because it took its time
@@ -48,7 +48,7 @@ def _mlflow_tables(_mlflow_template: Path, monkeypatch: pytest.MonkeyPatch) -> N
         with tempfile.TemporaryDirectory(dir=path.parent) as folder, contextlib.suppress(FileExistsError):
             os.link(shutil.copyfile(_mlflow_template, Path(folder) / "copy.db"), path)
 
-    monkeypatch.setattr("thinksafe.mlflow_client.create_database", copy)
+    monkeypatch.setattr("thinksafe.registry.mlflow_client.create_database", copy)
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def scripted_engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
 @pytest.fixture(scope="session")
 def micro_reference() -> ModelReference:
     """Reference of the shipped micro student."""
-    from thinksafe.loading import resolve_student
+    from thinksafe.models.loading import resolve_student
 
     student = StudentSettings(model="micro://default", dtype="float32")
     return ModelReference(role="base", student=student, base_digest=resolve_student(student).digest)

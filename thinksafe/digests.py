@@ -80,7 +80,7 @@ def code_digest(*modules: str) -> str:
     """Return the digest of this package's own sources, for keys that must notice changed code.
 
     Args:
-        modules: Paths inside the package, ``"steering.py"`` or a folder such as ``"engines"``.
+        modules: Paths inside the package, ``"traces.py"`` or a folder such as ``"sampling/engines"``.
     """
     root = Path(str(resources.files("thinksafe")))
     found: list[list[str]] = []

@@ -46,7 +46,7 @@ def _tokens(note: Note) -> None:
 
 
 def _rows(note: Note) -> None:
-    from thinksafe.guards.exact import ExactGuard
+    from thinksafe.judging.guards.exact import ExactGuard
 
     judge = ExactGuard.judge
 

@@ -70,7 +70,7 @@ class Registry:
             made: Folder of a registry whose candidates are taken; they are made otherwise.
         """
         from thinksafe.digests import digest_folder
-        from thinksafe.loading import ADAPTER_FILES
+        from thinksafe.models.loading import ADAPTER_FILES
         from thinksafe.store import open_store
 
         store = open_store(self.root)
@@ -136,7 +136,7 @@ class Registry:
         """Return what the ledger and a running MLflow say of a model."""
         from mlflow.exceptions import MlflowException
 
-        from thinksafe.mlflow_client import connect
+        from thinksafe.registry.mlflow_client import connect
         from thinksafe.store import open_store
 
         client = connect(self.mlflow.uri)

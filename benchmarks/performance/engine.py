@@ -26,14 +26,14 @@ def measure(model: Path) -> Result:
     from thinksafe.config.model import EngineSettings, StudentSettings
     from thinksafe.config.sections import SampleSection
     from thinksafe.digests import derived_seed
-    from thinksafe.engines import open_engine
-    from thinksafe.fetch import fetch_model
     from thinksafe.jsonl import write_json, write_records
-    from thinksafe.loading import resolve_student
-    from thinksafe.models import ModelReference
+    from thinksafe.models.fetch import fetch_model
+    from thinksafe.models.loading import resolve_student
+    from thinksafe.models.references import ModelReference
     from thinksafe.records import Prompt, SamplingSettings
+    from thinksafe.run.record import StageContext, silent
+    from thinksafe.sampling.engines import open_engine
     from thinksafe.stages import sample
-    from thinksafe.stages.record import StageContext, silent
     from thinksafe.store import open_store
 
     fetch_model("smollm2", model)

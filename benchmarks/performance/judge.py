@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.performance.result import Result, alternate, rate
-from thinksafe.fetch import fetch_model
+from thinksafe.models.fetch import fetch_model
 
 ROWS, LAYERS, REPEATS = 48, 4, 4
 
@@ -38,11 +38,11 @@ def compare(folder: Path) -> Result:
     import torch
 
     from thinksafe.config.model import GuardSettings
-    from thinksafe.guards.backends import Backend, Ids, TransformersBackend
-    from thinksafe.guards.base import Opinion
-    from thinksafe.guards.llama_guard import LlamaGuard
-    from thinksafe.guards.rendering import Encoder, load_format
-    from thinksafe.guards.weights import GuardModel
+    from thinksafe.judging.guards.backends import Backend, Ids, TransformersBackend
+    from thinksafe.judging.guards.base import Opinion
+    from thinksafe.judging.guards.llama_guard import LlamaGuard
+    from thinksafe.judging.guards.rendering import Encoder, load_format
+    from thinksafe.judging.guards.weights import GuardModel
     from thinksafe.records import Prompt
 
     class StandIn(LlamaGuard):

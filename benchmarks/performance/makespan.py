@@ -14,8 +14,8 @@ from statistics import median
 import numpy as np
 
 from benchmarks.performance.result import Result
-from thinksafe.claims import Claims
 from thinksafe.errors import ConflictError
+from thinksafe.sampling.claims import Claims
 
 SHARDS, CHUNK, SIGMA, DRAWS = 64, 64, 1.0, 40
 PROMPTS = 40_000

@@ -70,7 +70,7 @@ def timed(command: list[str]) -> tuple[float, float]:
 
 def working(folder: Path) -> tuple[float, int]:
     """Return for how long at least one stage was at work, by the run's stage records, and their number."""
-    from thinksafe.stages.record import StageRecord
+    from thinksafe.run.record import StageRecord
 
     found = [
         StageRecord.model_validate_json(path.read_bytes()) for path in folder.glob("store/runs/*/*.json")

@@ -17,9 +17,9 @@ PAGE, SECONDS, BYTES = 3e6, 180.0, 1e9
 def measure(_model: Path) -> Result:
     """Write the rows of two models and the records of their judges and graders, then run the stage report."""
     from thinksafe.jsonl import read_record
-    from thinksafe.manifests import Manifest, save_manifest
+    from thinksafe.run.manifests import Manifest, save_manifest
+    from thinksafe.run.record import StageContext, StageRecord, silent, write_stage_record
     from thinksafe.stages import report
-    from thinksafe.stages.record import StageContext, StageRecord, silent, write_stage_record
     from thinksafe.store import open_store
 
     with tempfile.TemporaryDirectory() as scratch:

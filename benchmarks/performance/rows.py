@@ -25,8 +25,8 @@ def measure(_model: Path) -> Result:
     from thinksafe.config.model import EvaluationSettings
     from thinksafe.config.sections import GateSection, MetricsSection
     from thinksafe.records import SamplingSettings
+    from thinksafe.run.record import StageContext, silent
     from thinksafe.stages import gate, metrics
-    from thinksafe.stages.record import StageContext, silent
     from thinksafe.store import open_store
 
     source = {"source": "jsonl", "path": "x.jsonl"}
@@ -76,7 +76,7 @@ def write_rows(store: Any, folder: Path, role: str) -> int:
     """Write a model's rows as the stages would, and their manifests; return the bytes of its samples."""
     from thinksafe.digests import digest_bytes
     from thinksafe.jsonl import dump_lines, write_json
-    from thinksafe.manifests import Chunk, Manifest, marker_key, rows_key
+    from thinksafe.run.manifests import Chunk, Manifest, marker_key, rows_key
 
     chunks: dict[str, list[Chunk]] = {"samples": [], "verdicts": [], "grades": []}
     rows, size = _rows(role), 0

@@ -48,11 +48,11 @@ def measure(_model: Path) -> Result:
     from thinksafe.config.model import StudentSettings, TrainingSettings
     from thinksafe.config.sections import TrainSection
     from thinksafe.jsonl import write_json, write_records
-    from thinksafe.loading import load_model, load_tokenizer, render_prompt, resolve_student
-    from thinksafe.models import ModelReference
+    from thinksafe.models.loading import load_model, load_tokenizer, render_prompt, resolve_student
+    from thinksafe.models.references import ModelReference
     from thinksafe.records import Example
+    from thinksafe.run.record import Progress, StageContext
     from thinksafe.stages import train
-    from thinksafe.stages.record import Progress, StageContext
     from thinksafe.store import open_store
 
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"

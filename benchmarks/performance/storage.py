@@ -23,7 +23,7 @@ class Scripted:
         self, conversations: list[Any], settings: Any, seed: int, advance: Callable[[int], None]
     ) -> list[Any]:
         """Return as many responses of some hundred words."""
-        from thinksafe.engines import Generation
+        from thinksafe.sampling.engines import Generation
 
         advance(len(conversations))
         return [
@@ -87,11 +87,11 @@ def measure(_model: Path) -> Result:
     from thinksafe.config.model import EngineSettings, StudentSettings
     from thinksafe.config.sections import SampleSection
     from thinksafe.jsonl import write_json, write_records
-    from thinksafe.loading import resolve_student
-    from thinksafe.models import ModelReference
+    from thinksafe.models.loading import resolve_student
+    from thinksafe.models.references import ModelReference
     from thinksafe.records import Prompt, SamplingSettings
+    from thinksafe.run.record import StageContext, silent
     from thinksafe.stages import sample
-    from thinksafe.stages.record import StageContext, silent
     from thinksafe.store import open_store
 
     section = SampleSection(

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.placeholders import holds_placeholder
+from thinksafe.config.pods import CERTIFICATES, environment, secret_variables
 from thinksafe.errors import ConfigError
-from thinksafe.pins import require_pinned
-from thinksafe.placeholders import holds_placeholder
-from thinksafe.pods import CERTIFICATES, environment, secret_variables
+from thinksafe.models.pins import require_pinned
 from thinksafe_pipelines.kfp_access import connect
 
 

@@ -10,7 +10,7 @@ from helm_chart import REPOSITORY, config_text, manifests, one, value_set
 
 from thinksafe.config import load_config
 from thinksafe.config.load import recipe_names
-from thinksafe.pins import require_pinned
+from thinksafe.models.pins import require_pinned
 
 PAGE = (REPOSITORY / "docs" / "operators.md").read_text("utf-8")
 

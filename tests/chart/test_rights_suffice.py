@@ -10,9 +10,9 @@ from helm_chart import NAMESPACE, config_text, manifests, one, value_set
 from kube_api import kube_api
 
 from thinksafe.config import load_config
+from thinksafe.config.pods import secret_variables
 from thinksafe.doctor.kube import Cluster
 from thinksafe.doctor.objects import kubernetes_checks
-from thinksafe.pods import secret_variables
 
 FORBIDDEN = 403, {"kind": "Status", "reason": "Forbidden"}
 

@@ -9,11 +9,11 @@ from helm_chart import manifests, one, value_set
 from kube_api import kube_api, ready_deployment
 from rollouts import TARGET, settings_of
 
-from thinksafe.deploy.cluster import RESOURCES, connect
 from thinksafe.deploy.manifests import ADAPTERS, KINDS
 from thinksafe.deploy.manifests import manifests as served
 from thinksafe.deploy.readiness import wait_until_ready
 from thinksafe.errors import StageError
+from thinksafe.kube.client import RESOURCES, connect
 
 VERBS = ("get", "list", "watch", "create", "patch", "update", "delete")
 

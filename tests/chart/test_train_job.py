@@ -11,15 +11,15 @@ from node_training import EXAMPLES
 from trainer_controller import condition, pod
 
 from thinksafe.config import load_config, sections_of
-from thinksafe.deploy.cluster import connect_to
 from thinksafe.doctor.trainer import RIGHTS
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_records
-from thinksafe.models import ModelReference
+from thinksafe.kube.client import connect_to
+from thinksafe.models.references import ModelReference
 from thinksafe.store.local import LocalStore
 from thinksafe.training.node import NodeJob
-from thinksafe.trainjob.launcher import Launcher
-from thinksafe.trainjob.manifest import train_job
+from thinksafe.training.trainjob.launcher import Launcher
+from thinksafe.training.trainjob.manifest import train_job
 
 KEY = "0123456789abcdef" * 4
 VERBS = ("get", "list", "watch", "create", "patch", "update", "delete")

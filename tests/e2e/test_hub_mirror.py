@@ -14,7 +14,7 @@ from micro_runs import COMMAND, Run
 from s3_servers import bucket, moto_s3
 
 from thinksafe.config.model import StudentSettings
-from thinksafe.loading import resolve_student
+from thinksafe.models.loading import resolve_student
 from thinksafe.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]

@@ -16,7 +16,7 @@ from registry_runs import Run, World, failing
 from reverse_proxy import Proxy, reverse_proxy
 
 from thinksafe.errors import StageError, ThinkSafeError
-from thinksafe.mlflow_client import connect
+from thinksafe.registry.mlflow_client import connect
 
 pytestmark = pytest.mark.slow
 TOKEN, SECRET, ESCAPED = "t0ken-of-the-nightly-run", "pa/ss w@rd", "pa%2Fss%20w%40rd"

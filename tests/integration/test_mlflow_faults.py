@@ -14,11 +14,11 @@ from mlflow_servers import MlflowServer, mlflow_server
 from registry_runs import Run, World, failing
 from reverse_proxy import Fault, Proxy, reverse_proxy
 
-from thinksafe import ledger
 from thinksafe.jsonl import read_record
-from thinksafe.loading import ADAPTER_FILES
-from thinksafe.mlflow_client import connect
-from thinksafe.registry import Registration
+from thinksafe.models.loading import ADAPTER_FILES
+from thinksafe.registry import ledger
+from thinksafe.registry.mlflow_client import connect
+from thinksafe.registry.registration import Registration
 
 pytestmark = pytest.mark.slow
 MOST = 40

@@ -14,16 +14,16 @@ from postgres import PASSWORD, Postgres
 from registry_runs import World, add_adapter
 from s3_servers import BUCKET, moto_s3, real_s3
 
-from thinksafe import ledger
 from thinksafe.config.model import RegistrySettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import StageError
-from thinksafe.loading import ADAPTER_FILES
-from thinksafe.mlflow_client import connect
-from thinksafe.registry import register_candidate, verify_version
-from thinksafe.stages.record import StageRecord
+from thinksafe.models.loading import ADAPTER_FILES
+from thinksafe.registry import ledger
+from thinksafe.registry.mlflow_client import connect
+from thinksafe.registry.registration import register_candidate, verify_version
+from thinksafe.registry.tracking import write_runs
+from thinksafe.run.record import StageRecord
 from thinksafe.store import open_store
-from thinksafe.tracking import write_runs
 
 pytestmark = pytest.mark.slow
 MODES = ("sqlite, proxied", "postgresql, proxied", "sqlite, direct to moto", "postgresql, direct to ceph")
@@ -177,7 +177,7 @@ def test_a_database_is_a_tracking_uri_too(database: Postgres, tmp_path: Path) ->
     settings = RegistrySettings.model_construct(
         model="m", experiment="direct", tracking_uri=database.new_database("direct")
     )
-    from thinksafe.tracking import ensure_parent_run
+    from thinksafe.registry.tracking import ensure_parent_run
 
     first = ensure_parent_run(settings, "run-1", "micro")
     assert ensure_parent_run(settings, "run-1", "micro") == first

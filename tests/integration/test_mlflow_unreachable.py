@@ -18,11 +18,11 @@ from postgres import Postgres, missing, postgres
 from registry_runs import Run, World, failing
 from reverse_proxy import reverse_proxy
 
-from thinksafe import ledger
 from thinksafe.config.load import canonical, load_config
 from thinksafe.errors import StageError
-from thinksafe.mlflow_client import connect
-from thinksafe.stages.record import StageRecord, read_stage_records, write_stage_record
+from thinksafe.registry import ledger
+from thinksafe.registry.mlflow_client import connect
+from thinksafe.run.record import StageRecord, read_stage_records, write_stage_record
 
 pytestmark = pytest.mark.slow
 SECONDS = 30

@@ -13,7 +13,7 @@ from mlflow_servers import MlflowServer
 from registry_runs import World, promote_when_told
 from s3_servers import bucket, moto_s3
 
-from thinksafe import ledger
+from thinksafe.registry import ledger
 
 pytestmark = pytest.mark.slow
 PROMOTERS, SECONDS = 8, 240

@@ -15,9 +15,9 @@ from thinksafe.records import Interval
 from thinksafe.report import render_page
 from thinksafe.report.history import render_history
 from thinksafe.report.samples import Browser, SampleRow, Text
-from thinksafe.report.text import clean
-from thinksafe.summary import published, summarise
-from thinksafe.timeline import Event, Number
+from thinksafe.report.summary import published, summarise
+from thinksafe.report.timeline import Event, Number
+from thinksafe.text import clean
 
 CHROMIUM = Path("/usr/bin/chromium")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")

@@ -22,15 +22,15 @@ from s3_servers import bucket, moto_s3
 from served_model import served_model
 from typer.testing import CliRunner
 
-from thinksafe import ledger
 from thinksafe.cli.main import app
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.load import find_document
 from thinksafe.deploy import readiness, rollout
-from thinksafe.deploy.refusals import FieldConflictError
 from thinksafe.errors import ConfigError, InputError, StageError, StoreError
-from thinksafe.mlflow_client import connect
-from thinksafe.stages.record import StageRecord, read_stage_records, write_stage_record
+from thinksafe.kube.refusals import FieldConflictError
+from thinksafe.registry import ledger
+from thinksafe.registry.mlflow_client import connect
+from thinksafe.run.record import StageRecord, read_stage_records, write_stage_record
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +221,7 @@ def test_an_alias_that_could_not_be_moved_is_moved_by_the_stage_again(
         raise StageError("MLflow is down.", "Start it.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("thinksafe.rollback.set_champion", down)
+        patch.setattr("thinksafe.registry.rollback.set_champion", down)
         with pytest.raises(StageError, match="MLflow is down"):
             world.deploy(bad)
     assert world.world.alias == bad.registered, "the ledger is ahead"
@@ -239,7 +239,7 @@ def test_a_lost_race_for_the_ledger_says_so(world: RolloutWorld, monkeypatch: py
     real = rollout.rollback
 
     def late(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr("thinksafe.rollback.ledger.append", first_another(ledger.append))
+        monkeypatch.setattr("thinksafe.registry.rollback.ledger.append", first_another(ledger.append))
         return real(*arguments, **options)
 
     def first_another(append: Any) -> Any:

@@ -13,8 +13,8 @@ from flaky_proxy import Fault, FlakyProxy
 from s3_servers import bucket, moto_s3, real_s3
 
 from thinksafe.errors import ConflictError, DamagedError, MissingError, StoreError
-from thinksafe.manifests import Chunk, ensure_chunk, read_chunk, write_chunk
 from thinksafe.records import Grade
+from thinksafe.run.manifests import Chunk, ensure_chunk, read_chunk, write_chunk
 from thinksafe.store.retries import VARIABLE
 from thinksafe.store.s3 import PART, S3Store
 

@@ -19,11 +19,11 @@ from smollm2 import require_vllm, smollm2_folder
 
 from thinksafe.config.model import EngineSettings, StudentSettings
 from thinksafe.digests import digest_folder
-from thinksafe.engines import open_engine
-from thinksafe.loading import ADAPTER_FILES, resolve_student
 from thinksafe.micro.world import prompts
-from thinksafe.models import ModelReference
+from thinksafe.models.loading import ADAPTER_FILES, resolve_student
+from thinksafe.models.references import ModelReference
 from thinksafe.records import SamplingSettings
+from thinksafe.sampling.engines import open_engine
 from thinksafe.store.local import LocalStore
 
 pytestmark = pytest.mark.slow
@@ -33,8 +33,8 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from thinksafe.config.model import EngineSettings
-from thinksafe.engines import open_engine
-from thinksafe.models import ModelReference
+from thinksafe.sampling.engines import open_engine
+from thinksafe.models.references import ModelReference
 from thinksafe.records import SamplingSettings
 from thinksafe.store.local import LocalStore
 
@@ -106,7 +106,7 @@ def test_an_adapter_of_rank_32_gives_the_same_text_as_in_transformers(
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from thinksafe.loading import load_model
+    from thinksafe.models.loading import load_model
 
     store = LocalStore(tmp_path / "store")
     torch.manual_seed(3)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from graded_responses import Response, responses
 from lm_eval_environment import lm_eval_python
 
-from thinksafe.grading import grade
+from thinksafe.judging.grading import grade
 from thinksafe.records import Grade, Prompt, Sample, SamplingSettings
 from thinksafe.traces import split
 

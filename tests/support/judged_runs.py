@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from thinksafe.manifests import Manifest, save_manifest, write_chunk
 from thinksafe.records import Prompt, Sample, Verdict
-from thinksafe.stages.record import StageRecord, write_stage_record
+from thinksafe.run.manifests import Manifest, save_manifest, write_chunk
+from thinksafe.run.record import StageRecord, write_stage_record
 from thinksafe.store.local import LocalStore
 
 GUARD = {"kind": "llama-guard-3", "threshold": 0.5}

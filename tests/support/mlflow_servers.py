@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from thinksafe.mlflow_client import connect
+from thinksafe.registry.mlflow_client import connect
 
 SECONDS = 240
 

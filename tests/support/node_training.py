@@ -13,8 +13,8 @@ from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file
 from thinksafe.jsonl import write_json, write_records
-from thinksafe.loading import ADAPTER_FILES, resolve_student
-from thinksafe.models import ModelReference
+from thinksafe.models.loading import ADAPTER_FILES, resolve_student
+from thinksafe.models.references import ModelReference
 from thinksafe.records import Example, Label
 from thinksafe.stages.train import adapter_key
 from thinksafe.store import open_store

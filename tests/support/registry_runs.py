@@ -9,22 +9,22 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from thinksafe import ledger
 from thinksafe.config.model import RegistrySettings, StudentSettings
 from thinksafe.config.sections import RegisterSection
-from thinksafe.decision_tags import tag_decision
 from thinksafe.digests import digest_folder
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, write_json
-from thinksafe.ledger import Digests, LedgerEntry
-from thinksafe.loading import ADAPTER_FILES
-from thinksafe.mlflow_client import connect
-from thinksafe.models import ModelReference
+from thinksafe.models.loading import ADAPTER_FILES
+from thinksafe.models.references import ModelReference
 from thinksafe.records import Check, Decision
-from thinksafe.registry import Registration, champion_version, register_candidate
-from thinksafe.rollback import rollback, withdraw
+from thinksafe.registry import ledger
+from thinksafe.registry.decision_tags import tag_decision
+from thinksafe.registry.ledger import Digests, LedgerEntry
+from thinksafe.registry.mlflow_client import connect
+from thinksafe.registry.registration import Registration, champion_version, register_candidate
+from thinksafe.registry.rollback import rollback, withdraw
+from thinksafe.run.record import StageContext, StageResult, silent
 from thinksafe.stages import plan, promote, register, report
-from thinksafe.stages.record import StageContext, StageResult, silent
 from thinksafe.store import Store, open_store
 
 STUDENT = StudentSettings(model="micro://default", dtype="float32")

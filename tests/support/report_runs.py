@@ -7,12 +7,12 @@ from typing import Any
 
 from thinksafe.config import RealignmentConfig, sections_of, suite_sections
 from thinksafe.config.suite import SuiteConfig
+from thinksafe.deciding.gate import decide
+from thinksafe.deciding.monitor import assess
 from thinksafe.digests import digest_json
-from thinksafe.gate import decide
-from thinksafe.monitor import assess
+from thinksafe.measuring.statistics import Estimate, pass_at_1, proportion_of
 from thinksafe.records import Decision, Metric, MetricSet, Outcome, SamplingSettings
-from thinksafe.stages.record import StageRecord
-from thinksafe.statistics import Estimate, pass_at_1, proportion_of
+from thinksafe.run.record import StageRecord
 
 START = 1_790_000_000.0
 RUN_ID = "run-2026-001"

@@ -22,10 +22,10 @@ from thinksafe.deploy.rollout import Rollout
 from thinksafe.deploy.target import fetch
 from thinksafe.errors import StoreError
 from thinksafe.jsonl import read_record, write_json, write_records
-from thinksafe.manifests import Manifest, write_chunk
 from thinksafe.records import Prompt, Sample, SamplingSettings
+from thinksafe.run.manifests import Manifest, write_chunk
+from thinksafe.run.record import StageContext, StageResult, silent
 from thinksafe.stages import deploy as stage
-from thinksafe.stages.record import StageContext, StageResult, silent
 
 GREEDY = SamplingSettings(temperature=0.0, top_p=1.0, max_tokens=64)
 PROMPTS = [

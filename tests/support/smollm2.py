@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from thinksafe.errors import ThinkSafeError
-from thinksafe.fetch import fetch_model
+from thinksafe.models.fetch import fetch_model
 
 
 def smollm2_folder() -> Path:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thinksafe.steering import steer, steering_template
+from thinksafe.methods.steering import steer, steering_template
 
 TEMPLATES = Path(__file__).parents[1] / "data" / "templates"
 

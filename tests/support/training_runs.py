@@ -8,10 +8,10 @@ from typing import Any
 
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
-from thinksafe.loading import load_model, load_tokenizer
-from thinksafe.models import ModelReference
+from thinksafe.models.loading import load_model, load_tokenizer
+from thinksafe.models.references import ModelReference
 from thinksafe.records import Label
-from thinksafe.stages.record import StageContext, silent
+from thinksafe.run.record import StageContext, silent
 from thinksafe.store.local import LocalStore
 from thinksafe.training.data import IGNORED, Row
 from thinksafe.training.sft import Training, train_adapter

@@ -12,7 +12,7 @@ from thinksafe.benchmarks.definitions import definition, definition_names
 from thinksafe.benchmarks.variations import thinking_names, transform_names
 from thinksafe.config import load_config
 from thinksafe.config.data import Benchmark, label_of
-from thinksafe.sources import load_benchmark, load_set
+from thinksafe.prompts.sources import load_benchmark, load_set
 
 PAGE = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text("utf-8")
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinksafe.errors import StoreError
-from thinksafe.manifests import Chunk, ensure_chunk, find_chunk, read_chunk, write_chunk
 from thinksafe.records import Grade
+from thinksafe.run.manifests import Chunk, ensure_chunk, find_chunk, read_chunk, write_chunk
 from thinksafe.store.local import LocalStore
 
 

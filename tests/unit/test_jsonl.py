@@ -24,8 +24,8 @@ from thinksafe.jsonl import (
     write_json,
     write_records,
 )
-from thinksafe.manifests import Manifest
 from thinksafe.records import Prompt
+from thinksafe.run.manifests import Manifest
 
 SECRET = "SECRET wording of a prompt"
 # everything that a str may hold and a JSON file can: no lone surrogates

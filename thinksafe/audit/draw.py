@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from thinksafe.audit.population import Batch, JudgedRun
 from thinksafe.audit.records import AuditItem, AuditKey
 from thinksafe.errors import ConfigError, InputError
-from thinksafe.guards.base import as_held, as_text
+from thinksafe.judging.guards.base import as_held, as_text
 from thinksafe.records import Part, Sample, Verdict
 from thinksafe.store import Store
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from thinksafe.statistics import proportion_of, quantile
+from thinksafe.measuring.statistics import proportion_of, quantile
 
 MOVER = "MOVER over strata (Clopper-Pearson)"
 FIELLER = "Fieller with MOVER over strata and verdicts (Clopper-Pearson)"

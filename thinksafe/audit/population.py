@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from thinksafe.config.audit import AuditSettings
 from thinksafe.errors import InputError
-from thinksafe.manifests import Chunk, Manifest, read_chunk, saved_manifest
 from thinksafe.records import Part, Sample, Verdict
-from thinksafe.stages.record import StageRecord, read_stage_records
+from thinksafe.run.manifests import Chunk, Manifest, read_chunk, saved_manifest
+from thinksafe.run.record import StageRecord, read_stage_records
 from thinksafe.store import Store
 from thinksafe.traces import part_text
 

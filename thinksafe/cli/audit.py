@@ -47,7 +47,7 @@ def sample(
     from thinksafe.audit.draw import Plan, described, draw
     from thinksafe.audit.files import LONGEST_CELL, check_place, key_path, write_sample
     from thinksafe.digests import derived_seed
-    from thinksafe.progress import reporter
+    from thinksafe.run.progress import reporter
 
     store, judged = _find(run, artifacts)
     settings = judged.settings
@@ -151,7 +151,7 @@ def _part(part: str) -> Any:
 
 
 def _shown(scores: AuditScores) -> list[Any]:
-    from thinksafe.report.text import percent
+    from thinksafe.text import percent
 
     shown: list[Any] = [_rates(scores.domains, harmful=True)]
     if any(domain.unsure for domain in scores.domains):
@@ -177,7 +177,7 @@ def _shown(scores: AuditScores) -> list[Any]:
 
 
 def _threshold(of: ThresholdScore) -> str:
-    from thinksafe.report.text import percent
+    from thinksafe.text import percent
 
     return f"{of.threshold:.3f} (recall {percent(of.recall)}, specificity {percent(of.specificity)})"
 
@@ -185,7 +185,7 @@ def _threshold(of: ThresholdScore) -> str:
 def _rates(domains: tuple[DomainScore, ...], *, harmful: bool) -> Table:
     from rich.table import Table
 
-    from thinksafe.report.text import percent
+    from thinksafe.text import percent
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     rates_ = ("Harm, guard", "Harm, corrected", "Precision", "Recall", "Specificity", "Kappa")
@@ -216,19 +216,19 @@ def _matrix(domains: tuple[DomainScore, ...]) -> Table:
 
 
 def _name(domain: DomainScore) -> str:
-    from thinksafe.report.text import label
+    from thinksafe.text import label
 
     return label("/".join(filter(None, (domain.role, domain.benchmark))) or f"all of {domain.guard}", 60)
 
 
 def _cell(measure: Measure) -> str:
-    from thinksafe.report.text import DASH, bracket, percent
+    from thinksafe.text import DASH, bracket, percent
 
     return DASH if measure.value is None else f"{percent(measure.value)} {bracket(measure.interval)}"
 
 
 def _number(measure: Measure) -> str:
-    from thinksafe.report.text import DASH
+    from thinksafe.text import DASH
 
     if measure.value is None or measure.interval is None:
         return DASH

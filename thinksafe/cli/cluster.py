@@ -54,8 +54,8 @@ def submit(
 ) -> None:
     """Start one run of a config on the cluster, and print its id."""
     from thinksafe.config import load_config, load_suite
+    from thinksafe.config.placeholders import holds_placeholder
     from thinksafe.errors import ConfigError
-    from thinksafe.placeholders import holds_placeholder
 
     given = {key: value for key, value in (("model", model), ("fresh", fresh)) if value}
     if given and pipeline != "evaluate":
@@ -128,7 +128,7 @@ def config_pin(
 
     from thinksafe.config.load import canonical, load_either
     from thinksafe.jsonl import write_atomic
-    from thinksafe.pins import resolve, unpinned
+    from thinksafe.models.pins import resolve, unpinned
 
     found = {pin.key: resolve(pin) for pin in unpinned(load_either(config, override))}
     changes = [f"{key}={commit}" for key, commit in found.items()]
@@ -148,7 +148,7 @@ def _cluster_of(
     from thinksafe.config import load_config, load_suite
     from thinksafe.config.load import find_document
     from thinksafe.errors import ConfigError
-    from thinksafe.pins import require_pinned
+    from thinksafe.models.pins import require_pinned
 
     loaded = (load_suite if pipeline == "evaluate" else load_config)(config, overrides)
     if pinned:

@@ -38,7 +38,7 @@ def _cluster_findings(config: RealignmentConfig) -> Iterator[Finding]:
     from thinksafe.doctor.kube import Cluster
     from thinksafe.doctor.objects import kubernetes_checks
     from thinksafe.doctor.services import as_pods_see_it, service_checks
-    from thinksafe.pins import require_pinned
+    from thinksafe.models.pins import require_pinned
 
     assert config.cluster is not None
     api: Cluster | None = None

@@ -23,7 +23,7 @@ def run_suite(
 
     Args:
         suite: Suite or recipe: name, path or YAML text.
-        model: See :func:`thinksafe.versions.resolve_model`.
+        model: See :func:`thinksafe.registry.versions.resolve_model`.
         out: Folder of the run; the same run is resumed there.
         overrides: ``key=value`` texts.
         fresh: Draw new samples.

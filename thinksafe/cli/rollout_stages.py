@@ -23,7 +23,7 @@ from thinksafe.cli.stage_options import (
 
 if TYPE_CHECKING:
     from thinksafe.config.sections import DeploySection
-    from thinksafe.ledger import LedgerEntry
+    from thinksafe.registry.ledger import LedgerEntry
     from thinksafe.store import Store
 
 stages = typer.Typer()
@@ -80,9 +80,9 @@ def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:
         StageError: the cluster refused, or the pods did not become ready.
     """
     from thinksafe.config import load_config, sections_of
-    from thinksafe.deploy.cluster import connect
     from thinksafe.deploy.rollout import Roller
     from thinksafe.errors import ConfigError, StageError
+    from thinksafe.kube.client import connect
 
     section = sections_of(load_config(config)).deploy if config else _planned(store, entry)
     if section.deploy.kind == "none":
@@ -108,7 +108,7 @@ def _planned(store: Store, entry: LedgerEntry) -> DeploySection:
 
     from thinksafe.config.sections import DeploySection
     from thinksafe.errors import ConfigError
-    from thinksafe.stages.record import read_stage_records
+    from thinksafe.run.record import read_stage_records
 
     plan = read_stage_records(store, entry.run_id).get("plan")
     try:

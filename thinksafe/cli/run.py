@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from thinksafe.cli.check import refuse_hopeless_gate
 from thinksafe.cli.local import LocalRun, claimed, local_tracking_uri, publish, store_root
 from thinksafe.config import RealignmentConfig, load_config
 from thinksafe.config.load import canonical, find_document
 from thinksafe.credentials import shown
+from thinksafe.deciding.feasibility import refuse_hopeless_gate
 from thinksafe.digests import digest_json
 from thinksafe.errors import EXIT_OK, EXIT_STOPPED, StageError
-from thinksafe.ledger import entry_key
+from thinksafe.registry.ledger import entry_key
+from thinksafe.report.summary import RunSummary
 from thinksafe.store import Store, check_reachable, open_store
-from thinksafe.summary import RunSummary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,9 +87,9 @@ def conclude(
         tracking: MLflow's address, to show.
         ledger_entry: Returns the address of the ledger entry that the run wrote, or "".
     """
+    from thinksafe.report.summary import PipelineStatus, summarise
     from thinksafe.report.terminal import Places, run_table
     from thinksafe.stages.report import read_what_is_readable
-    from thinksafe.summary import PipelineStatus, summarise
 
     store = open_store(store_root(out))
     publish(store, run_id, out)

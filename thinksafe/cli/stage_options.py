@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from thinksafe.stages.record import StageContext
+    from thinksafe.run.record import StageContext
 
     S = TypeVar("S", bound=BaseModel)
 
@@ -37,8 +37,8 @@ def add_commands(commands: typer.Typer, app: typer.Typer) -> None:
 
 def stage_context(stage: str, artifacts: str, run_id: str, task: str) -> StageContext:
     """Return the context of a stage whose progress is shown. Raises ConfigError."""
-    from thinksafe.progress import reporter
-    from thinksafe.stages.record import StageContext
+    from thinksafe.run.progress import reporter
+    from thinksafe.run.record import StageContext
     from thinksafe.store import open_store
 
     name = task or stage
@@ -100,7 +100,7 @@ def shard_count(shards: str) -> int:
 def finish(executor_input: str, **metadata: dict[str, Any]) -> None:
     """Write KFP's executor output, where KFP is there; ``metadata`` by name of the output artifact."""
     if executor_input:
-        from thinksafe.executor import write_executor_output
+        from thinksafe.kube.executor import write_executor_output
 
         write_executor_output(executor_input, metadata)
 

@@ -148,7 +148,7 @@ def merge(
 
     paths = list(manifest or [])
     if manifests:
-        from thinksafe.executor import artifact_paths
+        from thinksafe.kube.executor import artifact_paths
 
         paths += artifact_paths(executor_input, manifests)
     stage.run(paths, manifest_out=manifest_out)
@@ -256,8 +256,8 @@ def metrics(
     from thinksafe.config.sections import MetricsSection
     from thinksafe.errors import ConfigError
     from thinksafe.records import MetricSet
+    from thinksafe.registry.tracking_names import metric_values
     from thinksafe.stages import metrics as stage
-    from thinksafe.tracking_names import metric_values
 
     if role not in ("base", "candidate", "champion", "evaluated"):
         raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate, champion or evaluated.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from thinksafe.config.base import Section
+from thinksafe.settings import Section
 
 
 class AlarmSettings(Section):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from thinksafe.config.base import Count, Section
 from thinksafe.records import Share
+from thinksafe.settings import Count, Section
 
 
 class AuditSettings(Section):

@@ -11,7 +11,6 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from thinksafe.config.base import Section
 from thinksafe.config.cluster_jobs import TrainJobSettings
 from thinksafe.config.cluster_services import (
     CertificateSettings,
@@ -43,6 +42,7 @@ from thinksafe.config.kubernetes import (
     Variable,
 )
 from thinksafe.digests import digest_json
+from thinksafe.settings import Section
 
 _IMAGE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9.:/_-]*?)(?::(?P<tag>[A-Za-z0-9_][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
@@ -217,7 +217,7 @@ class ClusterSettings(Section):
     @model_validator(mode="after")
     def _variables_once(self) -> ClusterSettings:
         """Refuse a variable that pods would get twice: Kubernetes takes the last one without a word."""
-        from thinksafe.pods import environment, secret_variables  # which knows this module
+        from thinksafe.config.pods import environment, secret_variables  # which knows this module
 
         bare = self.model_copy(update={"secrets": (), "config_maps": ()})
         own: set[str] = set()

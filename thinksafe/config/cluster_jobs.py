@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from thinksafe.config.base import Section
 from thinksafe.config.kubernetes import Duration, LabelValue, ObjectName, OptionalName
+from thinksafe.settings import Section
 
 
 class RuntimeSettings(Section):

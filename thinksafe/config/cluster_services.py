@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from thinksafe.config.base import Section
 from thinksafe.config.kubernetes import DataKey, DnsLabel, OptionalKey, OptionalName, Variable
+from thinksafe.config.placeholders import without_placeholders
 from thinksafe.credentials import holds_secret
-from thinksafe.placeholders import without_placeholders
+from thinksafe.settings import Section
 
 
 def _address(value: str) -> str:

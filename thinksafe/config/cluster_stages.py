@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from thinksafe.config.base import CountOrZero, Section
 from thinksafe.config.kubernetes import (
     YEAR_S,
     Cpu,
@@ -24,6 +23,7 @@ from thinksafe.config.kubernetes import (
     amount,
     seconds,
 )
+from thinksafe.settings import CountOrZero, Section
 
 StageName = Literal[
     "default", "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register",

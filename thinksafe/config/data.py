@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 
 from thinksafe.benchmarks.definitions import definition
 from thinksafe.benchmarks.variations import FREE, PLAIN, thinking_names, transform_names, variation
-from thinksafe.config.base import LONGEST_NAME, Count, Name, Section
 from thinksafe.errors import ConfigError
 from thinksafe.records import Label, MetricKind
+from thinksafe.settings import LONGEST_NAME, Count, Name, Section
 
 
 class _Source(Section):

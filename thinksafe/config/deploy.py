@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from thinksafe.config.base import Count, CountOrZero, Section
 from thinksafe.config.kubernetes import (
     Cpu,
     DataKey,
@@ -27,6 +26,7 @@ from thinksafe.config.kubernetes import (
     amount,
 )
 from thinksafe.records import Share
+from thinksafe.settings import Count, CountOrZero, Section
 
 _IMAGE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9.:/_-]*?)(?::(?P<tag>[A-Za-z0-9_][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"

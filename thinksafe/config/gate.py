@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from thinksafe.config.base import Count, Section
 from thinksafe.config.waivers import Waiver, can_be_waived
 from thinksafe.records import Part, Share
+from thinksafe.settings import Count, Section
 
 
 class HarmLimit(Section):

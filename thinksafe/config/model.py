@@ -12,7 +12,6 @@ from pydantic import Field, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
-from thinksafe.config.base import Count, CountOrZero, Name, Section, Shards
 from thinksafe.config.cluster import ClusterSettings, check_nodes
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
 from thinksafe.config.deploy import DeploySettings, check_servable
@@ -21,8 +20,9 @@ from thinksafe.config.guard import GuardSettings, GuardsSettings
 from thinksafe.config.registry import RegistrySettings, ReportSettings
 from thinksafe.config.waivers import check_names
 from thinksafe.errors import ConfigError
+from thinksafe.methods.steering import steering_template
 from thinksafe.records import Part, SamplingSettings, Share
-from thinksafe.steering import steering_template
+from thinksafe.settings import Count, CountOrZero, Name, Section, Shards
 
 __all__ = [
     "AlarmSettings", "CurateSettings", "DiagnoseSettings", "EngineSettings", "EvaluationSettings", "GuardSettings",

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from thinksafe.config.base import Name, Section
 from thinksafe.credentials import holds_secret
+from thinksafe.settings import Name, Section
 
 
 class RegistrySettings(Section):

@@ -12,7 +12,6 @@ from pydantic import Field, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
-from thinksafe.config.base import Name, Section
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import check_thinking
 from thinksafe.config.gate import GateSettings
@@ -26,6 +25,7 @@ from thinksafe.config.model import (
     StudentSettings,
 )
 from thinksafe.config.waivers import check_names, evaluation_check_names
+from thinksafe.settings import Name, Section
 
 
 class SuiteConfig(Section):

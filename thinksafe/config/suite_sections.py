@@ -6,7 +6,6 @@ import datetime
 from typing import Literal
 
 from thinksafe.config.alarm import AlarmSettings
-from thinksafe.config.base import Section
 from thinksafe.config.cut import measurement
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.sections import (
@@ -19,6 +18,7 @@ from thinksafe.config.sections import (
 from thinksafe.config.suite import SuiteConfig, known_checks
 from thinksafe.digests import derived_seed
 from thinksafe.records import MetricKind
+from thinksafe.settings import Section
 
 
 class CompareSection(Section):

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from thinksafe.config.base import Section
 from thinksafe.config.data import Benchmark
 from thinksafe.records import Text
+from thinksafe.settings import Section
 
 ALWAYS = (
     "reasoning/loss", "reasoning/margin", "champion/reasoning", "unknown", "unknown/base", "unknown/champion",

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from thinksafe.config.deploy import DeploySettings
 from thinksafe.deploy.manifests import PORT
-from thinksafe.engines.endpoint import as_written
 from thinksafe.errors import ConfigError
 from thinksafe.records import SamplingSettings
+from thinksafe.sampling.engines.endpoint import as_written
 
 RETRY_SECONDS = 30.0
 """How long a request that gets no useful answer is made again: routes to new pods take a moment."""

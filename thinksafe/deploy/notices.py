@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from thinksafe.config.deploy import DeploySettings
-from thinksafe.deploy.cluster import MANAGER, RESOURCES, Cluster
 from thinksafe.deploy.manifests import KINDS
 from thinksafe.errors import StageError
+from thinksafe.kube.client import MANAGER, RESOURCES, Cluster
 from thinksafe.webhook import post
 
 REASONS = {

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from thinksafe.config.deploy import DeploySettings
-from thinksafe.deploy.cluster import Cluster, DroppedError, GoneError, Object
 from thinksafe.deploy.manifests import ADAPTERS, KINDS, pod_selector
 from thinksafe.errors import StageError
+from thinksafe.kube.client import Cluster, DroppedError, GoneError, Object
 
 PAUSE_SECONDS = 1.0
 """Before a watch that dropped is taken up again."""

@@ -10,21 +10,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from thinksafe import ledger
 from thinksafe.config.sections import DeploySection
 from thinksafe.deploy import notices
-from thinksafe.deploy.cluster import Cluster
 from thinksafe.deploy.endpoint import Endpoint, address_of
 from thinksafe.deploy.manifests import GENERATION, KINDS, Manifest, manifests
 from thinksafe.deploy.readiness import Readiness, wait_until_ready
 from thinksafe.deploy.target import Target, target_of
 from thinksafe.deploy.verification import verify
 from thinksafe.errors import ConfigError, ConflictError, StageError
-from thinksafe.ledger import LedgerEntry
-from thinksafe.mlflow_client import connect as connect_mlflow
-from thinksafe.mlflow_client import reporting, resolve_tracking_uri
+from thinksafe.kube.client import Cluster
 from thinksafe.records import Check, Prompt, Record, Sample, Text
-from thinksafe.rollback import complete, earlier, rollback, withdraw
+from thinksafe.registry import ledger
+from thinksafe.registry.ledger import LedgerEntry
+from thinksafe.registry.mlflow_client import connect as connect_mlflow
+from thinksafe.registry.mlflow_client import reporting, resolve_tracking_uri
+from thinksafe.registry.rollback import complete, earlier, rollback, withdraw
 from thinksafe.store import Store
 
 TAG, REASON_TAG = "thinksafe.rollout", "thinksafe.rollout_reason"

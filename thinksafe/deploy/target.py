@@ -8,9 +8,9 @@ from pathlib import Path
 
 from thinksafe.config.deploy import DeploySettings
 from thinksafe.errors import ConfigError, StoreError
-from thinksafe.ledger import LedgerEntry
-from thinksafe.loading import fetch_adapter_files
-from thinksafe.ranks import max_lora_rank
+from thinksafe.models.loading import fetch_adapter_files
+from thinksafe.models.ranks import max_lora_rank
+from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.store import Store
 
 

@@ -14,7 +14,7 @@ from thinksafe.config.sections import DeploySection
 from thinksafe.deploy.endpoint import Endpoint, Reply, UnansweredError
 from thinksafe.deploy.target import Target
 from thinksafe.digests import derived_seed
-from thinksafe.guards import open_guard
+from thinksafe.judging.guards import open_guard
 from thinksafe.records import Check, Interval, Prompt, Sample, SamplingSettings
 from thinksafe.traces import CLOSE, OPEN, part_text
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
 from thinksafe.errors import ThinkSafeError
-from thinksafe.mirror import is_hub_id
-from thinksafe.pins import hub_ids
+from thinksafe.models.mirror import is_hub_id
+from thinksafe.models.pins import hub_ids
 
 NEEDED = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "boto3", "kfp")
 DISK_GB, MEMORY_GB = 5.0, 4.0
@@ -101,7 +101,7 @@ def _engine(config: RealignmentConfig) -> Iterator[Finding]:
 
 
 def _student(config: RealignmentConfig) -> Iterator[Finding]:
-    from thinksafe.loading import resolve_student
+    from thinksafe.models.loading import resolve_student
 
     model = config.student.model
     if is_hub_id(model) and not Path(model).is_dir():
@@ -127,7 +127,7 @@ def _hub(config: RealignmentConfig) -> Iterator[Finding]:
 
 
 def _gate(config: RealignmentConfig) -> Iterator[Finding]:
-    from thinksafe.cli.check import refuse_hopeless_gate
+    from thinksafe.deciding.feasibility import refuse_hopeless_gate
 
     try:
         refuse_hopeless_gate(config)

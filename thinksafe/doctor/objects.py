@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import StageName
+from thinksafe.config.pods import secret_variables
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
 from thinksafe.doctor.kube import Absent, Cluster, Forbidden
 from thinksafe.doctor.placement import reasons
 from thinksafe.doctor.trainer import train_job_findings
-from thinksafe.pods import secret_variables
 
 STAGES = tuple(name for name in get_args(StageName) if name != "default")
 _LOOK = "Nothing, where pods start; or give the doctor the right to get it in this namespace."

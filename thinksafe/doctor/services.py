@@ -11,10 +11,10 @@ from importlib import import_module
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.model import RegistrySettings
+from thinksafe.config.pods import environment, secret_variables
 from thinksafe.doctor.checks import Check, Finding, failed, ok
 from thinksafe.doctor.kube import Absent, Cluster, Forbidden
 from thinksafe.errors import ConflictError, StageError
-from thinksafe.pods import environment, secret_variables
 
 PATIENCE_S = "8"
 """Seconds that the store goes on with a failing call; a run is more patient."""
@@ -78,7 +78,7 @@ def _kubeflow(cluster: ClusterSettings) -> Iterator[Finding]:
 
 
 def _mlflow(cluster: ClusterSettings, registry: RegistrySettings | None) -> Iterator[Finding]:
-    from thinksafe.mlflow_client import connect, ensure_experiment, reporting
+    from thinksafe.registry.mlflow_client import connect, ensure_experiment, reporting
 
     uri = cluster.mlflow.uri
     client = connect(uri)

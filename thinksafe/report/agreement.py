@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from thinksafe.disagreement import VALUES
+from thinksafe.measuring.disagreement import VALUES
+from thinksafe.report.summary import RunSummary
 from thinksafe.report.tables import NONE, Cell, share, whole
-from thinksafe.summary import RunSummary
 
 PAIRS = tuple((one, two) for one in VALUES for two in VALUES)
 

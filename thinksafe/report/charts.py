@@ -8,9 +8,9 @@ from markupsafe import Markup
 
 from thinksafe.records import Interval, Metric, MetricKind, Role
 from thinksafe.report.marks import LIMIT, PANELS, ROWS, arms, legend, mark, named_rows
+from thinksafe.report.summary import RunSummary, of_kind, reasoning_average
 from thinksafe.report.svg import C, chart
-from thinksafe.report.text import bracket, label, percent
-from thinksafe.summary import RunSummary, of_kind, reasoning_average
+from thinksafe.text import bracket, label, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from thinksafe.audit.records import AuditScores, DomainScore, GuardRates, Measure
 from thinksafe.benchmarks.variations import FREE, PLAIN, variation
 from thinksafe.records import CheckStatus, Metric, Role
+from thinksafe.report.summary import RunSummary, of_kind
 from thinksafe.report.tables import KIND_NAMES, NONE, Cell, share, whole
-from thinksafe.report.text import number_range, percent
-from thinksafe.summary import RunSummary, of_kind
+from thinksafe.text import number_range, percent
 from thinksafe.training.drift import MEASURES
 
 CONVERSATIONS = "mild-conversations"

@@ -13,8 +13,8 @@ from thinksafe.report.html import render
 from thinksafe.report.marks import arms
 from thinksafe.report.svg import C, chart
 from thinksafe.report.tables import NONE, Cell, share
-from thinksafe.report.text import DASH, bracket, clean, label, percent
-from thinksafe.timeline import Event, Number
+from thinksafe.report.timeline import Event, Number
+from thinksafe.text import DASH, bracket, clean, label, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

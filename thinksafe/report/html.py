@@ -1,6 +1,6 @@
 """Templates to one HTML file that needs no network, no other file, and runs no script but its own.
 
-Every text comes through :func:`thinksafe.report.text.clean` and Jinja's escaping, and a content security policy forbids
+Every text comes through :func:`thinksafe.text.clean` and Jinja's escaping, and a content security policy forbids
 what is not the page's own.
 """
 
@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from thinksafe import __version__
-from thinksafe.report.text import clean, count, duration, label, percent, plural, utc
+from thinksafe.text import clean, count, duration, label, percent, plural, utc
 
 
 def render(template: str, title: str, first_section: str, **values: Any) -> str:

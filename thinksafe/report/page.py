@@ -14,8 +14,8 @@ from thinksafe.records import Interval
 from thinksafe.report import agreement, charts, evidence, tables, training_charts, words
 from thinksafe.report.html import own, render
 from thinksafe.report.samples import Browser
-from thinksafe.report.text import clean, label, percent
-from thinksafe.summary import RunSummary
+from thinksafe.report.summary import RunSummary
+from thinksafe.text import clean, label, percent
 
 TIMING_BEGIN, TIMING_END = "<!-- timing block: begin -->", "<!-- timing block: end -->"
 CONFIG_CHARACTERS = 200_000

@@ -15,11 +15,11 @@ from markupsafe import Markup, escape
 
 from thinksafe.digests import digest_bytes
 from thinksafe.errors import InputError, StoreError
-from thinksafe.manifests import Chunk, RowKind, read_chunk, saved_manifest
 from thinksafe.records import Grade, Part, Sample, Verdict
-from thinksafe.report.text import clean
-from thinksafe.stages.record import StageRecord
+from thinksafe.run.manifests import Chunk, RowKind, read_chunk, saved_manifest
+from thinksafe.run.record import StageRecord
 from thinksafe.store import Store
+from thinksafe.text import clean
 
 ROWS = 500
 """Most rows that are shown."""

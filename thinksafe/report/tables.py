@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from thinksafe.records import Check, CheckStatus, Decision, Interval, Metric, Role
-from thinksafe.report.text import DASH, bracket, count, duration, percent, points
+from thinksafe.report.summary import RunSummary, reasoning_average
+from thinksafe.report.summary.model import FunnelRow, Rate, Step
 from thinksafe.report.training_charts import REASONS
-from thinksafe.summary import RunSummary, reasoning_average
-from thinksafe.summary.model import FunnelRow, Rate, Step
+from thinksafe.text import DASH, bracket, count, duration, percent, points
 
 STATUSES: tuple[CheckStatus, ...] = ("failed", "waived", "passed")
 

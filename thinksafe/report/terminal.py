@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from thinksafe.records import MetricKind, MetricSet
+from thinksafe.report.summary import RunSummary, of_kind, reasoning_average
 from thinksafe.report.tables import KIND_NAMES, by_status
-from thinksafe.report.text import DASH, bracket, clean, count, duration, percent
 from thinksafe.report.words import VERDICTS, next_steps, why
-from thinksafe.summary import RunSummary, of_kind, reasoning_average
+from thinksafe.text import DASH, bracket, clean, count, duration, percent
 
 TONES = {"good": "green", "bad": "red", "even": "yellow"}
 MARKS = {"passed": Text("pass", "green"), "waived": Text("WAIVED", "yellow"), "failed": Text("FAIL", "red")}

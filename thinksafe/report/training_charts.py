@@ -9,10 +9,10 @@ from markupsafe import Markup
 
 from thinksafe.records import Role
 from thinksafe.report.marks import ROWS, arms, legend, mark, named_rows
+from thinksafe.report.summary import RunSummary
+from thinksafe.report.summary.model import FunnelRow, Rate
 from thinksafe.report.svg import C, chart
-from thinksafe.report.text import bracket, label, percent, plural
-from thinksafe.summary import RunSummary
-from thinksafe.summary.model import FunnelRow, Rate
+from thinksafe.text import bracket, label, percent, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from thinksafe.report.text import plural
-from thinksafe.summary import RunSummary
-from thinksafe.summary.model import EVALUATION_ONLY, REALIGNMENT_ONLY, ROLLOUT_ONLY, STEPS, RunOutcome
-from thinksafe.waivers import applied
+from thinksafe.deciding.waivers import applied
+from thinksafe.report.summary import RunSummary
+from thinksafe.report.summary.model import EVALUATION_ONLY, REALIGNMENT_ONLY, ROLLOUT_ONLY, STEPS, RunOutcome
+from thinksafe.text import plural
 
 
 class Verdict(NamedTuple):

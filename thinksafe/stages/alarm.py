@@ -8,9 +8,9 @@ from thinksafe.config.suite_sections import AlarmSection
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record
-from thinksafe.models import read_reference
+from thinksafe.models.references import read_reference
 from thinksafe.records import Decision
-from thinksafe.stages.record import StageContext, StageResult, recorded
+from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.webhook import post
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from thinksafe import history
 from thinksafe.config.suite_sections import CompareSection
+from thinksafe.deciding.monitor import assess
+from thinksafe.deciding.waivers import applied
 from thinksafe.digests import digest_file, digest_json
 from thinksafe.jsonl import read_record, read_records, write_atomic, write_json
-from thinksafe.ledger import now
-from thinksafe.models import read_reference
-from thinksafe.monitor import assess
+from thinksafe.models.references import read_reference
 from thinksafe.records import MetricSet, Outcome
-from thinksafe.stages.record import StageContext, StageResult, recorded
-from thinksafe.waivers import applied
+from thinksafe.registry import evaluations
+from thinksafe.registry.ledger import now
+from thinksafe.run.record import StageContext, StageResult, recorded
 
 
 def run(
@@ -44,19 +44,19 @@ def run(
         result.inputs = {
             "model": reference.digest, "metrics": digest_file(metrics), "outcomes": digest_file(outcomes)
         }
-        previous = history.last_before(context.store, reference, measured.suite, context.run_id)
+        previous = evaluations.last_before(context.store, reference, measured.suite, context.run_id)
         details: dict[str, Any] = {"previous": None}
         if previous is None:
             decision = assess(measured, read_records(outcomes, Outcome), None, (), section)
         else:
-            with history.outcomes_of(context.store, previous) as before:
+            with evaluations.outcomes_of(context.store, previous) as before:
                 decision = assess(measured, read_records(outcomes, Outcome), previous.metrics, before, section)
             past = previous.metrics.model_copy(update={"role": "previous"})
             details |= {
                 "previous": {"run_id": previous.run_id, "number": previous.number, "created": previous.created},
                 "previous_metrics": past.model_dump(mode="json"),
             }
-        entry = history.append(
+        entry = evaluations.append(
             context.store, reference, measured, outcomes, run_id=context.run_id, created=now()
         )
         write_json(decision_out, decision)

@@ -6,14 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from thinksafe.checks import concluded
 from thinksafe.config.sections import CurateSection
+from thinksafe.deciding.checks import concluded
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json, write_records
-from thinksafe.manifests import read_manifest, read_rows
 from thinksafe.records import Check, Decision, Example, Sample, Verdict
-from thinksafe.stages.record import StageContext, StageResult, recorded
+from thinksafe.run.manifests import read_manifest, read_rows
+from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.traces import split
 
 Reason = Literal["accepted", "incomplete", "unknown", "unsafe", "not_a_refusal", "refusal"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from thinksafe.config.sections import DeploySection
-from thinksafe.deploy.cluster import connect
 from thinksafe.deploy.rollout import Roller
 from thinksafe.digests import digest_file, digest_json
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.jsonl import read_record, read_records, write_json
-from thinksafe.ledger import LedgerEntry
-from thinksafe.manifests import read_manifest, read_rows
+from thinksafe.kube.client import connect
 from thinksafe.records import Prompt, Sample
-from thinksafe.stages.record import StageContext, StageResult, recorded
+from thinksafe.registry.ledger import LedgerEntry
+from thinksafe.run.manifests import read_manifest, read_rows
+from thinksafe.run.record import StageContext, StageResult, recorded
 
 
 def run(

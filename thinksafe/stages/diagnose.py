@@ -12,17 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from thinksafe.checks import NoEvidence, Scalable, bound_check, concluded, is_undecided, prompts, share_check
 from thinksafe.config.model import CurateSettings
 from thinksafe.config.sections import Arm, CurateSection, DiagnoseSection
+from thinksafe.deciding.checks import bound_check, concluded, is_undecided, prompts, share_check
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json
-from thinksafe.manifests import read_manifest, read_rows
+from thinksafe.measuring.evidence import NoEvidence, Scalable
+from thinksafe.measuring.statistics import proportion, proportion_of
 from thinksafe.records import Check, Decision, Sample, Verdict
+from thinksafe.run.manifests import read_manifest, read_rows
+from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.stages.curate import assess
-from thinksafe.stages.record import StageContext, StageResult, recorded
-from thinksafe.statistics import proportion, proportion_of
 
 MAX_UNKNOWN = 0.10
 """Largest share of unknown verdicts in the pilot: a guard that cannot judge one sample in ten measures itself."""

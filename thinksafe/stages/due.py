@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from thinksafe import ledger
 from thinksafe.digests import digest_file, digest_json
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic
-from thinksafe.ledger import TakenBack
-from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
+from thinksafe.registry import ledger
+from thinksafe.registry.ledger import TakenBack
+from thinksafe.run.record import StageContext, StageRecord, StageResult, record_key, recorded
 from thinksafe.store import Store
 
 NOTHING = "nothing to do"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from thinksafe.config.sections import GateSection
-from thinksafe.decontamination import Contamination
+from thinksafe.deciding.gate import decide
+from thinksafe.deciding.waivers import applied, decision_word
 from thinksafe.digests import digest_file
-from thinksafe.gate import decide
 from thinksafe.jsonl import read_record, read_records, write_atomic, write_json
+from thinksafe.prompts.decontamination import Contamination
 from thinksafe.records import MetricSet, Outcome
-from thinksafe.stages.record import StageContext, StageResult, recorded
-from thinksafe.waivers import applied, decision_word
+from thinksafe.run.record import StageContext, StageResult, recorded
 
 
 def run(
@@ -75,8 +75,8 @@ def run(
             files["contamination"] = contamination
         result.inputs = {name: digest_file(path) for name, path in files.items()}
         if registration is not None:
-            from thinksafe.decision_tags import tag_decision
-            from thinksafe.registry import Registration
+            from thinksafe.registry.decision_tags import tag_decision
+            from thinksafe.registry.registration import Registration
 
             tag_decision(read_record(registration, Registration), decision)
             result.inputs["registration"] = digest_file(registration)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from thinksafe.config.sections import GradeSection
 from thinksafe.digests import code_digest, digest_json, library_versions
-from thinksafe.grading import grade
-from thinksafe.manifests import ensure_chunk, read_chunk, read_manifest, save_manifest, write_manifest
+from thinksafe.judging.grading import grade
 from thinksafe.records import Grade, Sample
-from thinksafe.stages.record import StageContext, StageResult, recorded
+from thinksafe.run.manifests import ensure_chunk, read_chunk, read_manifest, save_manifest, write_manifest
+from thinksafe.run.record import StageContext, StageResult, recorded
 
 LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy")
 """What decides whether two answers are equal."""
@@ -21,7 +21,8 @@ def run(context: StageContext, section: GradeSection, samples: Path, *, grades_o
     with recorded(context, section) as result:
         manifest = read_manifest(samples)
         code = code_digest(
-            "traces.py", "grading.py", "boxes.py", "letters.py", "equality.py", "benchmarks/options.py",
+            "traces.py", "judging/grading.py", "judging/boxes.py", "judging/letters.py", "judging/equality.py",
+            "benchmarks/options.py",
             "stages/grade.py",
         )
         key = [section.model_dump(mode="json"), code, library_versions(*LIBRARIES)]

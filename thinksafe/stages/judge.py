@@ -13,10 +13,11 @@ from typing import Any, get_args
 
 from thinksafe.config.sections import JudgeSection, SecondJudgeSection
 from thinksafe.digests import code_digest, digest_json, model_library_versions
-from thinksafe.guards import Guard, open_guard
-from thinksafe.guards.base import as_held
-from thinksafe.guards.second import is_chosen, release_memory
-from thinksafe.manifests import (
+from thinksafe.judging.guards import Guard, open_guard
+from thinksafe.judging.guards.base import as_held
+from thinksafe.judging.guards.second import is_chosen, release_memory
+from thinksafe.records import GuardOpinion, Sample, Verdict, VerdictValue
+from thinksafe.run.manifests import (
     Chunk,
     Manifest,
     ensure_chunk,
@@ -25,12 +26,11 @@ from thinksafe.manifests import (
     save_manifest,
     write_manifest,
 )
-from thinksafe.records import GuardOpinion, Sample, Verdict, VerdictValue
-from thinksafe.stages.record import StageContext, StageResult, recorded
+from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.store import Store
 from thinksafe.traces import part_text
 
-_CODE = ("traces.py", "stages/judge.py", "guards/base.py", "guards/second.py")
+_CODE = ("traces.py", "stages/judge.py", "judging/guards/base.py", "judging/guards/second.py")
 
 
 def run(context: StageContext, section: JudgeSection, samples: Path, *, verdicts_out: Path) -> StageResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thinksafe.manifests import merge_manifests, read_manifest, write_manifest
+from thinksafe.run.manifests import merge_manifests, read_manifest, write_manifest
 
 
 def run(manifests: list[Path], *, manifest_out: Path) -> None:

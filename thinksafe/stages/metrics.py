@@ -15,11 +15,11 @@ from typing import TypeVar
 
 from thinksafe.config.sections import MetricsSection
 from thinksafe.digests import derived_seed, digest_file, digest_json, digest_lines
-from thinksafe.disagreement import SecondOpinions
 from thinksafe.errors import StageError
-from thinksafe.evidence import metric_name
 from thinksafe.jsonl import write_json, write_records
-from thinksafe.manifests import Manifest, RowKind, read_chunk, read_manifest
+from thinksafe.measuring.disagreement import SecondOpinions
+from thinksafe.measuring.evidence import metric_name
+from thinksafe.measuring.statistics import pass_at_1, proportion
 from thinksafe.records import (
     Disagreement,
     Grade,
@@ -34,8 +34,8 @@ from thinksafe.records import (
     SamplingSettings,
     Verdict,
 )
-from thinksafe.stages.record import StageContext, StageResult, recorded
-from thinksafe.statistics import pass_at_1, proportion
+from thinksafe.run.manifests import Manifest, RowKind, read_chunk, read_manifest
+from thinksafe.run.record import StageContext, StageResult, recorded
 
 R = TypeVar("R", bound=Record)
 

@@ -14,15 +14,15 @@ from pydantic import ValidationError
 
 from thinksafe import __version__
 from thinksafe.config import load_config, sections_of
-from thinksafe.config.base import Section
 from thinksafe.config.load import canonical
+from thinksafe.config.placeholders import escape_json
 from thinksafe.digests import canonical_json, digest_json, library_versions
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic, write_json
-from thinksafe.models import ModelReference
-from thinksafe.pins import require_compiled_cluster, require_place_for_nodes
-from thinksafe.placeholders import escape_json
-from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
+from thinksafe.models.pins import require_compiled_cluster, require_place_for_nodes
+from thinksafe.models.references import ModelReference
+from thinksafe.run.record import StageContext, StageRecord, StageResult, record_key, recorded
+from thinksafe.settings import Section
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp", "pydantic")
 
@@ -48,9 +48,9 @@ def run(
             than the pipeline was compiled for.
         InputError: the student cannot be found or used.
     """
-    from thinksafe.ledger import champion_for_run
-    from thinksafe.loading import resolve_student
-    from thinksafe.tracking import ensure_parent_run
+    from thinksafe.models.loading import resolve_student
+    from thinksafe.registry.ledger import champion_for_run
+    from thinksafe.registry.tracking import ensure_parent_run
 
     with recorded(context, None) as result:
         day = first_day(context)

@@ -15,10 +15,10 @@ from thinksafe.config import load_suite, suite_sections
 from thinksafe.config.load import canonical
 from thinksafe.digests import digest_json, library_versions
 from thinksafe.jsonl import write_atomic, write_json
-from thinksafe.pins import require_compiled_cluster
+from thinksafe.models.pins import require_compiled_cluster
+from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.stages.due import NOTHING
 from thinksafe.stages.plan import LIBRARIES, first_day, kfp_run, write_outputs
-from thinksafe.stages.record import StageContext, StageResult, recorded
 
 
 def run(
@@ -31,7 +31,7 @@ def run(
         context: Store and run.
         suite: YAML text, path or recipe name.
         overrides: ``key=value`` texts.
-        model: See :func:`thinksafe.versions.resolve_model`.
+        model: See :func:`thinksafe.registry.versions.resolve_model`.
         fresh: Draw new samples in this run. Otherwise those of an earlier evaluation with the same model, suite and
             seed are used again, which asks whether guard and graders still say the same.
         outputs: File for each output by name: ``run_id``, ``shards_evaluation`` (JSON list of shard ids as strings)
@@ -47,8 +47,8 @@ def run(
         InputError: there is no such model, or it cannot be used.
         StageError: MLflow failed.
     """
-    from thinksafe.tracking import ensure_parent_run
-    from thinksafe.versions import has_champion, resolve_model
+    from thinksafe.registry.tracking import ensure_parent_run
+    from thinksafe.registry.versions import has_champion, resolve_model
 
     with recorded(context, None) as result:
         day = first_day(context)

@@ -9,13 +9,13 @@ from typing import Any
 
 from thinksafe.config.data import MicroSource, PromptSet
 from thinksafe.config.sections import PrepareSection
-from thinksafe.decontamination import Contamination, find_contamination, normalise
 from thinksafe.digests import derived_seed, digest_json
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json, write_records
+from thinksafe.prompts.decontamination import Contamination, find_contamination, normalise
+from thinksafe.prompts.sources import load_benchmark, load_set, set_digest
 from thinksafe.records import Label, Prompt
-from thinksafe.sources import load_benchmark, load_set, set_digest
-from thinksafe.stages.record import StageContext, StageResult, recorded
+from thinksafe.run.record import StageContext, StageResult, recorded
 
 
 def run(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thinksafe import ledger
 from thinksafe.config.sections import RegisterSection
+from thinksafe.deciding.waivers import applied, described
 from thinksafe.digests import digest_json
 from thinksafe.errors import ConflictError, StageError
 from thinksafe.jsonl import read_record, write_json
-from thinksafe.ledger import Digests, LedgerEntry
-from thinksafe.mlflow_client import connect, resolve_tracking_uri
-from thinksafe.models import ModelReference, read_reference
+from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Decision
-from thinksafe.registry import Registration, set_champion, verify_adapter, verify_version
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records, recorded
-from thinksafe.waivers import applied, described
+from thinksafe.registry import ledger
+from thinksafe.registry.ledger import Digests, LedgerEntry
+from thinksafe.registry.mlflow_client import connect, resolve_tracking_uri
+from thinksafe.registry.registration import Registration, set_champion, verify_adapter, verify_version
+from thinksafe.run.record import StageContext, StageResult, read_stage_records, recorded
 
 _DECIDE_AGAIN = "Start a new run: it decides again, against the champion of now."
 

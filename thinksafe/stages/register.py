@@ -8,9 +8,9 @@ from thinksafe.config.sections import RegisterSection
 from thinksafe.digests import digest_file, digest_json
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
-from thinksafe.models import read_reference
-from thinksafe.registry import register_candidate
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records, recorded
+from thinksafe.models.references import read_reference
+from thinksafe.registry.registration import register_candidate
+from thinksafe.run.record import StageContext, StageResult, read_stage_records, recorded
 
 
 def run(

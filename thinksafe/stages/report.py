@@ -15,9 +15,9 @@ from thinksafe.credentials import scrubbed
 from thinksafe.digests import digest_bytes
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_atomic
-from thinksafe.stages.record import StageContext, StageRecord, StageResult, record_key, recorded
+from thinksafe.report.summary import PipelineStatus, RunSummary, published, summarise
+from thinksafe.run.record import StageContext, StageRecord, StageResult, record_key, recorded
 from thinksafe.store import Store
-from thinksafe.summary import PipelineStatus, RunSummary, published, summarise
 
 if TYPE_CHECKING:
     from thinksafe.audit.records import AuditScores
@@ -137,7 +137,7 @@ def _track(
         return ""
     import tempfile
 
-    from thinksafe.tracking import write_runs
+    from thinksafe.registry.tracking import write_runs
 
     try:  # not the summary's, whose URIs are blanked
         registry = RegistrySettings.model_validate(records["plan"].details["config"]["registry"])

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from thinksafe.claims import Claims
 from thinksafe.config.sections import Arm, SampleSection
-from thinksafe.conversations import Exchange, Script, converse, last_turn
 from thinksafe.digests import (
     code_digest,
     derived_seed,
@@ -19,10 +17,12 @@ from thinksafe.digests import (
     digest_json,
     model_library_versions,
 )
-from thinksafe.engines import Batch, Engine, open_engine, stream
 from thinksafe.errors import InputError
 from thinksafe.jsonl import dump_lines, read_records
-from thinksafe.manifests import (
+from thinksafe.methods.steering import steer, steering_template
+from thinksafe.models.references import ModelReference, read_reference
+from thinksafe.records import Prompt, Sample, SamplingSettings
+from thinksafe.run.manifests import (
     Chunk,
     Manifest,
     find_chunk,
@@ -31,10 +31,10 @@ from thinksafe.manifests import (
     write_chunk,
     write_manifest,
 )
-from thinksafe.models import ModelReference, read_reference
-from thinksafe.records import Prompt, Sample, SamplingSettings
-from thinksafe.stages.record import StageContext, StageResult, recorded
-from thinksafe.steering import steer, steering_template
+from thinksafe.run.record import StageContext, StageResult, recorded
+from thinksafe.sampling.claims import Claims
+from thinksafe.sampling.conversations import Exchange, Script, converse, last_turn
+from thinksafe.sampling.engines import Batch, Engine, open_engine, stream
 
 POLL_SECONDS = 2.0
 """Between two looks for a chunk that another shard makes."""
@@ -51,7 +51,7 @@ def run(
     Prompts in id order are cut into chunks of ``section.chunk_size``; shard i has the chunks whose index is i modulo
     ``shards``, so the samples do not depend on the number of shards. A chunk is keyed by all that determines it, and
     one that is already in the store is used as it is. A shard that is done with its own makes those that others have
-    not begun (:mod:`thinksafe.claims`); its manifest lists its own all the same.
+    not begun (:mod:`thinksafe.sampling.claims`); its manifest lists its own all the same.
 
     Raises:
         InputError: the prompts or the model are missing, malformed or empty.
@@ -130,7 +130,8 @@ class _ChunkMaker:
             section.model_dump(mode="json", exclude={"chunk_size", "prompts"}),
             self._template,
             code_digest(
-                "engines", "conversations.py", "steering.py", "traces.py", "loading.py", "stages/sample.py"
+                "sampling/engines", "sampling/conversations.py", "methods/steering.py", "traces.py",
+                "models/loading.py", "stages/sample.py",
             ),
             # an endpoint's server has versions that cannot be seen from here
             {} if engine == "endpoint" else model_library_versions(vllm=engine == "vllm"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thinksafe.jsonl import write_json
-from thinksafe.loading import ADAPTER_FILES
+from thinksafe.models.loading import ADAPTER_FILES
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from thinksafe.digests import digest_file
 from thinksafe.errors import DamagedError, MissingError, StageError, StoreError
-from thinksafe.loading import ADAPTER_FILES
+from thinksafe.models.loading import ADAPTER_FILES
 from thinksafe.records import Record
 from thinksafe.store import Store
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from thinksafe.errors import InputError, StageError
-from thinksafe.loading import prefilled, render_prompt
+from thinksafe.models.loading import prefilled, render_prompt
 from thinksafe.records import Example, Label
 from thinksafe.traces import CLOSE, OPEN
 
@@ -58,7 +58,7 @@ def encode_examples(
     Args:
         tokenizer: The served tokenizer; not changed.
         examples: Accepted examples.
-        ends: Ids that end a response (:func:`thinksafe.loading.end_tokens`).
+        ends: Ids that end a response (:func:`thinksafe.models.loading.end_tokens`).
         limit: Most tokens a row may have. A longer example is dropped whole, never cut: a cut one would teach the
             model not to stop.
         minimum: Fewest rows to return.

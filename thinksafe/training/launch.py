@@ -22,9 +22,9 @@ from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.errors import ConfigError, StageError, ThinkSafeError
 from thinksafe.jsonl import read_record, read_records, write_json
-from thinksafe.models import ModelReference
+from thinksafe.models.references import ModelReference
 from thinksafe.records import Example, Record
-from thinksafe.stages.record import StageContext, silent
+from thinksafe.run.record import StageContext, silent
 from thinksafe.store import open_store
 from thinksafe.training import sharding
 from thinksafe.training.checkpoints import Checkpoints
@@ -146,7 +146,7 @@ def work(context: StageContext, job: Job) -> None:
     """Do the training of one process."""
     import torch
 
-    from thinksafe.loading import check_template, end_tokens, load_model, load_tokenizer
+    from thinksafe.models.loading import check_template, end_tokens, load_model, load_tokenizer
     from thinksafe.training.data import encode_examples
     from thinksafe.training.sft import train_adapter
 
@@ -256,7 +256,7 @@ def _together(job: Job, local: int, node: Node) -> Job:
 
 
 def _context(job: Job, rank: int) -> StageContext:
-    from thinksafe.progress import reporter
+    from thinksafe.run.progress import reporter
 
     track = silent if rank else reporter(job.task)
     return StageContext(open_store(job.store), job.run_id, "train", job.task, track)

@@ -23,9 +23,10 @@ from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file
 from thinksafe.errors import ConfigError, InputError, StageError, ThinkSafeError, full_disk
 from thinksafe.jsonl import read_record
-from thinksafe.models import ModelReference
+from thinksafe.models.references import ModelReference
 from thinksafe.records import Record
 from thinksafe.store import Store, open_store
+from thinksafe.training.adapter_store import settle
 from thinksafe.training.launch import Job, Node, Outcome, spawn, world_size
 
 JOB, EXAMPLES, OUTCOME = "job.json", "examples.jsonl", "outcome.json"
@@ -118,8 +119,6 @@ def run(store: Store, folder: str, node: Node, processes: int) -> None:
     Raises:
         ThinkSafeError: as :func:`thinksafe.training.launch.train`; or the job is none, or for other nodes.
     """
-    from thinksafe.stages.train import settle
-
     try:
         given = NodeJob.model_validate_json(store.get(f"{folder}/{JOB}"))
     except ValidationError as error:

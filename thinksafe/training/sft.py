@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.errors import ConfigError, StageError
-from thinksafe.stages.record import StageContext
+from thinksafe.run.record import StageContext
 from thinksafe.training import sharding
 from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.checkpoints import Checkpoints
@@ -69,7 +69,7 @@ def train_adapter(
 
     Args:
         context: For the progress bar.
-        model: The student, without an adapter (:func:`thinksafe.loading.load_model`).
+        model: The student, without an adapter (:func:`thinksafe.models.loading.load_model`).
         tokenizer: The served tokenizer; not changed, not saved.
         rows: Encoded examples.
         section: Settings and seed.

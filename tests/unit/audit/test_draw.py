@@ -15,8 +15,8 @@ from thinksafe.audit.population import Batch, JudgedRun, find_run
 from thinksafe.audit.records import AuditItem, AuditKey
 from thinksafe.config.audit import AuditSettings
 from thinksafe.errors import ConfigError, InputError
-from thinksafe.manifests import write_chunk
 from thinksafe.records import Sample, Verdict
+from thinksafe.run.manifests import write_chunk
 from thinksafe.store.local import LocalStore
 
 

@@ -12,7 +12,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 
 from thinksafe.audit.estimates import Bounds, Stratum, caught, harm_ratio, kappa, side_share
 from thinksafe.audit.threshold import best_threshold
-from thinksafe.statistics import proportion_of
+from thinksafe.measuring.statistics import proportion_of
 
 
 @st.composite

@@ -11,7 +11,7 @@ from thinksafe.benchmarks.definitions import Definition, definition, definition_
 from thinksafe.config.data import Benchmark
 from thinksafe.digests import digest_file
 from thinksafe.errors import ConfigError, InputError
-from thinksafe.sources import load_set
+from thinksafe.prompts.sources import load_set
 
 KNOWN = {
     # rows as the papers count them

@@ -18,7 +18,7 @@ from benchmarks.faults.records import Record, surviving
 from benchmarks.faults.registry import State
 from benchmarks.faults.runs import Inputs, Run, chunk_key, compare, corrupt_objects
 from benchmarks.faults.settings import FULL
-from thinksafe.manifests import Manifest, write_chunk, write_manifest
+from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
 from thinksafe.store.local import LocalStore
 
 

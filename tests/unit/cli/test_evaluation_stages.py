@@ -13,7 +13,7 @@ import pytest
 def plan(
     cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
-    monkeypatch.setattr("thinksafe.tracking.ensure_parent_run", lambda *arguments: "mlflow-1")
+    monkeypatch.setattr("thinksafe.registry.tracking.ensure_parent_run", lambda *arguments: "mlflow-1")
     files = [
         "--model-out", tmp_path / "model", "--passed-out", tmp_path / "passed", "--output", f"run_id={tmp_path / 'run'}"
     ]

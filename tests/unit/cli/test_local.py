@@ -19,7 +19,7 @@ from thinksafe.cli.local import (
     store_root,
 )
 from thinksafe.errors import ConfigError, InputError, StageError
-from thinksafe.stages.record import StageRecord, write_stage_record
+from thinksafe.run.record import StageRecord, write_stage_record
 from thinksafe.store.local import LocalStore
 
 

@@ -14,9 +14,9 @@ import yaml
 from thinksafe.cli import check
 from thinksafe.config import load_config
 from thinksafe.config.load import canonical
+from thinksafe.deciding.power import Finding
 from thinksafe.errors import ConfigError
-from thinksafe.power import Finding
-from thinksafe.stages.record import write_stage_record
+from thinksafe.run.record import write_stage_record
 from thinksafe.store.local import LocalStore
 
 

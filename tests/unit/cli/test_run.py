@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from thinksafe.records import Check, Decision
-from thinksafe.stages.record import StageRecord, write_stage_record
+from thinksafe.run.record import StageRecord, write_stage_record
 from thinksafe.store import open_store
 
 

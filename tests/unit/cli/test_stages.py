@@ -12,9 +12,9 @@ import pytest
 from thinksafe.config import load_config, sections_of
 from thinksafe.digests import canonical_json
 from thinksafe.jsonl import read_records
-from thinksafe.manifests import read_manifest
 from thinksafe.records import Example, Prompt
-from thinksafe.stages.record import read_stage_records
+from thinksafe.run.manifests import read_manifest
+from thinksafe.run.record import read_stage_records
 from thinksafe.store.local import LocalStore
 
 SECRET = "SECRET wording of a prompt"
@@ -233,7 +233,7 @@ def test_wrong_plan(
 def test_run_id_is_the_job_id_where_none_is_given(
     cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], expected: str
 ) -> None:
-    monkeypatch.setattr("thinksafe.tracking.ensure_parent_run", lambda *args: "m")
+    monkeypatch.setattr("thinksafe.registry.tracking.ensure_parent_run", lambda *args: "m")
     ended = cli(
         "plan", "--config", "micro", "--artifacts", tmp_path / "store", "--job-id", "job-1", *given,
         "--base-out", tmp_path / "b", "--champion-out", tmp_path / "c", "--output", f"run_id={tmp_path / 'run'}",

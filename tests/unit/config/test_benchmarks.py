@@ -11,8 +11,8 @@ from thinksafe.benchmarks.definitions import definition
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.data import Benchmark
 from thinksafe.config.load import canonical, config_schema
+from thinksafe.deciding.power import gate_feasibility
 from thinksafe.errors import ConfigError
-from thinksafe.power import gate_feasibility
 
 
 def suite(*entries: str) -> Any:

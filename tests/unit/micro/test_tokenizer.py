@@ -2,11 +2,11 @@ import random
 
 import pytest
 
+from thinksafe.methods.steering import steering_template
 from thinksafe.micro import responses, world
 from thinksafe.micro.arithmetic import problems
 from thinksafe.micro.language import STEERING
 from thinksafe.micro.tokenizer import SPECIAL_TOKENS, build_tokenizer, vocabulary
-from thinksafe.steering import steering_template
 
 SPLITS = ("train", "validation", "test")
 

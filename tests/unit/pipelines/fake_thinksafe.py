@@ -9,7 +9,7 @@ FAKE_REFUSE    stage (due, plan_evaluation, diagnose, curate, gate, compare) tha
 FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
 FAKE_KILL      task that kills itself
 FAKE_HANG      task that sleeps for a minute after writing its process id to the file FAKE_PID
-FAKE_EXECUTOR  stage that writes its output with thinksafe.executor; in the others a few lines do, which load faster
+FAKE_EXECUTOR  stage that writes its output with thinksafe.kube.executor; in the others a few lines do, loading faster
 """
 
 import argparse
@@ -83,7 +83,7 @@ def manifests(options):
 
 def finish(stage, options, metadata):
     if os.environ.get("FAKE_EXECUTOR") == stage:
-        from thinksafe.executor import write_executor_output
+        from thinksafe.kube.executor import write_executor_output
 
         write_executor_output(options["executor-input"], metadata)
         return

@@ -8,7 +8,7 @@ import yaml
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import UNREPEATED
-from thinksafe.pods import MLFLOW_STAGES, MODEL_STAGES, TRAIN_JOB_VARIABLE
+from thinksafe.config.pods import MLFLOW_STAGES, MODEL_STAGES, TRAIN_JOB_VARIABLE
 from thinksafe_components.catalog import UNCACHED
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline

@@ -14,8 +14,8 @@ from kfp.components import load_component_from_file
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.placeholders import holds_placeholder
 from thinksafe.errors import ConfigError, StageError
-from thinksafe.placeholders import holds_placeholder
 from thinksafe_components.catalog import UNCACHED
 from thinksafe_components.images import Images
 from thinksafe_pipelines import snapshot

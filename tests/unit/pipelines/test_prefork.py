@@ -14,7 +14,7 @@ import pytest
 
 from thinksafe.config.model import GuardSettings
 from thinksafe.config.sections import JudgeSection
-from thinksafe.manifests import Manifest, write_manifest
+from thinksafe.run.manifests import Manifest, write_manifest
 from thinksafe_pipelines import prefork
 from thinksafe_pipelines.host import Session
 from thinksafe_pipelines.prefork import ForkedStage

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinksafe.progress import reporter
+from thinksafe.run.progress import reporter
 from thinksafe_pipelines.progress import ProgressFollower, parse_progress
 
 LINE = b'{"task": "train", "label": "training", "done": 1, "total": 4}'

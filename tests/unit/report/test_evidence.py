@@ -9,7 +9,7 @@ from thinksafe.audit.records import AuditScores
 from thinksafe.records import Metric
 from thinksafe.report import evidence, render_page
 from thinksafe.report.evidence import Table
-from thinksafe.summary import RunSummary, published, summarise
+from thinksafe.report.summary import RunSummary, published, summarise
 
 
 @pytest.fixture(scope="module")

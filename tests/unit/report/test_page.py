@@ -13,8 +13,8 @@ import report_runs as runs
 
 from thinksafe.report import render_page, without_timing
 from thinksafe.report.page import TIMING_BEGIN, TIMING_END
+from thinksafe.report.summary import RunSummary, published, summarise
 from thinksafe.report.words import limits
-from thinksafe.summary import RunSummary, published, summarise
 
 VOID = {"meta", "link", "br", "wbr", "img", "hr", "input"}
 

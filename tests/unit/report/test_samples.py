@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import report_runs as runs
 
-from thinksafe.manifests import Manifest, save_manifest, write_chunk
 from thinksafe.records import Grade, Prompt, Sample, SamplingSettings, Verdict
 from thinksafe.report import render_page
 from thinksafe.report.samples import LENGTHS, TEXT_BYTES, Browser, browse
-from thinksafe.stages.record import StageRecord
+from thinksafe.report.summary import summarise
+from thinksafe.run.manifests import Manifest, save_manifest, write_chunk
+from thinksafe.run.record import StageRecord
 from thinksafe.store.local import LocalStore
-from thinksafe.summary import summarise
 
 SECRET = "a text that nobody asked to see"
 BENCHMARKS = ("harmbench", "xstest", "gsm8k")

@@ -8,11 +8,11 @@ from typing import Any
 import report_runs as runs
 from rich.console import Console
 
-from thinksafe.disagreement import VALUES
+from thinksafe.measuring.disagreement import VALUES
+from thinksafe.registry.tracking import metric_values
 from thinksafe.report import agreement, render_page
+from thinksafe.report.summary import RunSummary, summarise
 from thinksafe.report.terminal import run_table
-from thinksafe.summary import RunSummary, summarise
-from thinksafe.tracking import metric_values
 
 MATRIX = [[31, 2, 1], [3, 4, 0], [0, 0, 0]]
 

@@ -7,8 +7,8 @@ import report_runs as runs
 from rich.console import Console
 
 from thinksafe.report import Places, run_table
-from thinksafe.stages.record import StageRecord
-from thinksafe.summary import summarise
+from thinksafe.report.summary import summarise
+from thinksafe.run.record import StageRecord
 
 
 def shown(records: dict[str, StageRecord], places: Places | None = None, width: int = 120) -> str:

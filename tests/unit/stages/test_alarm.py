@@ -16,10 +16,10 @@ from thinksafe.config.model import StudentSettings
 from thinksafe.config.suite_sections import AlarmSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_json
-from thinksafe.models import ModelReference
+from thinksafe.models.references import ModelReference
 from thinksafe.records import Check, Decision
+from thinksafe.run.record import StageContext, StageResult, read_stage_records
 from thinksafe.stages import alarm
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records
 from thinksafe.store.local import LocalStore
 
 

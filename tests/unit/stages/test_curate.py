@@ -13,8 +13,8 @@ from thinksafe.config.sections import CurateSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, read_records
 from thinksafe.records import Decision, Example, Prompt, Sample, Verdict
+from thinksafe.run.record import StageContext, StageResult, read_stage_records
 from thinksafe.stages import curate
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records
 from thinksafe.store.local import LocalStore
 
 DONE, OPEN = "<think>hm</think>Text.", "<think>hm"

@@ -9,10 +9,10 @@ from thinksafe.config.model import DiagnoseSettings
 from thinksafe.config.sections import DiagnoseSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record
-from thinksafe.manifests import Manifest, write_chunk, write_manifest
 from thinksafe.records import Check, Decision, Prompt, Sample, SamplingSettings, Verdict
+from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
+from thinksafe.run.record import StageContext, StageResult, read_stage_records, silent
 from thinksafe.stages import diagnose
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records, silent
 from thinksafe.store.local import LocalStore
 
 # what a sample can be: response, verdict, refusal

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from registry_runs import World
 
-from thinksafe import ledger
 from thinksafe.errors import StageError
+from thinksafe.registry import ledger
+from thinksafe.report.summary import summarise
 from thinksafe.report.words import next_steps, why
-from thinksafe.stages import due
-from thinksafe.stages.record import (
+from thinksafe.run.record import (
     StageContext,
     StageRecord,
     StageResult,
@@ -18,8 +18,8 @@ from thinksafe.stages.record import (
     silent,
     write_stage_record,
 )
+from thinksafe.stages import due
 from thinksafe.store import Store
-from thinksafe.summary import summarise
 
 SECTIONS = {
     "train": {"seed": 1}, "gate": {"waivers_on": "2026-01-01", "limit": 0.1}, "report": {"recipe": "a"},

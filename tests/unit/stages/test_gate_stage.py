@@ -11,11 +11,11 @@ from thinksafe.config.gate import GateSettings
 from thinksafe.config.sections import GateSection
 from thinksafe.errors import InputError, StageError
 from thinksafe.jsonl import read_record, write_json, write_records
+from thinksafe.measuring.statistics import proportion
 from thinksafe.records import Decision, Metric, MetricKind, MetricSet, Outcome, Role, SamplingSettings
-from thinksafe.registry import Registration
+from thinksafe.registry.registration import Registration
+from thinksafe.run.record import StageContext, StageResult, read_stage_records, silent
 from thinksafe.stages import gate
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records, silent
-from thinksafe.statistics import proportion
 from thinksafe.store.local import LocalStore
 
 SECTION = GateSection(gate=GateSettings(), reasoning_benchmarks=("gsm8k",))
@@ -67,11 +67,11 @@ def folder(tmp_path: Path) -> Path:
 def tagged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Decision]]:
     """Records what would be tagged; the registry itself has its own tests."""
     calls: list[tuple[Any, Decision]] = []
-    stand_in = types.ModuleType("thinksafe.decision_tags")
+    stand_in = types.ModuleType("thinksafe.registry.decision_tags")
     stand_in.tag_decision = lambda registration, decision: calls.append(  # type: ignore[attr-defined]
         (registration, decision)
     )
-    monkeypatch.setitem(sys.modules, "thinksafe.decision_tags", stand_in)
+    monkeypatch.setitem(sys.modules, "thinksafe.registry.decision_tags", stand_in)
     return calls
 
 
@@ -113,7 +113,7 @@ def test_nothing_is_written_when_the_version_could_not_be_tagged(
     def down(*_: object) -> None:
         raise StageError("MLflow is down.", "Start it.")
 
-    monkeypatch.setattr(sys.modules["thinksafe.decision_tags"], "tag_decision", down)
+    monkeypatch.setattr(sys.modules["thinksafe.registry.decision_tags"], "tag_decision", down)
     write_json(folder / "registration.json", REGISTRATION)
     with pytest.raises(StageError):
         run(folder, folder / "registration.json")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from thinksafe.config.sections import GradeSection
-from thinksafe.manifests import Manifest, read_manifest, read_rows
 from thinksafe.records import Grade, Prompt, Sample
+from thinksafe.run.manifests import Manifest, read_manifest, read_rows
+from thinksafe.run.record import StageContext, StageResult
 from thinksafe.stages import grade
-from thinksafe.stages.record import StageContext, StageResult
 from thinksafe.store.local import LocalStore
 
 SECTION = GradeSection(reasoning="think")

@@ -10,11 +10,11 @@ import pytest
 
 from thinksafe.config.model import GuardSettings
 from thinksafe.config.sections import JudgeSection
-from thinksafe.guards import Opinion, open_guard
-from thinksafe.manifests import Manifest, read_manifest, read_rows
+from thinksafe.judging.guards import Opinion, open_guard
 from thinksafe.records import Prompt, Sample, Verdict
+from thinksafe.run.manifests import Manifest, read_manifest, read_rows
+from thinksafe.run.record import StageContext, StageResult
 from thinksafe.stages import judge
-from thinksafe.stages.record import StageContext, StageResult
 from thinksafe.store.local import LocalStore
 
 
@@ -168,7 +168,7 @@ def test_key_changes_with_the_guards_digest_and_the_samples(
 ) -> None:
     run(section(), [make_sample()])
     assert run(section(), [make_sample(response="</think>Other.")])[0].counts["chunks_reused"] == 0
-    monkeypatch.setattr("thinksafe.guards.refusal.RefusalGuard.fingerprint", "other weights")
+    monkeypatch.setattr("thinksafe.judging.guards.refusal.RefusalGuard.fingerprint", "other weights")
     assert run(section(), [make_sample()])[0].counts["chunks_reused"] == 0
 
 
@@ -187,7 +187,7 @@ def test_key_changes_with_the_libraries_of_guards_that_are_models(
 def test_a_guard_that_loses_a_row_is_an_error(
     run: Callable[..., Any], make_sample: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("thinksafe.guards.refusal.RefusalGuard.judge", lambda self, rows: [])
+    monkeypatch.setattr("thinksafe.judging.guards.refusal.RefusalGuard.judge", lambda self, rows: [])
     with pytest.raises(ValueError, match="zip"):
         run(section(), [make_sample()])
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from thinksafe.errors import InputError, StageError
-from thinksafe.manifests import read_manifest, write_manifest
 from thinksafe.records import Sample
+from thinksafe.run.manifests import read_manifest, write_manifest
 from thinksafe.stages import merge
 
 

@@ -11,7 +11,6 @@ import pytest
 from thinksafe.config.sections import MetricsSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, read_records
-from thinksafe.manifests import Manifest, RowKind, write_chunk, write_manifest
 from thinksafe.records import (
     Grade,
     MetricSet,
@@ -23,8 +22,9 @@ from thinksafe.records import (
     SamplingSettings,
     Verdict,
 )
+from thinksafe.run.manifests import Manifest, RowKind, write_chunk, write_manifest
+from thinksafe.run.record import StageContext, StageResult, read_stage_records, silent
 from thinksafe.stages import metrics
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records, silent
 from thinksafe.store.local import LocalStore
 
 SETTINGS = SamplingSettings(max_tokens=100)

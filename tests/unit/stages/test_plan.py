@@ -14,10 +14,10 @@ from thinksafe.config import Sections, load_config, sections_of
 from thinksafe.digests import digest_json
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.jsonl import read_record
-from thinksafe.ledger import Digests, LedgerEntry, append
-from thinksafe.models import ModelReference
+from thinksafe.models.references import ModelReference
+from thinksafe.registry.ledger import Digests, LedgerEntry, append
+from thinksafe.run.record import StageContext, StageResult, read_stage_records
 from thinksafe.stages import plan
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records
 from thinksafe.store.local import LocalStore
 
 NAMES = ["run_id", *Sections.model_fields]
@@ -28,7 +28,9 @@ def run(
     tmp_path: Path, make_context: Callable[..., StageContext], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[StageResult, dict[str, str]]]:
     """Return a function that plans, and gives the result and the text of each output file."""
-    monkeypatch.setattr("thinksafe.tracking.ensure_parent_run", lambda registry, run, name: f"mlflow-{run}-{name}")
+    monkeypatch.setattr(
+        "thinksafe.registry.tracking.ensure_parent_run", lambda registry, run, name: f"mlflow-{run}-{name}"
+    )
 
     def planned(
         config: str = "micro", *overrides: str, names: list[str] = NAMES, **changes: Any

@@ -10,13 +10,13 @@ import pytest
 
 from thinksafe.config.suite_sections import SuiteSections
 from thinksafe.errors import InputError
-from thinksafe.ledger import Digests, LedgerEntry, append
-from thinksafe.models import ModelReference, read_reference
+from thinksafe.models.references import ModelReference, read_reference
+from thinksafe.registry.ledger import Digests, LedgerEntry, append
+from thinksafe.report.summary import summarise
 from thinksafe.report.words import why
+from thinksafe.run.record import StageContext, StageResult, read_stage_records
 from thinksafe.stages import plan_evaluation
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records
 from thinksafe.store import Store
-from thinksafe.summary import summarise
 
 Planned = Callable[..., StageResult]
 NAMES = ("run_id", *SuiteSections.model_fields)
@@ -29,7 +29,7 @@ def context(make_context: Callable[..., StageContext]) -> StageContext:
 
 @pytest.fixture
 def plan(context: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
-    monkeypatch.setattr("thinksafe.tracking.ensure_parent_run", lambda registry, run, name: "mlflow-1")
+    monkeypatch.setattr("thinksafe.registry.tracking.ensure_parent_run", lambda registry, run, name: "mlflow-1")
 
     def planned(model: str = "champion", *, if_champion: bool = True) -> StageResult:
         return plan_evaluation.run(

@@ -14,8 +14,8 @@ from thinksafe.config.sections import PrepareSection
 from thinksafe.errors import InputError
 from thinksafe.jsonl import read_records
 from thinksafe.records import Prompt
+from thinksafe.run.record import StageContext, StageResult
 from thinksafe.stages import prepare
-from thinksafe.stages.record import StageContext, StageResult
 
 Rows = list[dict[str, Any]]
 LONG = "please tell me how one can paint the old garden fence without any help from others"

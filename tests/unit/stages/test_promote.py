@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from registry_runs import PASSED, REFUSED, Run, World
 
-from thinksafe import ledger
 from thinksafe.digests import digest_json
 from thinksafe.errors import ConfigError, ConflictError, StageError, StoreError
 from thinksafe.jsonl import read_record
-from thinksafe.ledger import LedgerEntry
-from thinksafe.mlflow_client import connect
-from thinksafe.models import ModelReference
+from thinksafe.models.references import ModelReference
 from thinksafe.records import Check, Decision, WaiverUse
-from thinksafe.stages.record import StageRecord, read_stage_records, write_stage_record
+from thinksafe.registry import ledger
+from thinksafe.registry.ledger import LedgerEntry
+from thinksafe.registry.mlflow_client import connect
+from thinksafe.run.record import StageRecord, read_stage_records, write_stage_record
 
 
 class Killed(BaseException):
@@ -190,7 +190,7 @@ def test_a_repeated_run_does_not_undo_what_came_after_it(world: World) -> None:
 ALIAS = "mlflow.MlflowClient.set_registered_model_alias"
 STEPS = [
     (step, when)
-    for step in ("thinksafe.ledger.append", "thinksafe.store.local.LocalStore.create", ALIAS)
+    for step in ("thinksafe.registry.ledger.append", "thinksafe.store.local.LocalStore.create", ALIAS)
     for when in ("before", "after")
 ]
 
@@ -429,7 +429,7 @@ def test_only_the_generation_that_is_meant_is_taken_back(world: World) -> None:
 
 
 @pytest.mark.parametrize(("step", "when"), [
-    ("thinksafe.ledger.append", "after"), ("mlflow.MlflowClient.set_model_version_tag", "before"),
+    ("thinksafe.registry.ledger.append", "after"), ("mlflow.MlflowClient.set_model_version_tag", "before"),
     ("mlflow.MlflowClient.delete_registered_model_alias", "before"),
 ])
 def test_a_killed_withdrawal_is_completed_by_a_rerun(

@@ -13,12 +13,12 @@ from thinksafe.config.sections import RegisterSection
 from thinksafe.digests import digest_bytes, digest_folder
 from thinksafe.errors import InputError, StoreError
 from thinksafe.jsonl import read_record, write_json
-from thinksafe.loading import ADAPTER_FILES
-from thinksafe.mlflow_client import connect
-from thinksafe.models import ModelReference
-from thinksafe.registry import Registration
+from thinksafe.models.loading import ADAPTER_FILES
+from thinksafe.models.references import ModelReference
+from thinksafe.registry.mlflow_client import connect
+from thinksafe.registry.registration import Registration
+from thinksafe.run.record import StageContext, StageRecord, read_stage_records, silent, write_stage_record
 from thinksafe.stages import register
-from thinksafe.stages.record import StageContext, StageRecord, read_stage_records, silent, write_stage_record
 from thinksafe.store.local import LocalStore
 
 EXAMPLES = b'{"id": "x"}\n'

@@ -14,7 +14,7 @@ from thinksafe.digests import digest_bytes
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.records import Sample
 from thinksafe.report import without_timing
-from thinksafe.stages.record import StageContext, StageRecord, read_stage_records, silent, write_stage_record
+from thinksafe.run.record import StageContext, StageRecord, read_stage_records, silent, write_stage_record
 from thinksafe.stages.report import parse_status, run
 from thinksafe.store import open_store
 from thinksafe.store.local import LocalStore

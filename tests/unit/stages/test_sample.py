@@ -13,11 +13,11 @@ from thinksafe.config.model import EngineSettings
 from thinksafe.config.sections import SampleSection
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
-from thinksafe.manifests import Manifest, merge_manifests, read_manifest, read_rows
-from thinksafe.models import ModelReference
+from thinksafe.models.references import ModelReference
 from thinksafe.records import Prompt, Sample, SamplingSettings
+from thinksafe.run.manifests import Manifest, merge_manifests, read_manifest, read_rows
+from thinksafe.run.record import StageContext, StageResult, read_stage_records
 from thinksafe.stages import sample
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records
 from thinksafe.store.local import LocalStore
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from thinksafe.config.sections import SampleSection
 from thinksafe.errors import InputError
-from thinksafe.manifests import read_manifest, read_rows
 from thinksafe.records import Prompt, Sample
+from thinksafe.run.manifests import read_manifest, read_rows
+from thinksafe.run.record import StageContext
 from thinksafe.stages import sample
-from thinksafe.stages.record import StageContext
 from thinksafe.store.local import LocalStore
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from thinksafe import claims
 from thinksafe.config.sections import SampleSection
-from thinksafe.engines import Batch, Generation
-from thinksafe.manifests import Manifest, merge_manifests, read_manifest
 from thinksafe.records import Prompt
+from thinksafe.run.manifests import Manifest, merge_manifests, read_manifest
+from thinksafe.run.record import StageContext, StageResult
+from thinksafe.sampling import claims
+from thinksafe.sampling.engines import Batch, Generation
 from thinksafe.stages import sample
-from thinksafe.stages.record import StageContext, StageResult
 from thinksafe.store.local import LocalStore
 
 CHUNKS = 12

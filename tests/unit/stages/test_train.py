@@ -13,11 +13,11 @@ from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file, digest_folder
 from thinksafe.errors import InputError, StageError, StoreError
 from thinksafe.jsonl import write_json, write_records
-from thinksafe.loading import ADAPTER_FILES, fetch_adapter, resolve_student
-from thinksafe.models import ModelReference, read_reference
+from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter, resolve_student
+from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Example
+from thinksafe.run.record import StageContext, StageResult, read_stage_records, silent
 from thinksafe.stages import train
-from thinksafe.stages.record import StageContext, StageResult, read_stage_records, silent
 from thinksafe.store.local import LocalStore
 from thinksafe.training import launch
 

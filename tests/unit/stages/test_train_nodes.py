@@ -19,9 +19,9 @@ from node_training import World, section
 from trainer_controller import Controller
 
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.pods import TRAIN_JOB_VARIABLE, environment
 from thinksafe.config.sections import TrainSection
-from thinksafe.pods import TRAIN_JOB_VARIABLE, environment
-from thinksafe.stages.record import StageRecord, read_stage_records
+from thinksafe.run.record import StageRecord, read_stage_records
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,9 @@ from node_training import EXAMPLES
 from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.jsonl import write_json, write_records
-from thinksafe.loading import ADAPTER_FILES, resolve_student
-from thinksafe.models import ModelReference
-from thinksafe.stages.record import StageRecord, read_stage_records
+from thinksafe.models.loading import ADAPTER_FILES, resolve_student
+from thinksafe.models.references import ModelReference
+from thinksafe.run.record import StageRecord, read_stage_records
 from thinksafe.store.local import LocalStore
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ import pytest
 from training_runs import Student
 
 from thinksafe.config.model import StudentSettings
-from thinksafe.loading import resolve_student
-from thinksafe.models import ModelReference
+from thinksafe.models.loading import resolve_student
+from thinksafe.models.references import ModelReference
 from thinksafe.store.local import LocalStore
 
 

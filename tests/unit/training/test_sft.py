@@ -10,8 +10,8 @@ from training_runs import SETTINGS, Student, rows, section
 
 from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError, StageError
-from thinksafe.loading import ADAPTER_FILES, load_model
-from thinksafe.stages.record import Progress, StageContext, silent
+from thinksafe.models.loading import ADAPTER_FILES, load_model
+from thinksafe.run.record import Progress, StageContext, silent
 from thinksafe.training.sft import micro_batch, step_count, train_adapter
 
 pytestmark = pytest.mark.slow  # the import of TRL alone

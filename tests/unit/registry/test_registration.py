@@ -1,0 +1,400 @@
+"""Registration and aliases against a real MLflow on a SQLite file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.digests import digest_folder
+from thinksafe.errors import ConfigError, StageError, StoreError
+from thinksafe.models.loading import ADAPTER_FILES
+from thinksafe.models.references import ModelReference
+from thinksafe.records import Check, Decision, WaiverUse
+from thinksafe.registry import ledger, registration
+from thinksafe.registry.decision_tags import tag_decision
+from thinksafe.registry.ledger import Digests, LedgerEntry
+from thinksafe.registry.mlflow_client import connect
+from thinksafe.registry.registration import Registration, check_base, register_candidate, set_champion
+from thinksafe.store.local import LocalStore
+
+STUDENT = StudentSettings(model="micro://default")
+DECISION = Decision(
+    passed=True, stopped_by=None, summary="passed",
+    checks=(Check(name="harm", passed=True, value=0.0, threshold=0.1, n=300, reason="ok"),),
+)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing handles it."""
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mlflow") / "template.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def settings(database: Path, tmp_path: Path) -> RegistrySettings:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return RegistrySettings(model="m", tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def client_of(settings: RegistrySettings) -> Any:
+    return connect(settings.tracking_uri)
+
+
+def add_adapter(store: LocalStore, name: str, *, student: StudentSettings = STUDENT, **config: Any) -> ModelReference:
+    """Put an adapter into the store as training does and return its reference."""
+    folder = Path(store.root) / f"adapters/{name}"
+    folder.mkdir(parents=True)
+    noted = {"base_model_name_or_path": student.model, "revision": student.revision or None, "r": 4, **config}
+    (folder / "adapter_config.json").write_text(json.dumps(noted))
+    (folder / "adapter_model.safetensors").write_bytes(name.encode() * 100)
+    return ModelReference(
+        role="candidate", student=student, base_digest="base", adapter=f"adapters/{name}",
+        adapter_digest=digest_folder(folder, ADAPTER_FILES),
+    )
+
+
+def register(
+    store: LocalStore, settings: RegistrySettings, candidate: ModelReference, run_id: str = "run-1"
+) -> Registration:
+    return register_candidate(store, candidate, settings, run_id=run_id, data_digest="data", config_digest="config")
+
+
+def entry_of(registration: Registration, candidate: ModelReference, generation: int) -> LedgerEntry:
+    return LedgerEntry(
+        model=registration.name, generation=generation, previous=generation - 1 or None, action="promote",
+        target=candidate.model_copy(update={"role": "champion"}), version=registration.version,
+        run_id=registration.run_id, digests=Digests(adapter=candidate.adapter_digest, base="base"),
+        reason="passed", who="ann", created=ledger.now(),
+    )
+
+
+def test_a_candidate_becomes_a_version_that_can_be_downloaded(
+    store: LocalStore, settings: RegistrySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = add_adapter(store, "one")
+    registration = register(store, settings, candidate)
+    assert (registration.name, registration.version, registration.run_id) == ("m", "1", "run-1")
+    assert registration.candidate == candidate.digest
+    client = client_of(settings)
+    version = client.get_model_version_by_alias("m", "candidate")
+    assert str(version.version) == "1"
+    assert version.run_id == registration.mlflow_run
+    assert version.tags == {
+        "thinksafe.run_id": "run-1", "thinksafe.adapter_digest": candidate.adapter_digest,
+        "thinksafe.base": "micro://default", "thinksafe.base_digest": "base", "thinksafe.data_digest": "data",
+        "thinksafe.config_digest": "config",
+    }
+    model = client.get_logged_model(registration.model_id)
+    assert str(model.status) == "READY"
+    assert model.source_run_id == registration.mlflow_run
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    import mlflow.artifacts
+
+    folder = mlflow.artifacts.download_artifacts("models:/m@candidate", dst_path=str(tmp_path / "served"))
+    assert digest_folder(Path(folder), ADAPTER_FILES) == candidate.adapter_digest
+    assert (tmp_path / "mlartifacts" / "thinksafe").is_dir()
+    assert not Path("mlruns").exists()
+
+
+def test_registering_again_changes_nothing(store: LocalStore, settings: RegistrySettings) -> None:
+    candidate = add_adapter(store, "one")
+    first = register(store, settings, candidate)
+    assert register(store, settings, candidate) == first
+    assert state(settings) == (["1"], ["READY"], {"candidate": "1"}, 1)
+
+
+def state(settings: RegistrySettings) -> tuple[list[str], list[str], dict[str, str], int]:
+    """Return versions, states of logged models, aliases and the number of runs."""
+    client = client_of(settings)
+    experiment = client.get_experiment_by_name(settings.experiment).experiment_id
+    versions = client.search_model_versions("name = 'm'")
+    return (
+        sorted(str(version.version) for version in versions),
+        sorted(str(model.status) for model in client.search_logged_models([experiment])),
+        {alias: str(version) for alias, version in client.get_registered_model("m").aliases.items()},
+        len(client.search_runs([experiment])),
+    )
+
+
+def test_other_runs_and_other_adapters_get_their_own_versions(store: LocalStore, settings: RegistrySettings) -> None:
+    one, two = add_adapter(store, "one"), add_adapter(store, "two")
+    assert register(store, settings, one).version == "1"
+    assert register(store, settings, two).version == "2"
+    assert register(store, settings, two, "run-2").version == "3"
+    assert register(store, settings, one).version == "1"
+    assert state(settings) == (["1", "2", "3"], ["READY"] * 3, {"candidate": "3"}, 2)
+
+
+MUTATIONS = [
+    "create_experiment", "create_run", "create_logged_model", "log_model_artifacts", "finalize_logged_model",
+    "create_registered_model", "create_model_version", "set_registered_model_alias",
+]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", MUTATIONS)
+def test_a_kill_between_any_two_calls_leaves_nothing_double(
+    store: LocalStore, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch, call: str, when: str
+) -> None:
+    from mlflow import MlflowClient
+
+    candidate = add_adapter(store, "one")
+    killed = kill(monkeypatch, MlflowClient, call, when)
+    with pytest.raises(Killed):
+        register(store, settings, candidate)
+    monkeypatch.undo()
+    assert killed == [call]
+    registration = register(store, settings, candidate)
+    assert registration.version == "1"
+    assert state(settings) == (["1"], ["READY"], {"candidate": "1"}, 1)
+
+
+def kill(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, when: str) -> list[str]:
+    """Kill the caller right before or after a method; return the list that the method's name is put in."""
+    real: Callable[..., Any] = getattr(owner, name)
+    seen: list[str] = []
+
+    def fatal(*args: Any, **kwargs: Any) -> Any:
+        seen.append(name)
+        if when == "after":
+            real(*args, **kwargs)
+        raise Killed
+
+    monkeypatch.setattr(owner, name, fatal)
+    return seen
+
+
+def test_a_half_uploaded_adapter_is_uploaded_again(
+    store: LocalStore, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    candidate = add_adapter(store, "one")
+
+    def half(self: Any, model_id: str, folder: str) -> None:
+        self.log_model_artifact(model_id, f"{folder}/adapter_config.json")
+        raise Killed
+
+    monkeypatch.setattr(MlflowClient, "log_model_artifacts", half)
+    with pytest.raises(Killed):
+        register(store, settings, candidate)
+    monkeypatch.undo()
+    model_id = register(store, settings, candidate).model_id
+    files = client_of(settings).list_logged_model_artifacts(model_id)
+    assert {file.path for file in files} == set(ADAPTER_FILES)
+    assert state(settings)[1] == ["READY"]
+
+
+@pytest.mark.parametrize("fault", ["raises", "loses"])
+def test_a_failed_upload_is_an_error_and_leaves_a_failed_model(
+    store: LocalStore, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    from mlflow import MlflowClient
+
+    candidate = add_adapter(store, "one")
+
+    def upload(self: Any, model_id: str, folder: str) -> None:
+        if fault == "raises":
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(MlflowClient, "log_model_artifacts", upload)
+    with pytest.raises(StageError, match="Free disk space" if fault == "raises" else "does not hold the adapter"):
+        register(store, settings, candidate)
+    assert client_of(settings).search_registered_models() == []
+    monkeypatch.undo()
+    assert register(store, settings, candidate).version == "1"
+    assert state(settings)[1] == ["FAILED", "READY"]
+
+
+def test_racing_registrations_end_in_one_version(store: LocalStore, settings: RegistrySettings) -> None:
+    candidate = add_adapter(store, "one")
+    register(store, settings, candidate, "earlier")  # experiment and registered model exist
+    barrier = threading.Barrier(4)
+    results: list[str] = []
+
+    def race() -> None:
+        barrier.wait(timeout=30)
+        results.append(register(store, settings, candidate).version)
+
+    threads = [threading.Thread(target=race) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    versions = client_of(settings).search_model_versions("name = 'm' and tags.`thinksafe.run_id` = 'run-1'")
+    assert len(versions) == 1
+    assert set(results) == {str(versions[0].version)}
+
+
+def test_of_two_versions_made_at_once_the_first_stays(
+    store: LocalStore, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    real = MlflowClient.create_model_version
+    monkeypatch.setattr(
+        MlflowClient, "create_model_version",
+        lambda *args, **kwargs: (real(*args, **kwargs), real(*args, **kwargs))[1],  # a rival's, then ours
+    )
+    assert register(store, settings, add_adapter(store, "one")).version == "1"
+    assert state(settings)[0] == ["1"]
+
+
+def test_changed_or_missing_files_are_not_registered(store: LocalStore, settings: RegistrySettings) -> None:
+    candidate = add_adapter(store, "one")
+    file = Path(store.root) / "adapters/one/adapter_model.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(content + b"x")
+    with pytest.raises(StoreError, match="digest differs"):
+        register(store, settings, candidate)
+    file.unlink()
+    with pytest.raises(StoreError, match=r"adapter_model\.safetensors"):
+        register(store, settings, candidate)
+    assert client_of(settings).search_registered_models() == []
+    with pytest.raises(StageError, match="no adapter"):
+        register(store, settings, candidate.model_copy(update={"adapter": "", "adapter_digest": ""}))
+
+
+@pytest.mark.parametrize(
+    ("student", "noted", "accepted"),
+    [
+        ({"model": "org/name", "revision": "abc"}, {"base_model_name_or_path": "org/name", "revision": "abc"}, True),
+        ({"model": "org/name", "revision": "abc"}, {"base_model_name_or_path": "org/name", "revision": None}, False),
+        ({"model": "org/name", "revision": "abc"}, {"base_model_name_or_path": "/home/ann/name"}, False),
+        ({"model": "micro://default"}, {"base_model_name_or_path": "micro://default"}, True),
+        ({"model": "micro://default"}, {"base_model_name_or_path": "/site-packages/students/default"}, False),
+        ({"model": "/models/ours"}, {"base_model_name_or_path": "/models/ours", "revision": None}, True),
+        ({"model": "./ours"}, {"base_model_name_or_path": "/home/ann/ours"}, False),
+        ({"model": "org/name"}, {"base_model_name_or_path": None}, False),
+        ({"model": "org/name"}, {}, False),
+        ({"model": "org/name"}, [], False),
+    ],
+)
+def test_an_adapter_must_name_its_base_as_the_config_does(
+    tmp_path: Path, student: dict[str, str], noted: Any, accepted: bool
+) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps(noted))
+    candidate = ModelReference(role="candidate", student=StudentSettings(**student), base_digest="b", adapter="a")
+    if accepted:
+        check_base(tmp_path, candidate)
+    else:
+        with pytest.raises(StageError, match=r"adapter_config\.json"):
+            check_base(tmp_path, candidate)
+
+
+def test_the_decision_is_tagged(store: LocalStore, settings: RegistrySettings) -> None:
+    registration = register(store, settings, add_adapter(store, "one"))
+    tag_decision(registration, DECISION)
+    client = client_of(settings)
+    tags = client.get_model_version("m", "1").tags
+    assert tags["thinksafe.decision"] == "passed"
+    refused = DECISION.model_copy(update={"passed": False})
+    tag_decision(registration, refused)
+    tag_decision(registration, refused)
+    changed = client.get_model_version("m", "1")
+    assert changed.description.startswith("**The gate refused this version.**")
+    assert changed.tags["thinksafe.decision"] == "refused"
+    assert changed.tags["thinksafe.decision_digest"] != tags["thinksafe.decision_digest"]
+
+
+def test_a_waiver_is_in_tag_and_description_and_goes_with_it(store: LocalStore, settings: RegistrySettings) -> None:
+    registration = register(store, settings, add_adapter(store, "one"))
+    use = WaiverUse(
+        check="harm", person="Ann", reason="A known\ngap. " + "x" * 9000, expires="2999-12-31", effect="applied"
+    )
+    failed = DECISION.checks[0].model_copy(update={"passed": False, "status": "waived"})
+    tag_decision(registration, DECISION.model_copy(update={"checks": (failed,), "waivers": (use,)}))
+    client = client_of(settings)
+    version = client.get_model_version("m", "1")
+    assert version.tags["thinksafe.decision"] == "passed with waivers"
+    assert version.tags["thinksafe.waivers"].startswith("harm (waived by Ann until 2999-12-31): A known gap. xxx")
+    assert version.description.startswith("**The gate passed this version with waivers.**")
+    tag_decision(registration, DECISION)
+    tags = client.get_model_version("m", "1").tags
+    assert tags["thinksafe.decision"] == "passed"
+    assert "thinksafe.waivers" not in tags
+
+
+def test_the_alias_follows_the_newest_generation(store: LocalStore, settings: RegistrySettings) -> None:
+    uri, client = settings.tracking_uri, client_of(settings)
+    one, two = add_adapter(store, "one"), add_adapter(store, "two")
+    first, second = register(store, settings, one), register(store, settings, two)
+    with pytest.raises(StageError, match="Nothing was promoted"):
+        set_champion(store, "m", client, uri)
+    ledger.append(store, entry_of(first, one, 1))
+    set_champion(store, "m", client, uri)
+    assert registration.champion_version(client, uri, "m") == "1"
+    ledger.append(store, entry_of(second, two, 2))
+    assert set_champion(store, "m", client, uri) == set_champion(store, "m", client, uri)
+    assert registration.champion_version(client, uri, "m") == "2"
+    client.set_registered_model_alias("m", "champion", "1")  # by hand
+    set_champion(store, "m", client, uri)
+    assert registration.champion_version(client, uri, "m") == "2"
+
+
+def test_a_writer_that_was_overtaken_corrects_the_alias(
+    store: LocalStore, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    uri, client = settings.tracking_uri, client_of(settings)
+    one, two = add_adapter(store, "one"), add_adapter(store, "two")
+    first, second = register(store, settings, one), register(store, settings, two)
+    ledger.append(store, entry_of(first, one, 1))
+    real = MlflowClient.set_registered_model_alias
+
+    def slow(self: Any, name: str, alias: str, version: str) -> None:
+        if version == "1":  # meanwhile another writer does both its steps
+            ledger.append(store, entry_of(second, two, 2))
+            real(self, name, alias, "2")
+        real(self, name, alias, version)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", slow)
+    assert set_champion(store, "m", client, uri).generation == 2
+    assert registration.champion_version(client, uri, "m") == "2"
+
+
+def test_a_version_is_verified(store: LocalStore, settings: RegistrySettings) -> None:
+    candidate = add_adapter(store, "one")
+    register(store, settings, candidate)
+    client, uri = client_of(settings), settings.tracking_uri
+    registration.verify_version(client, uri, "m", "1", candidate.adapter_digest)
+    with pytest.raises(StageError, match="another adapter"):
+        registration.verify_version(client, uri, "m", "1", "other")
+    client.delete_model_version("m", "1")
+    with pytest.raises(StageError, match="is not in MLflow"):
+        registration.verify_version(client, uri, "m", "1", candidate.adapter_digest)
+
+
+def test_a_server_must_be_named(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, settings: RegistrySettings
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    unnamed = RegistrySettings(model="m")
+    candidate = add_adapter(store, "one")
+    with pytest.raises(ConfigError, match=r"registry\.tracking_uri.*MLFLOW_TRACKING_URI"):
+        register(store, unnamed, candidate)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    registration = register(store, unnamed, candidate)
+    assert registration.version == "1"
+    assert registration.tracking_uri == ""  # a path of this machine does not travel
+    tag_decision(registration, DECISION)

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import report_runs as runs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thinksafe.report.summary import PipelineStatus, of_kind, published, reasoning_average, summarise
+from thinksafe.report.words import VERDICTS, missing_steps, next_steps, why
+from thinksafe.run.record import StageRecord
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def files(records: dict[str, StageRecord], **given: Any) -> dict[str, str]:
+    return {name: value.model_dump_json() for name, value in published(summarise(records, **given)).items()}
+
+
+@pytest.mark.parametrize("outcome", runs.ALL)
+def test_outcome(outcome: str) -> None:
+    summary = summarise(runs.ALL[outcome]())
+    assert summary.outcome == outcome
+    assert summary.problems == ()
+    assert summary.run_id == runs.RUN_ID
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [
+        ("verified", "promoted"), ("superseded", "promoted"), ("rolled back", "rolled back"),
+        ("withdrawn", "rolled back"),
+    ],
+)
+def test_a_rollout_that_was_taken_back_is_no_success(verdict: str, outcome: str) -> None:
+    records = runs.promoted()
+    changes = {"task": "deploy", "stage": "deploy", "verdict": verdict, "started": 3e9}
+    records["deploy"] = records["promote"].model_copy(update=changes)
+    summary = summarise(records)
+    assert summary.outcome == outcome
+    taken_back = outcome == "rolled back"
+    assert VERDICTS[summary.outcome].tone == ("bad" if taken_back else "good")
+    assert ("was taken back" in why(summary)) is taken_back
+    assert ("record of deploy" in next_steps(summary)) is taken_back
+
+
+def test_a_rollout_is_missed_only_where_there_is_one() -> None:
+    records = runs.incomplete()
+    assert "deploy" not in missing_steps(summarise(records))
+    records["plan"].details["config"]["deploy"] = {"kind": "deployment"}
+    assert {"sample-rollout", "deploy"} <= set(missing_steps(summarise(records)))
+
+
+def test_a_failed_stage_outweighs_the_decision_and_is_named() -> None:
+    records = runs.passed_not_promoted()
+    changes = {"task": "promote", "stage": "promote", "status": "failed", "error": "No.", "action": "Do."}
+    records["promote"] = records["gate"].model_copy(update=changes)
+    summary = summarise(records)
+    assert summary.outcome == "failed"
+    assert [(f.task, f.error, f.action) for f in summary.failures] == [("promote", "No.", "Do.")]
+    assert summary.decision is not None
+    assert summary.decision.passed
+
+
+@pytest.mark.parametrize("outcome", ["incomplete", "passed, not promoted"])
+def test_a_task_that_died_without_a_record_fails_the_run(outcome: str) -> None:
+    status = PipelineStatus(state="FAILED", message="The failed tasks are: [train].")
+    summary = summarise(runs.ALL[outcome](), status=status)
+    assert summary.outcome == "failed"
+    assert summary.failures[0].error == "The failed tasks are: [train]."
+    assert summary.failures[0].action
+    assert summarise(runs.ALL[outcome](), status=PipelineStatus(state="CANCELLED")).outcome == outcome
+
+
+def test_recorded_failures_are_not_repeated_by_the_status() -> None:
+    summary = summarise(runs.failed(), status=PipelineStatus(state="FAILED", message="tasks failed"))
+    assert [failure.task for failure in summary.failures] == ["train"]
+
+
+def test_a_diagnosis_that_may_only_warn_does_not_stop() -> None:
+    records = runs.diagnosed()
+    records["diagnose"].details["continues"] = True
+    summary = summarise(records)
+    assert (summary.outcome, summary.decision) == ("incomplete", None)
+
+
+def test_no_records_at_all() -> None:
+    summary = summarise({}, run_id="r")
+    assert (summary.outcome, summary.run_id, summary.provenance.run_id) == ("incomplete", "r", "r")
+    assert list(published(summary)) == ["provenance.json"]
+
+
+def test_the_record_of_an_earlier_report_is_left_out() -> None:
+    records = runs.promoted()
+    earlier = records["gate"].model_copy(update={"stage": "report", "task": "report", "status": "failed"})
+    assert summarise({**records, "report": earlier}) == summarise(records)
+
+
+def test_shards_are_added_up() -> None:
+    records = runs.promoted()
+    step = summarise(records).step("sample-training")
+    shards = [record for task, record in records.items() if task.startswith("sample-training-")]
+    assert step is not None
+    assert step.tasks == len(shards) == 4
+    assert step.seconds == pytest.approx(sum(record.seconds for record in shards))
+    assert step.longest == max(record.seconds for record in shards)
+    assert step.counts["tokens"] == sum(record.counts["tokens"] for record in shards)
+
+
+def test_steps_stand_in_reading_order_whatever_the_order_of_starting() -> None:
+    records = runs.promoted()
+    backwards = dict(reversed(records.items()))
+    assert summarise(backwards).steps == summarise(records).steps
+    assert next(iter(summarise(backwards).provenance.digests)) == "plan"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "names"),
+    [
+        ("promoted", ["decision.json", "metrics.json", "provenance.json"]),
+        ("refused by gate", ["decision.json", "metrics.json", "provenance.json"]),
+        ("stopped by diagnose", ["decision.json", "provenance.json"]),
+        ("failed", ["provenance.json"]),
+        ("incomplete", ["provenance.json"]),
+    ],
+)
+def test_published_files(outcome: str, names: list[str]) -> None:
+    assert list(published(summarise(runs.ALL[outcome]()))) == names
+
+
+def test_decision_and_metrics_are_equal_for_equal_runs() -> None:
+    one, two = files(runs.promoted()), files(runs.promoted(run_id="other", at=2e9, pace=3.0, version="8"))
+    assert one["decision.json"] == two["decision.json"]
+    assert one["metrics.json"] == two["metrics.json"]
+    assert one["provenance.json"] != two["provenance.json"]
+    for name in ("decision.json", "metrics.json"):
+        assert runs.RUN_ID not in one[name]
+
+
+def test_metrics_file_has_all_roles_and_null_without_champion() -> None:
+    records = runs.promoted()
+    records["metrics-champion"].details["metrics"].update(absent=True, metrics=[])
+    value = json.loads(files(records)["metrics.json"])
+    assert set(value) == {"base", "candidate", "champion"}
+    assert value["champion"] is None
+    assert value["candidate"]["metrics"][0]["n"] > 0
+
+
+def test_no_credentials_are_published() -> None:
+    for outcome in runs.ALL:
+        for text in files(runs.ALL[outcome]()).values():
+            assert "pass-word" not in text
+    records = runs.failed()
+    records["train"] = records["train"].model_copy(update={"error": "No answer from http://me:pass-word@host/x."})
+    assert "pass-word" not in files(records)["provenance.json"]
+    assert "http://***@host/x" in files(records)["provenance.json"]
+
+
+def test_unreadable_details_are_named_and_the_rest_stays() -> None:
+    records = runs.promoted()
+    records["metrics-candidate"].details["metrics"]["metrics"][0]["n"] = "many"
+    records["curate"].details["funnel"][1] = {"label": "harmful"}
+    summary = summarise(records)
+    assert set(summary.metrics) == {"base", "champion"}
+    assert len(summary.funnel) == 9
+    assert [problem.split(" ")[0] for problem in summary.problems] == ["metrics-candidate:", "curate:"]
+    assert "many" not in " ".join(summary.problems)
+
+
+@given(st.sampled_from(sorted(runs.promoted())), st.dictionaries(st.text(), JSON, max_size=3), JSON)
+@settings(max_examples=60, deadline=None)
+def test_any_details_give_a_summary(task: str, details: dict[str, Any], value: Any) -> None:
+    records = dict(RECORDS)
+    known = dict.fromkeys(records[task].details, value)
+    for found in (details, known):
+        records[task] = records[task].model_copy(update={"details": found})
+        published(summarise(records))
+
+
+RECORDS = runs.promoted()
+
+
+def test_curve_leaves_out_what_is_not_a_number() -> None:
+    records = runs.promoted()
+    records["train"].details["curve"] = [
+        {"step": 1, "loss": None}, {"step": 2, "loss": float("nan")}, {"step": 3, "loss": 0.5, "grad_norm": 1.0},
+    ]
+    assert [(point.step, point.loss) for point in summarise(records).curve] == [(3, 0.5)]
+
+
+def test_reasoning_average_is_the_gates() -> None:
+    metrics = summarise(runs.promoted()).metrics["candidate"]
+    average = reasoning_average(metrics)
+    values = [metric.value for metric in of_kind(metrics, "reasoning")]
+    assert average is not None
+    assert average.value == pytest.approx(sum(values) / 3)
+    assert average.n == 1319 + 500 + 198
+    assert average.interval.low < average.value < average.interval.high
+    only = metrics.model_copy(update={"metrics": tuple(of_kind(metrics, "reasoning")[:1])})
+    single = reasoning_average(only)
+    assert single is not None
+    assert single.interval == only.metrics[0].interval
+    assert reasoning_average(metrics.model_copy(update={"metrics": ()})) is None
+
+
+def test_setting_reads_the_configuration() -> None:
+    summary = summarise(runs.promoted())
+    assert summary.setting("gate", "harm", "max") == 0.10
+    assert summary.setting("gate", "nothing", default=7) == 7
+    assert summarise({}).setting("gate", "harm", "max") is None

@@ -1,0 +1,88 @@
+"""What the pods of a stage get on a cluster: plain environment variables, and variables out of Secrets.
+
+Pure functions of the ``cluster`` section; the pipelines compile them in, the doctor checks that the Secrets are there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster_stages import StageSettings
+from thinksafe.digests import canonical_json
+
+DIGEST_VARIABLE = "THINKSAFE_CLUSTER_DIGEST"
+"""Digest of the ``cluster`` section that a pipeline was compiled with; ``plan`` refuses a config with another."""
+TRAIN_JOB_VARIABLE = "THINKSAFE_TRAIN_JOB"
+"""The ``cluster`` section as JSON, in the pod of a train stage that starts a TrainJob instead of training itself."""
+HUB_MIRROR_VARIABLE = "THINKSAFE_HUB_MIRROR"
+"""Address of the hub's copy in S3 (:mod:`thinksafe.models.mirror`)."""
+PLANS = frozenset({"plan", "plan_evaluation"})
+MODEL_STAGES = PLANS | {"prepare", "sample", "judge", "train", "deploy"}
+"""Stages that read the hub or copies of it: they get its token and the model cache."""
+MLFLOW_STAGES = PLANS | {"register", "gate", "promote", "deploy", "report"}
+"""Stages that talk to MLflow: only they get its credentials."""
+
+CERTIFICATES = "/etc/thinksafe/certificates"
+"""Folder in which pods find the certificates of the cluster's own authority."""
+
+
+class SecretVariable(NamedTuple):
+    """An environment variable that comes out of a Secret."""
+
+    secret: str
+    key: str
+    variable: str
+
+
+def environment(cluster: ClusterSettings, stage: str) -> dict[str, str]:
+    """Return the plain environment variables of a stage's pods."""
+    found = {"AWS_REGION": cluster.s3.region, "AWS_ENDPOINT_URL": cluster.s3.endpoint}
+    if cluster.certificates.config_map:
+        path = f"{CERTIFICATES}/{cluster.certificates.key}"
+        found |= {"AWS_CA_BUNDLE": path, "REQUESTS_CA_BUNDLE": path, "SSL_CERT_FILE": path}
+    if stage in MLFLOW_STAGES:
+        found["MLFLOW_TRACKING_URI"] = cluster.mlflow.uri
+    if stage in PLANS:
+        found[DIGEST_VARIABLE] = cluster.digest
+    if stage in MODEL_STAGES:
+        found |= {"HF_ENDPOINT": cluster.hub.endpoint, HUB_MIRROR_VARIABLE: cluster.mirrors.hub}
+        found["HF_HUB_OFFLINE"] = "1" if cluster.mirrors.hub else ""
+        if cluster.model_cache.kind != "none":
+            path = cluster.model_cache.path
+            found |= {"HF_HOME": f"{path}/huggingface", "THINKSAFE_CACHE": f"{path}/thinksafe"}
+    if stage == "train" and cluster.train_job.enabled:
+        text = cluster.model_dump(mode="json", exclude={"kfp", "schedule"}, exclude_defaults=True)
+        found[TRAIN_JOB_VARIABLE] = canonical_json(text)
+    return {name: value for name, value in found.items() if value}
+
+
+def pod_labels(cluster: ClusterSettings, settings: StageSettings, stage: str) -> dict[str, str]:
+    """Return the labels of a stage's pods. Network policies select by our own, so that ``cluster.labels`` give way."""
+    own = {
+        "app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/component": stage,
+        "thinksafe/priority-class": settings.priority_class, "thinksafe/runtime-class": settings.runtime_class,
+    }
+    return {key: value for key, value in {**cluster.labels, **own}.items() if value}
+
+
+def secret_variables(cluster: ClusterSettings, stage: str) -> list[SecretVariable]:
+    """Return the variables that a stage's pods take from Secrets."""
+    s3, mlflow, hub = cluster.s3.secret, cluster.mlflow.secret, cluster.hub
+    found = [
+        SecretVariable(s3.name, s3.access_key_id, "AWS_ACCESS_KEY_ID"),
+        SecretVariable(s3.name, s3.secret_access_key, "AWS_SECRET_ACCESS_KEY"),
+        SecretVariable(s3.name, s3.session_token, "AWS_SESSION_TOKEN"),
+    ]
+    if stage in MLFLOW_STAGES:
+        found += [
+            SecretVariable(mlflow.name, mlflow.token, "MLFLOW_TRACKING_TOKEN"),
+            SecretVariable(mlflow.name, mlflow.username, "MLFLOW_TRACKING_USERNAME"),
+            SecretVariable(mlflow.name, mlflow.password, "MLFLOW_TRACKING_PASSWORD"),
+        ]
+    if stage in MODEL_STAGES:
+        found.append(SecretVariable(hub.secret, hub.secret_key, "HF_TOKEN"))
+    found += [
+        SecretVariable(source.name, key, name) for source in cluster.secrets for key, name in source.keys.items()
+    ]
+    return [variable for variable in found if variable.secret and variable.key]

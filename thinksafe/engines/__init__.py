@@ -1,7 +1,0 @@
-"""Generation engines behind one protocol."""
-
-from __future__ import annotations
-
-from thinksafe.engines.base import Batch, Engine, Generation, Turn, open_engine, stream
-
-__all__ = ["Batch", "Engine", "Generation", "Turn", "open_engine", "stream"]

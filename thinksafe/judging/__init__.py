@@ -1,0 +1,1 @@
+"""Judging: guards give samples verdicts, graders read answers."""

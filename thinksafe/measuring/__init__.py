@@ -1,0 +1,1 @@
+"""Measuring: verdicts and grades become estimates with intervals, paired where two models are compared."""

@@ -1,0 +1,1 @@
+"""Methods: what is sampled, what becomes an example, and what training minimises."""

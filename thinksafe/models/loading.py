@@ -1,0 +1,317 @@
+"""Students and adapters: found, checked, and loaded from safetensors only.
+
+Everything here refuses rather than guesses: pickled weights, a missing tokenizer or chat template, files whose digest
+differs from the reference, and weights that the checkpoint lacks (transformers would fill them with random numbers).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from thinksafe.config.model import StudentSettings
+from thinksafe.digests import digest_folder
+from thinksafe.errors import DamagedError, InputError, StageError
+from thinksafe.models.mirror import is_commit, is_hub_id, mirrored
+from thinksafe.models.references import ModelReference
+from thinksafe.store import Store
+from thinksafe.traces import CLOSE, OPEN
+
+if TYPE_CHECKING:
+    import torch
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""The files of an adapter; ``ModelReference.adapter_digest`` is the ``digest_folder`` over them."""
+
+TOKENIZER_FILES = frozenset(
+    {"tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json"}
+)
+# Everything from_pretrained may read; a file too many costs a repeated run, a file too few a stale one.
+_DIGESTED = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".tiktoken", ".py"})
+_PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+_CONVERT = "Convert the weights with transformers: from_pretrained(...).save_pretrained(folder) writes safetensors."
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """Where a student is, and the digest that stands for its content."""
+
+    path_or_id: str
+    """Local folder, or hub id."""
+    revision: str
+    """Commit of a hub id, of its copy in a mirror too; empty for any other folder."""
+    digest: str
+    """SHA-256 over a folder's weights, configuration and tokenizer; ``<hub id>@<commit>`` for a hub model."""
+
+
+def resolve_student(student: StudentSettings) -> ResolvedModel:
+    """Find a student and return what identifies it. Reads a local folder whole; asks the hub only for a branch or tag.
+
+    Raises:
+        InputError: there is no such model, or it cannot be used (no configuration, tokenizer or safetensors).
+    """
+    folder = _student_folder(student)
+    if folder is not None:
+        _check_files({path.name for path in folder.iterdir() if path.is_file()}, str(folder))
+        # a copy of the hub's is found again by the commit; other folders have none
+        commit = student.revision if mirrored(student.model, student.revision) else ""
+        return ResolvedModel(str(folder), commit, digest_folder(folder, _model_files(folder)))
+    commit = student.revision if is_commit(student.revision) else _hub_commit(student)
+    return ResolvedModel(student.model, commit, f"{student.model}@{commit}")
+
+
+def local_source(student: StudentSettings) -> tuple[str, str]:
+    """Return what a library loads a student from: its folder and "", or its hub id and revision. Reads no file."""
+    folder = _student_folder(student)
+    return (str(folder), "") if folder is not None else (student.model, student.revision)
+
+
+def _student_folder(student: StudentSettings) -> Path | None:
+    """Return the folder of a shipped, local or mirrored student, or None for a hub id that the hub is asked for."""
+    model = student.model
+    if model.startswith("micro://"):
+        from thinksafe.micro.students import student_path
+
+        try:
+            return student_path(model.removeprefix("micro://"))
+        except (ValueError, FileNotFoundError) as error:
+            raise InputError(f"student.model {model!r}: {error}.", "Use one of the shipped students.") from error
+    if model.startswith("s3://"):
+        from thinksafe.store.remote import local_folder
+
+        return local_folder(model)
+    if "://" in model:
+        raise InputError(
+            f"student.model {model!r} has a scheme that is not supported.", "Use micro://, s3://, a folder or a hub id."
+        )
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise InputError(f"student.model {model!r} is a file.", "Name the folder that holds the model.")
+    if not is_hub_id(model):
+        raise InputError(f"student.model: the folder {model!r} does not exist.", "Check the path.")
+    if copy := mirrored(model, student.revision):
+        from thinksafe.store.remote import local_folder
+
+        return local_folder(copy)
+    return None
+
+
+def _check_files(names: set[str], where: str) -> None:
+    if "config.json" not in names:
+        raise InputError(f"{where} has no config.json.", "Name a folder written by transformers' save_pretrained.")
+    suffixes = {Path(name).suffix for name in names}
+    if ".safetensors" not in suffixes:
+        if suffixes & _PICKLED:
+            raise InputError(
+                f"{where} has its weights as pickle files only, which can run code when loaded.", _CONVERT
+            )
+        raise InputError(f"{where} has no weights (*.safetensors).", "Copy the whole model folder.")
+    if not names & TOKENIZER_FILES:
+        raise InputError(f"{where} has no tokenizer.", "Save it there with tokenizer.save_pretrained(folder).")
+
+
+def _model_files(folder: Path) -> list[str]:
+    found = [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*.jinja")]
+    return [path.relative_to(folder).as_posix() for path in found if path.suffix in _DIGESTED and path.is_file()]
+
+
+def _hub_commit(student: StudentSettings) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    where = f"student.model {student.model!r}"
+    try:
+        info = HfApi().model_info(student.model, revision=student.revision or None, timeout=20)
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise InputError(
+            f"{where} is not a local folder, and the hub does not show it ({type(error).__name__}).",
+            "Check the name and student.revision; a private or gated model needs HF_TOKEN.",
+        ) from error
+    except Exception as error:  # the hub client raises errors of several HTTP libraries
+        raise InputError(
+            f"{where} is not a local folder, and the hub cannot be reached to resolve its revision "
+            f"({type(error).__name__}).",
+            "Check the network and HF_HUB_OFFLINE, set student.revision to a commit, or use a local folder.",
+        ) from error
+    _check_files({file.rfilename for file in info.siblings or []}, where)
+    if not info.sha:
+        raise InputError(f"{where}: the hub named no commit.", "Set student.revision to a commit.")
+    return str(info.sha)
+
+
+def fetch_adapter(store: Store, reference: ModelReference, folder: Path) -> Path:
+    """Copy a reference's adapter from the store into ``folder`` and return it.
+
+    Raises:
+        MissingError: a file is missing.
+        DamagedError: the adapter is not the one that the reference names.
+        StoreError: the store failed.
+    """
+    return fetch_adapter_files(store, reference.adapter, reference.adapter_digest, folder)
+
+
+def fetch_adapter_files(store: Store, adapter: str, digest: str, folder: Path) -> Path:
+    """Copy the adapter below the store's key ``adapter`` into ``folder`` and return it. Raises as fetch_adapter."""
+    for name in ADAPTER_FILES:
+        store.get_file(f"{adapter}/{name}", folder / name)
+    if digest_folder(folder, ADAPTER_FILES) != digest:
+        raise DamagedError(
+            f"The adapter {store.uri(adapter)} is not the one that was trained (digest differs).",
+            "Delete it, then start the run again.",
+        )
+    return folder
+
+
+def load_tokenizer(reference: ModelReference) -> Any:
+    """Load the tokenizer of a reference's student. Raises InputError."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    source, options = _source(reference.student)
+    # transformers 5 puts SentencePiece's rules over byte-level tokenizers that name LlamaTokenizerFast, as those of
+    # R1-Distill-Llama do (huggingface/transformers#45488); the second class takes tokenizer.json as it is
+    for loader in (AutoTokenizer, PreTrainedTokenizerFast):
+        try:
+            tokenizer = loader.from_pretrained(source, **options)
+        except Exception as error:  # a malformed file gives errors of many types
+            raise _unloadable("tokenizer", reference.student, error) from error
+        if " " in str(tokenizer.decode(tokenizer("a b", add_special_tokens=False)["input_ids"])).strip():
+            return tokenizer
+    raise InputError(f"The tokenizer of {reference.student.model!r} loses spaces.", "Check its tokenizer_class.")
+
+
+def load_model(reference: ModelReference, store: Store, place: bool = True) -> Any:
+    """Load a reference's student, and its adapter where it has one, for inference (evaluation mode).
+
+    The model is on the GPU where there is one, unless ``place`` is false: then it stays on the CPU. bfloat16 becomes
+    float32, with a warning, where the hardware has no bfloat16 units.
+
+    Raises:
+        InputError: the student cannot be loaded, or lacks weights.
+        StageError: the student's files changed since the reference was made.
+        StoreError: see :func:`fetch_adapter`.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    student = reference.student
+    resolved = resolve_student(student)
+    if resolved.digest != reference.base_digest:
+        raise StageError(
+            f"The student {student.model!r} changed since the run was planned (digest differs).",
+            "Start a new run, with student.revision set to a commit for a hub model.",
+        )
+    (device, dtype), (source, options) = _placement(student), _source(student)
+    options |= {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+    load: Any = AutoModelForCausalLM.from_pretrained
+    try:
+        model, loaded = load(source, **options)
+    except Exception as error:  # a malformed file gives errors of many types
+        raise _unloadable("model", student, error) from error
+    if missing := sorted(loaded["missing_keys"]):
+        raise InputError(
+            f"The weights of {student.model!r} lack {len(missing)} tensors ({missing[0]}, ...).",
+            "Copy the whole model folder.",
+        )
+    if reference.adapter:
+        from peft import PeftModel
+
+        with tempfile.TemporaryDirectory() as folder:
+            model = PeftModel.from_pretrained(model, fetch_adapter(store, reference, Path(folder)))
+    return (model.to(device) if place else model).eval()
+
+
+def _source(student: StudentSettings) -> tuple[str, dict[str, Any]]:
+    """Return the first argument and the options of ``from_pretrained``."""
+    source, revision = local_source(student)
+    return source, {"trust_remote_code": student.trust_remote_code, "revision": revision or None}
+
+
+def _placement(student: StudentSettings) -> tuple[torch.device, torch.dtype]:
+    import torch
+
+    if torch.cuda.is_available():
+        device, units = "cuda", torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        device, units = "cpu", any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    if student.dtype == "bfloat16" and not units:
+        warnings.warn(
+            f"This {device} has no bfloat16 units: the student is loaded in float32, which is faster here. "
+            "Set student.dtype: float32 to say so.",
+            stacklevel=3,
+        )
+        return torch.device(device), torch.float32
+    return torch.device(device), torch.float32 if student.dtype == "float32" else torch.bfloat16
+
+
+def _unloadable(what: str, student: StudentSettings, error: Exception) -> InputError:
+    action = "Check the model's files and, for a hub id, the network and student.revision."
+    if "trust_remote_code" in str(error):
+        action = "It comes with its own code: set student.trust_remote_code to true if you trust that code."
+    return InputError(f"The {what} of {student.model!r} cannot be loaded ({type(error).__name__}).", action)
+
+
+def render_prompt(tokenizer: Any, prompt: str) -> str:
+    """Return the text of a single user turn up to where the model writes, as it is served."""
+    turns = [{"role": "user", "content": prompt}]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+
+def prefilled(tokenizer: Any) -> str:
+    """Return the opening think tag and white space that the template writes for the model (R1-Distill), else ""."""
+    found = re.search(re.escape(OPEN) + r"\s*\Z", render_prompt(tokenizer, "x"))
+    return found.group() if found else ""
+
+
+def check_template(tokenizer: Any, reasoning: Literal["think", "none"], name: str) -> None:
+    """Check that a tokenizer can serve a student of this kind; ``name`` is what errors call it.
+
+    A thinking student's template must mention the closing think tag, or its vocabulary must hold it as one token;
+    elsewhere the tag is letters that the model was never taught, and no response would ever be complete.
+
+    Raises:
+        InputError: no chat template, one that cannot render a user turn, or one that contradicts ``reasoning``.
+    """
+    if not tokenizer.chat_template:
+        raise InputError(
+            f"The tokenizer of {name!r} has no chat template.", "Add the template that the model was tuned with."
+        )
+    try:
+        opened = prefilled(tokenizer)
+    except Exception as error:  # templates are programs: any error may come out
+        raise InputError(
+            f"The chat template of {name!r} cannot render a single user turn ({type(error).__name__}).",
+            "Correct the template in the model's folder.",
+        ) from error
+    if reasoning == "none":
+        if opened:
+            raise InputError(
+                f"The chat template of {name!r} opens a thought, but student.reasoning is none.",
+                "Set student.reasoning: think.",
+            )
+        return
+    ids = tokenizer(CLOSE, add_special_tokens=False)["input_ids"]
+    known = CLOSE in tokenizer.get_chat_template() or len(ids) == 1
+    if not known or CLOSE not in tokenizer.decode(ids, skip_special_tokens=False):
+        raise InputError(
+            f"The model {name!r} does not know {CLOSE}: neither its chat template nor its vocabulary holds it.",
+            "Set student.reasoning: none if it answers without a thought.",
+        )
+
+
+def end_tokens(model: Any, tokenizer: Any, name: str) -> frozenset[int]:
+    """Return the ids that end a response: the generation config's and the tokenizer's. Raises InputError if none."""
+    configured = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])} - {None}
+    if not ends:
+        raise InputError(
+            f"The model {name!r} has no end-of-sequence token.", "Set eos_token in its tokenizer_config.json."
+        )
+    return frozenset(ends)

@@ -1,0 +1,159 @@
+"""Hub ids of a configuration: which of them name no commit, and which commit they are at now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.data import FileSource, HubSource, KnownSource
+from thinksafe.config.model import RealignmentConfig
+from thinksafe.config.suite import SuiteConfig
+from thinksafe.errors import ConfigError, InputError
+from thinksafe.models.mirror import is_commit, is_hub_id
+from thinksafe.config.pods import DIGEST_VARIABLE
+
+TIMEOUT_S = 20
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A hub id and the revision that a configuration gives it."""
+
+    key: str
+    """Dotted key of the revision."""
+    kind: str
+    """``model`` or ``dataset``."""
+    name: str
+    revision: str
+
+
+def hub_ids(config: RealignmentConfig | SuiteConfig) -> list[Pin]:
+    """Return every model and data set of the hub that a configuration names, in the order of its keys."""
+    return [pin for pin in _named(config) if is_hub_id(pin.name)]
+
+
+def unpinned(config: RealignmentConfig | SuiteConfig) -> list[Pin]:
+    """Return the hub ids whose revision is no commit: tomorrow they may be something else."""
+    return [pin for pin in hub_ids(config) if not is_commit(pin.revision)]
+
+
+def require_pinned(config: RealignmentConfig | SuiteConfig) -> ClusterSettings:
+    """Return the ``cluster`` section of a configuration that can be run on a cluster.
+
+    Raises:
+        ConfigError: there is no such section, a hub id names no commit, a file is one of this machine, or there are two
+            MLflow servers.
+    """
+    if config.cluster is None:
+        raise ConfigError(
+            f"The configuration {config.name} has no section cluster.", "Add one; docs/cluster.md shows the smallest."
+        )
+    if loose := unpinned(config):
+        named = ", ".join(f"{pin.key} ({pin.name})" for pin in loose)
+        raise ConfigError(
+            f"A cluster takes hub ids at a commit only; not pinned: {named}.",
+            f"Run `thinksafe config pin` and set {loose[0].key} to what it says.",
+        )
+    if here := _files_here(config):
+        raise ConfigError(
+            f"The pods of a cluster do not see the files of this folder: {', '.join(here)}.",
+            "Copy them into the bucket and name them s3://bucket/key, or give the absolute path that pods see.",
+        )
+    tracking = config.registry.tracking_uri if config.registry is not None else ""
+    if tracking and tracking.rstrip("/") != config.cluster.mlflow.uri:
+        raise ConfigError(
+            "registry.tracking_uri and cluster.mlflow.uri name two MLflow servers, and the first would win.",
+            "Leave registry.tracking_uri out: on a cluster cluster.mlflow says where, and with which credentials.",
+        )
+    return config.cluster
+
+
+def _files_here(config: RealignmentConfig | SuiteConfig) -> list[str]:
+    """Return key and path of every file or folder that is named relative to the working directory."""
+    found = [(pin.key.replace(".revision", ".repo" if pin.kind == "dataset" else ".model"), pin.name)
+             for pin in _named(config) if pin.name.startswith(".")]
+    sets = [(f"evaluation.benchmarks.{index}", item.prompts) for index, item in enumerate(config.evaluation.benchmarks)]
+    if isinstance(config, RealignmentConfig):
+        for label, of in (("harmful", config.data.harmful), ("benign", config.data.benign)):
+            sets += [(f"data.{label}.{index}", item.prompts) for index, item in enumerate(of)]
+    found += [
+        (f"{key}.prompts.path", prompts.path) for key, prompts in sets
+        if isinstance(prompts, FileSource | KnownSource) and prompts.path
+    ]
+    return [f"{key} ({path})" for key, path in found if not path.startswith(("/", "s3://"))]
+
+
+def require_compiled_cluster(config: RealignmentConfig | SuiteConfig) -> None:
+    """Refuse, in a pod, a configuration for another cluster than the pipeline was compiled for.
+
+    What the section says stands in the compiled pipeline; a run with another would only seem to follow it. Outside a
+    cluster, where :data:`thinksafe.config.pods.DIGEST_VARIABLE` is not set, everything is accepted.
+
+    Raises:
+        ConfigError: the sections differ, or see :func:`require_pinned`.
+    """
+    compiled = os.environ.get(DIGEST_VARIABLE, "")
+    if compiled and require_pinned(config).digest != compiled:
+        raise ConfigError(
+            "The section cluster of the configuration is not the one that this pipeline was compiled with.",
+            "Run `thinksafe publish` with this configuration, and submit that version.",
+        )
+
+
+def require_place_for_nodes(config: RealignmentConfig) -> None:
+    """Refuse, outside a cluster, a configuration whose training wants several nodes. Raises ConfigError."""
+    if config.training.nodes > 1 and not os.environ.get(DIGEST_VARIABLE):
+        raise ConfigError(
+            f"training.nodes is {config.training.nodes}, and this is a run on one machine: several nodes need a "
+            "cluster.",
+            "Run `thinksafe publish` and `thinksafe submit` with this configuration, or set training.nodes to 1.",
+        )
+
+
+def resolve(pin: Pin) -> str:
+    """Return the commit that a hub id is at now.
+
+    Raises:
+        InputError: the hub does not show it or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    hub = HfApi()
+    try:
+        ask = hub.model_info if pin.kind == "model" else hub.dataset_info
+        commit = ask(pin.name, revision=pin.revision or None, timeout=TIMEOUT_S).sha
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise InputError(
+            f"{pin.key}: the hub does not show {pin.name!r} ({type(error).__name__}).",
+            "Check the name and the revision; what is private or gated needs HF_TOKEN.",
+        ) from error
+    except Exception as error:  # the hub client raises errors of several HTTP libraries
+        raise InputError(
+            f"{pin.key}: the hub cannot be reached ({type(error).__name__}).",
+            "Check the network, HF_ENDPOINT and HF_HUB_OFFLINE.",
+        ) from error
+    if not commit or not is_commit(commit):
+        raise InputError(f"{pin.key}: the hub named no commit of {pin.name!r}.", "Set the revision by hand.")
+    return commit
+
+
+def _named(config: RealignmentConfig | SuiteConfig) -> Iterator[Pin]:
+    if config.student is not None:
+        yield Pin("student.revision", "model", config.student.model, config.student.revision)
+    guards = {"filter": config.guard.filter, "evaluate": config.guard.evaluate, "second": config.guard.second}
+    for use, guard in guards.items():
+        if guard is not None and guard.model:
+            yield Pin(f"guard.{use}.revision", "model", guard.model, guard.revision)
+    if isinstance(config, RealignmentConfig):
+        for label, sets in (("harmful", config.data.harmful), ("benign", config.data.benign)):
+            for index, prompts in enumerate(sets):
+                if isinstance(prompts.prompts, HubSource):
+                    key = f"data.{label}.{index}.prompts.revision"
+                    yield Pin(key, "dataset", prompts.prompts.repo, prompts.prompts.revision)
+    for index, benchmark in enumerate(config.evaluation.benchmarks):
+        if isinstance(benchmark.prompts, HubSource):
+            key = f"evaluation.benchmarks.{index}.prompts.revision"
+            yield Pin(key, "dataset", benchmark.prompts.repo, benchmark.prompts.revision)

@@ -1,0 +1,109 @@
+"""Load a known benchmark: find the layout of the table at hand, filter it, and count what is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thinksafe.benchmarks.definitions import Definition, Layout, definition
+from thinksafe.benchmarks.options import shuffled
+from thinksafe.config.data import KnownSource
+from thinksafe.digests import derived_seed, digest_bytes, digest_file
+from thinksafe.errors import InputError
+from thinksafe.prompts.tables import Row, file_rows, hub_rows
+
+
+def known_rows(use: str, source: KnownSource, seed: int) -> list[Row]:
+    """Return the rows of a known benchmark, in the fields of a prompt file (``id``, ``prompt``, ``answer`` ...).
+
+    An id is the row's place in the table and a digest of its text. Options are in an order that depends on ``seed``
+    and the row's text, and ``answer`` is then the letter of the right one.
+
+    Raises:
+        InputError: the set cannot be had (the error says which token or file is needed), has other columns, or has
+            another number of prompts than it should.
+        StoreError: an ``s3://`` copy cannot be read.
+    """
+    known = definition(use)
+    table = _table(use, known, source)
+    columns = {column for _, row in table for column in row}
+    layout = known.layout(columns)
+    if layout is None:
+        forms = " or ".join(", ".join(sorted(form.columns)) for form in known.layouts)
+        raise InputError(
+            f"{_origin(use, known, source)} does not have the columns of the benchmark {use!r}.",
+            f"It needs {forms}.",
+        )
+    rows = [
+        _row(use, number, where, row, layout, known.suffix, seed)
+        for number, (where, row) in enumerate(table)
+        if all(str(row.get(column)) == value for column, value in layout.only.items())
+    ]
+    expected = source.rows or known.rows
+    if len(rows) != expected:
+        raise InputError(
+            f"The benchmark {use!r} has {len(rows):,} prompts in {_origin(use, known, source)}, and should have "
+            f"{expected:,}.",
+            f"Use the whole set, or say prompts: {{rows: {len(rows)}}} where this part of it is meant.",
+        )
+    return rows
+
+
+def _table(use: str, known: Definition, source: KnownSource) -> list[Row]:
+    if source.path:
+        return list(file_rows(source.path))
+    if known.file:
+        if digest_file(known.shipped()) != known.digest:
+            raise InputError(f"The shipped file of the benchmark {use!r} was changed.", "Install thinksafe again.")
+        # the path differs between machines, and errors name the set
+        return [(f"{use}, {where.rpartition(', ')[2]}", row) for where, row in file_rows(str(known.shipped()))]
+    copy = f"or give a copy, prompts: {{path: FILE}} with the columns {', '.join(sorted(known.layouts[-1].columns))}"
+    try:
+        return list(
+            hub_rows(known.repo, source.revision, known.subset, known.split, gated=known.gated, action=copy)
+        )
+    except InputError as error:
+        raise InputError(f"The benchmark {use!r} is not at hand. {error.problem}", error.action) from error
+
+
+def _origin(use: str, known: Definition, source: KnownSource) -> str:
+    return source.path or (f"{known.repo} at {source.revision}" if known.repo else f"the shipped set of {use}")
+
+
+def _row(
+    use: str, number: int, where: str, row: dict[str, Any], layout: Layout, suffix: str, seed: int
+) -> Row:
+    text = row.get(layout.prompt)
+    fields: dict[str, Any] = {
+        "id": f"{use}-{number:06d}-{digest_bytes(str(text).encode('utf-8', 'replace'))[:8]}",
+        "prompt": text,
+        "suffix": suffix,
+        "context": row.get(layout.context) if layout.context else None,
+        "category": row.get(layout.category) if layout.category else None,
+        "turns": row.get(layout.turns) if layout.turns else None,
+    }
+    if layout.answer:
+        fields["answer"] = answer_after(row.get(layout.answer), layout.answer, layout.answer_after, where)
+    if layout.correct:
+        texts = [row.get(column) for column in (layout.correct, *layout.incorrect)]
+        if not all(isinstance(item, str) and item.strip() for item in texts):
+            raise InputError(f"{where}: an option is empty.", "Correct the row.")
+        options = [str(item) for item in texts]
+        order = derived_seed(seed, "options", digest_bytes(str(text).encode("utf-8", "replace")))
+        fields["options"], fields["answer"] = shuffled(options[0], options[1:], order)
+    return where, fields
+
+
+def answer_after(answer: Any, field: str, mark: str, where: str) -> Any:
+    """Return what follows the last occurrence of ``mark`` in an answer; all of it without a mark.
+
+    Raises:
+        InputError: the mark is not there, or nothing follows it.
+    """
+    if not mark:
+        return answer
+    _, found, after = str(answer).rpartition(mark)
+    if not found or not after.strip():
+        raise InputError(
+            f"{where}: the field {field!r} holds no answer after {mark!r}.", "Correct the set's answer_after."
+        )
+    return after.strip()

@@ -1,0 +1,232 @@
+"""Load prompt sets: the micro world, files, data sets of the hub, known benchmarks."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from thinksafe.benchmarks.options import LETTERS, MOST, letter_of, with_options
+from thinksafe.benchmarks.variations import varied
+from thinksafe.config.data import (
+    Benchmark,
+    FileSource,
+    HubSource,
+    KnownSource,
+    MicroSource,
+    PromptSet,
+    label_of,
+)
+from thinksafe.digests import derived_seed, digest_bytes, digest_json
+from thinksafe.errors import InputError
+from thinksafe.prompts.known import answer_after, known_rows
+from thinksafe.prompts.tables import Row, file_rows, hub_rows
+from thinksafe.records import Label, Prompt
+
+
+def load_set(prompts: PromptSet | Benchmark, label: Label, seed: int) -> list[Prompt]:
+    """Return the prompts of a set, labelled, with the set's name as their source (without a benchmark's variation).
+
+    A ``count`` takes a seeded choice of the rows, in id order.
+
+    Raises:
+        InputError: the source is missing, malformed, empty, or smaller than ``count``; an id repeats.
+        StoreError: an ``s3://`` object cannot be read.
+    """
+    source = prompts.prompts
+    name = prompts.base_name if isinstance(prompts, Benchmark) else prompts.name
+    if isinstance(source, MicroSource):
+        rows = _micro(name, source, label, seed)
+    else:
+        rows = _unique((where, _prompt(row, name, label, where)) for where, row in _rows(prompts, name, label, seed))
+    if not rows:
+        raise InputError(f"The prompt set {name!r} is empty.", "Check its source and the filters of the set.")
+    if isinstance(source, KnownSource) and source.digest and source.digest != set_digest(rows):
+        raise InputError(
+            f"The prompts of {name!r} are not those of prompts.digest (theirs is {set_digest(rows)}).",
+            "Use the copy or the commit that the digest was taken from, or leave it out.",
+        )
+    if source.count is not None:
+        if source.count > len(rows):
+            raise InputError(
+                f"The prompt set {name!r} has {len(rows)} prompts, and the config asks for {source.count}.",
+                f"Lower its count to {len(rows)} or give more prompts.",
+            )
+        choice = random.Random(derived_seed(seed, "choice", name))
+        rows = choice.sample(sorted(rows, key=lambda row: row.id), source.count)
+    return sorted(rows, key=lambda row: row.id)
+
+
+def load_benchmark(benchmark: Benchmark, seed: int) -> list[Prompt]:
+    """Return the prompts of a benchmark as it asks them, transformed and with controlled thoughts.
+
+    Raises:
+        InputError: see :func:`load_set`; or a conversation would have to be transformed.
+        StoreError: an ``s3://`` object cannot be read.
+    """
+    rows = load_set(benchmark, label_of(benchmark.metric), seed)
+    named = [row.model_copy(update={"source": benchmark.name}) for row in rows]
+    return varied(named, benchmark.transforms, benchmark.thinking)
+
+
+def set_digest(rows: Iterable[Prompt]) -> str:
+    """Return the digest of prompts, whatever their order."""
+    return digest_json([row.model_dump(mode="json") for row in sorted(rows, key=lambda row: row.id)])
+
+
+def _rows(prompts: PromptSet | Benchmark, name: str, label: Label, seed: int) -> Iterable[Row]:
+    source = prompts.prompts
+    if isinstance(source, KnownSource):
+        assert isinstance(prompts, Benchmark)
+        return known_rows(prompts.use, source, seed)
+    if isinstance(source, FileSource):
+        return _file(name, source, label)
+    assert isinstance(source, HubSource)
+    return _hub(name, source)
+
+
+def _micro(name: str, source: MicroSource, label: Label, seed: int) -> list[Prompt]:
+    from thinksafe.micro.world import prompts
+
+    try:
+        rows = prompts(source.split, source.kind, source.count, derived_seed(seed, "micro", name))
+    except ValueError as error:
+        raise InputError(f"The prompt set {name!r}: {error}.", "Lower its count.") from error
+    if any(row.label != label for row in rows):
+        raise InputError(
+            f"The prompt set {name!r} is used as {label}, and the micro world's {source.kind!r} prompts are not.",
+            "Choose another kind.",
+        )
+    return [row.model_copy(update={"source": name}) for row in rows]
+
+
+def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
+    named = {
+        field: getattr(source, f"{field}_field")
+        for field in ("id", "prompt", "answer", "category", "context", "options", "turns")
+    }
+    # a column that the config names has to be there; the usual names may be missing
+    usual = FileSource.model_fields
+    asked = {column for field, column in named.items() if column != usual[f"{field}_field"].default}
+    for where, row in file_rows(source.path):
+        if not _kept(row, source, where):
+            continue
+        for column in asked:
+            if column not in row:
+                raise InputError(f"{where}: there is no field {column!r}.", "Correct the field's name in the config.")
+        given = row.get("label")
+        if given is not None and given != label:
+            shown = repr(given) if re.fullmatch(r"\w{1,20}", str(given)) else "with a longer text"
+            raise InputError(
+                f"{where}: the row is labelled {shown}, and the set {name!r} is used as {label}.",
+                f"Filter the set with only: {{label: {label}}}.",
+            )
+        fields = {field: row.get(column) for field, column in named.items()} | {"suffix": source.suffix}
+        for field in ("options", "turns"):
+            fields[field] = _texts(fields[field], named[field], where)
+        if fields["options"] and fields["answer"] is not None:
+            fields["answer"] = letter_of(str(fields["answer"]), fields["options"])
+            if fields["answer"] is None:
+                raise InputError(
+                    f"{where}: the answer is neither the letter nor the text of one option.", "Correct the row."
+                )
+        yield where, fields
+
+
+def _kept(row: dict[str, Any], source: FileSource, where: str) -> bool:
+    for field in (*source.only, *source.exclude):
+        if field not in row:
+            raise InputError(f"{where}: there is no field {field!r} to filter by.", "Correct the filter.")
+    return all(str(row[field]) == value for field, value in source.only.items()) and not any(
+        str(row[field]) == value for field, value in source.exclude.items()
+    )
+
+
+def _texts(value: Any, field: str, where: str) -> list[str] | None:
+    """Return a list of texts; a CSV field holds it as JSON. None for nothing."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
+        raise InputError(f"{where}: the field {field!r} must be a list of texts.", "Correct the row.")
+    return value
+
+
+def _hub(name: str, source: HubSource) -> Iterator[Row]:
+    named = (source.prompt_field, source.answer_field, source.category_field, *source.only, *source.contains)
+    for number, (where, row) in enumerate(hub_rows(source.repo, source.revision, source.subset, source.split)):
+        for field in named:
+            if field and field not in row:
+                raise InputError(
+                    f"The data set {source.repo!r} has no field {field!r}.", f"Its fields are: {', '.join(row)}."
+                )
+        if any(str(row[field]) != value for field, value in source.only.items()):
+            continue
+        if any(value not in str(row[field]) for field, value in source.contains.items()):
+            continue
+        text = row[source.prompt_field]
+        fields = {
+            "id": f"{name}-{number:06d}-{digest_bytes(str(text).encode('utf-8', 'replace'))[:8]}",
+            "prompt": text, "suffix": source.suffix,
+            "category": row[source.category_field] if source.category_field else "",
+        }
+        if field := source.answer_field:
+            fields["answer"] = answer_after(row[field], field, source.answer_after, where)
+        yield where, fields
+
+
+def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
+    """Return the prompt in a row's fields."""
+    turns = row.get("turns") or []
+    text = row.get("prompt")
+    if text is None and turns:
+        text = turns[-1]
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(f"{where}: no text in the field 'prompt'.", "Every row needs one.")
+    key = row.get("id")
+    if not isinstance(key, str) or not key or "/" in key or len(key) > 200 or not key.isprintable():
+        raise InputError(
+            f"{where}: the field 'id' must be a printable string of 1 to 200 characters without '/'.",
+            "Correct the row.",
+        )
+    context, answer, category = (row.get(field) for field in ("context", "answer", "category"))
+    if any(isinstance(value, dict | list | bool) for value in (context, answer, category)):
+        raise InputError(f"{where}: context, answer and category must be texts or numbers.", "Correct the row.")
+    options = row.get("options") or []
+    if options and not 2 <= len(options) <= MOST:
+        raise InputError(f"{where}: there must be 2 to {MOST} options.", f"Their letters are A to {LETTERS[-1]}.")
+    if options:
+        text = with_options(text, options)
+    try:
+        return Prompt(
+            id=key,
+            # the form in which HarmBench sends a contextual behaviour
+            prompt=(f"{context}\n\n---\n\n{text}" if context else text) + row.get("suffix", ""),
+            label=label,
+            source=name,
+            category=str(category or ""),
+            answer=None if answer in (None, "") else str(answer),
+            options=len(options),
+            turns=tuple(turns),
+        )
+    except (ValidationError, TypeError) as error:
+        raise InputError(f"{where}: a field has the wrong type.", "Correct the row.") from error
+
+
+def _unique(rows: Iterable[tuple[str, Prompt]]) -> list[Prompt]:
+    seen: dict[str, str] = {}
+    found = []
+    for where, row in rows:
+        if row.id in seen:
+            raise InputError(f"{where}: the id {row.id!r} repeats {seen[row.id]}.", "Give every row its own id.")
+        seen[row.id] = where
+        found.append(row)
+    return found

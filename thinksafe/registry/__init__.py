@@ -1,0 +1,1 @@
+"""Registry: the promotion ledger, and the MLflow registry that follows it."""

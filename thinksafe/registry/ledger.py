@@ -1,0 +1,298 @@
+"""The promotion ledger: append-only, the truth behind the alias ``champion``.
+
+Each promotion, rollback or withdrawal of a registered model is one object
+``promotions/<model>/<generation>.json`` in the store. Generations count from 1 without gaps and are written with a
+conditional create, so of any number of racing writers one wins and the others learn whom they lost to. MLflow's alias
+has no such guard; it follows the ledger.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import getpass
+import json
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, ValidationError, model_validator
+
+from thinksafe.config.model import Name, StudentSettings
+from thinksafe.errors import ConfigError, ConflictError, StoreError
+from thinksafe.models.references import ModelReference
+from thinksafe.records import Record, Text, WaiverUse
+from thinksafe.store import Store
+
+ACTOR_VARIABLE = "THINKSAFE_ACTOR"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_CI_USERS = {"GITHUB_ACTOR": "github", "GITLAB_USER_LOGIN": "gitlab"}
+
+
+class Digests(Record):
+    """What a promoted model was made from and decided by; empty where it is not known."""
+
+    adapter: Text
+    base: Text
+    data: str = ""
+    """Digest of the training examples."""
+    config: str = ""
+    decision: str = ""
+    metrics: str = ""
+    """Digest of the candidate's metric set."""
+
+
+class LedgerEntry(Record):
+    """One generation of a registered model's champion.
+
+    Readers take the ledgers of all versions: older ones have no ``withdraw``.
+    """
+
+    schema_version: Literal[1] = 1
+    model: Name
+    generation: Annotated[int, Field(ge=1)]
+    previous: int | None
+    """The generation before this one; None for the first."""
+    action: Literal["promote", "rollback", "withdraw"]
+    """``withdraw``: the target was taken back and no other took its place; there is no champion from here on."""
+    target: ModelReference
+    """The model that is champion from this generation on, or is so no longer; everything needed to load it."""
+    version: Annotated[str, Field(pattern=r"^[0-9]+$")]
+    """MLflow version of the target."""
+    run_id: Text
+    """Run that made the target; for a rollback, too."""
+    digests: Digests
+    reason: Text
+    who: Text
+    created: Text
+    """ISO 8601, UTC."""
+    waivers: tuple[WaiverUse, ...] = ()
+    """Waivers without which the gate would have refused the target; a rollback has those of the promotion."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LedgerEntry:
+        if self.previous != (self.generation - 1 or None):
+            raise ValueError("previous is not the generation before")
+        if self.target.absent or not self.target.adapter or self.target.adapter_digest != self.digests.adapter:
+            raise ValueError("the target has no adapter, or another than digests names")
+        return self
+
+
+def entry_key(model: str, generation: int) -> str:
+    """Return the store key of a generation. Raises ConfigError for a name that cannot be a registered model."""
+    return f"{_prefix(model)}{generation:06d}.json"
+
+
+def entries(store: Store, model: str) -> list[LedgerEntry]:
+    """Return all generations, oldest first.
+
+    Raises:
+        StoreError: a generation is missing or malformed; names its key.
+    """
+    return [_read(store, model, generation) for generation in range(1, _count(store, model) + 1)]
+
+
+def newest(store: Store, model: str) -> LedgerEntry | None:
+    """Return the newest generation, which may be a withdrawal, or None when nothing was promoted yet.
+
+    Raises:
+        StoreError: see :func:`entries`.
+    """
+    count = _count(store, model)
+    return _read(store, model, count) if count else None
+
+
+def champion(store: Store, model: str) -> LedgerEntry | None:
+    """Return the generation whose target is champion, or None: nothing was promoted, or the last was withdrawn.
+
+    Raises:
+        StoreError: see :func:`entries`.
+    """
+    entry = newest(store, model)
+    return None if entry is None or entry.action == "withdraw" else entry
+
+
+class TakenBack(NamedTuple):
+    """A model that was champion and is not to be so again by itself."""
+
+    entry: LedgerEntry
+    """The generation that was left."""
+    by: LedgerEntry
+    """The rollback or withdrawal that left it; has the reason."""
+
+
+def taken_back(past: Sequence[LedgerEntry]) -> dict[str, TakenBack]:
+    """Return the models that a rollback or a withdrawal took back, by digest of the reference.
+
+    A later promotion of the same model reinstates it; so does a rollback to it, which takes nothing back then.
+
+    Args:
+        past: All generations, oldest first.
+    """
+    found: dict[str, TakenBack] = {}
+    for before, entry in pairwise((None, *past)):
+        assert entry is not None, "only the first has none before it"
+        if entry.action == "withdraw":
+            found[entry.target.digest] = TakenBack(before or entry, entry)
+            continue
+        reinstated = found.pop(entry.target.digest, None) is not None
+        left = before is not None and before.action != "withdraw" and before.target.digest != entry.target.digest
+        if entry.action == "rollback" and left and not reinstated:
+            assert before is not None, "it was left"
+            found[before.target.digest] = TakenBack(before, entry)
+    return found
+
+
+def champion_for_run(store: Store, model: str, run_id: str) -> LedgerEntry | None:
+    """Return the champion that a run has to be compared with: the newest generation whose target another run made.
+
+    A run that promoted its own candidate and is then restarted thus decides against the same champion again, unless
+    another run or a rollback to another run's model came in between. What was taken back meanwhile is nobody's
+    champion. None when there is no such generation, or another run's was withdrawn and none followed.
+
+    Raises:
+        StoreError: see :func:`entries`.
+    """
+    past = entries(store, model)
+    gone = taken_back(past)
+    for entry in reversed(past):
+        if entry.run_id == run_id:
+            continue
+        if entry.action == "withdraw":
+            return None
+        if entry.target.digest not in gone:
+            return entry
+    return None
+
+
+def champion_reference(
+    store: Store, model: str, student: StudentSettings, *, run_id: str | None = None
+) -> ModelReference:
+    """Return the champion as a model reference with the role ``champion``.
+
+    Args:
+        store: Artifact store.
+        model: Registered model name.
+        student: Stands in the absent reference that is returned when there is no champion.
+        run_id: Return the champion that this run is compared with (:func:`champion_for_run`); the newest by default.
+
+    Raises:
+        StoreError: see :func:`entries`.
+    """
+    entry = champion(store, model) if run_id is None else champion_for_run(store, model, run_id)
+    if entry is None:
+        return ModelReference(role="champion", absent=True, student=student, base_digest="")
+    return entry.target
+
+
+def append(store: Store, entry: LedgerEntry) -> None:
+    """Write a new generation.
+
+    Raises:
+        ConflictError: somebody else took the generation; names them. Read again and decide again.
+        StoreError: the generation before is missing, or the store failed (whether the entry was written is then
+            unknown: read before writing again).
+    """
+    key = entry_key(entry.model, entry.generation)
+    if entry.previous is not None and not store.exists(entry_key(entry.model, entry.previous)):
+        raise _gap(store, entry.model, entry.previous)
+    data = entry.model_dump_json(indent=2).encode() + b"\n"
+    try:
+        store.create(key, data)
+    except ConflictError as error:
+        # A repeated request whose first answer got lost finds its own object.
+        if store.get(key) == data:
+            return
+        winner = _read(store, entry.model, entry.generation)
+        raise ConflictError(
+            f"Generation {entry.generation} of {entry.model!r} went to {describe(winner)}.",
+            "Nothing was changed here; decide again, against the new champion.",
+        ) from error
+
+
+def describe(entry: LedgerEntry) -> str:
+    """Return who wrote an entry and what it did, for messages."""
+    what = {"promote": "the promotion of", "rollback": "a rollback to", "withdraw": "the withdrawal of"}[entry.action]
+    return f"{what} run {entry.run_id} by {entry.who} (generation {entry.generation}, {entry.created})"
+
+
+def now() -> str:
+    """Return the present as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def actor() -> str:
+    """Return who acts: THINKSAFE_ACTOR, else the Kubernetes service account, the CI user or the login name."""
+    if named := " ".join(os.environ.get(ACTOR_VARIABLE, "").split()):
+        return named
+    if account := _service_account():
+        return account
+    for variable, system in _CI_USERS.items():
+        if user := os.environ.get(variable, "").strip():
+            return f"{system}:{user}"
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()}"
+
+
+def _service_account() -> str:
+    """Return the subject of the pod's token (a JWT, RFC 7519), which Kubernetes mounts; empty outside a pod."""
+    try:
+        payload = _SERVICE_ACCOUNT.read_text("ascii").split(".")[1]
+        subject = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"]
+    except (OSError, ValueError, IndexError, KeyError, TypeError, binascii.Error):
+        return ""
+    return subject if isinstance(subject, str) else ""
+
+
+def _prefix(model: str) -> str:
+    if not _NAME.fullmatch(model):
+        raise ConfigError(
+            f"{model[:80]!r} is not a registered model name.", "Use lower-case letters, digits, '.', '_' and '-'."
+        )
+    return f"promotions/{model}/"
+
+
+def _count(store: Store, model: str) -> int:
+    prefix = _prefix(model)
+    found = set(store.keys(prefix))
+    for generation in range(1, len(found) + 1):
+        if entry_key(model, generation) not in found:
+            stray = sorted(key for key in found if not re.fullmatch(r"[0-9]{6,}\.json", key.removeprefix(prefix)))
+            if stray:
+                raise StoreError(
+                    f"{store.uri(stray[0])} does not belong into the promotion ledger.", "Move it elsewhere."
+                )
+            raise _gap(store, model, generation)
+    return len(found)
+
+
+def _gap(store: Store, model: str, generation: int) -> StoreError:
+    return StoreError(
+        f"The promotion ledger lacks {store.uri(entry_key(model, generation))}.",
+        "Restore it from a backup of the store; the ledger must have no gaps.",
+    )
+
+
+def _read(store: Store, model: str, generation: int) -> LedgerEntry:
+    key = entry_key(model, generation)
+    try:
+        entry = LedgerEntry.model_validate_json(store.get(key))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "entry"
+        raise StoreError(
+            f"{store.uri(key)} is not a ledger entry ({where}: {first['msg']}).", "Restore it from a backup."
+        ) from error
+    if (entry.model, entry.generation) != (model, generation):
+        raise StoreError(
+            f"{store.uri(key)} is the entry of generation {entry.generation} of {entry.model!r}.",
+            "Restore it from a backup.",
+        )
+    return entry

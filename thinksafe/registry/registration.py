@@ -1,0 +1,288 @@
+"""Model versions in MLflow: adapters are registered, tagged with the gate's decision, and given aliases.
+
+A version's source is a logged model that holds the adapter's two files, so that ``models:/<name>@champion`` can be
+downloaded and served (vLLM, KServe) with nothing of this project installed. The student's own weights are never
+copied. All functions can be repeated, also after a kill between any two of their calls.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from thinksafe.config.model import RegistrySettings
+from thinksafe.errors import StageError, StoreError
+from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter
+from thinksafe.models.references import ModelReference
+from thinksafe.records import Record, Text
+from thinksafe.registry import ledger
+from thinksafe.registry.mlflow_client import (
+    all_pages,
+    allowing,
+    connect,
+    ensure_experiment,
+    error_code,
+    missing_ok,
+    quoted,
+    reporting,
+    resolve_tracking_uri,
+    uploading,
+)
+from thinksafe.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+RUN_ID, ADAPTER = "thinksafe.run_id", "thinksafe.adapter_digest"
+ATTEMPTS = 10
+"""Times that set_champion follows a ledger which moves while it works."""
+
+
+class Registration(Record):
+    """One registered model version."""
+
+    schema_version: Literal[1] = 1
+    name: Text
+    """Registered model."""
+    version: Text
+    """MLflow's number of the version."""
+    run_id: Text
+    candidate: Text
+    """Digest of the model reference."""
+    adapter_digest: Text
+    data_digest: str
+    """Digest of the training examples."""
+    config_digest: str
+    """Empty where the run has no plan record."""
+    model_id: Text
+    """Logged model in MLflow that holds the files."""
+    mlflow_run: Text
+    """Parent run in MLflow."""
+    tracking_uri: str = ""
+    """As configured; empty where MLFLOW_TRACKING_URI decides."""
+
+
+def verify_adapter(store: Store, reference: ModelReference) -> None:
+    """Check that a reference's adapter is in the store and is the one that the reference names.
+
+    Raises:
+        StoreError: a file is missing or was changed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        fetch_adapter(store, reference, Path(folder))
+
+
+def register_candidate(
+    store: Store, candidate: ModelReference, registry: RegistrySettings, *,
+    run_id: str, data_digest: str, config_digest: str,
+) -> Registration:
+    """Register a candidate's adapter as a model version with the alias ``candidate``, once for a run and adapter.
+
+    Args:
+        store: Artifact store that holds the adapter.
+        candidate: Reference with an adapter.
+        registry: Registered model, experiment and server.
+        run_id: Run that trained it.
+        data_digest: Digest of the training examples.
+        config_digest: Digest of the run's configuration; may be empty.
+
+    Raises:
+        ConfigError: no tracking URI.
+        StageError: MLflow failed, or the adapter's configuration does not name the student.
+        StoreError: the adapter's files are missing or changed.
+    """
+    from thinksafe.registry.tracking import ensure_parent_run
+
+    if not candidate.adapter:
+        raise StageError("The candidate has no adapter.", "Start the run again from training.")
+    uri = resolve_tracking_uri(registry.tracking_uri)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = fetch_adapter(store, candidate, Path(temporary))
+        check_base(folder, candidate)
+        parent = ensure_parent_run(registry, run_id, run_id)
+        client, name = connect(uri), registry.model
+        known = {
+            RUN_ID: run_id,
+            ADAPTER: candidate.adapter_digest,
+            "thinksafe.base": candidate.student.model,
+            "thinksafe.base_revision": candidate.student.revision,
+            "thinksafe.base_digest": candidate.base_digest,
+            "thinksafe.data_digest": data_digest,
+            "thinksafe.config_digest": config_digest,
+        }
+        tags = {key: value for key, value in known.items() if value}
+        experiment = ensure_experiment(client, uri, registry.experiment)
+        model = _ensure_model(client, uri, experiment, parent, folder, tags)
+    with reporting(uri, f"register a version of {name!r}"):
+        version = _ensure_version(client, name, model, parent, tags)
+        aliases = client.get_registered_model(name).aliases
+        # A repeated older run must not take the alias back from a newer version.
+        if int(aliases.get(CANDIDATE, 0)) < int(version):
+            client.set_registered_model_alias(name, CANDIDATE, version)
+    return Registration(
+        name=name, version=version, run_id=run_id, candidate=candidate.digest,
+        adapter_digest=candidate.adapter_digest, data_digest=data_digest, config_digest=config_digest,
+        model_id=model.model_id, mlflow_run=parent, tracking_uri=registry.tracking_uri,
+    )
+
+
+def check_base(folder: Path, candidate: ModelReference) -> None:
+    """Check that an adapter names its base as the configuration does.
+
+    PEFT notes the place from which the base was loaded. Left alone, a path of the training machine would travel with
+    the adapter, be visible to everybody, and mean another model elsewhere. So the note must equal ``student.model``:
+    a hub id with its revision, ``micro://<student>``, or, for a student in a folder, the folder as the user wrote it,
+    which is the only name that such a student has.
+
+    Raises:
+        StageError: the note is another, or unreadable.
+    """
+    student = candidate.student
+    where = f"adapter_config.json of the adapter {candidate.adapter!r}"
+    try:
+        noted = json.loads((folder / "adapter_config.json").read_bytes())
+        base, revision = noted["base_model_name_or_path"], noted.get("revision") or ""
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StageError(f"The {where} is not readable.", "Start the run again from training.") from error
+    if (base, revision) != (student.model, student.revision):
+        raise StageError(
+            f"The {where} names the base {base!r} at revision {revision!r}; the student is {student.model!r} at "
+            f"{student.revision!r}.",
+            "Set base_model_name_or_path and revision to the student's when saving the adapter.",
+        )
+
+
+def verify_version(client: MlflowClient, uri: str, name: str, version: str, adapter_digest: str) -> None:
+    """Check that MLflow holds a version and that it is the one of this adapter.
+
+    MLflow lets an alias point only at a version that exists, but versions can be deleted by hand.
+
+    Raises:
+        StageError: it was deleted, belongs to another adapter, or MLflow failed.
+    """
+    try:
+        with reporting(uri, f"find version {version} of {name!r}"):
+            found = client.get_model_version(name, version)
+    except StageError as error:
+        if error_code(error.__cause__ or error) != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise StageError(
+            f"Version {version} of {name!r} is not in MLflow.",
+            "It was deleted, or this is another server; run the stage register again.",
+        ) from error
+    if found.tags.get(ADAPTER) != adapter_digest:
+        raise StageError(
+            f"Version {version} of {name!r} in MLflow belongs to another adapter.",
+            "The ledger and this MLflow server do not belong together; check the tracking URI.",
+        )
+
+
+def set_champion(store: Store, model: str, client: MlflowClient, uri: str) -> ledger.LedgerEntry:
+    """Make the alias ``champion`` follow the ledger's newest generation, which is returned.
+
+    After a withdrawal there is no alias.
+
+    The ledger is read again after the alias was set: a writer that was overtaken in between corrects itself, since
+    MLflow's alias is last-write-wins.
+
+    Raises:
+        StageError: nothing was promoted yet, or MLflow failed; the ledger is unchanged and the call can be repeated.
+    """
+    entry = ledger.newest(store, model)
+    for _ in range(ATTEMPTS):
+        if entry is None:
+            raise StageError(f"Nothing was promoted to {model!r} yet.", "Run the pipeline first.")
+        wanted = "" if entry.action == "withdraw" else entry.version
+        if champion_version(client, uri, model) != wanted:
+            with reporting(uri, f"set the alias {CHAMPION!r} of {model!r}"):
+                if wanted:
+                    client.set_registered_model_alias(model, CHAMPION, wanted)
+                else:
+                    client.delete_registered_model_alias(model, CHAMPION)
+        seen, entry = entry, ledger.newest(store, model)
+        if entry == seen:
+            return entry
+    raise StageError(f"The ledger of {model!r} keeps moving.", "Start the same command again.")
+
+
+def champion_version(client: MlflowClient, uri: str, model: str) -> str:
+    """Return the version that the alias ``champion`` points at; empty when there is none. Raises StageError."""
+    with reporting(uri, f"read the alias {CHAMPION!r} of {model!r}"):
+        # Not by alias: a missing one is an error there. A number on a direct store, a string over HTTP.
+        return str(client.get_registered_model(model).aliases.get(CHAMPION, ""))
+
+
+def _ensure_model(
+    client: MlflowClient, uri: str, experiment: str, parent: str, folder: Path, tags: dict[str, str]
+) -> Any:
+    """Return the logged model of this run and adapter, with its files uploaded."""
+    with reporting(uri, "create a logged model"):
+        found = all_pages(client.search_logged_models, [experiment], filter_string=_tagged(tags))
+        # FAILED ones stay as the record of a failed upload; of a killed attempt's the upload is repeated.
+        usable = [model for model in found if str(model.status) != "FAILED"]
+        ready = [model for model in usable if str(model.status) == "READY"]
+        if chosen := (ready or usable):
+            model = min(chosen, key=lambda found: found.creation_timestamp)
+        else:
+            model = client.create_logged_model(
+                experiment, name="adapter", source_run_id=parent, model_type="adapter", tags=tags
+            )
+    sizes = {name: (folder / name).stat().st_size for name in ADAPTER_FILES}
+    try:
+        with reporting(uri, "upload the adapter"), uploading(client, sum(sizes.values())):
+            if _uploaded(client, model.model_id) != sizes:
+                client.log_model_artifacts(model.model_id, str(folder))
+            # An attempt beside this one may be writing the same files just now; none of them stays short for long.
+            for wait in (0, 0.1, 0.4, 1.6):
+                time.sleep(wait)
+                if _uploaded(client, model.model_id) == sizes:
+                    break
+            else:
+                raise StoreError(
+                    "MLflow's artifact store does not hold the adapter that was uploaded.",
+                    "Check the server's artifact store, then start the same command again.",
+                )
+    except StageError:
+        if not ready:
+            # A server that is gone cannot be told, nor is it waited for; the error that matters is the upload's.
+            with allowing(client, 3.0), suppress(Exception):
+                client.finalize_logged_model(model.model_id, "FAILED")
+        raise
+    with reporting(uri, "finalise the logged model"):
+        return model if ready else client.finalize_logged_model(model.model_id, "READY")
+
+
+def _tagged(tags: dict[str, str]) -> str:
+    return f"tags.`{RUN_ID}` = {quoted(tags[RUN_ID])} and tags.`{ADAPTER}` = {quoted(tags[ADAPTER])}"
+
+
+def _uploaded(client: MlflowClient, model_id: str) -> dict[str, int | None]:
+    return {file.path: file.file_size for file in client.list_logged_model_artifacts(model_id)}
+
+
+def _ensure_version(client: MlflowClient, name: str, model: Any, parent: str, tags: dict[str, str]) -> str:
+    """Return the version of this run and adapter; the lowest, if racing attempts both made one."""
+    from mlflow.exceptions import MlflowException
+
+    wanted = f"name = {quoted(name)} and {_tagged(tags)}"
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error_code(error) not in {"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"}:
+            raise
+    if found := all_pages(client.search_model_versions, wanted):
+        return str(min(int(version.version) for version in found))
+    # The location, not models:/<id>: a direct store resolves the latter through the process-wide tracking URI.
+    created = client.create_model_version(
+        name, source=model.artifact_location, run_id=parent, model_id=model.model_id, tags=tags
+    )
+    first = str(min(int(version.version) for version in all_pages(client.search_model_versions, wanted)))
+    if first != str(created.version):
+        with missing_ok():
+            client.delete_model_version(name, str(created.version))
+    return first

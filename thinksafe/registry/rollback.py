@@ -1,0 +1,203 @@
+"""Take the champion back: append a generation that points at an earlier target, or at none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thinksafe.errors import ConfigError, ConflictError
+from thinksafe.registry import ledger
+from thinksafe.registry.ledger import LedgerEntry
+from thinksafe.registry.mlflow_client import connect, missing_ok, reporting, resolve_tracking_uri
+from thinksafe.registry.registration import champion_version, set_champion, verify_adapter, verify_version
+from thinksafe.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TAKEN_BACK = "thinksafe.taken_back"
+"""Tag of a version that was taken back: by which generation. ``_by`` and ``_reason`` behind it say who, and why."""
+
+
+def rollback(
+    store: Store, model: str, *, to: int | None, reason: str, who: str | None = None, tracking_uri: str = "",
+    of: int | None = None,
+) -> LedgerEntry:
+    """Make an earlier target champion again and return the generation that says so.
+
+    Nothing is removed: the ledger grows by one generation. The target's files and MLflow version are checked first.
+    A rollback that was cut off between ledger and alias is completed by the same command, not repeated.
+
+    Args:
+        store: Artifact store that holds ledger and adapters.
+        model: Registered model name.
+        to: Generation to return to. By default the last one before the current target was promoted that has another
+            target; so repeated rollbacks go further back and never forward to what was rolled back. A generation that
+            is named may be one that was taken back: it is reinstated.
+        reason: Why; recorded.
+        who: Who acts; found by :func:`thinksafe.registry.ledger.actor` when None.
+        tracking_uri: MLflow server; MLFLOW_TRACKING_URI when empty.
+        of: Take back this generation only; by default the newest, whichever it is.
+
+    Raises:
+        ConfigError: there is nothing earlier, or ``to`` is no earlier generation with another target.
+        ConflictError: somebody else moved the ledger meanwhile; names them.
+        StoreError: the target's files are missing or changed.
+        StageError: MLflow failed; the same command can be repeated.
+    """
+    uri = resolve_tracking_uri(tracking_uri)
+    past = ledger.entries(store, model)
+    if not past:
+        raise ConfigError(f"Nothing was promoted to {model!r} yet.", "Check the model name and the store.")
+    current = past[-1]
+    _require(current, of)
+    client = connect(uri)
+    if current.action == "rollback":
+        unfinished = champion_version(client, uri, model) != current.version
+        if unfinished if to is None else _same(past, to):
+            return _follow(store, model, client, uri)
+    target = earlier(past) if to is None else _named(past, to)
+    verify_adapter(store, target.target)
+    verify_version(client, uri, model, target.version, target.digests.adapter)
+    entry = LedgerEntry(
+        model=model, generation=current.generation + 1, previous=current.generation, action="rollback",
+        target=target.target, version=target.version, run_id=target.run_id, digests=target.digests,
+        reason=" ".join(reason.split()) or "none given", who=who or ledger.actor(), created=ledger.now(),
+        waivers=target.waivers,
+    )
+    ledger.append(store, entry)
+    _follow(store, model, client, uri)
+    return entry
+
+
+def withdraw(
+    store: Store, model: str, *, reason: str, who: str | None = None, tracking_uri: str = "", of: int | None = None
+) -> LedgerEntry:
+    """Take the champion back without another in its place and return the generation that says so.
+
+    The ledger grows by one generation and the alias goes. A withdrawal that was cut off in between is completed by
+    the same command, not repeated.
+
+    Args:
+        store: Artifact store that holds the ledger.
+        model: Registered model name.
+        reason: Why; recorded.
+        who: Who acts; found by :func:`thinksafe.registry.ledger.actor` when None.
+        tracking_uri: MLflow server; MLFLOW_TRACKING_URI when empty.
+        of: Take back this generation only; by default the newest, whichever it is.
+
+    Raises:
+        ConfigError: nothing was promoted yet.
+        ConflictError: somebody else moved the ledger meanwhile; names them.
+        StageError: MLflow failed; the same command can be repeated.
+    """
+    uri = resolve_tracking_uri(tracking_uri)
+    current = ledger.newest(store, model)
+    if current is None:
+        raise ConfigError(f"Nothing was promoted to {model!r} yet.", "Check the model name and the store.")
+    client = connect(uri)
+    champion_version(client, uri, model)  # before the ledger says anything, MLflow has to answer
+    if current.action != "withdraw" or (of is not None and current.previous != of):
+        _require(current, of)
+        current = current.model_copy(update={
+            "generation": current.generation + 1, "previous": current.generation, "action": "withdraw",
+            "reason": " ".join(reason.split()) or "none given", "who": who or ledger.actor(), "created": ledger.now(),
+        })
+        ledger.append(store, current)
+    _follow(store, model, client, uri)
+    return current
+
+
+def _require(current: LedgerEntry, of: int | None) -> None:
+    if of is not None and current.generation != of:
+        raise ConflictError(
+            f"Generation {of} of {current.model!r} is not the newest any more: there is {ledger.describe(current)}.",
+            "Nothing was changed here; look at the ledger of now.",
+        )
+
+
+def tag_taken_back(store: Store, model: str, client: MlflowClient, uri: str) -> None:
+    """Tag the versions that the ledger says were taken back, and no others. Raises StageError, StoreError."""
+    past = ledger.entries(store, model)
+    gone = {taken.entry.version: taken.by for taken in ledger.taken_back(past).values()}
+    with reporting(uri, f"tag versions of {model!r}"):
+        for version in sorted({entry.version for entry in past}, key=int):
+            with missing_ok():  # deleted by hand
+                known = client.get_model_version(model, version).tags
+                by = gone.get(version)
+                tags = {TAKEN_BACK: "", f"{TAKEN_BACK}_by": "", f"{TAKEN_BACK}_reason": ""}
+                if by is not None:
+                    tags = dict(zip(tags, (f"generation {by.generation}", by.who, by.reason[:500]), strict=True))
+                for key, value in tags.items():
+                    if value and known.get(key) != value:
+                        client.set_model_version_tag(model, version, key, value)
+                    elif not value and key in known:
+                        client.delete_model_version_tag(model, version, key)
+
+
+def complete(store: Store, model: str, *, tracking_uri: str = "") -> LedgerEntry:
+    """Bring MLflow in line with a ledger that was written already, and return its newest generation.
+
+    Raises:
+        StageError: nothing was promoted yet, or MLflow failed; the call can be repeated.
+    """
+    uri = resolve_tracking_uri(tracking_uri)
+    return _follow(store, model, connect(uri), uri)
+
+
+def _follow(store: Store, model: str, client: MlflowClient, uri: str) -> LedgerEntry:
+    """Bring tags and alias in line with the ledger; the alias last, which tells a rollback that was cut off."""
+    tag_taken_back(store, model, client, uri)
+    return set_champion(store, model, client, uri)
+
+
+def _same(past: list[LedgerEntry], to: int) -> bool:
+    """Return whether a generation has the target that is champion now."""
+    current = past[-1]
+    return (
+        current.action != "withdraw" and 1 <= to < len(past) and past[to - 1].action != "withdraw"
+        and past[to - 1].target.digest == current.target.digest
+    )
+
+
+def _named(past: list[LedgerEntry], to: int) -> LedgerEntry:
+    current = past[-1]
+    if not 1 <= to < current.generation:
+        raise ConfigError(
+            f"{current.model!r} has no generation {to} before its current one, {current.generation}.",
+            "Choose an earlier generation with --to." if current.generation > 1 else "There is nothing to return to.",
+        )
+    if _same(past, to):
+        raise ConfigError(
+            f"Generation {to} of {current.model!r} has the target that is champion now.", "Choose another with --to."
+        )
+    if past[to - 1].action == "withdraw":
+        raise ConfigError(
+            f"Generation {to} of {current.model!r} is a withdrawal and has no champion.", "Choose another with --to."
+        )
+    return past[to - 1]
+
+
+def earlier(past: list[LedgerEntry]) -> LedgerEntry:
+    """Return the generation that a rollback without a number goes to: the last with another target before this one's.
+
+    What was taken back is passed over, and before a withdrawal nothing is looked for.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    current, gone = past[-1], ledger.taken_back(past)
+    if current.action == "withdraw":
+        raise ConfigError(
+            f"{current.model!r} has no champion: the last is {ledger.describe(current)}.",
+            "Choose a generation with --to.",
+        )
+    promoted = [e.generation for e in past if e.action == "promote" and e.target.digest == current.target.digest]
+    for entry in reversed(past[: max(promoted, default=1) - 1]):
+        if entry.action == "withdraw":
+            break
+        if entry.target.digest != current.target.digest and entry.target.digest not in gone:
+            return entry
+    raise ConfigError(
+        f"{current.model!r} has no champion before run {current.run_id}'s to return to.",
+        "Choose a generation with --to, or leave no champion with --withdraw.",
+    )

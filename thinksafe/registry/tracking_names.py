@@ -1,0 +1,179 @@
+"""The names and values under which a run is found in MLflow. Stable: dashboards and comparisons may rely on them.
+
+On the run of the pipeline, for each role in base, candidate, champion (or evaluated) and each metric name
+(``harm/<benchmark>``, ``over_refusal/<benchmark>``, ``reasoning/<benchmark>``, ``disagreement/<benchmark>``, with
+``/<part>`` where a part is scored): ``<role>/<metric>``, ``<role>/<metric>.low``, ``.high`` (interval) and ``.n``
+(prompts); ``drift/<measure>/<label>`` with the same endings; the configuration as parameters; tags (see
+:func:`headline_tags`); and prompt sets as dataset inputs. On the run of a task the metrics without the role, each count
+of its record, ``seconds``, ``gpus`` (where it held some), and ``train/<name>`` by step for a training curve.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from thinksafe.credentials import scrubbed
+from thinksafe.digests import digest_bytes, digest_json
+from thinksafe.errors import ConfigError
+from thinksafe.records import MetricSet
+from thinksafe.registry.ledger import entry_key
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+    from thinksafe.run.record import StageRecord
+
+MAX_VALUE = 500
+"""Characters of a parameter or tag; a longer one is cut and ends in its digest."""
+MAX_KEY = 240
+DATASET_DIGEST = 36
+"""Characters of a data set's digest that MLflow takes; the whole digest is in its source."""
+DECIDING = ("gate", "compare", "curate", "diagnose")
+"""Stages that leave a decision, the last word first."""
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. /:]")
+
+
+def headline_tags(records: Mapping[str, StageRecord]) -> dict[str, str]:
+    """Return the tags of the parent run: outcome and digests; empty where a stage has not run."""
+    details = {task: record.details for task, record in records.items() if record.status == "succeeded"}
+    verdicts = {task: record.verdict for task, record in records.items()}
+
+    def get(task: str, *path: str) -> str:
+        value: Any = details.get(task, {})
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return "" if value is None else str(value)
+
+    decided = next((task for task in DECIDING if details.get(task, {}).get("decision")), "diagnose")
+    decision = details.get(decided, {}).get("decision")
+    entry = details.get("promote", {}).get("entry")
+    return {
+        "thinksafe.diagnosis": verdicts.get("diagnose", ""),
+        "thinksafe.decision": verdicts.get("gate") or verdicts.get("compare", ""),
+        "thinksafe.decision_digest": digest_json(decision) if decision else "",
+        "thinksafe.stopped_by": get(decided, "decision", "stopped_by"),
+        "thinksafe.promotion": verdicts.get("promote", ""),
+        "thinksafe.generation": get("promote", "entry", "generation"),
+        "thinksafe.ledger_entry": _entry_key(entry) if isinstance(entry, dict) else "",
+        "thinksafe.kfp_run": get("plan", "kfp_run"),
+        "thinksafe.model": get("register", "registration", "name"),
+        "thinksafe.version": get("register", "registration", "version"),
+        "thinksafe.config_digest": get("plan", "config_digest"),
+        "thinksafe.base_digest": get("plan", "base", "base_digest") or get("plan", "model", "base_digest"),
+        "thinksafe.champion_digest": get("plan", "champion", "adapter_digest"),
+        "thinksafe.data_digest": get("register", "registration", "data_digest"),
+        "thinksafe.adapter_digest": get("train", "adapter_digest") or get("register", "registration", "adapter_digest")
+        or get("plan", "model", "adapter_digest"),
+    }
+
+
+def _entry_key(entry: dict[str, Any]) -> str:
+    model, generation = entry.get("model"), entry.get("generation")
+    if isinstance(model, str) and isinstance(generation, int):
+        with suppress(ConfigError):  # no name of a registered model
+            return entry_key(model, generation)
+    return ""
+
+
+def metric_values(metrics: MetricSet) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a metric set: each value, its interval's limits and its number of prompts."""
+    for metric in metrics.numbers:
+        yield metric.name, metric.value
+        yield f"{metric.name}.low", metric.interval.low
+        yield f"{metric.name}.high", metric.interval.high
+        yield f"{metric.name}.n", float(metric.n)
+
+
+def drift_values(record: StageRecord) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a training's drift, named as those of metrics; nothing where it has none."""
+    from thinksafe.training.drift import Drift
+
+    for row in record.details.get("drift") or ():
+        try:
+            found = Drift.model_validate(row)
+        except ValidationError:
+            continue
+        name = f"drift/{found.measure}/{found.label}"
+        yield name, found.value
+        if found.interval is not None:
+            yield f"{name}.low", found.interval.low
+            yield f"{name}.high", found.interval.high
+        yield f"{name}.n", float(found.n)
+
+
+def dataset_inputs(records: Mapping[str, StageRecord]) -> list[DatasetInput]:
+    """Return the prompt sets of a run and its training examples, each by its digest, with its use as the context."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    def details(task: str) -> dict[str, Any]:
+        return records[task].details if task in records and records[task].status == "succeeded" else {}
+
+    config = details("plan").get("config")
+    origins = _origins(config if isinstance(config, dict) else {})
+    sets = [of for of in details("prepare").get("sets") or () if isinstance(of, dict) and of.get("digest")]
+    if "curate" in records and (digest := records["curate"].outputs.get("examples")):
+        rows = records["curate"].counts.get("accepted")
+        sets.append({"name": "examples", "use": "training", "digest": digest, "rows": rows})
+    found = []
+    for of in sets:
+        source = {"sha256": of["digest"], **origins.get(str(of.get("name")), {})}
+        found.append(
+            DatasetInput(
+                dataset=Dataset(
+                    name=short(str(of.get("name"))), digest=str(of["digest"])[:DATASET_DIGEST],
+                    source_type="thinksafe", source=scrubbed(json.dumps(source, sort_keys=True))[:MAX_SOURCE],
+                    profile=json.dumps({"num_rows": of.get("rows")}),
+                ),
+                tags=[InputTag("mlflow.data.context", short(str(of.get("use", ""))))],
+            )
+        )
+    return found
+
+
+MAX_SOURCE = 60_000
+
+
+def _origins(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return where each configured prompt set comes from, by its name."""
+    data, evaluation = config.get("data") or {}, config.get("evaluation") or {}
+    sets = [*data.get("harmful", ()), *data.get("benign", ()), *evaluation.get("benchmarks", ())]
+    named = (of for of in sets if isinstance(of, dict) and "name" in of)
+    return {str(of["name"]): {"prompts": of.get("prompts"), "use": of.get("use", "")} for of in named}
+
+
+def flattened(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the leaves of nested settings as (``a.b.0.c``, text); lists of plain values stay together, as JSON."""
+    if isinstance(settings, dict) and settings:
+        for key, value in settings.items():
+            yield from flattened(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(settings, list | tuple) and any(isinstance(item, dict | list) for item in settings):
+        for index, value in enumerate(settings):
+            yield from flattened(value, f"{prefix}.{index}" if prefix else str(index))
+    elif prefix:
+        plain = settings if isinstance(settings, str) else json.dumps(settings, ensure_ascii=False)
+        yield prefix, plain
+
+
+def safe_name(name: str) -> str:
+    """Return a name that MLflow takes for a metric or parameter (``[A-Za-z0-9_-. /:]``, no path tricks).
+
+    A name that has to be changed gets a digest at its end, so that two names never become one.
+    """
+    parts = [part for part in _FORBIDDEN.sub("_", name).split("/") if part.strip(". ")]
+    safe = "/".join(parts)[:MAX_KEY].rstrip("/ ") or "_"
+    if safe == name and posixpath.normpath(safe) == safe:
+        return safe
+    return f"{safe}-{digest_bytes(name.encode())[:8]}"
+
+
+def short(value: str) -> str:
+    """Return a value that fits, on one line."""
+    line = " ".join(value.split())
+    return line if len(line) <= MAX_VALUE else f"{line[:MAX_VALUE - 24]}... sha256 {digest_bytes(value.encode())[:12]}"

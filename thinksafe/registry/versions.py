@@ -1,0 +1,139 @@
+"""Which model an evaluation is about: the champion, a registered version, or a student by itself."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import ValidationError
+
+from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.config.suite import SuiteConfig
+from thinksafe.errors import ConfigError, InputError, StageError
+from thinksafe.models.references import ModelReference
+from thinksafe.registry import ledger
+from thinksafe.registry.registration import ADAPTER, RUN_ID
+from thinksafe.run.record import read_stage_records
+from thinksafe.store import Store
+
+CHAMPION = "champion"
+_VERSION = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
+
+
+def resolve_model(text: str, suite: SuiteConfig, store: Store) -> ModelReference:
+    """Return the model that is to be evaluated, with the role ``evaluated``.
+
+    Args:
+        text: ``champion`` (of the suite's registered model), ``models:/<name>@champion``, ``models:/<name>/<version>``,
+            or a student (``micro://``, folder, ``s3://``, hub id); empty takes the suite's student. The champion is
+            what the promotion ledger says; a version is found through the run that made it.
+        suite: Settings of a student, and the registry.
+        store: Holds the ledger, and the records of the run that made a version.
+
+    Raises:
+        ConfigError: no model is named, or the registry that the name needs is not.
+        InputError: there is no such champion or version, or the student cannot be found or used.
+        StageError: MLflow failed, or the version is not what its run made.
+        StoreError: the ledger is malformed.
+    """
+    if text == CHAMPION:
+        return _champion(store, _registry(suite).model)
+    if text.startswith("models:"):
+        if not (found := _VERSION.fullmatch(text)) or found["alias"] not in (None, CHAMPION):
+            raise ConfigError(
+                f"The model {text[:200]!r} is no registered version.",
+                "Write models:/<name>@champion or models:/<name>/<version>.",
+            )
+        if found["alias"]:
+            return _champion(store, found["name"])
+        return _version(store, suite, found["name"], found["version"])
+    return _student(text, suite)
+
+
+def has_champion(text: str, suite: SuiteConfig, store: Store) -> bool:
+    """Return whether a model can be evaluated as far as a champion goes: False where it asks for one not there yet.
+
+    Raises:
+        ConfigError: the registry that the name needs is not named.
+        StoreError: the ledger is malformed.
+    """
+    found = _VERSION.fullmatch(text)
+    if text == CHAMPION:
+        return ledger.champion(store, _registry(suite).model) is not None
+    if found is not None and found["alias"] == CHAMPION:
+        return ledger.champion(store, found["name"]) is not None
+    return True
+
+
+def _registry(suite: SuiteConfig) -> RegistrySettings:
+    if suite.registry is None:
+        raise ConfigError(
+            f"The suite {suite.name!r} has no registry, so it is not known whose champion is meant.",
+            "Set registry.model, or write models:/<name>@champion.",
+        )
+    return suite.registry
+
+
+def _champion(store: Store, name: str) -> ModelReference:
+    entry = ledger.newest(store, name)
+    if entry is None:
+        raise InputError(
+            f"{name!r} has no champion: its promotion ledger in {store.root} is empty.",
+            "Promote a candidate first, or name the store that holds the ledger (--artifacts).",
+        )
+    if entry.action == "withdraw":
+        raise InputError(
+            f"{name!r} has no champion: the last is {ledger.describe(entry)}.",
+            "Promote another candidate, or return to a generation with `thinksafe rollback --to`.",
+        )
+    return _evaluated(entry.target)
+
+
+def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> ModelReference:
+    from thinksafe.registry.mlflow_client import connect, reporting, resolve_tracking_uri
+
+    uri = resolve_tracking_uri(suite.registry.tracking_uri if suite.registry else "")
+    client = connect(uri)
+    with reporting(uri, f"look up version {version} of {name!r}"):
+        tags = client.get_model_version(name, version).tags
+    run_id, digest = tags.get(RUN_ID, ""), tags.get(ADAPTER, "")
+    if not run_id or not digest:
+        raise InputError(
+            f"Version {version} of {name!r} was not registered by a realignment.", "Name a version that was."
+        )
+    records = read_stage_records(store, run_id)
+    plan, train = records.get("plan"), records.get("train")
+    if plan is None or train is None:
+        raise InputError(
+            f"The store {store.root} has no records of the run {run_id}, which made version {version} of {name!r}.",
+            "Name the store of that run (--artifacts).",
+        )
+    try:
+        base = ModelReference.model_validate(plan.details.get("base"))
+    except ValidationError as error:
+        raise StageError(f"The plan record of the run {run_id} is malformed.", "Restore it from a backup.") from error
+    if train.details.get("adapter_digest") != digest:
+        raise StageError(
+            f"Version {version} of {name!r} holds another adapter than the run {run_id} made.",
+            "Do not deploy it; register the run's candidate again.",
+        )
+    found = base.model_copy(update={"adapter": train.details.get("adapter", ""), "adapter_digest": digest})
+    return _evaluated(found)
+
+
+def _student(text: str, suite: SuiteConfig) -> ModelReference:
+    from thinksafe.models.loading import resolve_student
+
+    settings = suite.student
+    if text and (settings is None or settings.model != text):
+        # a revision is one model's own
+        known = settings.model_dump(exclude={"model", "revision"}) if settings else {}
+        settings = StudentSettings(model=text, **known)
+    if settings is None:
+        raise ConfigError("No model is named.", "Give --model, or set student.model in the suite.")
+    student = resolve_student(settings)
+    pinned = settings.model_copy(update={"revision": student.revision})
+    return ModelReference(role="evaluated", student=pinned, base_digest=student.digest)
+
+
+def _evaluated(model: ModelReference) -> ModelReference:
+    return model.model_copy(update={"role": "evaluated"})

@@ -1,0 +1,12 @@
+"""From stage records to one :class:`RunSummary`, which the report page, the terminal and published files show.
+
+Pure: it reads no store and no clock. Anything may be missing, because the report is also written for runs that
+failed at their first stage; what is there but cannot be read is named in ``RunSummary.problems``.
+"""
+
+from __future__ import annotations
+
+from thinksafe.report.summary.build import summarise
+from thinksafe.report.summary.model import PipelineStatus, RunSummary, of_kind, published, reasoning_average
+
+__all__ = ["PipelineStatus", "RunSummary", "of_kind", "published", "reasoning_average", "summarise"]

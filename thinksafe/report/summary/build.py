@@ -1,0 +1,258 @@
+"""Build a :class:`RunSummary` from stage records."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from thinksafe.credentials import scrubbed
+from thinksafe.prompts.decontamination import Contamination
+from thinksafe.records import Decision, MetricSet, Role
+from thinksafe.report.summary.model import (
+    STEPS,
+    CurvePoint,
+    Diagnosis,
+    Failure,
+    FunnelRow,
+    PipelineStatus,
+    PromptSetRow,
+    Provenance,
+    Rate,
+    RunOutcome,
+    RunSummary,
+    Step,
+)
+from thinksafe.run.record import StageRecord
+from thinksafe.training.drift import Drift
+
+R = TypeVar("R", bound=BaseModel)
+
+FAILED_STATES = frozenset({"FAILED", "ERROR"})
+
+
+def summarise(
+    records: Mapping[str, StageRecord], *, run_id: str = "", status: PipelineStatus | None = None,
+    problems: Sequence[str] = (),
+) -> RunSummary:
+    """Return the summary of a run from its stage records by task name.
+
+    Args:
+        records: Records of the run; the one of an earlier report is left out.
+        run_id: Id of the run, for when there are no records.
+        status: Final status of the pipeline; tells a task that died without a record from a run that goes on.
+        problems: What the caller could not read.
+    """
+    found = {task: record for task, record in records.items() if record.stage != "report"}
+    read = _Reader(found, list(problems))
+    decision = read.model("compare" if "compare" in found else "gate", "decision", Decision)
+    diagnosis, curation = _diagnosis(read), read.model("curate", "decision", Decision)
+    failures = _failures(found, status or PipelineStatus())
+    outcome = _outcome(found, failures, decision, diagnosis, curation)
+    if outcome == "stopped by diagnose" and diagnosis is not None:
+        decision = diagnosis.decision
+    elif outcome == "stopped by curate":
+        decision = curation
+    steps, prompt_sets = _steps(found), tuple(read.rows("prepare", "sets", PromptSetRow))
+    registration = _blanked(read.mapping("register", "registration"))
+    promotion = _blanked(read.mapping("promote", "entry"))
+    train, config = read.details("train"), _blanked(read.mapping("plan", "config"))
+    run_id = run_id or next((record.run_id for record in found.values()), "")
+    provenance = Provenance(
+        run_id=run_id, outcome=outcome, steps=steps, failures=failures, prompt_sets=prompt_sets,
+        recipe=str(config.get("name", "")), method=str(config.get("method", "")), config=config,
+        config_digest=str(read.details("plan").get("config_digest", "")),
+        base=_blanked(read.mapping("plan", "base") or read.mapping("plan", "model")),
+        champion=_blanked(read.mapping("plan", "champion")),
+        code=read.mapping("plan", "code"), guards=_guards(found),
+        adapter_digest=str(train.get("adapter_digest", "")), digests=_digests(found),
+        registration=registration, promotion=promotion,
+    )
+    sets = {role: read.model(f"metrics-{role}", "metrics", MetricSet) for role in get_args(Role)}
+    sets["previous"] = read.model("compare", "previous_metrics", MetricSet)
+    dropped = read.mapping("prepare", "dropped")
+    curve = (point for point in read.rows("train", "curve", CurvePoint) if _finite(point.step, point.loss))
+    return RunSummary(
+        run_id=run_id, outcome=outcome, decision=decision, diagnosis=diagnosis, steps=steps,
+        failures=failures, metrics={role: of for role, of in sets.items() if of and not of.absent},
+        funnel=tuple(read.rows("curate", "funnel", FunnelRow)), curve=tuple(curve),
+        training={key: value for key, value in train.items() if key not in ("curve", "drift")},
+        drift=tuple(read.rows("train", "drift", Drift)), prompt_sets=prompt_sets,
+        contamination=read.model("prepare", "contamination", Contamination),
+        previous=read.mapping("compare", "previous"), taken_back=_blanked(read.mapping("due", "taken_back")),
+        dropped={key: value for key, value in dropped.items() if isinstance(value, int)},
+        registration=registration, promotion=promotion, problems=tuple(read.problems), provenance=provenance,
+    )
+
+
+class _Reader:
+    """Reads details of records by task; what does not have the agreed form becomes a problem."""
+
+    def __init__(self, records: Mapping[str, StageRecord], problems: list[str]) -> None:
+        self._records = records
+        self.problems = problems
+
+    def details(self, task: str) -> dict[str, Any]:
+        record = self.record(task)
+        return record.details if record is not None else {}
+
+    def record(self, task: str) -> StageRecord | None:
+        return self._records.get(task)
+
+    def mapping(self, task: str, key: str) -> dict[str, Any]:
+        value = self.details(task).get(key)
+        return value if isinstance(value, dict) else {}
+
+    def model(self, task: str, key: str, model: type[R]) -> R | None:
+        value = self.details(task).get(key)
+        return None if value is None else self._parse(f"{task}: {key}", value, model)
+
+    def rows(self, task: str, key: str, model: type[R]) -> list[R]:
+        value = self.details(task).get(key)
+        rows = value if isinstance(value, list) else []
+        parsed = (self._parse(f"{task}: {key}[{index}]", row, model) for index, row in enumerate(rows))
+        return [row for row in parsed if row is not None]
+
+    def _parse(self, place: str, value: Any, model: type[R]) -> R | None:
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            found = error.errors(include_input=False, include_url=False, include_context=False)
+            fields = sorted({".".join(map(str, item["loc"])) or "value" for item in found})
+            self.problems.append(f"{place} is not a {model.__name__} ({', '.join(fields[:5])})")
+            return None
+
+
+def _diagnosis(read: _Reader) -> Diagnosis | None:
+    record = read.record("diagnose")
+    if record is None or record.status == "failed":
+        return None
+    decision = read.model("diagnose", "decision", Decision)
+    return Diagnosis(
+        decision=decision,
+        continues=bool(record.details.get("continues", decision is not None and decision.passed)),
+        acceptance_steered=read.model("diagnose", "acceptance_steered", Rate),
+        acceptance_plain=read.model("diagnose", "acceptance_plain", Rate),
+        flip_rate=read.model("diagnose", "flip_rate", Rate),
+        funnel=tuple(
+            FunnelRow(label="harmful", arm=arm, reason=reason, count=count)
+            for arm, reasons in read.mapping("diagnose", "reasons").items()
+            for reason, count in (reasons.items() if isinstance(reasons, dict) else ())
+            if isinstance(count, int) and count >= 0
+        ),
+    )
+
+
+def _failures(records: Mapping[str, StageRecord], status: PipelineStatus) -> tuple[Failure, ...]:
+    failed = [
+        Failure(task=task, stage=record.stage, error=_blanked(record.error), action=_blanked(record.action))
+        for task, record in sorted(records.items(), key=lambda item: _place(item[0]))
+        if record.status == "failed"
+    ]
+    # the alarm fails on purpose, after it has left its record
+    if not failed and status.state in FAILED_STATES and "alarm" not in records:
+        failed = [
+            Failure(
+                task="", stage="",
+                error=_blanked(status.message)
+                or "A task ended without a record: it was killed, ran out of memory or never started.",
+                action="Look at the failed task in Kubeflow Pipelines (its events say why a pod ended), mend "
+                "the cause and start the same run again; finished work is kept.",
+            )
+        ]
+    return tuple(failed)
+
+
+def _outcome(
+    records: Mapping[str, StageRecord], failures: tuple[Failure, ...],
+    decision: Decision | None, diagnosis: Diagnosis | None, curation: Decision | None,
+) -> RunOutcome:
+    if failures:
+        return "failed"
+    if decision is not None and "compare" in records:
+        return "evaluated" if decision.passed else "regressed"
+    if "deploy" in records and records["deploy"].verdict in ("rolled back", "withdrawn"):
+        return "rolled back"
+    if "promote" in records and records["promote"].verdict == "promoted":
+        return "promoted"
+    if decision is not None:
+        return "passed, not promoted" if decision.passed else "refused by gate"
+    if diagnosis is not None and diagnosis.decision is not None and not diagnosis.continues:
+        return "stopped by diagnose"
+    if curation is not None and not curation.passed:
+        return "stopped by curate"
+    if any(records[task].verdict == "nothing to do" for task in ("plan", "due") if task in records):
+        return "nothing to do"
+    return "incomplete"
+
+
+def _step_name(task: str) -> str:
+    return re.sub(r"-\d+$", "", task)
+
+
+def _place(task: str) -> tuple[int, str]:
+    """Sort key in reading order, not in order of starting, which differs between equal runs."""
+    name = _step_name(task)
+    return (STEPS.index(name) if name in STEPS else len(STEPS), task)
+
+
+def _steps(records: Mapping[str, StageRecord]) -> tuple[Step, ...]:
+    groups: dict[str, list[StageRecord]] = {}
+    for task in sorted(records, key=_place):
+        groups.setdefault(_step_name(task), []).append(records[task])
+    return tuple(_step(name, group) for name, group in groups.items())
+
+
+def _step(name: str, group: list[StageRecord]) -> Step:
+    counts: dict[str, int | float] = {}
+    for record in group:
+        for key, value in record.counts.items():
+            counts[key] = counts.get(key, 0) + value
+    seconds = [record.seconds for record in group]
+    return Step(
+        name=name, stage=group[0].stage, tasks=len(group), failed=sum(r.status == "failed" for r in group),
+        verdict=next((r.verdict for r in group if r.verdict), ""), started=min(r.started for r in group),
+        seconds=math.fsum(seconds), longest=max(seconds), counts=counts,
+        gpu_seconds=math.fsum(record.gpus * record.seconds for record in group),
+    )
+
+
+def _finite(*values: float | None) -> bool:
+    return all(value is not None and math.isfinite(value) for value in values)
+
+
+def _blanked(value: Any) -> Any:
+    """Return JSON values without the user names and passwords of URIs."""
+    if isinstance(value, dict):
+        return {key: _blanked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_blanked(item) for item in value]
+    return scrubbed(value) if isinstance(value, str) else value
+
+
+def _digests(records: Mapping[str, StageRecord]) -> dict[str, dict[str, dict[str, str]]]:
+    return {
+        task: {"inputs": records[task].inputs, "outputs": records[task].outputs}
+        for task in sorted(records, key=_place)
+        if records[task].inputs or records[task].outputs
+    }
+
+
+def _guards(records: Mapping[str, StageRecord]) -> dict[str, dict[str, Any]]:
+    uses = {
+        "filter": ("judge-pilot", "judge-training"),
+        "evaluate": ("judge-base", "judge-candidate", "judge-evaluated"),
+    }
+    found = {}
+    for use, steps in uses.items():
+        for task in sorted(records, key=_place):
+            details = records[task].details
+            if _step_name(task) in steps and "guard" in details:
+                found[use] = {"name": details["guard"], "digest": details.get("guard_digest", "")}
+                if "second_guard" in details:
+                    digest = details.get("second_guard_digest", "")
+                    found["second"] = {"name": details["second_guard"], "digest": digest}
+    return found

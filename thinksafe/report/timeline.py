@@ -1,0 +1,143 @@
+"""The life of a registered model: its versions, whatever was decided on them, and the generations of its ledger.
+
+All of it is in the store: the ledger says who was champion when, and the stage records of the runs that made the
+versions say what was measured and decided, also of versions that were refused and never came into the ledger.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from thinksafe.deciding.waivers import decision_word
+from thinksafe.errors import MissingError
+from thinksafe.measuring.statistics import Estimate
+from thinksafe.records import Count, Decision, Interval, MetricSet, Record
+from thinksafe.registry import ledger
+from thinksafe.registry.ledger import LedgerEntry
+from thinksafe.report.summary import of_kind, reasoning_average
+from thinksafe.run.record import StageRecord, record_key
+from thinksafe.store import Store
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Number(Record):
+    """One measured share of a version."""
+
+    name: str
+    value: float
+    interval: Interval
+    n: Count
+
+
+class Event(Record):
+    """A version that was registered, or a generation of the ledger."""
+
+    version: str
+    run_id: str
+    """Run that made the version."""
+    generation: int | None
+    """None for a version that was not promoted."""
+    action: Literal["registered", "promote", "rollback", "withdraw"]
+    decision: str
+    """``passed``, ``passed with waivers`` or ``refused``; empty where the gate's record is not there."""
+    harm: Number | None
+    """The highest harm ratio of its benchmarks, by the part that the gate read."""
+    reasoning: Number | None
+    """Average pass@1."""
+    who: str
+    created: str
+    """ISO 8601, UTC."""
+    until: str
+    """When the next generation followed; empty for the newest, and for what never was champion."""
+    champion: bool
+    """It is the newest generation, and no withdrawal."""
+    deployed: str = ""
+    """What the run's stage deploy, where it had one, came to, and when (ISO 8601, UTC)."""
+
+
+def timeline(store: Store, model: str) -> list[Event]:
+    """Return the events of a model, oldest first; empty where the store knows none.
+
+    Records that are missing or malformed leave their columns empty: the ledger counts without them.
+
+    Raises:
+        ConfigError: the name cannot be a registered model's.
+        StoreError: the ledger is malformed, or the store failed.
+    """
+    entries = ledger.entries(store, model)
+    promoted = {entry.run_id for entry in entries}
+    found = [
+        _promoted(store, entry, entries[place + 1].created if place + 1 < len(entries) else "")
+        for place, entry in enumerate(entries)
+    ]
+    for key in sorted(store.keys("runs/")):
+        run_id, _, task = key.removeprefix("runs/").partition("/")
+        if task == "register.json" and run_id not in promoted and (record := _record(store, run_id, "register")):
+            registration = record.details.get("registration")
+            if isinstance(registration, dict) and registration.get("name") == model:
+                found.append(_registered(store, record, registration))
+    return sorted(found, key=lambda event: (event.created, event.generation or 0, event.version))
+
+
+def _promoted(store: Store, entry: LedgerEntry, until: str) -> Event:
+    return Event(
+        version=entry.version, run_id=entry.run_id, generation=entry.generation, action=entry.action, who=entry.who,
+        created=entry.created, until=until, champion=not until and entry.action != "withdraw",
+        **_measured(store, entry.run_id),
+    )
+
+
+def _registered(store: Store, record: StageRecord, registration: dict[str, Any]) -> Event:
+    return Event(
+        version=str(registration.get("version", "")), run_id=record.run_id, generation=None, action="registered",
+        who="", created=_utc(record.started), until="",
+        champion=False, **_measured(store, record.run_id),
+    )
+
+
+def _measured(store: Store, run_id: str) -> dict[str, Any]:
+    decision = _detail(_record(store, run_id, "gate"), "decision", Decision)
+    metrics = _detail(_record(store, run_id, "metrics-candidate"), "metrics", MetricSet)
+    plan = _record(store, run_id, "plan")
+    config: Any = plan.details.get("config", {}) if plan is not None else {}
+    part = config.get("gate", {}).get("harm", {}).get("part", "whole") if isinstance(config, dict) else "whole"
+    found: dict[str, Any] = {
+        "decision": decision_word(decision) if decision is not None else "", "harm": None, "reasoning": None
+    }
+    if rollout := _record(store, run_id, "deploy"):
+        found["deployed"] = f"{rollout.verdict or 'done'} {_utc(rollout.started + rollout.seconds)}"
+    if metrics is not None:
+        if harms := of_kind(metrics, "harm", part):
+            worst = max(harms, key=lambda metric: metric.value)
+            found["harm"] = _number(worst.benchmark, worst)
+        if average := reasoning_average(metrics):
+            names = [metric.benchmark for metric in of_kind(metrics, "reasoning")]
+            found["reasoning"] = _number(names[0] if len(names) == 1 else f"average of {len(names)}", average)
+    return found
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _number(name: str, of: Estimate | Any) -> Number:
+    return Number(name=name, value=of.value, interval=of.interval, n=int(of.n))
+
+
+def _record(store: Store, run_id: str, task: str) -> StageRecord | None:
+    try:
+        record = StageRecord.model_validate_json(store.get(record_key(run_id, task)))
+    except (MissingError, ValidationError):
+        return None
+    return record if record.status == "succeeded" else None
+
+
+def _detail(record: StageRecord | None, key: str, model: type[M]) -> M | None:
+    try:
+        return None if record is None else model.model_validate(record.details.get(key))
+    except ValidationError:
+        return None

@@ -1,0 +1,1 @@
+"""Runs: stage records, manifests of chunks, and progress."""

@@ -1,0 +1,1 @@
+"""Sampling: prompts become samples, through one small protocol of engines."""

@@ -1,0 +1,96 @@
+"""What an engine must do: draw one response for each conversation, reproducibly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from thinksafe.config.model import EngineSettings
+from thinksafe.models.references import ModelReference
+from thinksafe.records import Finish, SamplingSettings
+from thinksafe.store import Store
+
+Turn = dict[str, str]
+"""``{"role": "user" | "assistant" | "system", "content": text}``. A last turn of the assistant is continued."""
+
+
+def opening_of(turns: list[Turn]) -> str:
+    """Return what the response to a conversation is made to begin with; empty where it is free."""
+    return turns[-1]["content"] if turns[-1]["role"] == "assistant" else ""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One response as the model wrote it, thought included."""
+
+    response: str
+    finish: Finish
+    tokens: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arguments of one call of :meth:`Engine.generate`."""
+
+    conversations: list[list[Turn]]
+    settings: SamplingSettings
+    seed: int
+    advance: Callable[[int], None]
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    def generate(
+        self,
+        conversations: list[list[Turn]],
+        settings: SamplingSettings,
+        seed: int,
+        advance: Callable[[int], None],
+    ) -> list[Generation]:
+        """Return one response per conversation, in order.
+
+        Where a conversation ends with a turn of the assistant, the model continues it, and the response begins with
+        it. Equal arguments on one machine give equal responses. ``advance`` is told how many responses were finished.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """An engine that is at its fastest when it has more under way than one batch."""
+
+    def stream(self, batches: Iterator[Batch]) -> Iterator[tuple[int, list[Generation]]]:
+        """Yield the place of each batch (from 0) and its responses, as the batches end; takes them as it has room."""
+        ...
+
+
+def stream(engine: Engine, batches: Iterator[Batch]) -> Iterator[tuple[int, list[Generation]]]:
+    """Yield the place of each batch and its responses, from any engine: those that do not stream take one at a time."""
+    if isinstance(engine, StreamingEngine):
+        yield from engine.stream(batches)
+        return
+    for place, batch in enumerate(batches):
+        yield place, engine.generate(batch.conversations, batch.settings, batch.seed, batch.advance)
+
+
+def open_engine(settings: EngineSettings, model: ModelReference, store: Store) -> Engine:
+    """Load a model for generation.
+
+    Raises:
+        ConfigError: the engine is not installed or its settings lack something.
+        InputError: the model cannot be loaded or does not fit its settings.
+    """
+    if settings.kind == "vllm":
+        from thinksafe.sampling.engines.vllm import VllmEngine
+
+        return VllmEngine(settings, model, store)
+    if settings.kind == "endpoint":
+        from thinksafe.sampling.engines.endpoint import EndpointEngine
+
+        return EndpointEngine(settings, model, store)
+    from thinksafe.sampling.engines.transformers import TransformersEngine
+
+    return TransformersEngine(settings, model, store)

@@ -1,0 +1,53 @@
+"""Text to token ids and back, the same way for every engine that runs a model itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thinksafe.models.loading import check_template, end_tokens, load_tokenizer, prefilled
+from thinksafe.models.references import ModelReference
+from thinksafe.sampling.engines.base import Generation, Turn, opening_of
+
+
+class Codec:
+    """The chat template and vocabulary of a student.
+
+    Raises:
+        InputError: the tokenizer cannot serve a student of this kind.
+    """
+
+    def __init__(self, model: ModelReference) -> None:
+        self.tokenizer = load_tokenizer(model)
+        self._name = model.student.model
+        check_template(self.tokenizer, model.student.reasoning, self._name)
+        self._prefilled = prefilled(self.tokenizer)
+        self.ends: frozenset[int] = frozenset()
+
+    def bind(self, model: Any) -> None:
+        """Take the end-of-sequence tokens from a loaded model (anything with a ``generation_config``)."""
+        self.ends = end_tokens(model, self.tokenizer, self._name)
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token_id = min(self.ends)
+
+    def encode(self, turns: list[Turn]) -> list[int]:
+        """Return the ids of a conversation, up to where the model writes."""
+        if opening := opening_of(turns):
+            text = self.tokenizer.apply_chat_template(turns[:-1], add_generation_prompt=True, tokenize=False)
+            # a template may open the thought by itself; the opening does so too
+            text = text.removesuffix(self._prefilled) + opening
+            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(
+            self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
+        )
+
+    def read(self, ids: list[int], prompt_tokens: int, opening: str = "") -> Generation:
+        """Return the response in generated ids; what follows the end-of-sequence token is padding."""
+        end = next((place for place, token in enumerate(ids) if token in self.ends), None)
+        # special tokens are kept: a response that holds one in its middle must not look like ordinary text
+        text = self.tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=False)
+        return Generation(
+            response=(opening or self._prefilled) + text,
+            finish="length" if end is None else "stop",
+            tokens=len(ids) if end is None else end + 1,
+            prompt_tokens=prompt_tokens,
+        )

@@ -1,0 +1,78 @@
+"""Generation with transformers: for small models, CPUs and machines without vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from thinksafe.config.model import EngineSettings
+from thinksafe.models.references import ModelReference
+from thinksafe.records import SamplingSettings
+from thinksafe.sampling.engines.base import Generation, Turn, opening_of
+from thinksafe.sampling.engines.tokens import Codec
+from thinksafe.store import Store
+
+
+class TransformersEngine:
+    """``generate`` over left-padded batches of ``settings.batch_size`` conversations, in the order given."""
+
+    def __init__(self, settings: EngineSettings, model: ModelReference, store: Store) -> None:
+        import torch
+        from transformers import GenerationConfig
+
+        from thinksafe.models.loading import load_model
+
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self._batch_size = settings.batch_size
+        self._codec = Codec(model)
+        self._model = load_model(model, store)
+        self._codec.bind(self._model)
+        # what the model's makers put there (a repetition penalty, beams) would shape samples without standing on them
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+
+    def generate(
+        self,
+        conversations: list[list[Turn]],
+        settings: SamplingSettings,
+        seed: int,
+        advance: Callable[[int], None],
+    ) -> list[Generation]:
+        import torch
+
+        torch.manual_seed(seed)
+        found: list[Generation] = []
+        with torch.inference_mode():
+            for start in range(0, len(conversations), self._batch_size):
+                batch = conversations[start : start + self._batch_size]
+                found += self._batch(batch, settings)
+                advance(len(batch))
+        return found
+
+    def _batch(self, conversations: list[list[Turn]], settings: SamplingSettings) -> list[Generation]:
+        encoded = [self._codec.encode(turns) for turns in conversations]
+        tokenizer = self._codec.tokenizer
+        batch = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
+        batch = batch.to(self._model.device)
+        width = batch["input_ids"].shape[1]
+        sampling: dict[str, Any] = {"do_sample": False}
+        if settings.temperature > 0:
+            sampling = {
+                "do_sample": True,
+                "temperature": settings.temperature,
+                "top_p": settings.top_p,
+                # 0 is "off" for transformers too; None would fall back to the model's own generation config
+                "top_k": settings.top_k,
+            }
+        output = self._model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            max_new_tokens=settings.max_tokens,
+            eos_token_id=sorted(self._codec.ends),
+            pad_token_id=tokenizer.pad_token_id,
+            **sampling,
+        )
+        return [
+            self._codec.read(ids, len(prompt), opening_of(turns))
+            for ids, prompt, turns in zip(output[:, width:].tolist(), encoded, conversations, strict=True)
+        ]

@@ -1,0 +1,108 @@
+"""Trained adapters in the store, under a key of everything that determines them.
+
+The files go to ``adapters/<key>/<digest of the files>/``, then, by conditional create,
+``adapters/<key>/manifest.json``. A manifest whose files are intact means that the training is done. Of two that train
+at once on machines whose floating point differs, one wins and the other takes its adapter.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from thinksafe.digests import digest_file, digest_folder
+from thinksafe.errors import ConflictError, DamagedError, MissingError
+from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter
+from thinksafe.models.references import ModelReference
+from thinksafe.records import Record
+from thinksafe.store import Store
+from thinksafe.training.checkpoints import Checkpoints
+from thinksafe.training.drift import Drift
+from thinksafe.training.launch import Outcome
+
+
+class AdapterManifest(Record):
+    """``adapters/<key>/manifest.json``, written after the files."""
+
+    schema_version: Literal[1] = 1
+    files: dict[str, str]
+    """Digest of each file by name."""
+    adapter_digest: str
+    """``digest_folder`` over ``ADAPTER_FILES``."""
+    steps: int
+    curve: list[dict[str, float]]
+    """See :class:`thinksafe.training.sft.Training`."""
+    rows: int
+    """Examples trained on."""
+    tokens: int
+    """Tokens of one epoch."""
+    dropped: dict[str, int]
+    """Examples left out, by reason (:data:`thinksafe.training.data.Drop`)."""
+    drift: tuple[Drift, ...] = ()
+    """See :mod:`thinksafe.training.drift`; empty where the model does not allow to measure it."""
+    share: float = 1.0
+    """Part of the parameters that one process held while training: 1 where each held the whole student."""
+
+
+def _manifest_key(key: str) -> str:
+    return f"adapters/{key}/manifest.json"
+
+
+def find_adapter(store: Store, base: ModelReference, key: str) -> AdapterManifest | None:
+    """Return the manifest of a complete and intact adapter, or None when it has to be trained (again)."""
+    if not store.exists(_manifest_key(key)):
+        return None
+    try:
+        manifest = AdapterManifest.model_validate_json(store.get(_manifest_key(key)))
+        with tempfile.TemporaryDirectory() as folder:
+            fetch_adapter(store, candidate_of(base, key, manifest), Path(folder))
+    except (ValidationError, MissingError, DamagedError):
+        return None
+    return manifest
+
+
+def candidate_of(base: ModelReference, key: str, manifest: AdapterManifest) -> ModelReference:
+    """Return the reference of the base with a trained adapter."""
+    digest = manifest.adapter_digest
+    return base.model_copy(
+        update={"role": "candidate", "adapter": f"adapters/{key}/{digest}", "adapter_digest": digest}
+    )
+
+
+def settle(store: Store, base: ModelReference, key: str, folder: Path, done: Outcome) -> AdapterManifest:
+    """Write a trained adapter into the store, delete its checkpoints, and return the manifest that counts.
+
+    Args:
+        store: The run's store.
+        base: The student.
+        key: Key of the adapter.
+        folder: Holds the adapter's files.
+        done: What the training did.
+    """
+    manifest = AdapterManifest(
+        files={file: digest_file(folder / file) for file in ADAPTER_FILES},
+        adapter_digest=digest_folder(folder, ADAPTER_FILES),
+        steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped, drift=done.drift,
+        share=done.share,
+    )
+    prefix = candidate_of(base, key, manifest).adapter
+    for file in ADAPTER_FILES:
+        store.put_file(f"{prefix}/{file}", folder / file)
+    manifest = _settle(store, base, key, manifest)
+    Checkpoints(store, key, folder).clear()
+    return manifest
+
+
+def _settle(store: Store, base: ModelReference, key: str, manifest: AdapterManifest) -> AdapterManifest:
+    """Name the adapter in the store; return the manifest that counts: that of another trainer who was first, if any."""
+    document = manifest.model_dump_json(indent=2).encode() + b"\n"
+    try:
+        store.create(_manifest_key(key), document)
+    except ConflictError:
+        if winner := find_adapter(store, base, key):
+            return winner
+        store.put(_manifest_key(key), document)  # what is there is damaged, or its files are
+    return manifest

@@ -1,0 +1,163 @@
+"""The pods of a TrainJob: what keeps them from running, what ended them, and the last lines of their logs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from thinksafe.credentials import scrubbed
+from thinksafe.errors import StageError
+from thinksafe.kube.client import Cluster, Object
+from thinksafe.text import clean
+from thinksafe.training.trainjob.manifest import NODE
+
+JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
+"""Trainer makes a JobSet of the TrainJob's name, which labels its pods."""
+LINES, WIDTH, PODS, TEXT = 15, 200, 3, 3500
+"""Lines of a pod's log in an error, characters of a line, pods, and characters of all."""
+STUCK_SECONDS = 300.0
+"""So long a container may fail to start: an image may be pulled at the second attempt."""
+_STUCK = {
+    "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "CreateContainerConfigError",
+    "CreateContainerError",
+}
+_HOPELESS = {"InvalidImageName"}
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_ACTIONS = {
+    "OOMKilled": "Raise cluster.stages.train.limits.memory, or lower training.micro_batch_size or training.max_length.",
+    "Evicted": "Raise cluster.stages.train.requests, so that the node does not run full.",
+}
+
+
+class End(NamedTuple):
+    """How a pod's container ended."""
+
+    pod: str
+    reason: str
+    """``OOMKilled``, ``Error``, ``Evicted`` ..."""
+    code: int
+    at: str
+    """When, as Kubernetes writes it."""
+    lines: tuple[str, ...] = ()
+    """Its last lines, of the first pods that ended."""
+
+    def text(self) -> str:
+        """Return the end in words, with its lines."""
+        code = f", exit code {self.code}" if self.code else ""
+        said = "".join(f"\n    {line}" for line in self.lines)
+        return f"{self.pod}: {self.reason}{code}{':' if said else ''}{said}"
+
+
+def pods_of(api: Cluster, name: str) -> list[Object]:
+    """Return the pods of a job. Raises StageError."""
+    return api.pods({JOB_LABEL: name})
+
+
+class Waiting:
+    """Notices pods that do not get to run.
+
+    Args:
+        pending: Seconds that a pod may find no node.
+        stuck: Seconds that a container may fail to start.
+    """
+
+    def __init__(self, pending: float, stuck: float = STUCK_SECONDS) -> None:
+        self._limits = {"pending": pending, "stuck": stuck}
+        self._since: dict[tuple[str, str], float] = {}
+
+    def trouble(self, pods: list[Object]) -> StageError | None:
+        """Return why a pod will not run by waiting longer, or None. To be asked again and again."""
+        now, seen = time.monotonic(), set()
+        for pod in pods:
+            for kind, error in _obstacles(pod):
+                key = (str(pod["metadata"].get("uid") or pod["metadata"]["name"]), kind)
+                seen.add(key)
+                if kind == "hopeless" or now - self._since.setdefault(key, now) >= self._limits[kind]:
+                    return error
+        self._since = {key: since for key, since in self._since.items() if key in seen}
+        return None
+
+
+def _obstacles(pod: Object) -> Iterator[tuple[str, StageError]]:
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            yield "pending", StageError(
+                f"The pod {name} finds no node: {_line(str(condition.get('message', '')), 400)}",
+                "Free GPUs, correct cluster.stages.train (gpu, node_selector, tolerations), or raise "
+                "cluster.train_job.pending.",
+            )
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason") or ""
+        if reason in _STUCK | _HOPELESS:
+            image = "Image" in reason or reason == "RegistryUnavailable"
+            yield "hopeless" if reason in _HOPELESS else "stuck", StageError(
+                f"The pod {name} does not start: {reason}: {_line(str(waiting.get('message', '')), 400)}",
+                "Check cluster.images.trainer, cluster.image_pull_secrets and the network policy." if image
+                else "Check the secrets and config maps that the cluster section names.",
+            )
+
+
+def ends(api: Cluster, pods: list[Object], known: Sequence[End] = ()) -> list[End]:
+    """Return how containers of pods ended that failed, the first one first.
+
+    Args:
+        api: Where.
+        pods: The pods.
+        known: What was returned before: a log that was read is not read again.
+    """
+    found: list[End] = []
+    previous: set[str] = set()
+    for pod in pods:
+        name, status = pod["metadata"]["name"], pod.get("status") or {}
+        container: Object = next((one for one in status.get("containerStatuses") or [] if one["name"] == NODE), {})
+        now = (container.get("state") or {}).get("terminated") or {}
+        before = (container.get("lastState") or {}).get("terminated") or {}
+        ended = now if now.get("exitCode") else before if before.get("exitCode") else {}
+        if ended:
+            if ended is before:
+                previous.add(name)
+            found.append(End(name, ended.get("reason") or "Error", ended["exitCode"], ended.get("finishedAt") or ""))
+        elif status.get("phase") == "Failed":  # evicted, or its node is lost
+            reason, message = status.get("reason") or "Failed", _line(str(status.get("message") or ""), 400)
+            found.append(End(name, reason, 0, "", (message,) if message else ()))
+    # without a time first: such a pod was ended by the cluster
+    found.sort(key=lambda end: end.at)
+    read = {end[:4]: end for end in known if end.lines}
+    for place, end in enumerate(found[:PODS]):
+        if end.code:
+            found[place] = read.get(end[:4]) or end._replace(
+                lines=_lines(api, end.pod, previous=end.pod in previous)
+            )
+    return found
+
+
+def told(found: list[End]) -> tuple[str, str]:
+    """Return the ends of pods in words, and what to do; empty when there are none."""
+    texts = [end.text() for end in found[:PODS]]
+    words = "\n  ".join(text for at, text in enumerate(texts) if not at or sum(map(len, texts[: at + 1])) <= TEXT)
+    action = next((_ACTIONS[end.reason] for end in found if end.reason in _ACTIONS), "")
+    return words, action
+
+
+def phases(pods: list[Object]) -> str:
+    """Return how many pods are in which phase, in words."""
+    named = [str((pod.get("status") or {}).get("phase") or "Unknown") for pod in pods]
+    return ", ".join(f"{named.count(phase)} {phase}" for phase in sorted(set(named))) or "no pods"
+
+
+def _lines(api: Cluster, pod: str, *, previous: bool) -> tuple[str, ...]:
+    try:
+        log = api.logs(pod, NODE, 4 * LINES, previous=previous)
+    except StageError as error:
+        return (f"(its log cannot be read: {_line(error.problem, 200)})",)
+    # a progress bar draws over its line
+    lines = [_line(line.rstrip("\r").rpartition("\r")[2]) for line in log.split("\n")]
+    return tuple([line for line in lines if line.strip()][-LINES:])
+
+
+def _line(text: str, width: int = WIDTH) -> str:
+    return clean(scrubbed(_COLOURS.sub("", text)).replace("\n", " ").replace("\t", " "), width).rstrip()
