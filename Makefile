@@ -24,7 +24,7 @@ check: install  ## lint, types, generated files
 	$(BIN)/mypy thinksafe
 	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/python -m thinksafe_components.readme --check
-	$(BIN)/python -m thinksafe_pipelines.snapshot --check
+	$(BIN)/python -m thinksafe_pipelines.kfp.snapshot --check
 	$(BIN)/python charts/documents.py --check
 
 bench: install  ## speed and cost against references, about 20 minutes; writes docs/performance.md

@@ -21,7 +21,7 @@ from thinksafe_components.images import Images, default_images
 
 if TYPE_CHECKING:
     from thinksafe.config.cluster import ClusterSettings
-    from thinksafe_pipelines.local import RunOutcome
+    from thinksafe_pipelines.local.runner import RunOutcome
 
 PIPELINES = ("realign", "evaluate")
 """Names of the pipelines, each a module of this package with a ``make(images)``."""
@@ -38,7 +38,7 @@ def make_pipeline(name: str, images: Images | None = None, cluster: ClusterSetti
     make: Callable[..., Any] = import_module(f"thinksafe_pipelines.{name}").make
     if cluster is None:
         return make((images or default_images()).of)
-    return make(cluster.image, import_module("thinksafe_pipelines.cluster").configurer(cluster))
+    return make(cluster.image, import_module("thinksafe_pipelines.kfp.cluster").configurer(cluster))
 
 
 def run_pipeline(
@@ -71,8 +71,8 @@ def run_pipeline(
         StageError: the installed KFP is not one that the local runner works with.
         KeyboardInterrupt, SystemExit: the run was told to stop; all stages have ended.
     """
-    from thinksafe_pipelines.display import Display
-    from thinksafe_pipelines.local import run_locally
+    from thinksafe_pipelines.local.display import Display
+    from thinksafe_pipelines.local.runner import run_locally
 
     out = out.absolute()
     given = {
@@ -82,7 +82,7 @@ def run_pipeline(
     variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{out / 'mlflow.db'}", **(environment or {})}
     containers, images = None, default_images()
     if runner == "docker":
-        from thinksafe_pipelines.containers import Containers, has_gpu
+        from thinksafe_pipelines.local.containers import Containers, has_gpu
 
         images = default_images(gpu=has_gpu())
         containers = Containers(out, images, tuple(mount.absolute() for mount in mounts))
@@ -135,7 +135,7 @@ def compile_pipeline(
     """
     from kfp import compiler, components
 
-    from thinksafe_pipelines.canonical import rewrite_file
+    from thinksafe_pipelines.kfp.canonical import rewrite_file
 
     if output.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"The output {output} is not a YAML file.", "Name a file that ends in .yaml.")

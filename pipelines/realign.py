@@ -20,7 +20,7 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
 
     Args:
         image: Returns the image of a stage; see :mod:`thinksafe_components.images`.
-        configure: Gives each task of a stage its settings; see :mod:`thinksafe_pipelines.cluster`.
+        configure: Gives each task of a stage its settings; see :mod:`thinksafe_pipelines.kfp.cluster`.
     """
     stages = load_all(image, configure)
     judged_samples = make_judged_samples(stages)

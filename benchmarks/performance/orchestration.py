@@ -25,7 +25,7 @@ SETTINGS = ("sampling.shards=1", "evaluation.shards=1")
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 RUN = """
 import json, sys
-from thinksafe_pipelines.host import Session
+from thinksafe_pipelines.local.host import Session
 execute, commands = Session.execute, sys.argv[1]
 def recording(self, command, variables):
     with open(commands, "a", encoding="utf-8") as stream:

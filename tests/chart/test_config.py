@@ -25,7 +25,7 @@ from thinksafe.config.placeholders import holds_placeholder
 from thinksafe.config.pods import CERTIFICATES, environment, secret_variables
 from thinksafe.errors import ConfigError
 from thinksafe.models.pins import require_pinned
-from thinksafe_pipelines.kfp_access import connect
+from thinksafe_pipelines.kfp.access import connect
 
 
 def test_thinksafe_reads_it(rendered, value_set_name):

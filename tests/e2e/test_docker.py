@@ -17,7 +17,7 @@ from mlflow_servers import mlflow_server
 from s3_servers import bucket, moto_s3
 
 from thinksafe.store import open_store
-from thinksafe_pipelines.containers import LABEL, Containers
+from thinksafe_pipelines.local.containers import LABEL, Containers
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 

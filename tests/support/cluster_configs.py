@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from thinksafe_pipelines.snapshot import CLUSTERS
+from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 
 def cluster_document(name: str = "plain", *, extends: str = "micro", **changed: Any) -> str:

@@ -168,4 +168,4 @@ def _pipelines(pipeline: str) -> tuple[str, ...]:
 def _publishing() -> Any:
     from importlib import import_module
 
-    return import_module("thinksafe_pipelines.publishing")
+    return import_module("thinksafe_pipelines.kfp.publishing")

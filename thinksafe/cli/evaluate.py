@@ -43,7 +43,7 @@ def run_suite(
     tracking = tracking_uri or configured or local_tracking_uri(out)
     digest, where = digest_json([canonical(loaded), model, fresh]), store_address(artifacts)
     check_reachable(where)
-    import_module("thinksafe_pipelines.prefork").warm_up()  # its imports go on while this process has its own
+    import_module("thinksafe_pipelines.local.prefork").warm_up()  # its imports go on while this process has its own
     with claimed(out, loaded.name, digest, where) as run:
         outcome = import_module("thinksafe_pipelines.commands").run_evaluation(
             document.text, out, run.run_id, overrides, console, model=model, fresh=fresh, artifacts=store_root(out),

@@ -55,7 +55,7 @@ def run_recipe(
     tracking = tracking_uri or loaded.registry.tracking_uri or local_tracking_uri(out)
     check_reachable(where)
     if runner == "host":
-        import_module("thinksafe_pipelines.prefork").warm_up()  # its imports go on while this process has its own
+        import_module("thinksafe_pipelines.local.prefork").warm_up()  # its imports go on while this process has its own
     with claimed(out, loaded.name, digest_json(canonical(loaded)), where) as run:
         root = store_root(out)
         outcome = import_module("thinksafe_pipelines.commands").run_realign(

@@ -64,7 +64,7 @@ def as_pods_see_it(cluster: ClusterSettings, api: Cluster | None) -> Iterator[No
 
 
 def _kubeflow(cluster: ClusterSettings) -> Iterator[Finding]:
-    access = import_module("thinksafe_pipelines.kfp_access")
+    access = import_module("thinksafe_pipelines.kfp.access")
     multi_user = access.ask_whether_multi_user(cluster)
     if multi_user != cluster.kfp.multi_user:
         yield failed(

@@ -9,7 +9,7 @@ import pytest
 
 from thinksafe.config import load_config, load_suite, recipe_names, sections_of, suite_sections
 from thinksafe.errors import ConfigError
-from thinksafe_pipelines.snapshot import CLUSTERS
+from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 DOCUMENT: dict[str, Any] = {
     "name": "mine",

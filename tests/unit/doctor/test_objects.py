@@ -16,7 +16,7 @@ from thinksafe.doctor.checks import Finding, findings
 from thinksafe.doctor.kube import Cluster
 from thinksafe.doctor.objects import kubernetes_checks
 from thinksafe.errors import StageError
-from thinksafe_pipelines.snapshot import CLUSTERS
+from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 H100 = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
 GPU_TAINT = [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]

@@ -13,7 +13,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding
 from thinksafe.doctor.kube import Cluster
 from thinksafe.doctor.trainer import train_job_findings
-from thinksafe_pipelines.snapshot import CLUSTERS
+from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 RUNTIME = "clustertrainingruntimes/torch-distributed"
 

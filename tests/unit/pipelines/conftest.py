@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from thinksafe_pipelines.local import RunOutcome
+    from thinksafe_pipelines.local.runner import RunOutcome
 
 FAKE = Path(__file__).with_name("fake_thinksafe.py")
 

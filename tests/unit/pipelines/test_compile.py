@@ -18,9 +18,9 @@ from thinksafe.config.placeholders import holds_placeholder
 from thinksafe.errors import ConfigError, StageError
 from thinksafe_components.catalog import UNCACHED
 from thinksafe_components.images import Images
-from thinksafe_pipelines import snapshot
-from thinksafe_pipelines.canonical import canonicalise
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
+from thinksafe_pipelines.kfp import snapshot
+from thinksafe_pipelines.kfp.canonical import canonicalise
 
 IMAGES = Images("registry/cpu:1", "registry/sampler:1", "registry/trainer:1")
 
@@ -213,7 +213,7 @@ def test_compiling_gives_the_same_text_in_every_process(tmp_path: Path) -> None:
 
 
 def test_the_snapshots_are_current() -> None:
-    assert snapshot.main(["--check"]) == 0, "run python -m thinksafe_pipelines.snapshot"
+    assert snapshot.main(["--check"]) == 0, "run python -m thinksafe_pipelines.kfp.snapshot"
 
 
 def test_a_stale_snapshot_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import kfp
 import pytest
 from kfp.local import config, docker_task_handler, logging_utils, subprocess_task_handler, task_dispatcher
 
-from thinksafe_pipelines.local import SILENT_SKIPS, TESTED_KFP, TaskHandler
+from thinksafe_pipelines.local.runner import SILENT_SKIPS, TESTED_KFP, TaskHandler
 
 # SHA-256 of the source
 MODULES = {

@@ -14,8 +14,8 @@ from kfp_server_api import ApiException
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe_pipelines import publishing
-from thinksafe_pipelines.kfp_access import connect, speaking
+from thinksafe_pipelines.kfp import publishing
+from thinksafe_pipelines.kfp.access import connect, speaking
 
 PACKAGE = json.dumps({
     "pipelineInfo": {"name": "realign"}, "schemaVersion": "2.1.0", "sdkVersion": "kfp-2.17.0", "root": {},

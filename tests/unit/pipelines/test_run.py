@@ -12,7 +12,7 @@ from kfp import dsl
 from kfp.local.config import LocalExecutionConfig
 
 from thinksafe.errors import StageError
-from thinksafe_pipelines import local
+from thinksafe_pipelines.local import runner as local
 
 ROLES = ("base", "candidate", "champion")
 PILOT = {"plan", "prepare", "due", "sample-pilot-0", "judge-pilot-0", "diagnose", "report"}

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from thinksafe_pipelines import display
-from thinksafe_pipelines.display import Display
-from thinksafe_pipelines.host import TaskOutcome
+from thinksafe_pipelines.local import display
+from thinksafe_pipelines.local.display import Display
+from thinksafe_pipelines.local.host import TaskOutcome
 
 
 def outcome(task: str = "train", stage: str = "train", status: str = "succeeded", **more: str) -> TaskOutcome:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from thinksafe_pipelines.host import Session, TaskOutcome, describe, explain, stopping_on_signals
+from thinksafe_pipelines.local.host import Session, TaskOutcome, describe, explain, stopping_on_signals
 
 
 class Heard:
@@ -153,7 +153,7 @@ def test_cancelling_stops_what_runs_and_starts_nothing_more(session: Session) ->
 
 
 def test_a_stage_that_ignores_sigterm_is_killed(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thinksafe_pipelines.host.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("thinksafe_pipelines.local.host.GRACE_SECONDS", 0.3)
     thread = threading.Thread(target=run, args=(session, "trap '' TERM; echo ready; while :; do sleep 0.1; done"))
     thread.start()
     wait_for(lambda: (session.logs / "train.log").is_file() and "ready" in (session.logs / "train.log").read_text())
@@ -228,7 +228,7 @@ def test_a_stage_that_could_not_even_write_its_error_on_a_full_disk(
     log = tmp_path / "log"
     log.write_bytes(b"")
     assert explain(1, log) == ("The stage ended with exit code 1.", f"See {log}.")
-    monkeypatch.setattr("thinksafe_pipelines.host.shutil.disk_usage", lambda path: SimpleNamespace(free=4096))
+    monkeypatch.setattr("thinksafe_pipelines.local.host.shutil.disk_usage", lambda path: SimpleNamespace(free=4096))
     problem, action = explain(1, log)
     assert problem == f"The stage ended with exit code 1; no space is left at {tmp_path}."
     assert "Free space" in action

@@ -23,8 +23,8 @@ from types import FrameType
 from typing import Literal, Protocol
 
 from thinksafe.errors import ThinkSafeError
-from thinksafe_pipelines import prefork
-from thinksafe_pipelines.containers import Containers
+from thinksafe_pipelines.local import prefork
+from thinksafe_pipelines.local.containers import Containers
 
 GRACE_SECONDS = 5.0
 """Time a stage has to end after SIGTERM before it is killed."""
@@ -98,8 +98,8 @@ class Session:
         environment: Variables that the stages get over those of this process.
         path: Folder whose commands win over all others; the interpreter's own by default, so that the stages run
             with the packages that this process has.
-        forks: Stages are forks of a prepared process (:mod:`thinksafe_pipelines.prefork`), and ``path`` is for what
-            they start themselves.
+        forks: Stages are forks of a prepared process (:mod:`thinksafe_pipelines.local.prefork`), and ``path``
+            is for what they start themselves.
         containers: Stages are containers, and none of the above is of use.
     """
 

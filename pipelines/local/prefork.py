@@ -39,7 +39,7 @@ def warm_up() -> None:
     if usable():
         from multiprocessing import forkserver
 
-        multiprocessing.set_forkserver_preload(["thinksafe_pipelines.preload"])
+        multiprocessing.set_forkserver_preload(["thinksafe_pipelines.local.preload"])
         with _LOCK:
             forkserver.ensure_running()
 
@@ -94,7 +94,7 @@ def _run(command: list[str], environment: dict[str, str], log: str) -> None:
     import atexit
 
     from thinksafe.cli.main import main
-    from thinksafe_pipelines import preload
+    from thinksafe_pipelines.local import preload
 
     die_with_parent(preload.SERVER)
     name = command[command.index("--task") + 1] if "--task" in command[:-1] else command[1]

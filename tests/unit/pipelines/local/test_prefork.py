@@ -15,9 +15,9 @@ import pytest
 from thinksafe.config.model import GuardSettings
 from thinksafe.config.sections import JudgeSection
 from thinksafe.run.manifests import Manifest, write_manifest
-from thinksafe_pipelines import prefork
-from thinksafe_pipelines.host import Session
-from thinksafe_pipelines.prefork import ForkedStage
+from thinksafe_pipelines.local import prefork
+from thinksafe_pipelines.local.host import Session
+from thinksafe_pipelines.local.prefork import ForkedStage
 
 pytestmark = [
     pytest.mark.slow,  # the server imports torch, transformers and MLflow first
@@ -109,7 +109,7 @@ def test_a_session_runs_forks(tmp_path: Path) -> None:
 RUN = """
 import os, sys
 from pathlib import Path
-from thinksafe_pipelines import prefork
+from thinksafe_pipelines.local import prefork
 if __name__ == "__main__":
     prefork.warm_up()
     stage = prefork.ForkedStage(["thinksafe", *sys.argv[2:]], dict(os.environ), Path(sys.argv[1], "log"))

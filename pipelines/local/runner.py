@@ -23,10 +23,10 @@ from kfp import local
 from kfp.local import config, docker_task_handler, logging_utils, status, subprocess_task_handler
 
 from thinksafe.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, StageError
-from thinksafe_pipelines import prefork
-from thinksafe_pipelines.containers import Containers
-from thinksafe_pipelines.host import Listener, Session, TaskOutcome, stopping_on_signals
-from thinksafe_pipelines.progress import PROGRESS_VARIABLE, ProgressFollower
+from thinksafe_pipelines.local import prefork
+from thinksafe_pipelines.local.containers import Containers
+from thinksafe_pipelines.local.host import Listener, Session, TaskOutcome, stopping_on_signals
+from thinksafe_pipelines.local.progress import PROGRESS_VARIABLE, ProgressFollower
 
 TESTED_KFP = "2.17.0"
 """KFP version whose local runner the replacements were tested with."""
@@ -102,7 +102,7 @@ def run_locally(
 
     Raises:
         StageError: this version of KFP is not one that the runner works with.
-        ConfigError: see :meth:`thinksafe_pipelines.containers.Containers.prepare`.
+        ConfigError: see :meth:`thinksafe_pipelines.local.containers.Containers.prepare`.
         KeyboardInterrupt, SystemExit: the run was told to stop; all stages have ended.
     """
     _check_version()

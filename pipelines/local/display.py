@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from thinksafe.text import clean
-from thinksafe_pipelines.host import TaskOutcome
+from thinksafe_pipelines.local.host import TaskOutcome
 
 QUIET_STAGES = frozenset({"merge"})
 """Stages that are not worth a line of their own when they succeed."""

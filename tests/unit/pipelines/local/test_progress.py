@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinksafe.run.progress import reporter
-from thinksafe_pipelines.progress import ProgressFollower, parse_progress
+from thinksafe_pipelines.local.progress import ProgressFollower, parse_progress
 
 LINE = b'{"task": "train", "label": "training", "done": 1, "total": 4}'
 

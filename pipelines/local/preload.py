@@ -1,4 +1,4 @@
-"""What the fork server imports before it forks stages (:mod:`thinksafe_pipelines.prefork`); imported nowhere else.
+"""What the fork server imports before it forks stages (see :mod:`thinksafe_pipelines.local.prefork`), and nobody else.
 
 Only what several stages import and what starts no work of its own: a fork keeps one thread, so a module that computes
 in threads while it is imported must not be here. What is imported by no more than one stage of a run would only delay
@@ -14,7 +14,7 @@ import weakref
 from contextlib import suppress
 from importlib import import_module
 
-from thinksafe_pipelines.prefork import die_with_parent
+from thinksafe_pipelines.local.prefork import die_with_parent
 
 MODULES = (
     "thinksafe.cli.main", "thinksafe.run.progress", "thinksafe.kube.executor", "thinksafe.stages.plan",

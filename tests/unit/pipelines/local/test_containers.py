@@ -13,9 +13,9 @@ import pytest
 from docker_daemon import DockerDaemon, docker_daemon
 
 from thinksafe.errors import StageError
-from thinksafe_pipelines import containers as containers_module
-from thinksafe_pipelines.containers import ContainerProcess, Containers
-from thinksafe_pipelines.host import Session
+from thinksafe_pipelines.local import containers as containers_module
+from thinksafe_pipelines.local.containers import ContainerProcess, Containers
+from thinksafe_pipelines.local.host import Session
 
 GONE = "The Docker daemon went away while the stage ran"
 

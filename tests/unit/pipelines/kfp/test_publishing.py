@@ -16,10 +16,10 @@ from kube_api import KubeApi, kube_api
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.errors import ConfigError, StageError
-from thinksafe_pipelines import publishing
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
-from thinksafe_pipelines.kfp_access import speaking
-from thinksafe_pipelines.snapshot import CLUSTERS
+from thinksafe_pipelines.kfp import publishing
+from thinksafe_pipelines.kfp.access import speaking
+from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 CRON = "0 0 3 * * 0"
 

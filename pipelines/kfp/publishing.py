@@ -14,8 +14,8 @@ from typing import Any
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.digests import digest_bytes, digest_json
 from thinksafe_pipelines.commands import compile_pipeline
-from thinksafe_pipelines.kfp_access import connect, speaking, user_namespace
-from thinksafe_pipelines.wanted import Wanted, wanted
+from thinksafe_pipelines.kfp.access import connect, speaking, user_namespace
+from thinksafe_pipelines.kfp.wanted import Wanted, wanted
 
 PAGE = 100
 MANAGED = "Managed by thinksafe publish; settings "

@@ -1,6 +1,6 @@
 """Keep the compiled pipelines in the repository, so that a review shows what a change does to them.
 
-``python -m thinksafe_pipelines.snapshot`` writes them, with ``--check`` it only says which ones are out of date and
+``python -m thinksafe_pipelines.kfp.snapshot`` writes them, with ``--check`` it only says which ones are out of date and
 exits 1. They are compiled with fixed images, and for three clusters (``clusters/``); they carry neither a
 configuration nor a version of ours.
 """
@@ -19,7 +19,7 @@ from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 
 SNAPSHOT_IMAGES = Images(*(f"thinksafe/{kind}:snapshot" for kind in Images._fields))
-FOLDER = Path(str(resources.files("thinksafe_pipelines")))
+FOLDER = Path(str(resources.files("thinksafe_pipelines.kfp")))
 CLUSTERS: dict[str, dict[str, Any]] = {
     path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted((FOLDER / "clusters").glob("*.yaml"))
 }
@@ -28,7 +28,7 @@ CLUSTERS: dict[str, dict[str, Any]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Write or check the snapshots; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m thinksafe_pipelines.snapshot", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m thinksafe_pipelines.kfp.snapshot", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when one is out of date")
     check = parser.parse_args(arguments).check
     folder = FOLDER / "snapshots"

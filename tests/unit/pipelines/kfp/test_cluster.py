@@ -12,7 +12,7 @@ from thinksafe.config.pods import MLFLOW_STAGES, MODEL_STAGES, TRAIN_JOB_VARIABL
 from thinksafe_components.catalog import UNCACHED
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
-from thinksafe_pipelines.snapshot import CLUSTERS
+from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 EVERYTHING: dict[str, Any] = {
     **CLUSTERS["disconnected"],

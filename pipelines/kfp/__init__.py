@@ -1,0 +1,1 @@
+"""Kubeflow: compiling for a cluster, publishing, schedules, snapshots."""
