@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from thinksafe.config.comparable import suite_digest
 from thinksafe.config.model import RealignmentConfig, SteeringSettings
 from thinksafe.config.sections import (
     Arm,
@@ -24,7 +25,7 @@ from thinksafe.config.sections import (
     TrainSection,
 )
 from thinksafe.config.waivers import check_names
-from thinksafe.digests import derived_seed, digest_json
+from thinksafe.digests import derived_seed
 from thinksafe.records import SamplingSettings
 
 if TYPE_CHECKING:
@@ -59,24 +60,17 @@ def measurement(
         seed=derived_seed(config.seed, "sample", "evaluation", *([draw] if draw else [])), engine=config.engine,
         settings=evaluation.settings, settings_reasoning=evaluation.settings_reasoning, n=evaluation.n,
         n_reasoning=evaluation.n_reasoning, chunk_size=evaluation.chunk_size,
-        # nothing is steered here; a fixed name, so that equal evaluations are seen to be equal
+        # nothing is steered here; a fixed name, so that equal evaluations have equal chunks
         template=SteeringSettings().template, arms={"harmful": ("plain",), "benign": ("plain",)}, reasoning=reasoning,
     )
     judge = JudgeSection(
         guard=config.guard.evaluate, second=second_judge(config), parts=evaluation.parts, skip_problems=True,
         chunk_size=evaluation.chunk_size, reasoning=reasoning,
     )
-    suite = digest_json(
-        [
-            [benchmark.model_dump(mode="json", exclude={"gated"}) for benchmark in evaluation.benchmarks],
-            sample.model_dump(mode="json", exclude={"seed", "prompts"}),
-            judge.model_dump(mode="json", exclude={"second"}),  # it changes no number of the first guard's
-        ]
-    )
     metrics = MetricsSection(
         benchmarks=evaluation.benchmarks, parts=evaluation.parts, confidence=1 - 2 * config.gate.alpha,
-        seed=derived_seed(config.seed, "metrics"), suite=suite, settings=evaluation.settings,
-        settings_reasoning=evaluation.settings_reasoning,
+        seed=derived_seed(config.seed, "metrics"), suite=suite_digest(config, reasoning),
+        settings=evaluation.settings, settings_reasoning=evaluation.settings_reasoning,
     )
     strata = tuple(benchmark.name for benchmark in evaluation.gated if benchmark.metric == "reasoning")
     report_only = tuple(benchmark.name for benchmark in evaluation.benchmarks if not benchmark.gated)

@@ -88,6 +88,16 @@ def test_suite_says_when_metrics_are_comparable() -> None:
         assert suite(override) != suite(), override
 
 
+def test_suite_keeps_its_value_over_versions() -> None:
+    """Else every champion would seem to have been measured on another suite, and the first run after an upgrade fail."""
+    assert sections_of(load_config("micro")).metrics.suite == (
+        "852d32a11ad0fa3a348e8607b57e2967ccbcb3fa0b3b5b8dc20927f040e4866d"
+    )
+    assert sections_of(load_config("qwen3-0.6b")).metrics.suite == (
+        "a45e92833247ae74aa14552c11d0276b44bbd373ad362499d5ab3618ffb572e2"
+    )
+
+
 def test_confidence_makes_each_limit_a_one_sided_bound() -> None:
     for alpha in (0.05, 0.01, 0.1):
         metrics = sections_of(load_config("micro", [f"gate.alpha={alpha}"])).metrics

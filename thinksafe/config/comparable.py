@@ -1,0 +1,70 @@
+"""The digest that says which metric sets can be compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from thinksafe.digests import digest_json
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from thinksafe.config.model import RealignmentConfig
+    from thinksafe.config.suite import SuiteConfig
+
+ENGINE: dict[str, Any] = {
+    "api_key_env": "OPENAI_API_KEY", "base_url": "", "batch_size": 64, "enforce_eager": False,
+    "gpu_memory_utilization": 0.9, "kind": "transformers", "max_model_len": 0, "merge_adapter": False,
+    "served_model": "", "tensor_parallel_size": 1, "threads": 0, "timeout": 600.0,
+}
+"""Keys of ``engine`` in the first version of the digest. They stay in it, with this value where there is no such key
+any more."""
+
+STEERING = "thinksafe"
+"""The first version held a steering template, although nothing is steered in an evaluation."""
+
+
+def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["think", "none"]) -> str:
+    """Return the digest of everything that the numbers of an evaluation depend on.
+
+    What it covers has a fixed shape, whatever becomes of the configuration's, so that metric sets of several versions
+    of this package stay comparable. A key that is new in the configuration comes in only where it is set.
+
+    Args:
+        config: A realignment or a suite.
+        reasoning: Of the model that is measured.
+    """
+    evaluation = config.evaluation
+    reasoning_settings = evaluation.settings_reasoning
+    return digest_json(
+        [
+            [benchmark.model_dump(mode="json", exclude={"gated"}) for benchmark in evaluation.benchmarks],
+            {
+                "engine": _as_first(config.engine, ENGINE),
+                "settings": evaluation.settings.model_dump(mode="json"),
+                "settings_reasoning": reasoning_settings and reasoning_settings.model_dump(mode="json"),
+                "n": evaluation.n,
+                "n_reasoning": evaluation.n_reasoning,
+                "chunk_size": evaluation.chunk_size,
+                "template": STEERING,
+                "arms": {"harmful": ["plain"], "benign": ["plain"]},
+                "reasoning": reasoning,
+            },
+            {
+                "guard": config.guard.evaluate.model_dump(mode="json"),
+                "parts": evaluation.parts,
+                "skip_problems": True,
+                "chunk_size": evaluation.chunk_size,
+                "reasoning": reasoning,
+            },
+        ]
+    )
+
+
+def _as_first(section: BaseModel, first: dict[str, Any]) -> dict[str, Any]:
+    """Return a section with the keys of the first version, and those of later ones that are set."""
+    new = {name: field.default for name, field in type(section).model_fields.items() if name not in first}
+    dumped = section.model_dump(mode="json")
+    return first | {
+        name: value for name, value in dumped.items() if name not in new or getattr(section, name) != new[name]
+    }
