@@ -89,7 +89,7 @@ def test_suite_says_when_metrics_are_comparable() -> None:
 
 
 def test_suite_keeps_its_value_over_versions() -> None:
-    """Else every champion would seem to have been measured on another suite, and the first run after an upgrade fail."""
+    """Else the first run after an upgrade would find every champion measured on another suite, and fail."""
     assert sections_of(load_config("micro")).metrics.suite == (
         "852d32a11ad0fa3a348e8607b57e2967ccbcb3fa0b3b5b8dc20927f040e4866d"
     )

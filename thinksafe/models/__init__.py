@@ -1,0 +1,1 @@
+"""References to students and adapters, mirrors, loading."""
