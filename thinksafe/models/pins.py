@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import FileSource, HubSource, KnownSource
 from thinksafe.config.model import RealignmentConfig
+from thinksafe.config.pods import DIGEST_VARIABLE
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.models.mirror import is_commit, is_hub_id
-from thinksafe.config.pods import DIGEST_VARIABLE
 
 TIMEOUT_S = 20
 

@@ -11,6 +11,7 @@ import pytest
 from cluster_configs import cluster_document
 
 from thinksafe.config import load_config, load_suite
+from thinksafe.config.pods import DIGEST_VARIABLE
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.models.mirror import mirrored
 from thinksafe.models.pins import (
@@ -22,7 +23,6 @@ from thinksafe.models.pins import (
     resolve,
     unpinned,
 )
-from thinksafe.config.pods import DIGEST_VARIABLE
 
 COMMIT = "c" * 40
 
