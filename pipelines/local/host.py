@@ -6,7 +6,6 @@ killed when the run's process dies (Linux), so that a kill -9 of the run alone l
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from types import FrameType
 from typing import Literal, Protocol
 
 from thinksafe.errors import ThinkSafeError
+from thinksafe.run.parents import dying_with
 from thinksafe_pipelines.local import prefork
 from thinksafe_pipelines.local.containers import Containers
 
@@ -40,8 +40,6 @@ FULL_DISK = 1 << 20
 
 ERROR_LINES = 40
 """Lines of an error that are kept."""
-
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,7 @@ class Session:
         with log.open("ab") as stream:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=dying_with(os.getpid()),
             )
 
 
@@ -244,20 +242,6 @@ def explain(code: int, log: Path) -> tuple[str, str]:
         # then its own words could not be written either
         return f"The stage ended with exit code {code}; no space is left at {log.parent}.", "Free space on that disk."
     return f"The stage ended with exit code {code}{f': {last[:300]}' if last else ''}.", f"See {log}."
-
-
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """Return what a child calls before it becomes the stage: die when the run's process dies."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None).prctl  # looked up here: the child of a threaded process must do next to nothing
-
-    def ask() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel was asked
-            os._exit(1)
-
-    return ask
 
 
 @contextmanager

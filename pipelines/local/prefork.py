@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import weakref
@@ -23,7 +22,7 @@ _LOCK = threading.Lock()
 """Held while a process is started or reaped: starting one also reaps others, and an exit code can be read once only."""
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
-PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
+PR_SET_NAME = 15  # linux/prctl.h
 
 
 def usable() -> bool:
@@ -82,21 +81,15 @@ class ForkedStage:
         self._process.kill()
 
 
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent, the process ``parent``, dies."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel was asked
-        os._exit(1)
-
-
 def _run(command: list[str], environment: dict[str, str], log: str) -> None:
     """Be the stage; runs in the forked process."""
     import atexit
 
     from thinksafe.cli.main import main
+    from thinksafe.run.parents import dying_with
     from thinksafe_pipelines.local import preload
 
-    die_with_parent(preload.SERVER)
+    dying_with(preload.SERVER)()
     name = command[command.index("--task") + 1] if "--task" in command[:-1] else command[1]
     ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)  # what ps and top show
     os.environ.clear()

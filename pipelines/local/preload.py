@@ -14,7 +14,7 @@ import weakref
 from contextlib import suppress
 from importlib import import_module
 
-from thinksafe_pipelines.local.prefork import die_with_parent
+from thinksafe.run.parents import dying_with
 
 MODULES = (
     "thinksafe.cli.main", "thinksafe.run.progress", "thinksafe.kube.executor", "thinksafe.stages.plan",
@@ -27,7 +27,7 @@ MODULES = (
 SERVER = os.getpid()
 """Process that imported this, the parent of all stages."""
 
-die_with_parent(os.getppid())
+dying_with(os.getppid())()
 for descriptor in (1, 2):  # the terminal is the run's; the stages have their logs
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, descriptor)

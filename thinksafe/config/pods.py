@@ -16,7 +16,7 @@ DIGEST_VARIABLE = "THINKSAFE_CLUSTER_DIGEST"
 TRAIN_JOB_VARIABLE = "THINKSAFE_TRAIN_JOB"
 """The ``cluster`` section as JSON, in the pod of a train stage that starts a TrainJob instead of training itself."""
 HUB_MIRROR_VARIABLE = "THINKSAFE_HUB_MIRROR"
-"""Address of the hub's copy in S3 (:mod:`thinksafe.models.mirror`)."""
+"""Address of the hub's copy in S3 (:mod:`thinksafe.models.hub`)."""
 PLANS = frozenset({"plan", "plan_evaluation"})
 MODEL_STAGES = PLANS | {"prepare", "sample", "judge", "train", "deploy"}
 """Stages that read the hub or copies of it: they get its token and the model cache."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
 from thinksafe.errors import ThinkSafeError
-from thinksafe.models.mirror import is_hub_id
+from thinksafe.models.hub import is_hub_id
 from thinksafe.models.pins import hub_ids
 
 NEEDED = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "boto3", "kfp")

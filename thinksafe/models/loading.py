@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from thinksafe.config.model import StudentSettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import DamagedError, InputError, StageError
-from thinksafe.models.mirror import is_commit, is_hub_id, mirrored
+from thinksafe.models.hub import hub_commit, is_commit, is_hub_id, mirrored
 from thinksafe.models.references import ModelReference
 from thinksafe.store import Store
 from thinksafe.traces import CLOSE, OPEN
@@ -60,7 +60,10 @@ def resolve_student(student: StudentSettings) -> ResolvedModel:
         # a copy of the hub's is found again by the commit; other folders have none
         commit = student.revision if mirrored(student.model, student.revision) else ""
         return ResolvedModel(str(folder), commit, digest_folder(folder, _model_files(folder)))
-    commit = student.revision if is_commit(student.revision) else _hub_commit(student)
+    commit = student.revision
+    if not is_commit(commit):
+        commit, names = hub_commit("student.revision", student.model, commit)
+        _check_files(names, f"student.model {student.model!r}")
     return ResolvedModel(student.model, commit, f"{student.model}@{commit}")
 
 
@@ -119,30 +122,6 @@ def _check_files(names: set[str], where: str) -> None:
 def _model_files(folder: Path) -> list[str]:
     found = [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*.jinja")]
     return [path.relative_to(folder).as_posix() for path in found if path.suffix in _DIGESTED and path.is_file()]
-
-
-def _hub_commit(student: StudentSettings) -> str:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    where = f"student.model {student.model!r}"
-    try:
-        info = HfApi().model_info(student.model, revision=student.revision or None, timeout=20)
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise InputError(
-            f"{where} is not a local folder, and the hub does not show it ({type(error).__name__}).",
-            "Check the name and student.revision; a private or gated model needs HF_TOKEN.",
-        ) from error
-    except Exception as error:  # the hub client raises errors of several HTTP libraries
-        raise InputError(
-            f"{where} is not a local folder, and the hub cannot be reached to resolve its revision "
-            f"({type(error).__name__}).",
-            "Check the network and HF_HUB_OFFLINE, set student.revision to a commit, or use a local folder.",
-        ) from error
-    _check_files({file.rfilename for file in info.siblings or []}, where)
-    if not info.sha:
-        raise InputError(f"{where}: the hub named no commit.", "Set student.revision to a commit.")
-    return str(info.sha)
 
 
 def fetch_adapter(store: Store, reference: ModelReference, folder: Path) -> Path:

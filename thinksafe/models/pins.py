@@ -11,10 +11,8 @@ from thinksafe.config.data import FileSource, HubSource, KnownSource
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.config.pods import DIGEST_VARIABLE
 from thinksafe.config.suite import SuiteConfig
-from thinksafe.errors import ConfigError, InputError
-from thinksafe.models.mirror import is_commit, is_hub_id
-
-TIMEOUT_S = 20
+from thinksafe.errors import ConfigError
+from thinksafe.models.hub import hub_commit, is_commit, is_hub_id
 
 
 @dataclass(frozen=True)
@@ -113,31 +111,8 @@ def require_place_for_nodes(config: RealignmentConfig) -> None:
 
 
 def resolve(pin: Pin) -> str:
-    """Return the commit that a hub id is at now.
-
-    Raises:
-        InputError: the hub does not show it or cannot be reached.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    hub = HfApi()
-    try:
-        ask = hub.model_info if pin.kind == "model" else hub.dataset_info
-        commit = ask(pin.name, revision=pin.revision or None, timeout=TIMEOUT_S).sha
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise InputError(
-            f"{pin.key}: the hub does not show {pin.name!r} ({type(error).__name__}).",
-            "Check the name and the revision; what is private or gated needs HF_TOKEN.",
-        ) from error
-    except Exception as error:  # the hub client raises errors of several HTTP libraries
-        raise InputError(
-            f"{pin.key}: the hub cannot be reached ({type(error).__name__}).",
-            "Check the network, HF_ENDPOINT and HF_HUB_OFFLINE.",
-        ) from error
-    if not commit or not is_commit(commit):
-        raise InputError(f"{pin.key}: the hub named no commit of {pin.name!r}.", "Set the revision by hand.")
-    return commit
+    """Return the commit that a hub id is at now. Raises InputError: the hub does not show it or cannot be reached."""
+    return hub_commit(pin.key, pin.name, pin.revision, dataset=pin.kind == "dataset")[0]
 
 
 def _named(config: RealignmentConfig | SuiteConfig) -> Iterator[Pin]:

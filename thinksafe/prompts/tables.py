@@ -10,7 +10,7 @@ from typing import Any
 
 from thinksafe.errors import InputError
 from thinksafe.jsonl import read_json_rows
-from thinksafe.models.mirror import mirrored
+from thinksafe.models.hub import mirrored
 from thinksafe.store.remote import local_file, local_folder
 
 Row = tuple[str, dict[str, Any]]

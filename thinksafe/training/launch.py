@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import warnings
 from datetime import timedelta
@@ -24,6 +23,7 @@ from thinksafe.errors import ConfigError, StageError, ThinkSafeError
 from thinksafe.jsonl import read_record, read_records, write_json
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Example, Record
+from thinksafe.run.parents import dying_with
 from thinksafe.run.record import StageContext, silent
 from thinksafe.store import open_store
 from thinksafe.training import sharding
@@ -180,7 +180,7 @@ def spawn(job: Job, processes: int, node: Node = ONE) -> None:
 
     try:
         start_processes(  # type: ignore[no-untyped-call]
-            _process, (processes, job.model_dump_json(), node), processes, start_method="spawn"
+            _process, (processes, job.model_dump_json(), node, os.getpid()), processes, start_method="spawn"
         )
     except (ProcessRaisedException, ProcessExitedException) as error:
         for path in sorted(job.folder.glob("error-*.json")):
@@ -199,13 +199,12 @@ def spawn(job: Job, processes: int, node: Node = ONE) -> None:
         ) from error
 
 
-def _process(local: int, processes: int, text: str, node: Node) -> None:
+def _process(local: int, processes: int, text: str, node: Node, parent: int) -> None:
     """Be process ``local`` of a node's."""
     import torch
-    from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
 
     # nobody must go on training when the stage was killed: it may have been started again
-    _prctl_pr_set_pdeathsig(signal.SIGKILL)
+    dying_with(parent)()
     job = Job.model_validate_json(text)
     rank, world = node.rank * processes + local, node.nodes * processes
     gpu = torch.cuda.is_available()

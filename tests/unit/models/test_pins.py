@@ -13,7 +13,7 @@ from cluster_configs import cluster_document
 from thinksafe.config import load_config, load_suite
 from thinksafe.config.pods import DIGEST_VARIABLE
 from thinksafe.errors import ConfigError, InputError
-from thinksafe.models.mirror import mirrored
+from thinksafe.models.hub import mirrored
 from thinksafe.models.pins import (
     Pin,
     hub_ids,

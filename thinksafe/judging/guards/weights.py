@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from thinksafe.config.model import GuardSettings, StudentSettings
 from thinksafe.errors import InputError, StageError
-from thinksafe.models.mirror import mirrored
+from thinksafe.models.hub import mirrored
 from thinksafe.models.references import ModelReference
 from thinksafe.store import Store, open_store
 
