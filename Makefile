@@ -30,6 +30,7 @@ check: install check-locks  ## lint, types, generated files, locks
 	$(BIN)/python -m thinksafe_components.readme --check
 	$(BIN)/python -m thinksafe_pipelines.kfp.snapshot --check
 	$(BIN)/python charts/documents.py --check
+	$(BIN)/python tests/support/format_digests.py --check
 
 bench: install  ## speed and cost against references, about 20 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks.performance --page docs/performance.md --json build/performance.json

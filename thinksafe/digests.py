@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import cache
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -73,22 +72,6 @@ def digest_folder(folder: Path, names: Iterable[str] | None = None) -> str:
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
     return digest_json([[name, digest_file(folder / name)] for name in chosen])
-
-
-@cache
-def code_digest(*modules: str) -> str:
-    """Return the digest of this package's own sources, for keys that must notice changed code.
-
-    Args:
-        modules: Paths inside the package, ``"traces.py"`` or a folder such as ``"sampling/engines"``.
-    """
-    root = Path(str(resources.files("thinksafe")))
-    found: list[list[str]] = []
-    for module in modules:
-        target = root / module
-        files = sorted(target.rglob("*.py")) if target.is_dir() else [target]
-        found += [[path.relative_to(root).as_posix(), digest_file(path)] for path in files]
-    return digest_json(found)
 
 
 def library_versions(*names: str) -> dict[str, str]:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from thinksafe.digests import (
     canonical_json,
-    code_digest,
     derived_seed,
     digest_bytes,
     digest_file,
@@ -74,14 +73,6 @@ def test_missing_file_is_an_input_error(tmp_path: Path) -> None:
         digest_file(tmp_path / "missing")
     with pytest.raises(InputError, match=r"Cannot read .*missing"):
         digest_folder(tmp_path, ["missing"])
-
-
-def test_code_digest_tells_modules_apart() -> None:
-    assert code_digest("traces.py") != code_digest("steering.py")
-    assert code_digest("guards") == code_digest("guards")
-    assert len(code_digest("engines", "traces.py")) == 64
-    with pytest.raises(InputError):
-        code_digest("no_such_module.py")
 
 
 def test_versions_of_what_is_installed() -> None:

@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from thinksafe.config.sections import GradeSection
-from thinksafe.digests import code_digest, digest_json, library_versions
+from thinksafe.digests import digest_json, library_versions
 from thinksafe.judging.grading import grade
 from thinksafe.records import Grade, Sample
+from thinksafe.run.formats import format_of
 from thinksafe.run.manifests import ensure_chunk, read_chunk, read_manifest, save_manifest, write_manifest
 from thinksafe.run.record import StageContext, StageResult, recorded
 
@@ -20,12 +21,7 @@ def run(context: StageContext, section: GradeSection, samples: Path, *, grades_o
     """Write the manifest of the grades on a manifest of samples; samples without a reference answer have none."""
     with recorded(context, section) as result:
         manifest = read_manifest(samples)
-        code = code_digest(
-            "traces.py", "judging/grading.py", "judging/boxes.py", "judging/letters.py", "judging/equality.py",
-            "benchmarks/options.py",
-            "stages/grade.py",
-        )
-        key = [section.model_dump(mode="json"), code, library_versions(*LIBRARIES)]
+        key = [section.model_dump(mode="json"), format_of("grade"), library_versions(*LIBRARIES)]
 
         def make(rows: list[Sample]) -> list[Grade]:
             return [grade(row, section.reasoning) for row in rows if row.prompt.answer is not None]

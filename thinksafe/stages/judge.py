@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from thinksafe.config.sections import JudgeSection, SecondJudgeSection
-from thinksafe.digests import code_digest, digest_json, model_library_versions
+from thinksafe.digests import digest_json, model_library_versions
 from thinksafe.judging.guards import Guard, open_guard
 from thinksafe.judging.guards.base import as_held
 from thinksafe.judging.guards.second import is_chosen, release_memory
 from thinksafe.records import GuardOpinion, Sample, Verdict, VerdictValue
+from thinksafe.run.formats import format_of
 from thinksafe.run.manifests import (
     Chunk,
     Manifest,
@@ -29,8 +30,6 @@ from thinksafe.run.manifests import (
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.store import Store
 from thinksafe.traces import part_text
-
-_CODE = ("traces.py", "stages/judge.py", "judging/guards/base.py", "judging/guards/second.py")
 
 
 def run(context: StageContext, section: JudgeSection, samples: Path, *, verdicts_out: Path) -> StageResult:
@@ -75,7 +74,7 @@ def _judged(
     left_out = {"chunk_size", "second"} if second is None else {"chunk_size", "second", "guard"}
     settings = section.guard if second is None else second.guard
     key: list[Any] = [
-        guard.fingerprint, section.model_dump(mode="json", exclude=left_out), code_digest(*_CODE),
+        guard.fingerprint, section.model_dump(mode="json", exclude=left_out), format_of("judge"),
         model_library_versions(vllm=settings.backend == "vllm") if settings.model else {},
     ]
     if second is not None:
@@ -123,7 +122,7 @@ def _joined(store: Store, first: Chunk, second: Chunk) -> Chunk:
             for row in read_chunk(store, first, Verdict)
         ]
 
-    return ensure_chunk(store, digest_json([code_digest(*_CODE), first.digest, second.digest]), first.index, make)[0]
+    return ensure_chunk(store, digest_json([format_of("judge"), first.digest, second.digest]), first.index, make)[0]
 
 
 def _opinion(row: Verdict | None) -> GuardOpinion | None:

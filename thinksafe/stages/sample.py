@@ -9,19 +9,13 @@ from itertools import chain
 from pathlib import Path
 
 from thinksafe.config.sections import Arm, SampleSection
-from thinksafe.digests import (
-    code_digest,
-    derived_seed,
-    digest_bytes,
-    digest_file,
-    digest_json,
-    model_library_versions,
-)
+from thinksafe.digests import derived_seed, digest_bytes, digest_file, digest_json, model_library_versions
 from thinksafe.errors import InputError
 from thinksafe.jsonl import dump_lines, read_records
 from thinksafe.methods.steering import steer, steering_template
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Prompt, Sample, SamplingSettings
+from thinksafe.run.formats import format_of
 from thinksafe.run.manifests import (
     Chunk,
     Manifest,
@@ -129,10 +123,7 @@ class _ChunkMaker:
             reference.digest,
             section.model_dump(mode="json", exclude={"chunk_size", "prompts"}),
             self._template,
-            code_digest(
-                "sampling/engines", "sampling/conversations.py", "methods/steering.py", "traces.py",
-                "models/loading.py", "stages/sample.py",
-            ),
+            format_of("sample"),
             # an endpoint's server has versions that cannot be seen from here
             {} if engine == "endpoint" else model_library_versions(vllm=engine == "vllm"),
         ]

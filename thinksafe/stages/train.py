@@ -19,18 +19,18 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.pods import TRAIN_JOB_VARIABLE
 from thinksafe.config.sections import TrainSection
-from thinksafe.digests import code_digest, digest_file, digest_json, library_versions
+from thinksafe.digests import digest_file, digest_json, library_versions
 from thinksafe.errors import ConfigError, DamagedError, InputError
 from thinksafe.jsonl import write_json
 from thinksafe.models.loading import fetch_adapter
 from thinksafe.models.references import ModelReference, read_reference
+from thinksafe.run.formats import format_of
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.training.adapter_store import AdapterManifest, candidate_of, find_adapter, settle
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.launch import Job, process_count, train, world_size
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
-CODE = ("training", "models/loading.py", "traces.py", "stages/train.py")
 
 
 def run(
@@ -98,7 +98,7 @@ def adapter_key(base: ModelReference, examples: str, section: TrainSection, proc
     versions = library_versions(*LIBRARIES)
     settings: dict[str, Any] = base.student.model_dump(mode="json")
     parts = section.model_dump(mode="json", exclude={"training"}) | {"training": _deciding(section.training, processes)}
-    return digest_json([base.base_digest, settings, examples, parts, code_digest(*CODE), versions])
+    return digest_json([base.base_digest, settings, examples, parts, format_of("train"), versions])
 
 
 def train_job_settings() -> ClusterSettings | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from thinksafe.config.sections import GradeSection
 from thinksafe.records import Grade, Prompt, Sample
+from thinksafe.run.formats import FORMATS
 from thinksafe.run.manifests import Manifest, read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult
 from thinksafe.stages import grade
@@ -57,7 +59,7 @@ def test_finished_chunks_are_reused_and_counted_again(
     again, _ = run(samples)
     assert again.counts == first.counts | {"chunks_reused": 1}
     assert run(samples, section=GradeSection(reasoning="none"))[0].counts["chunks_reused"] == 0
-    monkeypatch.setattr(grade, "code_digest", lambda *modules: "other")
+    monkeypatch.setitem(FORMATS, "grade", replace(FORMATS["grade"], number=99))
     assert run(samples)[0].counts["chunks_reused"] == 0
     monkeypatch.setattr(grade, "library_versions", lambda *names: dict.fromkeys(names, "9.9"))
     assert run(samples)[0].counts["chunks_reused"] == 0

@@ -15,6 +15,7 @@ from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Prompt, Sample, SamplingSettings
+from thinksafe.run.formats import FORMATS
 from thinksafe.run.manifests import Manifest, merge_manifests, read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, read_stage_records
 from thinksafe.stages import sample
@@ -280,7 +281,7 @@ def test_key_changes_with_template_code_model_and_prompts(
     if changed == "steering template":
         monkeypatch.setattr(sample, "steering_template", lambda name: "Please refuse: {prompt}")
     elif changed == "code":
-        monkeypatch.setattr(sample, "code_digest", lambda *modules: "other")
+        monkeypatch.setitem(FORMATS, "sample", replace(FORMATS["sample"], number=99))
     elif changed == "libraries":
         monkeypatch.setattr(sample, "model_library_versions", lambda *, vllm: {"torch": "9.9"})
     elif changed == "prompt":

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from thinksafe.jsonl import write_json, write_records
 from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter, resolve_student
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Example
+from thinksafe.run.formats import FORMATS
 from thinksafe.run.record import StageContext, StageResult, read_stage_records, silent
 from thinksafe.stages import train
 from thinksafe.store.local import LocalStore
@@ -275,18 +276,10 @@ def test_the_key_notices_all_that_determines_an_adapter(stage: Stage, monkeypatc
     with (stage.student / "chat_template.jinja").open("a") as stream:
         stream.write(" ")
     keys.append(key(stage.base))
-    monkeypatch.setattr(train, "code_digest", lambda *modules: "changed code")
+    monkeypatch.setitem(FORMATS, "train", replace(FORMATS["train"], number=99))
     keys.append(key())
     monkeypatch.setattr(train, "library_versions", lambda *names: dict.fromkeys(names, "9.9"))
     keys.append(key())
 
     assert len(set(keys)) == len(keys)
     assert key(base.model_copy(update={"role": "champion"})) == keys[-1]
-
-
-def test_the_key_covers_the_modules_that_make_training_rows() -> None:
-    from thinksafe import digests
-
-    root = Path(digests.__file__).parent
-    assert all((root / module).exists() for module in train.CODE)
-    assert {"training", "loading.py", "traces.py"} <= set(train.CODE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from thinksafe.config.model import GuardSettings
 from thinksafe.records import Prompt, Sample, VerdictValue
 from thinksafe.traces import split
 
@@ -78,27 +77,3 @@ class Guard(Protocol):
         A prompt of several turns is a :class:`Held`.
         """
         ...
-
-
-def open_guard(settings: GuardSettings) -> Guard:
-    """Open a guard.
-
-    Raises:
-        InputError: the model of a guard that is one cannot be found, or does not fit the guard's format.
-        StoreError: a model in a store could not be read.
-    """
-    if settings.kind == "micro-exact":
-        from thinksafe.judging.guards.exact import ExactGuard
-
-        return ExactGuard()
-    if settings.kind == "llama-guard-3":
-        from thinksafe.judging.guards.llama_guard import LlamaGuard
-
-        return LlamaGuard(settings)
-    if settings.kind == "wildguard":
-        from thinksafe.judging.guards.wildguard import WildGuard
-
-        return WildGuard(settings)
-    from thinksafe.judging.guards.refusal import RefusalGuard
-
-    return RefusalGuard()

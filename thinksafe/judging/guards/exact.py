@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from thinksafe.digests import code_digest
 from thinksafe.judging.guards.base import UNREADABLE, Opinion
 from thinksafe.records import Prompt
+from thinksafe.run.formats import format_of
 
 
 class ExactGuard:
@@ -14,10 +14,7 @@ class ExactGuard:
 
     @property
     def fingerprint(self) -> str:
-        return code_digest(
-            "judging/guards/exact.py", "traces.py",
-            *(f"micro/{name}.py" for name in ("guard", "world", "arithmetic", "language", "splits")),
-        )
+        return format_of(f"guard {self.name}")
 
     def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
         from thinksafe.micro.guard import exact_verdict

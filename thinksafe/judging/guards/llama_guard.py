@@ -42,7 +42,6 @@ class LlamaGuard(ModelGuard):
     """
 
     name = "llama-guard-3"
-    modules = ("llama_guard", "refusal")
 
     def __init__(self, settings: GuardSettings) -> None:
         super().__init__(settings, 1 + (CATEGORY_TOKENS if settings.categories else 0))

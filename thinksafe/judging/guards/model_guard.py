@@ -6,14 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 
 from thinksafe.config.model import GuardSettings
-from thinksafe.digests import code_digest, digest_json
+from thinksafe.digests import digest_json
 from thinksafe.judging.guards.backends import Backend, Ids, open_backend
 from thinksafe.judging.guards.base import UNREADABLE, Held, Opinion
 from thinksafe.judging.guards.rendering import Encoder, load_format
 from thinksafe.judging.guards.weights import GuardModel
 from thinksafe.records import Prompt
-
-_MODULES = ("backends", "base", "model_guard", "neutralise", "rendering", "weights")
+from thinksafe.run.formats import format_of
 
 
 class ModelGuard(ABC):
@@ -25,8 +24,6 @@ class ModelGuard(ABC):
     """
 
     name: str
-    modules: tuple[str, ...]
-    """Modules of this package that determine the opinions besides the common ones."""
 
     def __init__(self, settings: GuardSettings, answer_tokens: int) -> None:
         self.settings = settings
@@ -37,11 +34,10 @@ class ModelGuard(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that determines its opinions (weights, format, settings, code)."""
+        """Digest of everything that determines its opinions (weights, format of its prompt, settings, code)."""
         # where the model lies makes no difference; its digest says what it is
         settings = self.settings.model_dump(mode="json", exclude={"model", "revision"})
-        code = code_digest(*(f"judging/guards/{name}.py" for name in (*_MODULES, *self.modules)))
-        return digest_json([self.model.digest, self.format.digest, settings, code])
+        return digest_json([self.model.digest, self.format.digest, settings, format_of(f"guard {self.name}")])
 
     def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
         """Return one opinion per (prompt, text). Raises InputError or StageError when the weights cannot be loaded."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 
-from thinksafe.digests import code_digest
 from thinksafe.judging.guards.base import UNREADABLE, Opinion
 from thinksafe.records import Prompt
+from thinksafe.run.formats import format_of
 from thinksafe.traces import CLOSE, OPEN
 
 OPENING, SENTENCES = 400, 3
@@ -97,7 +97,7 @@ class RefusalGuard:
 
     @property
     def fingerprint(self) -> str:
-        return code_digest("judging/guards/refusal.py", "traces.py")
+        return format_of(f"guard {self.name}")
 
     def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
         found = []

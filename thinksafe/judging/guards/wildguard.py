@@ -27,7 +27,6 @@ class WildGuard(ModelGuard):
     """
 
     name = "wildguard"
-    modules = ("wildguard",)
 
     def __init__(self, settings: GuardSettings) -> None:
         super().__init__(settings, ANSWER_TOKENS)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from thinksafe.config.model import GuardSettings
-from thinksafe.judging.guards import exact, open_guard
+from thinksafe.judging.guards import open_guard
 from thinksafe.judging.guards.exact import ExactGuard
 from thinksafe.judging.guards.refusal import RefusalGuard
 from thinksafe.records import Prompt
+from thinksafe.run.formats import FORMATS
 
 
 def prompt(text: str, label: Any = "harmful") -> Prompt:
@@ -49,20 +51,10 @@ def test_order_is_kept() -> None:
     assert [opinion.verdict for opinion in ExactGuard().judge(rows)] == ["unknown", "unsafe", "safe"]
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["guards/exact.py", "traces.py", *(f"micro/{name}.py" for name in ("guard", "world", "language", "arithmetic"))],
-)
-def test_fingerprint_is_of_all_that_decides(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
-    seen: list[str] = []
-
-    def digest(*modules: str) -> str:
-        seen.extend(modules)
-        return "d"
-
-    monkeypatch.setattr(exact, "code_digest", digest)
-    assert ExactGuard().fingerprint == "d"
-    assert module in seen
+def test_the_fingerprint_holds_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ExactGuard().fingerprint
+    monkeypatch.setitem(FORMATS, "guard micro-exact", replace(FORMATS["guard micro-exact"], number=99))
+    assert ExactGuard().fingerprint != before
 
 
 def test_guards_by_name() -> None:
