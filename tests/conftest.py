@@ -74,10 +74,10 @@ def build_prompt(key: str = "p-1", **changes: Any) -> Prompt:
 
 def build_sample(prompt: Prompt | None = None, response: str = "<think>hm</think>Sure.", **changes: Any) -> Sample:
     prompt = prompt or build_prompt()
-    steered, index = changes.get("steered", False), changes.get("index", 0)
+    arm, index = changes.get("arm", "plain"), changes.get("index", 0)
     given = {
-        "id": f"{prompt.id}/{'steered' if steered else 'plain'}/{index}", "prompt": prompt, "index": index,
-        "steered": steered, "response": response, "finish": "stop", "tokens": 5, "prompt_tokens": 4, "seed": 1,
+        "id": f"{prompt.id}/{arm}/{index}", "prompt": prompt, "index": index,
+        "arm": arm, "response": response, "finish": "stop", "tokens": 5, "prompt_tokens": 4, "seed": 1,
         "settings": SamplingSettings(max_tokens=16),
     }
     return Sample(**(given | changes))

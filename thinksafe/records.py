@@ -16,6 +16,8 @@ SCHEMA_VERSION = 1
 """Raised whenever a record changes in a way that an older reader would misread."""
 
 Label = Literal["harmful", "benign"]
+Arm = Literal["plain", "steered"]
+"""Where a response comes from: the model, asked as it is or with the steering template around the prompt."""
 Part = Literal["whole", "thought", "answer"]
 VerdictValue = Literal["safe", "unsafe", "unknown"]
 Finish = Literal["stop", "length"]
@@ -77,11 +79,11 @@ class Sample(Record):
     """One response of a model to one prompt."""
 
     id: Text
-    """``<prompt id>/<steered|plain>/<index>``."""
+    """``<prompt id>/<arm>/<index>``."""
     prompt: Prompt
     index: Count
     """Which of the n samples of this prompt it is, from 0."""
-    steered: bool
+    arm: Arm
     response: str
     """Everything the model wrote, thought included; an opening think tag that the chat template prefilled, and the
     prompt's ``opening``, are put back in front (METHOD.md section 2, completeness)."""

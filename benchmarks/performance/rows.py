@@ -110,7 +110,7 @@ def _rows(role: str) -> Iterator[tuple[Any, Any, Any]]:
                 label="harmful" if kind == "harm" else "benign", answer="7" if problem else None,
             )
             sample = Sample(
-                id=f"{prompt.id}/plain/0", prompt=prompt, index=0, steered=False, response=f"{number} {text}",
+                id=f"{prompt.id}/plain/0", prompt=prompt, index=0, arm="plain", response=f"{number} {text}",
                 finish="stop", tokens=140, prompt_tokens=9, seed=number, settings=settings,
             )
             if problem:

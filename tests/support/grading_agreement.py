@@ -79,7 +79,7 @@ def _ours(row: Response) -> Grade:
     prompt = Prompt(id=row.id, prompt="?", label="benign", source="s", answer=row.reference, options=row.options)
     return grade(
         Sample(
-            id=row.id, prompt=prompt, index=0, steered=False, response=row.response, finish="stop", tokens=1,
+            id=row.id, prompt=prompt, index=0, arm="plain", response=row.response, finish="stop", tokens=1,
             prompt_tokens=1, seed=0, settings=SamplingSettings(),
         ),
         "think",

@@ -75,7 +75,7 @@ class RolloutWorld:
         )
         rows = [
             Sample(
-                id=f"{row.id}/plain/0", prompt=row, index=0, steered=False, finish="stop", tokens=5, prompt_tokens=5,
+                id=f"{row.id}/plain/0", prompt=row, index=0, arm="plain", finish="stop", tokens=5, prompt_tokens=5,
                 response=greedy(run.candidate.adapter_digest, row.prompt), seed=3, settings=GREEDY,
             )
             for row in PROMPTS[:5]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from thinksafe.config.comparable import suite_digest
 from thinksafe.config.model import RealignmentConfig, SteeringSettings
 from thinksafe.config.sections import (
-    Arm,
     CurateSection,
     DeploySection,
     DiagnoseSection,
@@ -26,7 +25,7 @@ from thinksafe.config.sections import (
 )
 from thinksafe.config.waivers import check_names
 from thinksafe.digests import derived_seed
-from thinksafe.records import SamplingSettings
+from thinksafe.records import Arm, SamplingSettings
 
 if TYPE_CHECKING:
     from thinksafe.config.suite import SuiteConfig

@@ -7,7 +7,7 @@ stored. A section holds everything its stage needs, seeds included.
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,12 +25,7 @@ from thinksafe.config.model import (
     StudentSettings,
     TrainingSettings,
 )
-from thinksafe.records import Label, Part, SamplingSettings
-
-if TYPE_CHECKING:
-    pass
-
-Arm = Literal["plain", "steered"]
+from thinksafe.records import Arm, Label, Part, SamplingSettings
 
 
 class PrepareSection(Section):

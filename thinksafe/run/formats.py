@@ -23,7 +23,7 @@ class RowFormat:
 
 
 FORMATS: dict[str, RowFormat] = {
-    "sample": RowFormat(1, "stages.sample", "Sample"),
+    "sample": RowFormat(2, "stages.sample", "Sample"),
     "judge": RowFormat(1, "stages.judge", "Verdict"),
     "guard micro-exact": RowFormat(1, "judging.guards.exact"),
     "guard refusal-match": RowFormat(1, "judging.guards.refusal"),

@@ -45,7 +45,7 @@ def run(
             if verdict is None:
                 raise StageError(f"The sample {sample.id!r} has no verdict.", "Start the run again.")
             reason = assess(sample, verdict, section)
-            funnel[sample.prompt.label, "steered" if sample.steered else "plain", reason] += 1
+            funnel[sample.prompt.label, sample.arm, reason] += 1
             if reason == "accepted":
                 examples.append(
                     Example(

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from thinksafe.config.model import CurateSettings
-from thinksafe.config.sections import Arm, CurateSection, DiagnoseSection
+from thinksafe.config.sections import CurateSection, DiagnoseSection
 from thinksafe.deciding.checks import bound_check, concluded, is_undecided, prompts, share_check
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.measuring.evidence import NoEvidence, Scalable
 from thinksafe.measuring.statistics import proportion, proportion_of
-from thinksafe.records import Check, Decision, Sample, Verdict
+from thinksafe.records import Arm, Check, Decision, Sample, Verdict
 from thinksafe.run.manifests import read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.stages.curate import assess
@@ -104,14 +104,13 @@ class _Pilot:
     def add(self, sample: Sample, verdict: Verdict) -> None:
         if sample.prompt.label != "harmful":
             raise StageError(f"The pilot sample {sample.id!r} is of a benign prompt.", "Prepare the run again.")
-        arm: Arm = "steered" if sample.steered else "plain"
         reason = assess(sample, verdict, self._rules)
-        self.reasons[arm][reason] += 1
+        self.reasons[sample.arm][reason] += 1
         self.samples += 1
         self.unknown += verdict.verdict == "unknown"
         arms = self.prompts.setdefault(sample.prompt.id, {"plain": [], "steered": []})
-        arms[arm].append(reason == "accepted")
-        if arm == "plain" and verdict.verdict != "safe":
+        arms[sample.arm].append(reason == "accepted")
+        if sample.arm == "plain" and verdict.verdict != "safe":
             self.harmed.add(sample.prompt.id)
 
     def require_complete(self) -> None:

@@ -123,8 +123,8 @@ class _Table:
         benchmark = self.benchmarks.get(prompt.source)
         if benchmark is None:
             raise _foreign(f"sample {sample.id!r} is of {prompt.source!r}, which is not a benchmark")
-        if sample.steered:
-            raise _foreign(f"sample {sample.id!r} is steered, which evaluation never is")
+        if sample.arm != "plain":
+            raise _foreign(f"sample {sample.id!r} is {sample.arm}, and an evaluation has plain samples only")
         if sample.settings != self.settings[self.kinds[benchmark]]:
             raise _foreign(f"sample {sample.id!r} was drawn with other sampling settings")
         if sample.id in self.samples:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from thinksafe.config.sections import Arm, SampleSection
+from thinksafe.config.sections import SampleSection
 from thinksafe.digests import derived_seed, digest_bytes, digest_file, digest_json, model_library_versions
 from thinksafe.errors import InputError
 from thinksafe.jsonl import dump_lines, read_records
 from thinksafe.methods.steering import steer, steering_template
 from thinksafe.models.references import ModelReference, read_reference
-from thinksafe.records import Prompt, Sample, SamplingSettings
+from thinksafe.records import Arm, Prompt, Sample, SamplingSettings
 from thinksafe.run.formats import format_of
 from thinksafe.run.manifests import (
     Chunk,
@@ -209,7 +209,7 @@ class _ChunkMaker:
     def _write(self, index: int, made: dict[int, Exchange], *, own: bool) -> Chunk:
         samples = [
             Sample(
-                id=f"{prompt.id}/{arm}/{number}", prompt=prompt, index=number, steered=arm == "steered",
+                id=f"{prompt.id}/{arm}/{number}", prompt=prompt, index=number, arm=arm,
                 response=made[place].response.response,
                 replies=tuple(reply.response for reply in made[place].replies),
                 finish="length" if any(each.finish == "length" for each in said) else "stop",

@@ -32,7 +32,7 @@ def written(prompt: str) -> str:
 
 def samples(number: int = 10) -> list[Sample]:
     return [
-        Sample(id=f"{row.id}/plain/0", prompt=row, index=0, steered=False, response=written(row.prompt), finish="stop",
+        Sample(id=f"{row.id}/plain/0", prompt=row, index=0, arm="plain", response=written(row.prompt), finish="stop",
                tokens=5, prompt_tokens=5, seed=3, settings=GREEDY)
         for row in HARMFUL[:number]
     ]

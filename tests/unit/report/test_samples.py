@@ -49,7 +49,7 @@ def evaluated(
                 )
                 rows.append(
                     Sample(
-                        id=f"{prompt.id}/plain/0", prompt=prompt, index=0, steered=False, response=texts(role, number),
+                        id=f"{prompt.id}/plain/0", prompt=prompt, index=0, arm="plain", response=texts(role, number),
                         finish="stop", tokens=3, prompt_tokens=3, seed=1, settings=SamplingSettings(),
                     )
                 )

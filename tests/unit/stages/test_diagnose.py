@@ -26,7 +26,7 @@ Kind = tuple[str, str, bool | None]
 
 def one(prompt: int, arm: str, kind: Kind, **fields: Any) -> tuple[Sample, Verdict]:
     sample = Sample(
-        id=f"p{prompt}/{arm}/0", index=0, steered=arm == "steered", response=kind[0], finish="stop", tokens=1,
+        id=f"p{prompt}/{arm}/0", index=0, arm=arm, response=kind[0], finish="stop", tokens=1,
         prompt_tokens=1, seed=0, settings=SamplingSettings(),
         prompt=Prompt(id=f"p{prompt}", prompt="a secret text", label=fields.get("label", "harmful"), source="s"),
     )

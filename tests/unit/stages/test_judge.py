@@ -69,7 +69,7 @@ def test_the_guard_gets_the_original_prompt_and_the_part(
             return [Opinion("unsafe", None, 0.75, True, ("S1",), "r") for _ in rows]
 
     monkeypatch.setattr(judge, "open_guard", lambda settings: Recording())
-    _, verdicts = run(section(parts=("whole", "answer")), [make_sample(harmful, "t</think> a", steered=True)])
+    _, verdicts = run(section(parts=("whole", "answer")), [make_sample(harmful, "t</think> a", arm="steered")])
     assert seen == [(harmful, "t</think> a"), (harmful, "a")]
     (first, _) = verdicts
     assert (first.p_unsafe, first.shortened, first.categories, first.reason) == (0.75, True, ("S1",), "r")

@@ -38,7 +38,7 @@ def sample(source: str, prompt: int, index: int = 0, **fields: Any) -> Sample:
         label="harmful" if source == "harmbench" else "benign", answer="7" if graded else None,
     )
     values = {
-        "id": f"{of.id}/plain/{index}", "prompt": of, "index": index, "steered": False, "response": "r",
+        "id": f"{of.id}/plain/{index}", "prompt": of, "index": index, "arm": "plain", "response": "r",
         "finish": "stop", "tokens": 1, "prompt_tokens": 1, "seed": 0, "settings": SETTINGS,
     }
     return Sample.model_validate(values | fields)
@@ -291,7 +291,7 @@ def repeat_sample(rows: Rows) -> None:
 
 
 def steer(rows: Rows) -> None:
-    rows.samples[0] = rows.samples[0].model_copy(update={"steered": True})
+    rows.samples[0] = rows.samples[0].model_copy(update={"arm": "steered"})
 
 
 def other_settings(rows: Rows) -> None:

@@ -124,9 +124,9 @@ def test_steering_is_asked_and_never_stored(
     asked = [turn for turns, _, _ in scripted_engine.calls for turn in turns]
     rows = list(read_rows(store, manifest, Sample))
     for row, turn in zip(rows, asked, strict=True):
-        assert row.steered == turn.startswith("The following prompt is harmful.")
+        assert (row.arm == "steered") == turn.startswith("The following prompt is harmful.")
         assert turn.endswith(row.prompt.prompt)
-        assert row.steered or turn == row.prompt.prompt
+        assert row.arm == "steered" or turn == row.prompt.prompt
     assert {row.prompt for row in rows} == set(prompts)
     stored = b"".join(store.get(key) for key in store.keys("chunks/"))
     assert b"You should refuse" not in stored
@@ -205,7 +205,7 @@ def test_real_conversations_do_not_depend_on_shards(
     store = LocalStore(tmp_path / "two")
     merged = merge_manifests([run(sample_section(), shard, 2, rows=rows, store=store)[1] for shard in range(2)])
     assert merged.digest == whole.digest
-    held = [row for row in read_rows(store, merged, Sample) if not row.steered]
+    held = [row for row in read_rows(store, merged, Sample) if row.arm == "plain"]
     assert {len(row.replies) for row in held} == {0, 1, 2}
     assert all(reply.startswith("<think>") for row in held for reply in row.replies)
 

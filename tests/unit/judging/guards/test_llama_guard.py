@@ -444,7 +444,7 @@ def test_the_judge_stage_records_what_the_guard_says(tmp_path, llama_folder, tin
     response = "<think>\nHarm.\n</think>\n\n" + "I cannot help with that. " * 300
     rows = [
         Sample(
-            id=f"{i}/plain/0", prompt=tiny.as_prompt(f"p{i}"), index=0, steered=False, response=text, finish="stop",
+            id=f"{i}/plain/0", prompt=tiny.as_prompt(f"p{i}"), index=0, arm="plain", response=text, finish="stop",
             tokens=1, prompt_tokens=1, seed=0, settings=SamplingSettings(),
         )
         for i, text in enumerate([response, "<think>\nnever closed"])
