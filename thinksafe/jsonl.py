@@ -7,17 +7,15 @@ in a newline.
 from __future__ import annotations
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from thinksafe.errors import InputError, StageError
+from thinksafe.files import writing
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -26,17 +24,10 @@ _NAME = re.compile(r"[\w-]{1,40}")
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the whole of it or nothing. Raises StageError (disk full, no access)."""
-    partial = path.parent / f".tmp-{uuid.uuid4().hex}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb") as stream:
+        with writing(path) as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise StageError(
             f"Could not write {path}: {error.strerror or error}.",
             "Free disk space or fix the permissions, then start the same command again.",

@@ -264,7 +264,7 @@ def test_events_and_the_webhook_cannot_fail_a_rollout(world: RolloutWorld, monke
     assert ended.verdict == "verified"
     assert len(ended.notes) == 2
     assert "may not create events" in ended.notes[0]
-    assert ended.notes[1] == "Webhook failed: ConnectionRefusedError."
+    assert ended.notes[1] == "Webhook failed: NewConnectionError."
     assert "secret-path" not in str(ended)
 
 

@@ -55,7 +55,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     server = Receiver()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     monkeypatch.setenv("HOOK", server.address)
-    monkeypatch.setattr(webhook, "WAITS", (0.01, 0.02))
+    monkeypatch.setattr(webhook, "PAUSE", 0.01)
     yield server
     server.shutdown()
     server.server_close()
@@ -89,7 +89,7 @@ def test_a_refusal_stands_and_a_redirect_is_not_followed(receiver: Receiver, sta
 def test_who_may_have_heard_is_not_told_again(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT", 0.1)
     receiver.seconds = 0.5
-    assert post("HOOK", {}) == (True, "failed: TimeoutError")
+    assert post("HOOK", {}) == (True, "failed: ReadTimeout")
     assert len(receiver.heard) == 1
 
 
@@ -107,15 +107,22 @@ def test_a_receiver_that_comes_up_is_told(receiver: Receiver, monkeypatch: pytes
             pause(0.2)
 
         pause = time.sleep
-        monkeypatch.setattr(webhook.time, "sleep", wait)
+        monkeypatch.setattr(time, "sleep", wait)
         assert post("HOOK", {}) == (False, "called: status 204")
     assert [path for path, _, _ in receiver.heard] == ["/late"]
+
+
+def test_the_proxy_of_the_environment_is_asked(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{receiver.server_port}")
+    monkeypatch.setenv("HOOK", "http://chat.example/sesame")
+    assert post("HOOK", {"event": "x"}) == (False, "called: status 204")
+    assert receiver.heard == [("http://chat.example/sesame", "application/json", {"event": "x"})]
 
 
 def test_the_address_is_nowhere(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(webhook, "WAITS", (0.01, 0.02))
+    monkeypatch.setattr(webhook, "PAUSE", 0.01)
     with caplog.at_level(logging.DEBUG):
         for address in ("http://127.0.0.1:9/sesame", "https://127.0.0.1:9/sesame", "http://[sesame", "http:///sesame",
                         "http://127.0.0.1:sesame/", "http://sesame\n.example/"):

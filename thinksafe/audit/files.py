@@ -9,15 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from thinksafe.audit.records import AuditItem, AuditKey, Label
 from thinksafe.errors import ConfigError, InputError, StageError
+from thinksafe.files import writing
 from thinksafe.jsonl import dump_lines, read_json_rows, read_records
 from thinksafe.store import Store
 
@@ -92,17 +90,10 @@ def defused(cell: str) -> str:
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    partial = path.parent / f".tmp-{uuid.uuid4().hex}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        with writing(path, mode=0o600) as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise StageError(f"Could not write {path}: {error.strerror or error}.", "Name another file.") from error
 
 

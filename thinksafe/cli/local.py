@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from thinksafe.errors import ConfigError, StageError
+from thinksafe.files import TEMPORARY
 from thinksafe.jsonl import read_record, write_json
 from thinksafe.records import Record
 from thinksafe.run.record import read_stage_records
@@ -106,7 +107,7 @@ def _identify(folder: Path, recipe: str, config_digest: str, artifacts: str) -> 
                 "Give the same --artifacts to resume that run.",
             )
         return run
-    ours = (".lock", ".tmp-")
+    ours = (".lock", TEMPORARY)
     if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(ours)):
         raise ConfigError(
             f"{folder} is not empty and holds no run (first file: {others[0]}).", "Choose an empty or new --out."

@@ -1,15 +1,13 @@
-"""Who hears of a rollout: Kubernetes events on the served object, and a webhook. Neither can fail a rollout."""
+"""Kubernetes events on the served object, which say what became of a rollout and cannot fail it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from thinksafe.config.deploy import DeploySettings
 from thinksafe.deploy.manifests import KINDS
 from thinksafe.errors import StageError
 from thinksafe.kube.client import MANAGER, RESOURCES, Cluster
-from thinksafe.webhook import post
 
 REASONS = {
     "verified": "RolloutVerified", "rolled back": "RolloutRolledBack", "withdrawn": "RolloutWithdrawn",
@@ -39,9 +37,3 @@ def event(cluster: Cluster, settings: DeploySettings, verdict: str, message: str
     except StageError as error:
         return f"No event was written: {error.problem} {error.action}"
     return ""
-
-
-def webhook(settings: DeploySettings, message: dict[str, Any]) -> str:
-    """Post a message to the configured address and return what went wrong, without the address, which may be secret."""
-    answer = post(settings.webhook_env, message)
-    return f"Webhook {answer.words}." if answer.failed else ""

@@ -26,6 +26,7 @@ from thinksafe.registry.mlflow_client import connect as connect_mlflow
 from thinksafe.registry.mlflow_client import reporting, resolve_tracking_uri
 from thinksafe.registry.rollback import complete, earlier, rollback, withdraw
 from thinksafe.store import Store
+from thinksafe.webhook import post
 
 TAG, REASON_TAG = "thinksafe.rollout", "thinksafe.rollout_reason"
 """Tags of the model version."""
@@ -218,8 +219,10 @@ class Roller:
             "adapter_digest": entry.digests.adapter, "verdict": verdict, "message": message, "serving": serving,
             "namespace": deploy.namespace, "name": deploy.name, "kind": deploy.kind,
         }
-        problems = (notices.event(self.cluster, deploy, verdict, message), notices.webhook(deploy, facts))
-        self.notes += [problem for problem in problems if problem]
+        if problem := notices.event(self.cluster, deploy, verdict, message):
+            self.notes.append(problem)
+        if (answer := post(deploy.webhook_env, facts)).failed:
+            self.notes.append(f"Webhook {answer.words}.")
 
 
 def _not_back(entry: LedgerEntry, state: Readiness) -> tuple[str, str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+from thinksafe.jsonl import write_atomic
 from thinksafe.micro import curriculum
 from thinksafe.micro.measure import MAX_NEW_TOKENS, student_metrics
 from thinksafe.micro.network import BATCH_SIZE, new_network, train
@@ -82,9 +82,7 @@ def _write(model: Any, tokenizer: Any, document: dict[str, Any], out: Path) -> N
     # Saved private by default, which an installed package must not be.
     (out / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(out)
-    partial = out / "student.json.partial"
-    partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, out / "student.json")
+    write_atomic(out / "student.json", (json.dumps(document, indent=2) + "\n").encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

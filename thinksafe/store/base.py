@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from thinksafe.errors import ConfigError, StoreError
+from thinksafe.files import TEMPORARY
 
-TEMPORARY = ".tmp-"
-"""Prefix of the names of unfinished files; no object is called so."""
 REACH_SECONDS = 10.0
 LONGEST_KEY, LONGEST_NAME = 700, 255
 """Bytes in UTF-8: S3 ends at 1024 with the root's prefix, file systems at 255 between two slashes."""

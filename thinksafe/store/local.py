@@ -10,15 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from thinksafe.digests import BLOCK
 from thinksafe.errors import ConflictError, MissingError, StoreError
-from thinksafe.store.base import TEMPORARY, check_key, check_prefix, is_listed
+from thinksafe.files import writing
+from thinksafe.store.base import check_key, check_prefix, is_listed
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 
@@ -99,17 +98,11 @@ class LocalStore:
             source = self._path(key).open("rb")
         except OSError as error:
             raise self._failure("read", key, error) from error
-        partial = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
-        with source:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with partial.open("xb") as target:
-                    shutil.copyfileobj(source, target, BLOCK)
-                os.replace(partial, path)
-            except OSError as error:
-                with suppress(OSError):
-                    partial.unlink(missing_ok=True)
-                raise self._failure("copy", key, error) from error
+        try:
+            with source, writing(path, durable=False) as target:
+                shutil.copyfileobj(source, target, BLOCK)
+        except OSError as error:
+            raise self._failure("copy", key, error) from error
 
     def uri(self, key: str) -> str:
         return str(self._path(key).absolute())
@@ -120,17 +113,9 @@ class LocalStore:
 
     def _write(self, key: str, fill: Callable[[BinaryIO], None], *, replace: bool) -> None:
         target = self._path(key)
-        partial = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("xb") as stream:
+            with writing(target, new=not replace) as stream:
                 fill(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if replace:
-                os.replace(partial, target)
-            else:
-                os.link(partial, target)
         except OSError as error:
             # a folder of that name, or an object in the place of a parent folder, also "exists"
             if not replace and isinstance(error, FileExistsError) and target.is_file():
@@ -138,9 +123,6 @@ class LocalStore:
                     f"The object {key!r} already exists in {self.root}.", "Read it and decide again."
                 ) from error
             raise self._failure("write", key, error) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
 
     def _failure(self, verb: str, key: str, error: OSError) -> StoreError:
         action = {

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from thinksafe.digests import digest_json
 from thinksafe.errors import InputError, StoreError
-from thinksafe.store.base import TEMPORARY, open_store
+from thinksafe.files import TEMPORARY
+from thinksafe.store.base import open_store
 
 SCHEME = "s3://"
 

@@ -13,13 +13,14 @@ import hashlib
 import os
 import uuid
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from thinksafe.digests import BLOCK, digest_bytes, digest_file
 from thinksafe.errors import ConfigError, ConflictError, DamagedError, MissingError, StoreError
-from thinksafe.store.base import TEMPORARY, check_key, check_prefix, is_listed
+from thinksafe.files import writing
+from thinksafe.store.base import check_key, check_prefix, is_listed
 from thinksafe.store.retries import default_retry_seconds, retried
 from thinksafe.store.s3_errors import NO_BUCKET, explained, is_transient
 
@@ -145,28 +146,25 @@ class S3Store:
 
     def get_file(self, key: str, path: Path) -> None:
         check_key(key)
-        partial = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
 
-        def read() -> None:
+        def read(stream: BinaryIO) -> None:
+            stream.truncate(0)  # what an attempt before this one got
+            stream.seek(0)
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
             sha = hashlib.sha256()
-            with closing(answer["Body"]) as body, partial.open("wb") as stream:
+            with closing(answer["Body"]) as body:
                 for block in body.iter_chunks(BLOCK):
                     sha.update(block)
                     stream.write(block)
             self._verify(key, sha.hexdigest(), answer["Metadata"])
 
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._call("read", key, read)
-            os.replace(partial, path)
+            with writing(path, durable=False) as stream:
+                self._call("read", key, lambda: read(stream))
         except OSError as error:
             raise StoreError(
                 f"Could not write {path}: {error.strerror or error}.", "Free disk space and start again."
             ) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
 
     def uri(self, key: str) -> str:
         check_key(key)

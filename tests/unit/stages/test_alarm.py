@@ -88,7 +88,7 @@ def test_the_webhook_hears_what_failed(
     [
         ("", "not called: HOOK holds no http address"),
         ("file:///etc/passwd", "not called: HOOK holds no http address"),
-        ("http://127.0.0.1:9/secret", "failed: ConnectionRefusedError"),
+        ("http://127.0.0.1:9/secret", "failed: NewConnectionError"),
     ],
 )
 def test_a_webhook_that_fails_does_not_hide_the_alarm(
