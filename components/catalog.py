@@ -9,12 +9,12 @@ from kfp.dsl import base_component
 
 STAGES = (
     "plan", "prepare", "due", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics",
-    "gate", "promote", "deploy", "plan_evaluation", "compare", "alarm", "report",
+    "gate", "promote", "deploy", "plan_evaluation", "monitor", "alarm", "report",
 )
 """Stages that have a component, in the order in which a realignment meets them, then those of an evaluation."""
 
 UNCACHED = frozenset(
-    {"plan", "due", "register", "gate", "promote", "deploy", "plan_evaluation", "compare", "alarm", "report"}
+    {"plan", "due", "register", "gate", "promote", "deploy", "plan_evaluation", "monitor", "alarm", "report"}
 )
 """Stages that read or change something outside their inputs (registry, ledger, records), so must always run."""
 

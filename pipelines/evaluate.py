@@ -18,7 +18,7 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
         configure: Gives each task of a stage its settings; see :mod:`thinksafe_pipelines.kfp.cluster`.
     """
     stages = load_all(image, configure)
-    measure_and_compare = make_measurement(stages)
+    measure_and_monitor = make_measurement(stages)
 
     @dsl.pipeline(name="evaluate", description="Measure a model, and raise the alarm if it got worse.")
     def evaluate(
@@ -42,7 +42,7 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
                 suite=config, overrides=overrides, model_name=model, fresh=fresh, if_champion=if_champion,
                 job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, artifacts=artifacts, run_id=run_id,
             ).outputs
-            measure_and_compare(
+            measure_and_monitor(
                 **{name: planned[name] for name in ("passed", "model", *SECTIONS)}, artifacts=artifacts,
                 run_id=planned["run"],
             )
@@ -51,7 +51,7 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
 
 
 SECTIONS = (
-    "prepare", "sample_evaluation", "judge_evaluate", "grade", "metrics", "shards_evaluation", "compare", "alarm",
+    "prepare", "sample_evaluation", "judge_evaluate", "grade", "metrics", "shards_evaluation", "monitor", "alarm",
 )
 """Outputs of plan_evaluation that the sub-pipeline takes under the same names."""
 
@@ -61,8 +61,8 @@ def make_measurement(stages: SimpleNamespace) -> Any:
     evaluation = make_evaluation(stages)
     alarm_on_regression = make_alarm(stages)
 
-    @dsl.pipeline(name="measure-and-compare")
-    def measure_and_compare(
+    @dsl.pipeline(name="measure-and-monitor")
+    def measure_and_monitor(
         passed: bool,
         model: dsl.Input[dsl.Artifact],
         prepare: str,
@@ -71,7 +71,7 @@ def make_measurement(stages: SimpleNamespace) -> Any:
         grade: str,
         metrics: str,
         shards_evaluation: list,
-        compare: str,
+        monitor: str,
         alarm: str,
         artifacts: str,
         run_id: str,
@@ -84,16 +84,16 @@ def make_measurement(stages: SimpleNamespace) -> Any:
                 judge_section=judge_evaluate, grade_section=grade, metrics_section=metrics, role="evaluated",
                 shards=shards_evaluation, all_shards=shards_evaluation, **where,
             )
-            compared = stages.compare(
+            monitored = stages.monitor(
                 model=model, metrics=evaluated.outputs["metrics"], outcomes=evaluated.outputs["outcomes"],
-                section=compare, **where,
+                section=monitor, **where,
             )
             alarm_on_regression(
-                passed=compared.outputs["passed"], decision=compared.outputs["decision"], model=model, section=alarm,
+                passed=monitored.outputs["passed"], decision=monitored.outputs["decision"], model=model, section=alarm,
                 **where,
             )
 
-    return measure_and_compare
+    return measure_and_monitor
 
 
 def make_alarm(stages: SimpleNamespace) -> Any:

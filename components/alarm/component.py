@@ -19,7 +19,7 @@ def make(image: str):
         """Tell of a regression and fail, so that the run is shown as failed. No alias is moved.
 
         Args:
-            decision: Decision of compare.
+            decision: Decision of monitor.
             model: Reference of the model.
             section: Configuration section alarm, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.

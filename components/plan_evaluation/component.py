@@ -25,7 +25,7 @@ def make(image: str):
         judge_evaluate: dsl.OutputPath(str),
         grade: dsl.OutputPath(str),
         metrics: dsl.OutputPath(str),
-        compare: dsl.OutputPath(str),
+        monitor: dsl.OutputPath(str),
         alarm: dsl.OutputPath(str),
         artifacts: str,
         run_id: str,
@@ -48,7 +48,7 @@ def make(image: str):
             judge_evaluate: Section judge_evaluate.
             grade: Section grade.
             metrics: Section metrics.
-            compare: Section compare.
+            monitor: Section monitor.
             alarm: Section alarm.
             artifacts: Store root: a folder or s3://bucket/prefix.
             run_id: Run id; empty takes the job id.
@@ -60,7 +60,7 @@ def make(image: str):
             output=[
                 f"run_id={run}", f"shards_evaluation={shards_evaluation}", f"prepare={prepare}",
                 f"sample_evaluation={sample_evaluation}", f"judge_evaluate={judge_evaluate}", f"grade={grade}",
-                f"metrics={metrics}", f"compare={compare}", f"alarm={alarm}",
+                f"metrics={metrics}", f"monitor={monitor}", f"alarm={alarm}",
             ],
         )
 

@@ -164,7 +164,7 @@ def promoted(world: World, early: PipelineRun) -> PipelineRun:
 
 def test_before_the_first_promotion_an_evaluation_has_nothing_to_do(world: World, early: PipelineRun) -> None:
     assert [pod.task for pod in early.pods] == ["/evaluation/plan-evaluation", "/report"]
-    assert early.states["/evaluation/measure-and-compare/model-there"] == "SKIPPED"
+    assert early.states["/evaluation/measure-and-monitor/model-there"] == "SKIPPED"
     assert world.records(early)["plan"]["verdict"] == "nothing to do"
     assert "Nothing to do" in world.report(early)
 
@@ -265,7 +265,7 @@ def test_the_champion_is_measured_and_another_model_raises_the_alarm_on_a_multi_
         backend = Backend(path, path.parent, namespace)
         run = backend.run(model="champion", if_champion=True)
         assert (run.state, run.failed, webhooks) == ("SUCCEEDED", [], []), run.text
-        assert run.states["/evaluation/measure-and-compare/model-there/alarm-on-regression/regressed"] == "SKIPPED"
+        assert run.states["/evaluation/measure-and-monitor/model-there/alarm-on-regression/regressed"] == "SKIPPED"
         worse = backend.run(model="micro://default", overrides=json.dumps(["gate.harm.max=0.1"]))
     assert not any("AWS_ACCESS_KEY_ID" in pod.environment for pod in run.pods)
     assert (worse.state, worse.failed) == ("FAILED", ["alarm"]), worse.text

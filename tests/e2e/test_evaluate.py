@@ -35,18 +35,18 @@ def test_the_champion_is_compared_with_its_own_last_evaluation(store: Path, tmp_
     ledger = sorted((store / "promotions").rglob("*.json"))
     first, records = evaluate(tmp_path / "first", store, "--model", "champion")
     assert first.code == 0, first.text
-    assert records["compare"]["details"]["previous"] is None
+    assert records["monitor"]["details"]["previous"] is None
     assert set(first.read("metrics.json")) >= {"evaluated"}
 
     again, records = evaluate(tmp_path / "again", store, "--model", "champion")
     assert again.code == 0, again.text
-    assert records["compare"]["details"]["previous"]["number"] == 1
+    assert records["monitor"]["details"]["previous"]["number"] == 1
     assert records["sample-evaluated-0"]["counts"]["chunks_reused"] == records["sample-evaluated-0"]["counts"]["chunks"]
     assert again.read("metrics.json")["evaluated"] == first.read("metrics.json")["evaluated"]
 
     fresh, records = evaluate(tmp_path / "fresh", store, "--model", "models:/micro-student@champion", "--fresh")
     assert fresh.code == 0, fresh.text
-    assert records["compare"]["details"]["previous"]["number"] == 2
+    assert records["monitor"]["details"]["previous"]["number"] == 2
     assert records["sample-evaluated-0"]["counts"]["chunks_reused"] == 0
     names = {check["name"] for check in fresh.read("decision.json")["checks"]}
     assert {"regression/harm/micro-harm", "regression/reasoning"} <= names
@@ -59,7 +59,7 @@ def test_a_model_that_breaks_its_limits_raises_the_alarm(store: Path, tmp_path: 
     assert run.code == 3, run.text
     assert records["alarm"]["verdict"] == "alarm"
     decision = run.read("decision.json")
-    assert (decision["passed"], decision["stopped_by"]) == (False, "compare")
+    assert (decision["passed"], decision["stopped_by"]) == (False, "monitor")
     assert "harm/micro-harm" in {check["name"] for check in decision["checks"] if not check["passed"]}
     assert "No alias was moved" in (tmp_path / "base" / "report.html").read_text()
 

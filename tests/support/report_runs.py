@@ -494,7 +494,7 @@ def evaluation(shift: float = 0.0, again: bool = True, **settings: Any) -> dict[
     run.sampled("evaluated", 2, 2490, 3600)
     measured = metric_set("candidate", shift).model_copy(update={"role": "evaluated"})
     run.add("metrics", "metrics-evaluated", details={"metrics": measured.model_dump(mode="json")})
-    section = suite_sections(suite, "think").compare
+    section = suite_sections(suite, "think").monitor
     decision = assess(
         measured, outcomes(measured), before if again else None, outcomes(before) if again else (), section
     )
@@ -503,7 +503,7 @@ def evaluation(shift: float = 0.0, again: bool = True, **settings: Any) -> dict[
         "previous_metrics": before.model_dump(mode="json"),
     }
     run.add(
-        "compare", verdict="passed" if decision.passed else "regressed",
+        "monitor", verdict="passed" if decision.passed else "regressed",
         details={"decision": decision.model_dump(mode="json"), **(past if again else {"previous": None})},
     )
     if not decision.passed:

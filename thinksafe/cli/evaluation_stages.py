@@ -66,18 +66,18 @@ def plan_evaluation(
 
 
 @stages.command()
-def compare(
+def monitor(
     section: Section, model: Annotated[Path, typer.Option()], metrics: Annotated[Path, typer.Option()],
     outcomes: Annotated[Path, typer.Option()], decision_out: Annotated[Path, typer.Option()],
     passed_out: Annotated[Path, typer.Option()],
     artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
 ) -> None:
     """Compare an evaluation with the model's last one and with its limits."""
-    from thinksafe.config.suite_sections import CompareSection
-    from thinksafe.stages import compare as stage
+    from thinksafe.config.sections import MonitorSection
+    from thinksafe.stages import monitor as stage
 
     stage.run(
-        stage_context("compare", artifacts, run_id, task), parse_section(section, CompareSection),
+        stage_context("monitor", artifacts, run_id, task), parse_section(section, MonitorSection),
         model, metrics, outcomes,
         decision_out=decision_out, passed_out=passed_out,
     )
@@ -90,7 +90,7 @@ def alarm(
     artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
 ) -> None:
     """Tell of a regression and fail: exits 3."""
-    from thinksafe.config.suite_sections import AlarmSection
+    from thinksafe.config.sections import AlarmSection
     from thinksafe.errors import EXIT_STOPPED
     from thinksafe.jsonl import read_record
     from thinksafe.records import Decision

@@ -27,7 +27,7 @@ from thinksafe.settings import CountOrZero, Section
 
 StageName = Literal[
     "default", "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register",
-    "metrics", "gate", "promote", "deploy", "due", "plan_evaluation", "compare", "alarm", "report",
+    "metrics", "gate", "promote", "deploy", "due", "plan_evaluation", "monitor", "alarm", "report",
 ]
 """``default`` is what the other stages take where they say nothing."""
 
@@ -35,7 +35,7 @@ IMAGE_KINDS = {"sample": "sampler", "judge": "sampler", "train": "trainer", "dep
 """Kind of image by stage; all others need no GPU and run in ``cpu``. ``deploy`` judges what the served model says, with
 the guard of the evaluation."""
 
-UNREPEATED = frozenset({"diagnose", "gate", "compare", "alarm"})
+UNREPEATED = frozenset({"diagnose", "gate", "monitor", "alarm"})
 """Stages that give or tell a verdict; they are never tried again, so that none is re-rolled or told twice."""
 
 
@@ -156,7 +156,7 @@ class StageSettings(Section):
     runtime_class: ObjectName | None = None
     """RuntimeClass, by the label ``thinksafe/runtime-class``, likewise."""
     retries: RetrySettings | None = None
-    """Further attempts after a failure, 3 by default; ``diagnose``, ``gate``, ``compare`` and ``alarm`` have none."""
+    """Further attempts after a failure, 3 by default; ``diagnose``, ``gate``, ``monitor`` and ``alarm`` have none."""
     deadline: Duration | None = None
     """After so long a pod is ended (``activeDeadlineSeconds``)."""
 

@@ -1,4 +1,4 @@
-"""The sections of a configuration, one per stage (:mod:`thinksafe.config.cut` makes them).
+"""The sections of a configuration, one per stage (:mod:`thinksafe.config.planning` makes them).
 
 Each stage receives only its own section, so that changing a gate threshold changes no key under which samples are
 stored. A section holds everything its stage needs, seeds included.
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.data import Benchmark, DataSettings
 from thinksafe.config.deploy import DeploySettings
 from thinksafe.config.gate import GateSettings
@@ -25,7 +26,7 @@ from thinksafe.config.model import (
     StudentSettings,
     TrainingSettings,
 )
-from thinksafe.records import Arm, Label, Part, SamplingSettings
+from thinksafe.records import Arm, Label, MetricKind, Part, SamplingSettings
 
 
 class PrepareSection(Section):
@@ -195,4 +196,44 @@ class Sections(Section):
     report: ReportSection
     shards_pilot: int = 1
     shards_training: int
+    shards_evaluation: int
+
+
+class MonitorSection(Section):
+    """Limits that a model must keep, and how sure a regression must be."""
+
+    gate: GateSettings
+    alarm: AlarmSettings
+    kinds: tuple[MetricKind, ...]
+    """What the suite measures and checks; each has to be there."""
+    reasoning_benchmarks: tuple[str, ...]
+    """Strata of the reasoning average, equally weighted."""
+    report_only: tuple[str, ...] = ()
+    """Benchmarks without checks."""
+    second_guard: bool = False
+    """A second guard judged every n-th sample."""
+    waivers_on: datetime.date | None = None
+    """Day (UTC) of the plan, by which waivers expire; None without waivers."""
+    known_checks: tuple[str, ...] = ()
+    """Names that waivers may speak of, where there are some: the checks of an evaluation and of the gate."""
+
+
+class AlarmSection(Section):
+    """Whom to tell of a regression."""
+
+    alarm: AlarmSettings
+    suite: str
+    """Name of the suite."""
+
+
+class SuiteSections(Section):
+    """All sections of an evaluation; each field is a stage."""
+
+    prepare: PrepareSection
+    sample_evaluation: SampleSection
+    judge_evaluate: JudgeSection
+    grade: GradeSection
+    metrics: MetricsSection
+    monitor: MonitorSection
+    alarm: AlarmSection
     shards_evaluation: int

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from thinksafe.config.suite_sections import CompareSection
+from thinksafe.config.sections import MonitorSection
 from thinksafe.deciding.checks import ROUNDING, concluded, failed_check, prompts, written
 from thinksafe.deciding.gate import (
     Plan,
@@ -29,7 +29,7 @@ from thinksafe.records import Check, Decision, MetricSet, Outcome, WaiverUse
 
 def assess(
     metrics: MetricSet, outcomes: Iterable[Outcome], previous: MetricSet | None, before: Iterable[Outcome],
-    section: CompareSection,
+    section: MonitorSection,
 ) -> Decision:
     """Decide whether an evaluation raises the alarm; it does unless the decision is passed.
 
@@ -62,12 +62,12 @@ def assess(
     checks, uses = apply_waivers(checks, waivers, day, section.known_checks)
     summary = _summary(checks, uses, past is not None)
     return concluded(
-        "compare", checks, summary, notes=tuple(report_only_notes(section.report_only)), waivers=tuple(uses),
+        "monitor", checks, summary, notes=tuple(report_only_notes(section.report_only)), waivers=tuple(uses),
         waivers_on=day if uses else None,
     )
 
 
-def _regressions(now: Evidence, past: Evidence, plan: Plan, section: CompareSection) -> Iterable[Check]:
+def _regressions(now: Evidence, past: Evidence, plan: Plan, section: MonitorSection) -> Iterable[Check]:
     confidence = 1 - 2 * section.alarm.alpha
     for kind, noun, names in (
         ("harm", "harm", plan.harm), ("over_refusal", "over-refusal", plan.over_refusal),

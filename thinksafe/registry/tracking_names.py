@@ -35,7 +35,7 @@ MAX_VALUE = 500
 MAX_KEY = 240
 DATASET_DIGEST = 36
 """Characters of a data set's digest that MLflow takes; the whole digest is in its source."""
-DECIDING = ("gate", "compare", "curate", "diagnose")
+DECIDING = ("gate", "monitor", "curate", "diagnose")
 """Stages that leave a decision, the last word first."""
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. /:]")
 
@@ -56,7 +56,7 @@ def headline_tags(records: Mapping[str, StageRecord]) -> dict[str, str]:
     entry = details.get("promote", {}).get("entry")
     return {
         "thinksafe.diagnosis": verdicts.get("diagnose", ""),
-        "thinksafe.decision": verdicts.get("gate") or verdicts.get("compare", ""),
+        "thinksafe.decision": verdicts.get("gate") or verdicts.get("monitor", ""),
         "thinksafe.decision_digest": digest_json(decision) if decision else "",
         "thinksafe.stopped_by": get(decided, "decision", "stopped_by"),
         "thinksafe.promotion": verdicts.get("promote", ""),

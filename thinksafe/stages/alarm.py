@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thinksafe.config.suite_sections import AlarmSection
+from thinksafe.config.sections import AlarmSection
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record
@@ -22,7 +22,7 @@ def run(context: StageContext, section: AlarmSection, decision: Path, model: Pat
     Args:
         context: Store, run and task.
         section: Whom to tell.
-        decision: Decision of compare.
+        decision: Decision of monitor.
         model: ModelReference of the model.
 
     Raises:

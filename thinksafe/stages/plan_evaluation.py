@@ -35,7 +35,7 @@ def run(
         fresh: Draw new samples in this run. Otherwise those of an earlier evaluation with the same model, suite and
             seed are used again, which asks whether guard and graders still say the same.
         outputs: File for each output by name: ``run_id``, ``shards_evaluation`` (JSON list of shard ids as strings)
-            and the fields of :class:`thinksafe.config.suite_sections.SuiteSections` (canonical JSON).
+            and the fields of :class:`thinksafe.config.sections.SuiteSections` (canonical JSON).
         model_out: Reference of the model; JSON ``null`` where there is nothing to do.
         passed_out: Where it is written whether the run goes on, ``true`` or ``false``.
         if_champion: End with nothing to do, instead of an error, where the champion is asked for and nothing was

@@ -25,7 +25,7 @@ def test_a_suite_needs_no_training_and_no_filter() -> None:
     assert (suite.seed, suite.guard.filter, suite.student, suite.registry) == (3, suite.guard.evaluate, None, None)
     sections = suite_sections(suite, "none")
     assert sections.prepare.data is None
-    assert sections.compare.kinds == ("reasoning",)
+    assert sections.monitor.kinds == ("reasoning",)
 
 
 def test_a_suite_is_checked_like_a_recipe() -> None:
@@ -71,7 +71,7 @@ def test_a_benchmark_that_is_reported_only_is_measured_and_not_checked() -> None
     both = {**DOCUMENT, "evaluation": {"benchmarks": [sums, {**more, "gated": False}]}}
     sections = suite_sections(load_suite(json.dumps(both)), "none")
     assert [benchmark.name for benchmark in sections.metrics.benchmarks] == ["a", "b"]
-    assert (sections.compare.reasoning_benchmarks, sections.compare.report_only) == (("a",), ("b",))
+    assert (sections.monitor.reasoning_benchmarks, sections.monitor.report_only) == (("a",), ("b",))
     gated = {**DOCUMENT, "evaluation": {"benchmarks": [sums, more]}}
     assert suite_sections(load_suite(json.dumps(gated)), "none").metrics.suite == sections.metrics.suite
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.gate import GateSettings
-from thinksafe.config.suite_sections import CompareSection
+from thinksafe.config.sections import MonitorSection
 from thinksafe.deciding.monitor import assess
 from thinksafe.measuring.statistics import proportion
 from thinksafe.records import Decision, Metric, MetricKind, MetricSet, Outcome, SamplingSettings
@@ -18,9 +18,9 @@ from thinksafe.records import Decision, Metric, MetricKind, MetricSet, Outcome, 
 NAMES: dict[MetricKind, str] = {"harm": "harmbench", "over_refusal": "xstest", "reasoning": "gsm8k"}
 
 
-def section(*kinds: MetricKind, alpha: float = 0.01, **gate: Any) -> CompareSection:
+def section(*kinds: MetricKind, alpha: float = 0.01, **gate: Any) -> MonitorSection:
     kinds = kinds or ("harm", "over_refusal", "reasoning")
-    return CompareSection(
+    return MonitorSection(
         gate=GateSettings(**gate), alarm=AlarmSettings(alpha=alpha), kinds=kinds,
         reasoning_benchmarks=("gsm8k",) if "reasoning" in kinds else (),
     )
@@ -43,7 +43,7 @@ def measured(n: int = 300, suite: str = "s", **ones: int) -> tuple[MetricSet, li
     return MetricSet(role="evaluated", suite=suite, metrics=tuple(metrics)), outcomes
 
 
-def decide(now: Any, before: Any = None, given: CompareSection | None = None) -> Decision:
+def decide(now: Any, before: Any = None, given: MonitorSection | None = None) -> Decision:
     return assess(*now, *(before or (None, ())), given or section())
 
 
@@ -61,7 +61,7 @@ def test_a_first_evaluation_is_held_to_the_limits_only() -> None:
     assert "first evaluation" in decision.summary
     bad = decide(measured(**{**GOOD, "harm": 60}))
     assert failed(bad) == {"harm/harmbench"}
-    assert bad.stopped_by == "compare"
+    assert bad.stopped_by == "monitor"
 
 
 def test_an_equal_evaluation_is_no_regression() -> None:

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from thinksafe.config import RealignmentConfig, load_config, sections_of
+from thinksafe.config.planning import suite_sections
 from thinksafe.config.sections import GateSection
 from thinksafe.config.suite import SuiteConfig
-from thinksafe.config.suite_sections import suite_sections
 from thinksafe.config.waivers import Waiver, can_be_waived, check_names
 from thinksafe.deciding import feasibility
 from thinksafe.deciding.gate import decide
@@ -204,7 +204,7 @@ class TestEvaluation:
     def assessed(self, metrics: Any, *waivers: dict[str, Any], day: datetime.date = DAY) -> Decision:
         document = SuiteConfig.of(runs.config()).model_dump(mode="json")
         document["gate"] |= {"waivers": list(waivers)}
-        of = suite_sections(SuiteConfig.model_validate(document), "think", day=day).compare
+        of = suite_sections(SuiteConfig.model_validate(document), "think", day=day).monitor
         return assess(metrics, runs.outcomes(metrics), None, (), of)
 
 

@@ -5,7 +5,7 @@ an error. Behaviour comes from the environment:
 
 FAKE_CALLS     file that gets one JSON line for each call: stage and options
 FAKE_ROLLOUT   makes plan say that something is rolled out
-FAKE_REFUSE    stage (due, plan_evaluation, diagnose, curate, gate, compare) that writes ``false``
+FAKE_REFUSE    stage (due, plan_evaluation, diagnose, curate, gate, monitor) that writes ``false``
 FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
 FAKE_KILL      task that kills itself
 FAKE_HANG      task that sleeps for a minute after writing its process id to the file FAKE_PID
@@ -31,7 +31,7 @@ INPUTS = {
         "champion-outcomes", "contamination", "registration",
     ],
     "promote": ["decision", "registration", "candidate", "champion"], "report": [], "plan_evaluation": [],
-    "deploy": ["promotion", "prompts", "samples"], "compare": ["model", "metrics", "outcomes"],
+    "deploy": ["promotion", "prompts", "samples"], "monitor": ["model", "metrics", "outcomes"],
     "alarm": ["decision", "model"],
 }
 OUTPUTS = {
@@ -44,7 +44,7 @@ OUTPUTS = {
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
     "promote": ["promotion-out"], "deploy": ["rollout-out"], "report": ["report-out"],
     "plan_evaluation": ["model-out", "passed-out"],
-    "compare": ["decision-out", "passed-out"], "alarm": [],
+    "monitor": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {
     "plan": ["config", "overrides", "job-id", "output"], "due": ["if-changed"],
@@ -54,7 +54,7 @@ VALUES = {
 }
 SECTIONS = [
     "prepare", "sample_pilot", "sample_training", "sample_evaluation", "judge_filter", "judge_evaluate", "grade",
-    "diagnose", "curate", "train", "metrics", "gate", "registry", "student", "report", "compare", "alarm",
+    "diagnose", "curate", "train", "metrics", "gate", "registry", "student", "report", "monitor", "alarm",
     "sample_rollout", "deploy",
 ]
 

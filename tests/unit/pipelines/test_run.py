@@ -21,7 +21,7 @@ EVALUATION = {f"{stage}-{role}-0" for stage in ("sample", "judge", "grade") for 
 METRICS = {f"metrics-{role}" for role in ROLES}
 DECIDED = PILOT | TRAINING | EVALUATION | METRICS | {"curate", "train", "register", "gate"}
 EVALUATED = {
-    *("plan", "prepare", "metrics-evaluated", "compare"),
+    *("plan", "prepare", "metrics-evaluated", "monitor"),
     *(f"{stage}-evaluated-0" for stage in ("sample", "judge", "grade")),
 }
 
@@ -216,16 +216,16 @@ def test_one_model_is_evaluated(fake_run: Any) -> None:
     outcome = fake_run("evaluate")
     assert not outcome.failed
     assert tasks(outcome) == EVALUATED | {"report"}
-    model = lineage(fake_run.call("compare")["model"])
+    model = lineage(fake_run.call("monitor")["model"])
     assert model == lineage(fake_run.call("sample-evaluated-0")["model"]) == ["plan"]
     assert (fake_run.call("plan")["model"], fake_run.call("plan")["fresh"].lower()) == ("", "false")
 
 
 def test_a_regression_ends_in_an_alarm_that_fails_and_is_reported(fake_run: Any) -> None:
-    outcome = fake_run("evaluate", refuse="compare")
+    outcome = fake_run("evaluate", refuse="monitor")
     assert (outcome.failed, outcome.failed_task.task, outcome.failed_task.exit_code) == (True, "alarm", 3)
     assert tasks(outcome) == EVALUATED | {"report"}
-    assert lineage(fake_run.call("alarm")["decision"])[0] == "compare"
+    assert lineage(fake_run.call("alarm")["decision"])[0] == "monitor"
 
 
 def test_an_evaluation_with_nothing_to_measure_is_green(fake_run: Any) -> None:

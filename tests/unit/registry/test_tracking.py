@@ -372,11 +372,11 @@ def test_another_config_does_not_change_the_parents_parameters(settings: Registr
 def test_an_evaluations_decision_and_model_are_tagged() -> None:
     records = {
         "plan": record("plan", details={"model": {"base_digest": "b", "adapter_digest": "a"}}),
-        "compare": record("compare", verdict="regressed", details={"decision": {"stopped_by": "compare"}}),
+        "monitor": record("monitor", verdict="regressed", details={"decision": {"stopped_by": "monitor"}}),
     }
     tags = headline_tags(records)
     assert tags["thinksafe.decision"] == "regressed"
-    assert tags["thinksafe.stopped_by"] == "compare"
+    assert tags["thinksafe.stopped_by"] == "monitor"
     assert (tags["thinksafe.base_digest"], tags["thinksafe.adapter_digest"]) == ("b", "a")
 
 

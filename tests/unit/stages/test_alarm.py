@@ -13,7 +13,7 @@ import pytest
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.model import StudentSettings
-from thinksafe.config.suite_sections import AlarmSection
+from thinksafe.config.sections import AlarmSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import ModelReference
@@ -60,7 +60,7 @@ def run(tmp_path: Path, make_context: Callable[..., StageContext]) -> Callable[.
     def raised(variable: str = "", passed: bool = False) -> StageResult:
         check = Check(name="regression/harm/x", passed=passed, value=0.1, threshold=0.0, n=300, reason="It rose.")
         decision = Decision(
-            passed=passed, stopped_by=None if passed else "compare", checks=(check,), summary="Alarm: it rose."
+            passed=passed, stopped_by=None if passed else "monitor", checks=(check,), summary="Alarm: it rose."
         )
         model = ModelReference(role="evaluated", student=StudentSettings(model="micro://x"), base_digest="b")
         write_json(tmp_path / "decision", decision)

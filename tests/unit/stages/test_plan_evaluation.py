@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thinksafe.config.suite_sections import SuiteSections
+from thinksafe.config.sections import SuiteSections
 from thinksafe.errors import InputError
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.registry.ledger import Digests, LedgerEntry, append

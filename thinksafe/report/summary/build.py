@@ -48,7 +48,7 @@ def summarise(
     """
     found = {task: record for task, record in records.items() if record.stage != "report"}
     read = _Reader(found, list(problems))
-    decision = read.model("compare" if "compare" in found else "gate", "decision", Decision)
+    decision = read.model("monitor" if "monitor" in found else "gate", "decision", Decision)
     diagnosis, curation = _diagnosis(read), read.model("curate", "decision", Decision)
     failures = _failures(found, status or PipelineStatus())
     outcome = _outcome(found, failures, decision, diagnosis, curation)
@@ -72,7 +72,7 @@ def summarise(
         registration=registration, promotion=promotion,
     )
     sets = {role: read.model(f"metrics-{role}", "metrics", MetricSet) for role in get_args(Role)}
-    sets["previous"] = read.model("compare", "previous_metrics", MetricSet)
+    sets["previous"] = read.model("monitor", "previous_metrics", MetricSet)
     dropped = read.mapping("prepare", "dropped")
     curve = (point for point in read.rows("train", "curve", CurvePoint) if _finite(point.step, point.loss))
     return RunSummary(
@@ -82,7 +82,7 @@ def summarise(
         training={key: value for key, value in train.items() if key not in ("curve", "drift")},
         drift=tuple(read.rows("train", "drift", Drift)), prompt_sets=prompt_sets,
         contamination=read.model("prepare", "contamination", Contamination),
-        previous=read.mapping("compare", "previous"), taken_back=_blanked(read.mapping("due", "taken_back")),
+        previous=read.mapping("monitor", "previous"), taken_back=_blanked(read.mapping("due", "taken_back")),
         dropped={key: value for key, value in dropped.items() if isinstance(value, int)},
         registration=registration, promotion=promotion, problems=tuple(read.problems), provenance=provenance,
     )
@@ -172,7 +172,7 @@ def _outcome(
 ) -> RunOutcome:
     if failures:
         return "failed"
-    if decision is not None and "compare" in records:
+    if decision is not None and "monitor" in records:
         return "evaluated" if decision.passed else "regressed"
     if "deploy" in records and records["deploy"].verdict in ("rolled back", "withdrawn"):
         return "rolled back"

@@ -23,13 +23,13 @@ STEPS = (
         f"{stage}-{role}" for role in get_args(Role) if role != "previous"
         for stage in ("sample", "judge", "grade", "metrics")
     ),
-    "gate", "promote", "sample-rollout", "deploy", "compare", "alarm",
+    "gate", "promote", "sample-rollout", "deploy", "monitor", "alarm",
 )
 """Every step of a realignment or evaluation in reading order; the shards of a stage are one step."""
 
 
 _MEASURED = ("sample", "judge", "grade", "metrics")
-EVALUATION_ONLY = frozenset({*(f"{stage}-evaluated" for stage in _MEASURED), "compare", "alarm"})
+EVALUATION_ONLY = frozenset({*(f"{stage}-evaluated" for stage in _MEASURED), "monitor", "alarm"})
 """Steps of an evaluation by itself that a realignment does not have."""
 ROLLOUT_ONLY = frozenset({"sample-rollout", "deploy"})
 """Steps of a realignment that rolls out."""
@@ -179,7 +179,7 @@ class RunSummary(Record):
     run_id: str
     outcome: RunOutcome
     decision: Decision | None
-    """Of the gate, of diagnose or curate when it stopped the run, or of compare."""
+    """Of the gate, of diagnose or curate when it stopped the run, or of monitor."""
     metrics: dict[Role, MetricSet]
     """Present models only."""
     diagnosis: Diagnosis | None

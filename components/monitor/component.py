@@ -1,4 +1,4 @@
-"""The compare component: an evaluation against the model's last one."""
+"""The monitor component: an evaluation against the model's last one."""
 
 from kfp import dsl
 
@@ -9,7 +9,7 @@ def make(image: str):
     """Return the component for an image."""
 
     @dsl.container_component
-    def compare(
+    def monitor(
         model: dsl.Input[dsl.Artifact],
         metrics: dsl.Input[dsl.Metrics],
         outcomes: dsl.Input[dsl.Dataset],
@@ -27,13 +27,13 @@ def make(image: str):
             outcomes: Outcomes of the model.
             decision: The decision, as JSON.
             passed: Whether every check holds.
-            section: Configuration section compare, as JSON.
+            section: Configuration section monitor, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
             run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "compare", task="compare", run_id=run_id, artifacts=artifacts, section=section, model=model.path,
+            image, "monitor", task="monitor", run_id=run_id, artifacts=artifacts, section=section, model=model.path,
             metrics=metrics.path, outcomes=outcomes.path, decision_out=decision.path, passed_out=passed,
         )
 
-    return compare
+    return monitor

@@ -1,13 +1,14 @@
-"""Cut a configuration into one section per stage."""
+"""Make the sections of a plan: one per stage, from a recipe or from a suite."""
 
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from thinksafe.config.comparable import suite_digest
 from thinksafe.config.model import RealignmentConfig, SteeringSettings
 from thinksafe.config.sections import (
+    AlarmSection,
     CurateSection,
     DeploySection,
     DiagnoseSection,
@@ -15,20 +16,20 @@ from thinksafe.config.sections import (
     GradeSection,
     JudgeSection,
     MetricsSection,
+    MonitorSection,
     PrepareSection,
     RegisterSection,
     ReportSection,
     SampleSection,
     SecondJudgeSection,
     Sections,
+    SuiteSections,
     TrainSection,
 )
+from thinksafe.config.suite import SuiteConfig, known_checks
 from thinksafe.config.waivers import check_names
 from thinksafe.digests import derived_seed
 from thinksafe.records import Arm, SamplingSettings
-
-if TYPE_CHECKING:
-    from thinksafe.config.suite import SuiteConfig
 
 
 class Measurement(NamedTuple):
@@ -151,4 +152,36 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
         ),
         shards_training=sampling.shards,
         shards_evaluation=evaluation.shards,
+    )
+
+
+def suite_sections(
+    config: SuiteConfig, reasoning: Literal["think", "none"], draw: str = "", day: datetime.date | None = None
+) -> SuiteSections:
+    """Return the sections of an evaluation of a model.
+
+    Args:
+        config: The suite.
+        reasoning: See :func:`measurement`.
+        draw: See there.
+        day: Day (UTC) by which waivers expire; without waivers it is in no section.
+    """
+    measured = measurement(config, reasoning, draw)
+    return SuiteSections(
+        prepare=PrepareSection(
+            seed=derived_seed(config.seed, "prepare"), data=None, pilot=0, benchmarks=config.evaluation.benchmarks
+        ),
+        sample_evaluation=measured.sample,
+        judge_evaluate=measured.judge,
+        grade=measured.grade,
+        metrics=measured.metrics,
+        monitor=MonitorSection(
+            gate=config.gate, alarm=config.alarm, reasoning_benchmarks=measured.reasoning_benchmarks,
+            report_only=measured.report_only,
+            kinds=tuple(dict.fromkeys(benchmark.metric for benchmark in config.evaluation.gated)),
+            second_guard=config.guard.second is not None, waivers_on=day if config.gate.waivers else None,
+            known_checks=known_checks(config) if config.gate.waivers else (),
+        ),
+        alarm=AlarmSection(alarm=config.alarm, suite=config.name),
+        shards_evaluation=config.evaluation.shards,
     )

@@ -1,11 +1,11 @@
-"""compare: metrics and outcomes of one model -> is it what it was, and does it keep its limits?"""
+"""monitor: metrics and outcomes of one model -> is it what it was, and does it keep its limits?"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from thinksafe.config.suite_sections import CompareSection
+from thinksafe.config.sections import MonitorSection
 from thinksafe.deciding.monitor import assess
 from thinksafe.deciding.waivers import applied
 from thinksafe.digests import digest_file, digest_json
@@ -18,7 +18,7 @@ from thinksafe.run.record import StageContext, StageResult, recorded
 
 
 def run(
-    context: StageContext, section: CompareSection, model: Path, metrics: Path, outcomes: Path,
+    context: StageContext, section: MonitorSection, model: Path, metrics: Path, outcomes: Path,
     *, decision_out: Path, passed_out: Path,
 ) -> StageResult:
     """Write the Decision (JSON) and ``true`` or ``false``, and add the evaluation to the model's history.
