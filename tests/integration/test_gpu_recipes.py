@@ -40,7 +40,7 @@ def test_a_recipe_is_the_published_one(recipe: str) -> None:
     assert (config.method, config.student.reasoning, config.student.dtype) == ("thinksafe", "think", "bfloat16")
     assert config.steering.enabled
     assert (config.engine.kind, config.engine.tensor_parallel_size) == ("vllm", gpus)
-    assert config.engine.max_model_len - 32768 >= 4096, "room for the longest prompt"
+    assert config.engine.options["max_model_len"] - 32768 >= 4096, "room for the longest prompt"
     sampling = {"temperature": 0.6, "top_p": 0.95, "top_k": top_k, "max_tokens": 16384}
     assert (config.sampling.settings.model_dump(), config.sampling.n) == (sampling, 1)
     evaluation = config.evaluation

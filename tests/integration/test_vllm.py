@@ -19,6 +19,7 @@ from smollm2 import require_vllm, smollm2_folder
 
 from thinksafe.config.model import EngineSettings, StudentSettings
 from thinksafe.digests import digest_folder
+from thinksafe.errors import ConfigError
 from thinksafe.micro.world import prompts
 from thinksafe.models.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models.references import ModelReference
@@ -71,7 +72,7 @@ def drive(
     """Generate in a process of its own: vLLM starts workers that import the main module again."""
     job = {
         "model": model.model_dump(mode="json"), "conversations": turns, "store": str(folder / "store"),
-        "engine": {"kind": kind, "batch_size": 16, "max_model_len": 512, **engine}, "calls": calls,
+        "engine": {"kind": kind, "batch_size": 16, "options": {"max_model_len": 512}, **engine}, "calls": calls,
     }
     script, task, result = folder / f"drive_{kind}.py", folder / f"{kind}.json", folder / f"{kind}-out.json"
     script.write_text(DRIVER)
@@ -133,6 +134,23 @@ def test_an_adapter_of_rank_32_gives_the_same_text_as_in_transformers(
     assert sum(a["response"] == b for a, b in zip(merged, texts[1], strict=True)) >= 0.95 * len(texts[1])
     assert sum(a == b for a, b in zip(texts[0], texts[1], strict=True)) >= 0.95 * len(texts[1])
     assert sum(a == b for a, b in zip(texts[1], texts[2], strict=True)) < 0.5 * len(texts[1])
+
+
+def test_options_are_vllms_own(student: ModelReference, tmp_path: Path) -> None:
+    """In this process: vLLM is not started with options that it does not take."""
+    store = LocalStore(tmp_path / "store")
+    for options, words in (
+        ({"kv_cache_dtyp": "fp8"}, "engine.options has 'kv_cache_dtyp'.*Did you mean 'kv_cache_dtype'"),
+        ({"max_model_len": 512, "kv_cache_dtype": "nothing"}, "does not start with engine.options"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            open_engine(EngineSettings(kind="vllm", options=options), student, store)
+
+
+def test_options_reach_vllm(student: ModelReference, conversations: Any, tmp_path: Path) -> None:
+    greedy = [(GREEDY.model_dump(), 1)]
+    few = drive(tmp_path, "vllm", student, conversations, greedy, options={"max_model_len": 512, "max_num_seqs": 2})
+    assert [row["tokens"] > 0 for row in few[0]] == [True] * len(conversations)
 
 
 @pytest.fixture

@@ -246,15 +246,6 @@ class ClusterSettings(Section):
         retries = RetrySettings(count=0) if name in UNREPEATED else settings.retries or RetrySettings()
         return settings.model_copy(update={"retries": retries})
 
-    def check_parallel(self, tensor_parallel: int) -> None:
-        """Raise ValueError where the sampling pods have GPUs, and fewer than vLLM is to spread the student over."""
-        gpu = self.stage("sample").gpu
-        if gpu is not None and gpu.count and tensor_parallel > gpu.count:
-            raise ValueError(
-                f"engine.tensor_parallel_size is {tensor_parallel}, cluster.stages.sample.gpu.count is {gpu.count}; "
-                "vLLM takes as many GPUs of its pod"
-            )
-
     def image(self, stage: str) -> str:
         """Return the image of a stage, from the mirror where there is one."""
         image: str = getattr(self.images, IMAGE_KINDS.get(stage, "cpu"))

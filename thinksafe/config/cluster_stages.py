@@ -54,7 +54,7 @@ class GpuSettings(Section):
     type: ExtendedResource = "nvidia.com/gpu"
     """Name of the extended resource: ``nvidia.com/gpu``, ``amd.com/gpu``, ``nvidia.com/mig-3g.40gb``."""
     count: CountOrZero = 1
-    """How many, all on one node; 0 takes none where ``default`` has some."""
+    """How many, all on one node; 0 takes none, though ``default`` has some or the recipe needs them."""
 
 
 class TolerationSettings(Section):
@@ -141,7 +141,7 @@ class StageSettings(Section):
     limits: ResourceAmounts | None = None
     """What a pod may not exceed."""
     gpu: GpuSettings | None = None
-    """Accelerators; none by default."""
+    """Accelerators; by default as many as the recipe needs: for the student on vLLM, the guard, the training."""
     shared_memory: Memory | None = None
     """Size of ``/dev/shm``, kept in memory; several GPUs in one pod need some gigabytes."""
     node_selector: dict[LabelKey, LabelValue] | None = None

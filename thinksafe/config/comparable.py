@@ -9,7 +9,8 @@ from thinksafe.digests import digest_json
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from thinksafe.config.model import RealignmentConfig
+    from thinksafe.config.guard import GuardSettings
+    from thinksafe.config.model import EngineSettings, RealignmentConfig
     from thinksafe.config.suite import SuiteConfig
 
 ENGINE: dict[str, Any] = {
@@ -19,6 +20,9 @@ ENGINE: dict[str, Any] = {
 }
 """Keys of ``engine`` in the first version of the digest. They stay in it, with this value where there is no such key
 any more."""
+
+OPTIONS = ("enforce_eager", "gpu_memory_utilization", "max_model_len")
+"""Keys of that version that are ``engine.options`` now."""
 
 STEERING = "thinksafe"
 """The first version held a steering template, although nothing is steered in an evaluation."""
@@ -40,7 +44,7 @@ def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["th
         [
             [benchmark.model_dump(mode="json", exclude={"gated"}) for benchmark in evaluation.benchmarks],
             {
-                "engine": _as_first(config.engine, ENGINE),
+                "engine": _engine(config.engine),
                 "settings": evaluation.settings.model_dump(mode="json"),
                 "settings_reasoning": reasoning_settings and reasoning_settings.model_dump(mode="json"),
                 "n": evaluation.n,
@@ -51,7 +55,7 @@ def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["th
                 "reasoning": reasoning,
             },
             {
-                "guard": config.guard.evaluate.model_dump(mode="json"),
+                "guard": _guard(config.guard.evaluate),
                 "parts": evaluation.parts,
                 "skip_problems": True,
                 "chunk_size": evaluation.chunk_size,
@@ -59,6 +63,17 @@ def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["th
             },
         ]
     )
+
+
+def _engine(engine: EngineSettings) -> dict[str, Any]:
+    found = _as_first(engine, ENGINE)
+    options = found.pop("options", {})
+    found |= {name: options.pop(name) for name in OPTIONS if name in options}
+    return found | ({"options": options} if options else {})
+
+
+def _guard(guard: GuardSettings) -> dict[str, Any]:
+    return guard.model_dump(mode="json", exclude=set() if guard.options else {"options"})
 
 
 def _as_first(section: BaseModel, first: dict[str, Any]) -> dict[str, Any]:

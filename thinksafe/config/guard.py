@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from thinksafe.config.vllm import GuardOptions
 from thinksafe.settings import Count, Section
 
 _GUARD_MODELS = {"llama-guard-3": "meta-llama/Llama-Guard-3-8B", "wildguard": "allenai/wildguard"}
@@ -30,6 +31,8 @@ class GuardSettings(Section):
     so. The default holds the longest training response of the recipe."""
     batch_size: Count = 8
     """Texts read at once (transformers); vLLM batches by itself."""
+    options: GuardOptions = {}
+    """vLLM's own engine arguments, as in ``engine.options``: ``tensor_parallel_size``, ``quantization`` ..."""
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     """Llama-Guard-3: probability of unsafe, among {safe, unsafe}, from which on the verdict is unsafe."""
     min_mass: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
@@ -58,6 +61,8 @@ class GuardSettings(Section):
         fields = GuardSettings.model_fields.items()
         if found := [name for name, field in fields if name in foreign and getattr(self, name) != field.default]:
             raise ValueError(f"{', '.join(found)}: this means nothing to the guard {self.kind}; leave it out")
+        if self.options and self.backend != "vllm":
+            raise ValueError(f"options are vLLM's, and backend is {self.backend}; leave them out, or set backend: vllm")
         return self
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
@@ -16,8 +16,10 @@ from thinksafe.config.cluster import ClusterSettings, check_nodes
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
 from thinksafe.config.deploy import DeploySettings, check_servable
 from thinksafe.config.gate import GateSettings
+from thinksafe.config.gpus import gpus_needed, with_gpus
 from thinksafe.config.guard import GuardSettings, GuardsSettings
 from thinksafe.config.registry import RegistrySettings, ReportSettings
+from thinksafe.config.vllm import EngineOptions
 from thinksafe.config.waivers import check_names
 from thinksafe.errors import ConfigError
 from thinksafe.methods.steering import steering_template
@@ -57,13 +59,11 @@ class EngineSettings(Section):
     threads: CountOrZero = 0
     """CPU threads of transformers; 0 leaves the library's default. Fixed for bit-equal repeats."""
     tensor_parallel_size: Count = 1
-    """GPUs that vLLM spreads one model over."""
-    gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
-    """Share of the GPU's memory that vLLM may take."""
-    max_model_len: CountOrZero = 0
-    """Longest prompt and response together, in tokens, that vLLM reserves room for; 0 takes the model's own."""
-    enforce_eager: bool = False
-    """Switch vLLM's graph capture off: starts faster, runs slower. Always on for its CPU build."""
+    """GPUs that vLLM spreads one model over; on a cluster the sampling pods ask for as many."""
+    options: EngineOptions = {}
+    """vLLM's own engine arguments, by its names: ``max_model_len``, ``quantization``, ``kv_cache_dtype``,
+    ``pipeline_parallel_size``, ``speculative_config`` ... vLLM checks them when it starts. Part of the key under which
+    samples are stored."""
     merge_adapter: bool = False
     """Merge the adapter into a temporary copy of the weights before vLLM loads them, instead of applying it beside
     them. For vLLM's CPU build, whose LoRA kernels are slow; on GPUs it only costs disk."""
@@ -273,6 +273,13 @@ class RealignmentConfig(Section):
     cluster: ClusterSettings | None = None
     """Where and how the pipeline runs on Kubeflow; not read by a run on this machine."""
 
+    @field_validator("cluster")
+    @classmethod
+    def _gpus_asked_for(cls, cluster: ClusterSettings | None, info: ValidationInfo) -> ClusterSettings | None:
+        if cluster is None or not {"engine", "guard", "training", "deploy"} <= info.data.keys():
+            return cluster
+        return with_gpus(cluster, gpus_needed(info.data))
+
     @model_validator(mode="after")
     def _training_fits_its_pod(self) -> RealignmentConfig:
         gpu = self.cluster.stage("train").gpu if self.cluster else None
@@ -306,8 +313,6 @@ class RealignmentConfig(Section):
         check_nodes(self.training.nodes, self.training.processes, self.cluster)
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)
         check_servable(self.deploy, self.student.model)
-        if self.cluster is not None and self.engine.kind == "vllm":
-            self.cluster.check_parallel(self.engine.tensor_parallel_size)
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:
             raise ValueError("evaluation.parts has 'thought', and student.reasoning is none: there is nothing to score")
         return self

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import check_thinking
 from thinksafe.config.gate import GateSettings
+from thinksafe.config.gpus import gpus_needed, with_gpus
 from thinksafe.config.guard import GuardsSettings
 from thinksafe.config.model import (
     EngineSettings,
@@ -58,6 +59,13 @@ class SuiteConfig(Section):
         if isinstance(guard, dict) and "filter" not in guard and "evaluate" in guard:
             return {**guard, "filter": guard["evaluate"]}
         return guard
+
+    @field_validator("cluster")
+    @classmethod
+    def _gpus_asked_for(cls, cluster: ClusterSettings | None, info: ValidationInfo) -> ClusterSettings | None:
+        if cluster is None or not {"engine", "guard"} <= info.data.keys():
+            return cluster
+        return with_gpus(cluster, gpus_needed(info.data))
 
     @model_validator(mode="after")
     def _part_is_scored(self) -> SuiteConfig:

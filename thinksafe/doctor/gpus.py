@@ -1,4 +1,4 @@
-"""Check that stages whose settings ask for vLLM are given GPUs."""
+"""Check that stages whose settings ask for vLLM have GPUs: ``cluster.stages`` can take them away."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def gpu_findings(config: RealignmentConfig) -> Iterator[Finding]:
     ]
     if bare:
         yield warning(
-            "gpus", f"No GPU is asked for by {' and '.join(bare)}, which {'run' if len(bare) > 1 else 'runs'} vLLM.",
-            f"Set {', '.join(f'cluster.stages.{stage}.gpu' for stage in bare)}, unless images.sampler is vLLM's CPU "
-            "build.",
+            "gpus", f"No GPU is given to {' and '.join(bare)}, which {'run' if len(bare) > 1 else 'runs'} vLLM.",
+            f"Leave {', '.join(f'cluster.stages.{stage}.gpu' for stage in bare)} out, unless images.sampler is vLLM's "
+            "CPU build.",
         )

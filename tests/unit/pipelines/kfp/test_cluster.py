@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import UNREPEATED
 from thinksafe.config.pods import MLFLOW_STAGES, MODEL_STAGES, TRAIN_JOB_VARIABLE
@@ -179,3 +180,17 @@ def test_the_model_cache_by_claim(tmp_path: Path) -> None:
     (mount,) = found.stages["sample"][0][2]["pvcMount"]
     assert (mount["constant"], mount["mountPath"]) == ("model-cache", "/cache")
     assert "pvcMount" not in found.stages["gate"][0][2]
+
+
+def test_a_gpu_recipe_is_compiled_with_its_gpus(tmp_path: Path) -> None:
+    cluster = {name: value for name, value in CLUSTERS["plain"].items() if name != "stages"}
+    config = load_config(yaml.safe_dump({"extends": "qwen3-32b", "cluster": cluster}))
+    compiled = Compiled(compile_pipeline("realign", None, [], tmp_path / "p.yaml", cluster=config.cluster))
+    asked = {
+        stage: {container["resources"].get("accelerator", {}).get("resourceCount") for _, container, _ in found
+                if "resources" in container}
+        for stage, found in compiled.stages.items()
+    }
+    assert {stage: counts for stage, counts in asked.items() if counts} == {
+        "sample": {"4"}, "judge": {"1"}, "train": {"4"},
+    }

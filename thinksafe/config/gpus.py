@@ -1,0 +1,74 @@
+"""How many GPUs the pods of a run get where ``cluster.stages`` does not say it: as many as the recipe needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from thinksafe.config.cluster_stages import GpuSettings, StageName, StageSettings
+from thinksafe.config.vllm import parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from thinksafe.config.cluster import ClusterSettings
+    from thinksafe.config.guard import GuardSettings
+    from thinksafe.config.model import EngineSettings, TrainingSettings
+
+
+def gpus_needed(config: Mapping[str, Any]) -> dict[StageName, int]:
+    """Return the GPUs that the pods of each stage need; stages that need none are left out.
+
+    ``sample`` needs those that vLLM spreads the student over, ``judge`` and ``deploy`` those of the guard, ``train``
+    one for each process of a node. A recipe whose engine is not vLLM is for CPUs, but for guards on vLLM.
+
+    Args:
+        config: The sections ``engine`` and ``guard``, and, of a realignment, ``training`` and ``deploy``.
+    """
+    engine, guards = config["engine"], config["guard"]
+    vllm = engine.kind == "vllm"
+    needed: dict[StageName, int] = {
+        "sample": _engine(engine),
+        "judge": max(_guard(guard, vllm=vllm) for guard in (guards.filter, guards.evaluate, guards.second)),
+    }
+    if (training := config.get("training")) is not None and vllm:
+        needed["train"] = _train(training, engine)
+    if (deploy := config.get("deploy")) is not None and deploy.kind != "none":
+        needed["deploy"] = _guard(guards.evaluate, vllm=vllm)
+    return {stage: count for stage, count in needed.items() if count}
+
+
+def with_gpus(cluster: ClusterSettings, needed: Mapping[StageName, int]) -> ClusterSettings:
+    """Return the section with the GPUs that are needed, at the stages for which it names none.
+
+    Raises:
+        ValueError: a stage is given GPUs, and fewer than vLLM spreads the model over.
+    """
+    stages = dict(cluster.stages)
+    for stage, count in needed.items():
+        gpu = cluster.stage(stage).gpu
+        if gpu is None:
+            own = stages.get(stage) or StageSettings()
+            stages[stage] = own.model_copy(update={"gpu": GpuSettings(count=count)})
+        elif stage != "train" and 0 < gpu.count < count:
+            raise ValueError(
+                f"stages.{stage}.gpu.count is {gpu.count}, and vLLM spreads the model over {count} GPUs of the pod "
+                "(engine.tensor_parallel_size, or options of engine or guard)"
+            )
+    return cluster.model_copy(update={"stages": stages})
+
+
+def _engine(engine: EngineSettings) -> int:
+    return parallel(engine.options, engine.tensor_parallel_size) if engine.kind == "vllm" else 0
+
+
+def _guard(guard: GuardSettings | None, *, vllm: bool) -> int:
+    if guard is None or not guard.model:
+        return 0
+    return parallel(guard.options) if guard.backend == "vllm" else int(vllm)
+
+
+def _train(training: TrainingSettings, engine: EngineSettings) -> int:
+    if training.processes:
+        return training.processes
+    # a student that is sampled on several GPUs is shared out among as many
+    return max(2, _engine(engine)) if training.strategy == "fsdp" else 1

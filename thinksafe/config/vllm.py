@@ -1,0 +1,59 @@
+"""Options that go to vLLM as they are, under the names of its engine arguments (``EngineArgs``).
+
+Which names and values there are is vLLM's to say: it is asked where it is installed (:mod:`thinksafe.models.vllm`).
+Here those are refused that other settings decide, or that would carry a secret.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, JsonValue
+
+OWN = frozenset({
+    "disable_log_stats", "dtype", "hf_token", "load_format", "model", "revision", "seed", "served_model_name",
+    "skip_tokenizer_init", "tokenizer", "tokenizer_revision", "trust_remote_code",
+})
+"""What sampler and guards set themselves."""
+OWN_OF_ENGINE = OWN | {"enable_lora", "lora_modules", "max_lora_rank", "max_loras", "tensor_parallel_size"}
+OWN_OF_GUARD = OWN | {"enable_lora", "max_logprobs", "max_model_len"}
+
+
+def _refuse(options: Mapping[str, JsonValue], own: frozenset[str]) -> None:
+    if taken := sorted(own & set(options)):
+        raise ValueError(f"{', '.join(taken)}: set by other settings of this config; leave it out")
+    try:
+        json.dumps(options, allow_nan=False)
+    except ValueError as error:
+        raise ValueError("numbers must be finite") from error
+
+
+def _of_engine(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    _refuse(options, OWN_OF_ENGINE)
+    return options
+
+
+def _of_guard(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    _refuse(options, OWN_OF_GUARD)
+    return options
+
+
+_Option = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+EngineOptions = Annotated[dict[_Option, JsonValue], AfterValidator(_of_engine)]
+GuardOptions = Annotated[dict[_Option, JsonValue], AfterValidator(_of_guard)]
+
+
+def parallel(options: Mapping[str, JsonValue], tensor: int = 1) -> int:
+    """Return how many GPUs vLLM spreads one model over: tensor parallel times pipeline parallel.
+
+    Args:
+        options: The options.
+        tensor: ``tensor_parallel_size``, where the options do not hold it.
+    """
+    sizes = options.get("tensor_parallel_size", tensor), options.get("pipeline_parallel_size", 1)
+    count = 1
+    for size in sizes:
+        count *= size if isinstance(size, int) and size > 0 else 1
+    return count
