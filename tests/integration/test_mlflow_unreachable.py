@@ -22,7 +22,7 @@ from thinksafe.config.load import canonical, load_config
 from thinksafe.errors import StageError
 from thinksafe.registry import ledger
 from thinksafe.registry.mlflow_client import connect
-from thinksafe.run.record import StageRecord, read_stage_records, write_stage_record
+from thinksafe.run.record import StageRecord, list_records, write_stage_record
 
 pytestmark = pytest.mark.slow
 SECONDS = 30
@@ -110,7 +110,7 @@ def test_every_stage_fails_in_time_and_says_so(kind: str, tmp_path: Path, monkey
         assert seconds < SECONDS, stage
         assert f"MLflow at {world.settings.tracking_uri} could not connect" in error.problem, stage
         assert action in error.action, stage
-    records = {**read_stage_records(world.store, "r"), **read_stage_records(world.store, "planned")}
+    records = {**list_records(world.store, "r").found, **list_records(world.store, "planned").found}
     for task in ("plan", "register", "promote", "report"):
         error, _ = ended[task]
         assert error is not None

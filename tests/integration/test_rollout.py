@@ -30,7 +30,7 @@ from thinksafe.errors import ConfigError, InputError, StageError, StoreError
 from thinksafe.kube.refusals import FieldConflictError
 from thinksafe.registry import ledger
 from thinksafe.registry.mlflow_client import connect
-from thinksafe.run.record import StageRecord, read_stage_records, write_stage_record
+from thinksafe.run.record import StageRecord, list_records, write_stage_record
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_good_generation_is_served_and_verified(world: RolloutWorld) -> None:
     assert world.api.events[0]["involvedObject"]["uid"] == "uid-deployments-guarded"
     assert world.world.history == [("promote", "a", run.registered)]
     assert ended.notes == ()
-    record = read_stage_records(world.world.store, "a")["deploy"]
+    record = list_records(world.world.store, "a").found["deploy"]
     assert (record.status, record.verdict) == ("succeeded", "verified")
     assert "wallet" not in record.model_dump_json()
     # the adapter's rank is 12, of which vLLM has none
@@ -187,7 +187,7 @@ def test_a_conflict_leaves_everything_as_it_was(world: RolloutWorld) -> None:
         world.deploy(run)
     assert world.deployment["spec"] == {"replicas": 7}
     assert [action for action, _, _ in world.world.history] == ["promote"]
-    record = read_stage_records(world.world.store, "a")["deploy"]
+    record = list_records(world.world.store, "a").found["deploy"]
     assert (record.status, record.verdict) == ("failed", "")
     world.changed["take_over"] = True
     assert world.deploy(run)[1].verdict == "verified"

@@ -13,7 +13,7 @@ from thinksafe.config.audit import AuditSettings
 from thinksafe.errors import InputError
 from thinksafe.records import Part, Sample, Verdict
 from thinksafe.run.manifests import Chunk, Manifest, read_chunk, saved_manifest
-from thinksafe.run.record import StageRecord, read_stage_records
+from thinksafe.run.record import DELETE_RECORD, StageRecord, list_records
 from thinksafe.store import Store
 from thinksafe.traces import part_text
 
@@ -84,7 +84,10 @@ def find_run(store: Store, run_id: str) -> JudgedRun:
         InputError: it has no judged samples, or was judged by a version that kept no manifests.
         StoreError: the store failed.
     """
-    records = read_stage_records(store, run_id)
+    read = list_records(store, run_id)
+    if read.problems:
+        raise InputError(f"{read.problems[0]}.", DELETE_RECORD)
+    records = read.found
     batches: list[Batch] = []
     for task, record in sorted(records.items()):
         found = _JUDGE.fullmatch(task)

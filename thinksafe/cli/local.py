@@ -13,7 +13,7 @@ from thinksafe.errors import ConfigError, StageError
 from thinksafe.files import TEMPORARY
 from thinksafe.jsonl import read_record, write_json
 from thinksafe.records import Record
-from thinksafe.run.record import read_stage_records
+from thinksafe.run.record import find_record
 from thinksafe.store import Store
 
 RUN_FILE = "run.json"
@@ -60,7 +60,7 @@ def run_tracking_uri(folder: Path, store: Store) -> str:
 
 def planned_uri(store: Store, run_id: str) -> str:
     """Return the MLflow server that a run's configuration names; may be empty."""
-    plan = read_stage_records(store, run_id).get("plan")
+    plan = find_record(store, run_id, "plan")
     registry = plan.details.get("config", {}).get("registry") if plan else None
     return str(registry.get("tracking_uri", "")) if registry else ""
 

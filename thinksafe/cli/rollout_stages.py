@@ -108,9 +108,9 @@ def _planned(store: Store, entry: LedgerEntry) -> DeploySection:
 
     from thinksafe.config.sections import DeploySection
     from thinksafe.errors import ConfigError
-    from thinksafe.run.record import read_stage_records
+    from thinksafe.run.record import find_record
 
-    plan = read_stage_records(store, entry.run_id).get("plan")
+    plan = find_record(store, entry.run_id, "plan")
     try:
         return DeploySection.model_validate(plan.details["sections"]["deploy"] if plan is not None else None)
     except (ValidationError, KeyError, TypeError) as error:

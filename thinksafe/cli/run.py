@@ -89,13 +89,13 @@ def conclude(
     """
     from thinksafe.report.summary import PipelineStatus, summarise
     from thinksafe.report.terminal import Places, run_table
-    from thinksafe.stages.report import read_what_is_readable
+    from thinksafe.run.record import list_records
 
     store = open_store(store_root(out))
     publish(store, run_id, out)
-    records, problems = read_what_is_readable(store, run_id)
+    records = list_records(store, run_id)
     status = PipelineStatus(state="FAILED") if outcome.failed else None
-    summary = summarise(records, run_id=run_id, status=status, problems=problems)
+    summary = summarise(records.found, run_id=run_id, status=status, problems=records.problems)
     page = out / "report.html"
     places = Places(
         report=str(page.absolute()) if page.is_file() else "", ledger=ledger_entry(summary, store),

@@ -73,7 +73,7 @@ def write_runs(
     """Bring MLflow in line with the stage records of a run and return the id of the parent run.
 
     Args:
-        records: Records by task name (:func:`thinksafe.run.record.read_stage_records`).
+        records: Records by task name (:func:`thinksafe.run.record.list_records`).
         registry: Experiment and server.
         artifacts: Files to attach to the parent, such as the report.
         run_id: The pipeline run.

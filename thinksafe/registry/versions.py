@@ -12,7 +12,7 @@ from thinksafe.errors import ConfigError, InputError, StageError
 from thinksafe.models.references import ModelReference
 from thinksafe.registry import ledger
 from thinksafe.registry.registration import ADAPTER, RUN_ID
-from thinksafe.run.record import read_stage_records
+from thinksafe.run.record import find_record
 from thinksafe.store import Store
 
 CHAMPION = "champion"
@@ -100,8 +100,7 @@ def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> Model
         raise InputError(
             f"Version {version} of {name!r} was not registered by a realignment.", "Name a version that was."
         )
-    records = read_stage_records(store, run_id)
-    plan, train = records.get("plan"), records.get("train")
+    plan, train = (find_record(store, run_id, task) for task in ("plan", "train"))
     if plan is None or train is None:
         raise InputError(
             f"The store {store.root} has no records of the run {run_id}, which made version {version} of {name!r}.",

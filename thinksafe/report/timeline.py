@@ -12,13 +12,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from thinksafe.deciding.waivers import decision_word
-from thinksafe.errors import MissingError
 from thinksafe.measuring.statistics import Estimate
 from thinksafe.records import Count, Decision, Interval, MetricSet, Record
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.report.summary import of_kind, reasoning_average
-from thinksafe.run.record import StageRecord, record_key
+from thinksafe.run.record import StageRecord, find_record
 from thinksafe.store import Store
 
 M = TypeVar("M", bound=BaseModel)
@@ -129,11 +128,8 @@ def _number(name: str, of: Estimate | Any) -> Number:
 
 
 def _record(store: Store, run_id: str, task: str) -> StageRecord | None:
-    try:
-        record = StageRecord.model_validate_json(store.get(record_key(run_id, task)))
-    except (MissingError, ValidationError):
-        return None
-    return record if record.status == "succeeded" else None
+    record = find_record(store, run_id, task)
+    return record if record is not None and record.succeeded else None
 
 
 def _detail(record: StageRecord | None, key: str, model: type[M]) -> M | None:

@@ -5,6 +5,7 @@ The report, the MLflow runs and a person reading the store all take their facts 
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from thinksafe.errors import InputError, ThinkSafeError, full_disk
+from thinksafe.errors import MissingError, ThinkSafeError, full_disk
 from thinksafe.records import Count, Record
 from thinksafe.store import Store
+
+SCHEMA_VERSION = 1
+"""Of stage records; raised when an older reader would misread them."""
+DELETE_RECORD = "Delete it and start the run again; finished work is kept."
 
 
 class StageRecord(Record):
@@ -50,6 +55,11 @@ class StageRecord(Record):
     error: str = ""
     action: str = ""
     """The corrective action, when the stage failed."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the stage did its work; a refusing verdict is work done."""
+        return self.status == "succeeded"
 
 
 @dataclass
@@ -152,20 +162,47 @@ def write_stage_record(store: Store, record: StageRecord) -> None:
     store.put(record_key(record.run_id, record.task), record.model_dump_json(indent=2).encode() + b"\n")
 
 
-def read_stage_records(store: Store, run_id: str) -> dict[str, StageRecord]:
-    """Return the records of a run by task name, in the order in which the tasks started.
+@dataclass(frozen=True)
+class RunRecords:
+    """The stage records of a run."""
 
-    Raises:
-        InputError: a record is malformed.
+    found: dict[str, StageRecord]
+    """By task name, in the order in which the tasks started."""
+    problems: tuple[str, ...]
+    """What is in a record's place and cannot be read, each with its key and why."""
+
+
+def find_record(store: Store, run_id: str, task: str) -> StageRecord | None:
+    """Return the record of a task; None for one that is missing, or that :func:`list_records` counts as a problem."""
+    try:
+        found = _parse(record_key(run_id, task), store.get(record_key(run_id, task)))
+    except MissingError:
+        return None
+    return found if isinstance(found, StageRecord) else None
+
+
+def list_records(store: Store, run_id: str) -> RunRecords:
+    """Return the records of a run.
+
+    A problem is an object that is no stage record, that another version wrote, or that is of another run or task.
     """
-    found = []
-    for key in store.keys(f"runs/{run_id}/"):
-        if not key.endswith(".json"):
-            continue
-        try:
-            found.append(StageRecord.model_validate_json(store.get(key)))
-        except ValidationError as error:
-            raise InputError(
-                f"{store.uri(key)} is not a stage record.", "Delete it and start the run again."
-            ) from error
-    return {record.task: record for record in sorted(found, key=lambda record: record.started)}
+    read = [_parse(key, store.get(key)) for key in store.keys(f"runs/{run_id}/") if key.endswith(".json")]
+    found = sorted((each for each in read if isinstance(each, StageRecord)), key=lambda record: record.started)
+    return RunRecords({record.task: record for record in found}, tuple(each for each in read if isinstance(each, str)))
+
+
+def _parse(key: str, data: bytes) -> StageRecord | str:
+    """Return the record in an object of the store, or what is wrong with it."""
+    try:
+        version = json.loads(data).get("schema_version", SCHEMA_VERSION)
+    except (ValueError, AttributeError, RecursionError):
+        return f"{key} is not a stage record"
+    if version != SCHEMA_VERSION:
+        return f"{key} was written by another version of thinksafe (schema {version}; this one reads {SCHEMA_VERSION})"
+    try:
+        record = StageRecord.model_validate_json(data)
+    except ValidationError:
+        return f"{key} is not a stage record"
+    if record_key(record.run_id, record.task) != key:
+        return f"{key} is the record of {record.task} of the run {record.run_id}"
+    return record

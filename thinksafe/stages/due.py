@@ -10,14 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from thinksafe.digests import digest_file, digest_json
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import TakenBack
-from thinksafe.run.record import StageContext, StageRecord, StageResult, record_key, recorded
+from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 from thinksafe.store import Store
 
 NOTHING = "nothing to do"
@@ -86,9 +84,11 @@ def _taken_back(context: StageContext, model: str, ours: dict[str, str]) -> Take
 
 def run_inputs(store: Store, run_id: str) -> dict[str, str] | None:
     """Return the digest of everything that a run starts from, by name; None where its records are gone or malformed."""
-    plan, prepare = _record(store, run_id, "plan"), _record(store, run_id, "prepare")
-    sections = plan.details.get("sections") if plan is not None else None
-    if plan is None or prepare is None or not isinstance(sections, dict) or not prepare.outputs:
+    plan, prepare = (find_record(store, run_id, task) for task in ("plan", "prepare"))
+    if plan is None or prepare is None or not (plan.succeeded and prepare.succeeded and prepare.outputs):
+        return None
+    sections = plan.details.get("sections")
+    if not isinstance(sections, dict):
         return None
     found = {f"section {name}": digest_json(_undated(value)) for name, value in sections.items()
              if name not in _NO_INPUT and not name.startswith("shards_")}
@@ -103,18 +103,7 @@ def _undated(section: Any) -> Any:
     return {key: value for key, value in section.items() if key != "waivers_on"}
 
 
-def _record(store: Store, run_id: str, task: str) -> StageRecord | None:
-    key = record_key(run_id, task)
-    if not store.exists(key):
-        return None
-    try:
-        record = StageRecord.model_validate_json(store.get(key))
-    except ValidationError:
-        return None
-    return record if record.status == "succeeded" else None
-
-
 def _model(store: Store, run_id: str) -> str:
-    plan = _record(store, run_id, "plan")
+    plan = find_record(store, run_id, "plan")
     assert plan is not None, "run_inputs found it"
     return str(plan.details["config"]["registry"]["model"])

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from thinksafe import __version__
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.load import canonical
@@ -21,7 +19,7 @@ from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models.pins import require_compiled_cluster, require_place_for_nodes
 from thinksafe.models.references import ModelReference
-from thinksafe.run.record import StageContext, StageRecord, StageResult, record_key, recorded
+from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 from thinksafe.settings import Section
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp", "pydantic")
@@ -95,10 +93,10 @@ def kfp_run(job_id: str) -> str:
 
 def first_day(context: StageContext) -> datetime.date:
     """Return the day (UTC) of the run's first plan: a run that is started again decides by the same day."""
-    key = record_key(context.run_id, context.task)
-    if context.store.exists(key):
-        with suppress(ValidationError, KeyError, TypeError, ValueError):  # of another version, which fixed none
-            return datetime.date.fromisoformat(StageRecord.model_validate_json(context.store.get(key)).details["date"])
+    record = find_record(context.store, context.run_id, context.task)
+    if record is not None:
+        with suppress(KeyError, TypeError, ValueError):  # of another version, which fixed none
+            return datetime.date.fromisoformat(record.details["date"])
     return datetime.datetime.now(datetime.UTC).date()
 
 

@@ -15,7 +15,7 @@ from thinksafe.registry import ledger
 from thinksafe.registry.ledger import Digests, LedgerEntry
 from thinksafe.registry.mlflow_client import connect, resolve_tracking_uri
 from thinksafe.registry.registration import Registration, set_champion, verify_adapter, verify_version
-from thinksafe.run.record import StageContext, StageResult, read_stage_records, recorded
+from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 
 _DECIDE_AGAIN = "Start a new run: it decides again, against the champion of now."
 
@@ -137,6 +137,6 @@ def _identity(model: ModelReference | None) -> str:
 
 
 def _metrics_digest(context: StageContext) -> str:
-    record = read_stage_records(context.store, context.run_id).get("metrics-candidate")
+    record = find_record(context.store, context.run_id, "metrics-candidate")
     metrics = record.details.get("metrics") if record is not None else None
     return digest_json(metrics) if metrics else ""

@@ -10,7 +10,7 @@ from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import read_reference
 from thinksafe.registry.registration import register_candidate
-from thinksafe.run.record import StageContext, StageResult, read_stage_records, recorded
+from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 
 
 def run(
@@ -37,7 +37,7 @@ def run(
             data = digest_file(examples)
         except OSError as error:
             raise InputError(f"Cannot read {examples}: {error.strerror or error}.", "Check the path.") from error
-        plan = read_stage_records(context.store, context.run_id).get("plan")
+        plan = find_record(context.store, context.run_id, "plan")
         registration = register_candidate(
             context.store, reference, section.registry, run_id=context.run_id, data_digest=data,
             config_digest=str(plan.details.get("config_digest", "")) if plan is not None else "",

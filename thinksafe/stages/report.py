@@ -16,7 +16,15 @@ from thinksafe.digests import digest_bytes
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_atomic
 from thinksafe.report.summary import PipelineStatus, RunSummary, published, summarise
-from thinksafe.run.record import StageContext, StageRecord, StageResult, record_key, recorded
+from thinksafe.run.record import (
+    DELETE_RECORD,
+    StageContext,
+    StageRecord,
+    StageResult,
+    find_record,
+    list_records,
+    recorded,
+)
 from thinksafe.store import Store
 
 if TYPE_CHECKING:
@@ -46,10 +54,11 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
     from thinksafe.report.svg import standalone
 
     with recorded(context, None) as result:
-        records, problems = read_what_is_readable(context.store, context.run_id)
+        read = list_records(context.store, context.run_id)
+        records = {task: record for task, record in read.found.items() if record.stage != "report"}
         final = parse_status(status) if status else _known_status(context)
         result.details["status"] = final.model_copy(update={"message": scrubbed(final.message)}).model_dump()
-        summary = summarise(records, run_id=context.run_id, status=final, problems=problems)
+        summary = summarise(records, run_id=context.run_id, status=final, problems=read.problems)
         pictures = draw_pictures(summary)
         page = render_page(summary, _samples(context.store, records, summary), _audits(context), pictures).encode()
         write_atomic(report_out, page)
@@ -62,8 +71,8 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
         plots = {f"{name}.svg": standalone(picture) for name, picture in pictures.items() if picture is not None}
         if tracked:
             result.details["mlflow_run"] = _track(context, summary, records, files, plots)
-        if problems:
-            raise InputError(f"{problems[0]}.", "Delete it and start the run again; finished work is kept.")
+        if read.problems:
+            raise InputError(f"{read.problems[0]}.", DELETE_RECORD)
     return result
 
 
@@ -87,26 +96,11 @@ def _audits(context: StageContext) -> list[AuditScores]:
         return []
 
 
-def read_what_is_readable(store: Store, run_id: str) -> tuple[dict[str, StageRecord], list[str]]:
-    """Return the records of a run but for the report's own, in order of starting, and what is wrong with others."""
-    found, problems = [], []
-    for key in store.keys(f"runs/{run_id}/"):
-        if key.endswith(".json"):
-            try:
-                found.append(StageRecord.model_validate_json(store.get(key)))
-            except ValidationError:
-                problems.append(f"{key} is not a stage record")
-    ordered = sorted(found, key=lambda record: record.started)
-    return {record.task: record for record in ordered if record.stage != "report"}, problems
-
-
 def _known_status(context: StageContext) -> PipelineStatus:
     """Return how the run ended, as its report was told when it was written first."""
-    key = record_key(context.run_id, context.task)
-    if context.store.exists(key):
-        with suppress(ValidationError):
-            record = StageRecord.model_validate_json(context.store.get(key))
-            return PipelineStatus.model_validate(record.details.get("status") or {})
+    record = find_record(context.store, context.run_id, context.task)
+    with suppress(ValidationError):
+        return PipelineStatus.model_validate(record.details.get("status") or {} if record is not None else {})
     return PipelineStatus()
 
 

@@ -14,7 +14,7 @@ from thinksafe.digests import canonical_json
 from thinksafe.jsonl import read_records
 from thinksafe.records import Example, Prompt
 from thinksafe.run.manifests import read_manifest
-from thinksafe.run.record import read_stage_records
+from thinksafe.run.record import list_records
 from thinksafe.store.local import LocalStore
 
 SECRET = "SECRET wording of a prompt"
@@ -93,7 +93,7 @@ def test_from_prompts_to_examples(
     examples = list(read_records(at["examples"], Example))
     assert {example.label for example in examples} == {"harmful", "benign"}
     assert metadata(tmp_path, "examples")["accepted"] == len(examples)
-    records = read_stage_records(LocalStore(tmp_path / "store"), "run-1")
+    records = list_records(LocalStore(tmp_path / "store"), "run-1").found
     assert list(records) == ["prepare", "sample-training-0", "sample-training-1", "judge", "curate"]
     assert {record.status for record in records.values()} == {"succeeded"}
     shown = "".join(record.model_dump_json() for record in records.values())
@@ -287,7 +287,7 @@ def test_bad_input_files(
     assert "SECRET" not in ended.err
     assert "Traceback" not in ended.err
     assert not out.exists()
-    record = read_stage_records(LocalStore(tmp_path / "store"), "run-1")[command]
+    record = list_records(LocalStore(tmp_path / "store"), "run-1").found[command]
     assert (record.status, record.error in ended.err) == ("failed", True)
 
 

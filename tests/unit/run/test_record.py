@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from thinksafe.config.sections import GradeSection
-from thinksafe.errors import InputError, StageError, StoreError
-from thinksafe.run.record import StageContext, read_stage_records, recorded, silent
+from thinksafe.errors import StageError, StoreError
+from thinksafe.run.record import (
+    StageContext,
+    StageRecord,
+    find_record,
+    list_records,
+    recorded,
+    silent,
+    write_stage_record,
+)
 from thinksafe.store.local import LocalStore
 
 SECTION = GradeSection(reasoning="think")
@@ -21,7 +32,7 @@ def test_success(make_context: Callable[..., StageContext], store: LocalStore) -
         result.verdict = "passed"
         result.inputs, result.outputs = {"samples": "a"}, {"grades": "b"}
         result.counts, result.details = {"rows": 3}, {"more": [1]}
-    (record,) = read_stage_records(store, "run-1").values()
+    (record,) = list_records(store, "run-1").found.values()
     assert (record.run_id, record.stage, record.task) == ("run-1", "grade", "grade-base-0")
     assert (record.status, record.verdict, record.error) == ("succeeded", "passed", "")
     assert (record.inputs, record.outputs) == ({"samples": "a"}, {"grades": "b"})
@@ -37,7 +48,7 @@ def test_failure_keeps_what_was_counted(make_context: Callable[..., StageContext
 
     with pytest.raises(StageError, match="problem"):
         counting()
-    record = read_stage_records(store, "run-1")["grade"]
+    record = list_records(store, "run-1").found["grade"]
     assert (record.status, record.error, record.action) == ("failed", "A problem.", "An action.")
     assert record.details == {"funnel": [1]}
 
@@ -48,7 +59,7 @@ def test_foreign_error_is_recorded_without_its_message(
 ) -> None:
     with pytest.raises(type(error)), recorded(make_context("grade"), None):
         raise error
-    record = read_stage_records(store, "run-1")["grade"]
+    record = list_records(store, "run-1").found["grade"]
     assert (record.status, record.error) == ("failed", type(error).__name__)
     assert "SECRET" not in record.model_dump_json()
 
@@ -58,7 +69,7 @@ def test_a_retry_replaces_the_record(make_context: Callable[..., StageContext], 
         raise StageError("p", "a")
     with recorded(make_context("grade"), None):
         pass
-    assert read_stage_records(store, "run-1")["grade"].status == "succeeded"
+    assert list_records(store, "run-1").found["grade"].status == "succeeded"
 
 
 def test_an_error_is_not_hidden_by_a_store_that_fails_too(
@@ -86,15 +97,41 @@ def test_records_are_read_in_order_of_start(make_context: Callable[..., StageCon
             pass
     with recorded(make_context("grade", "elsewhere", run_id="run-10"), None):
         pass
-    assert list(read_stage_records(store, "run-1")) == ["z", "a", "m"]
-    assert read_stage_records(store, "run-2") == {}
+    assert list(list_records(store, "run-1").found) == ["z", "a", "m"]
+    assert list_records(store, "run-2").found == {}
 
 
-def test_malformed_record_is_named(store: LocalStore) -> None:
-    store.put("runs/run-1/x.json", b"{}")
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({}, "is not a stage record"),
+        ([], "is not a stage record"),
+        ({"schema_version": 2, "new": True}, r"was written by another version of thinksafe \(schema 2; this"),
+        ({"task": "y"}, "is the record of y of the run run-1"),
+        ({"run_id": "run-2"}, "is the record of x of the run run-2"),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_stands_for_no_record(store: LocalStore, data: Any, problem: str) -> None:
+    good = StageRecord(run_id="run-1", stage="grade", task="x", status="succeeded", started=1.0, seconds=1.0)
+    write_stage_record(store, good)
+    write_stage_record(store, good.model_copy(update={"task": "z"}))
+    known = find_record(store, "run-1", "x")
+    assert known == good
+    assert known.succeeded
     store.put("runs/run-1/notes.txt", b"not a record")
-    with pytest.raises(InputError, match=r"x.json is not a stage record"):
-        read_stage_records(store, "run-1")
+    store.put("runs/run-1/x.json", json.dumps(good.model_dump() | data if data else data).encode())
+    records = list_records(store, "run-1")
+    assert list(records.found) == ["z"]
+    (found,) = records.problems
+    assert re.fullmatch(rf"runs/run-1/x.json {problem}.*", found)
+    assert find_record(store, "run-1", "x") is None
+
+
+def test_what_is_no_json_is_named(store: LocalStore) -> None:
+    store.put("runs/run-1/x.json", b"\xff{")
+    assert list_records(store, "run-1").problems == ("runs/run-1/x.json is not a stage record",)
+    assert find_record(store, "run-1", "x") is None
+    assert find_record(store, "run-1", "y") is None
 
 
 def test_silent_progress() -> None:

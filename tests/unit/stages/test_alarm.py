@@ -18,7 +18,7 @@ from thinksafe.errors import StageError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Check, Decision
-from thinksafe.run.record import StageContext, StageResult, read_stage_records
+from thinksafe.run.record import StageContext, StageResult, list_records
 from thinksafe.stages import alarm
 from thinksafe.store.local import LocalStore
 
@@ -97,7 +97,7 @@ def test_a_webhook_that_fails_does_not_hide_the_alarm(
     monkeypatch.setenv("HOOK", address)
     result = run("HOOK")
     assert (result.verdict, result.details["webhook"]) == ("alarm", outcome)
-    assert "secret" not in read_stage_records(store, "run-1")["alarm"].model_dump_json()
+    assert "secret" not in list_records(store, "run-1").found["alarm"].model_dump_json()
 
 
 def test_a_status_is_told(

@@ -13,7 +13,7 @@ from thinksafe.config.sections import CurateSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, read_records
 from thinksafe.records import Decision, Example, Prompt, Sample, Verdict
-from thinksafe.run.record import StageContext, StageResult, read_stage_records
+from thinksafe.run.record import StageContext, StageResult, list_records
 from thinksafe.stages import curate
 from thinksafe.store.local import LocalStore
 
@@ -156,7 +156,7 @@ def test_too_few_examples(
         make_verdict(s, "unsafe" if s.prompt.label == label else "safe", s.prompt.label == "harmful") for s in samples
     ]
     run(samples, verdicts)
-    record = read_stage_records(store, "run-1")["curate"]
+    record = list_records(store, "run-1").found["curate"]
     assert (record.status, record.verdict) == ("succeeded", "too few examples")
     decision = Decision.model_validate(record.details["decision"])
     assert (decision.passed, decision.stopped_by) == (False, "curate")

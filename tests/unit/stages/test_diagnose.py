@@ -11,7 +11,7 @@ from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record
 from thinksafe.records import Check, Decision, Prompt, Sample, SamplingSettings, Verdict
 from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
-from thinksafe.run.record import StageContext, StageResult, read_stage_records, silent
+from thinksafe.run.record import StageContext, StageResult, list_records, silent
 from thinksafe.stages import diagnose
 from thinksafe.store.local import LocalStore
 
@@ -91,7 +91,7 @@ def test_a_steerable_student(stage: Stage) -> None:
     assert all(rate["interval"]["low"] < rate["value"] < rate["interval"]["high"] for rate in rates.values())
     assert result.details["continues"] is True
     assert Decision.model_validate(result.details["decision"]) == stage.decision
-    assert read_stage_records(stage.store, "run")["diagnose"].details == result.details
+    assert list_records(stage.store, "run").found["diagnose"].details == result.details
 
 
 @pytest.mark.parametrize("steered", [UNSAFE, SAFE_ANSWER, CUT])

@@ -14,7 +14,7 @@ from thinksafe.run.record import (
     StageContext,
     StageRecord,
     StageResult,
-    read_stage_records,
+    list_records,
     silent,
     write_stage_record,
 )
@@ -143,7 +143,7 @@ def test_what_was_taken_back_is_not_made_again(world: World) -> None:
         "run_id": "bad", "generation": 2, "version": "2", "action": "rollback", "by_generation": 3,
         "reason": "rollout of generation 2: it was harmful.",
     }
-    summary = summarise(read_stage_records(world.store, "new"))
+    summary = summarise(list_records(world.store, "new").found)
     assert "those of the run bad, whose candidate (generation 2, version 2) was taken back" in why(summary)
     assert "rollback --to 2" in next_steps(summary)
 

@@ -14,7 +14,7 @@ from thinksafe.jsonl import read_record, write_json, write_records
 from thinksafe.measuring.statistics import proportion
 from thinksafe.records import Decision, Metric, MetricKind, MetricSet, Outcome, Role, SamplingSettings
 from thinksafe.registry.registration import Registration
-from thinksafe.run.record import StageContext, StageResult, read_stage_records, silent
+from thinksafe.run.record import StageContext, StageResult, list_records, silent
 from thinksafe.stages import gate
 from thinksafe.store.local import LocalStore
 
@@ -83,7 +83,7 @@ def test_writes_decision_flag_and_record(folder: Path, harm: int, verdict: str, 
     assert (folder / "passed").read_text() == flag
     assert decision.passed == (flag == "true")
     assert result.verdict == verdict
-    record = read_stage_records(LocalStore(folder / "store"), "run")["gate"]
+    record = list_records(LocalStore(folder / "store"), "run").found["gate"]
     assert (record.status, record.verdict) == ("succeeded", verdict)
     assert Decision.model_validate(record.details["decision"]) == decision
     roles, kinds = ("base", "candidate", "champion"), ("metrics", "outcomes")

@@ -23,7 +23,7 @@ from thinksafe.records import (
     Verdict,
 )
 from thinksafe.run.manifests import Manifest, RowKind, write_chunk, write_manifest
-from thinksafe.run.record import StageContext, StageResult, read_stage_records, silent
+from thinksafe.run.record import StageContext, StageResult, list_records, silent
 from thinksafe.stages import metrics
 from thinksafe.store.local import LocalStore
 
@@ -151,7 +151,7 @@ def test_values_counts_and_settings(stage: Stage) -> None:
         ("over_refusal/xstest", "xstest-0", 1.0),
     ]
     assert result.details == {"metrics": found.model_dump(mode="json")}
-    record = read_stage_records(stage.store, "run")["metrics-candidate"]
+    record = list_records(stage.store, "run").found["metrics-candidate"]
     assert record.status == "succeeded"
     assert record.counts == {"rows": 12, "prompts": 12}
 
@@ -334,7 +334,7 @@ def test_rows_that_do_not_belong_together(stage: Stage, spoil: Callable[[Rows], 
     with pytest.raises(StageError, match=message) as caught:
         stage(rows)
     assert "secret" not in str(caught.value)
-    record = read_stage_records(stage.store, "run")["metrics-candidate"]
+    record = list_records(stage.store, "run").found["metrics-candidate"]
     assert (record.status, record.error) == ("failed", caught.value.problem)
     assert not (stage.folder / "metrics.json").exists()
 

@@ -16,7 +16,7 @@ from thinksafe.errors import ConfigError, InputError
 from thinksafe.jsonl import read_record
 from thinksafe.models.references import ModelReference
 from thinksafe.registry.ledger import Digests, LedgerEntry, append
-from thinksafe.run.record import StageContext, StageResult, read_stage_records
+from thinksafe.run.record import StageContext, StageResult, list_records
 from thinksafe.stages import plan
 from thinksafe.store.local import LocalStore
 
@@ -147,7 +147,7 @@ def test_a_restarted_run_is_not_compared_with_itself(
 
 def test_record(run: Callable[..., Any], store: LocalStore) -> None:
     run("micro", "seed=7")
-    details = read_stage_records(store, "run-1")["plan"].details
+    details = list_records(store, "run-1").found["plan"].details
     assert details["config"]["seed"] == 7
     assert details["config_digest"] == digest_json(details["config"])
     assert details["mlflow_run"] == "mlflow-run-1-micro"
@@ -165,7 +165,7 @@ def test_unknown_output_writes_nothing(run: Callable[..., Any], tmp_path: Path) 
 def test_wrong_configuration_is_recorded(run: Callable[..., Any], store: LocalStore) -> None:
     with pytest.raises(ConfigError, match="sede"):
         run("micro", "sede=7")
-    record = read_stage_records(store, "run-1")["plan"]
+    record = list_records(store, "run-1").found["plan"]
     assert record.status == "failed"
     assert "did you mean 'seed'" in record.error
 

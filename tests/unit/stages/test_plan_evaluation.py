@@ -14,7 +14,7 @@ from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.registry.ledger import Digests, LedgerEntry, append
 from thinksafe.report.summary import summarise
 from thinksafe.report.words import why
-from thinksafe.run.record import StageContext, StageResult, read_stage_records
+from thinksafe.run.record import StageContext, StageResult, list_records
 from thinksafe.stages import plan_evaluation
 from thinksafe.store import Store
 
@@ -62,7 +62,7 @@ def test_before_the_first_promotion_there_is_nothing_to_do(
     assert json.loads((tmp_path / "model").read_text()) is None
     # what follows takes all outputs as its inputs, whether or not it does anything with them
     assert all((tmp_path / name).read_text() for name in NAMES)
-    summary = summarise(read_stage_records(context.store, context.run_id))
+    summary = summarise(list_records(context.store, context.run_id).found)
     assert (summary.outcome, summary.is_evaluation) == ("nothing to do", True)
     assert why(summary) == "The champion was to be measured, and nothing was promoted yet."
 

@@ -20,7 +20,7 @@ from thinksafe.records import Check, Decision, WaiverUse
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.registry.mlflow_client import connect
-from thinksafe.run.record import StageRecord, read_stage_records, write_stage_record
+from thinksafe.run.record import StageRecord, list_records, write_stage_record
 
 
 class Killed(BaseException):
@@ -63,7 +63,7 @@ def test_a_passed_candidate_becomes_champion(world: World, monkeypatch: pytest.M
         "decision": digest_json(PASSED), "metrics": digest_json(metrics),
     }
     assert world.alias == "1"
-    assert read_stage_records(world.store, "a")["promote"].verdict == "promoted"
+    assert list_records(world.store, "a").found["promote"].verdict == "promoted"
 
     world.run("b").promote()
     assert world.history == [("promote", "a", "1"), ("promote", "b", "2")]

@@ -17,7 +17,7 @@ from thinksafe.models.loading import ADAPTER_FILES
 from thinksafe.models.references import ModelReference
 from thinksafe.registry.mlflow_client import connect
 from thinksafe.registry.registration import Registration
-from thinksafe.run.record import StageContext, StageRecord, read_stage_records, silent, write_stage_record
+from thinksafe.run.record import StageContext, StageRecord, list_records, silent, write_stage_record
 from thinksafe.stages import register
 from thinksafe.store.local import LocalStore
 
@@ -68,7 +68,7 @@ def test_the_candidate_is_registered_and_recorded(inputs: dict[str, Any]) -> Non
     assert (registration.name, registration.version) == ("m", "1")
     assert registration.config_digest == "the-config"
     assert registration.data_digest == digest_bytes(EXAMPLES) == result.inputs["examples"]
-    record = read_stage_records(inputs["context"].store, "run-1")["register"]
+    record = list_records(inputs["context"].store, "run-1").found["register"]
     assert record.status == "succeeded"
     assert Registration.model_validate(record.details["registration"]) == registration
 
@@ -84,7 +84,7 @@ def test_failures_are_recorded_and_write_nothing(inputs: dict[str, Any], tmp_pat
     (Path(inputs["context"].store.root) / "adapters/one/adapter_model.safetensors").write_bytes(b"others")
     with pytest.raises(StoreError, match="digest differs"):
         register.run(**inputs)
-    record = read_stage_records(inputs["context"].store, "run-1")["register"]
+    record = list_records(inputs["context"].store, "run-1").found["register"]
     assert record.status == "failed"
     assert "digest differs" in record.error
     assert not inputs["registration_out"].exists()

@@ -14,7 +14,7 @@ from thinksafe.digests import digest_bytes
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.records import Sample
 from thinksafe.report import without_timing
-from thinksafe.run.record import StageContext, StageRecord, read_stage_records, silent, write_stage_record
+from thinksafe.run.record import StageContext, StageRecord, list_records, silent, write_stage_record
 from thinksafe.stages.report import parse_status, run
 from thinksafe.store import open_store
 from thinksafe.store.local import LocalStore
@@ -65,7 +65,7 @@ def test_publishes_page_and_files_and_records_their_digests(context: StageContex
     assert set(decision["checks"][0]) == {
         "name", "passed", "status", "value", "interval", "threshold", "n", "reason",
     }
-    record = read_stage_records(context.store, runs.RUN_ID)["report"]
+    record = list_records(context.store, runs.RUN_ID).found["report"]
     assert (record.status, record.verdict) == ("succeeded", "refused by gate")
     assert record.details["report"] == f"reports/{runs.RUN_ID}/report.html"
 
@@ -82,7 +82,7 @@ def test_the_page_stays_when_mlflow_fails(context: StageContext, tmp_path: Path)
         run(context, report_out=tmp_path / "report.html")
     assert "has no end-of-sequence token" in (tmp_path / "report.html").read_text("utf-8")
     assert published(context) == ["provenance.json", "report.html"]
-    assert read_stage_records(context.store, runs.RUN_ID)["report"].status == "failed"
+    assert list_records(context.store, runs.RUN_ID).found["report"].status == "failed"
 
 
 def test_a_malformed_record_is_named_on_the_page_and_raised(context: StageContext, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_mlflow_gets_the_files_and_the_state_of_the_run(context: StageContext, t
     with sqlite3.connect(database) as connection:
         found = connection.execute("select run_uuid, status from runs").fetchall()
     assert dict(found)[parent] == "FAILED"
-    records = read_stage_records(context.store, runs.RUN_ID)
+    records = list_records(context.store, runs.RUN_ID).found
     assert len(found) == 1 + len(records) - 1  # the parent, and a run for each task but the report
     artifacts = {path.name: path for path in tmp_path.rglob("mlartifacts/**/*") if path.is_file()}
     assert {name for name in artifacts if not name.endswith(".svg")} == {"report.html", "provenance.json"}
@@ -140,7 +140,7 @@ def test_text_is_on_the_page_only_if_the_run_reveals_it(
     context: StageContext, tmp_path: Path, make_sample: Callable[..., Sample]
 ) -> None:
     judge_run(LocalStore(tmp_path / "store"), make_sample, context.run_id, text="<b>unwanted</b>")
-    plan = read_stage_records(context.store, context.run_id)["plan"]
+    plan = list_records(context.store, context.run_id).found["plan"]
     pages = []
     for reveal in (False, True):
         plan.details["config"]["report"] = {"reveal_harmful": reveal}

@@ -17,7 +17,7 @@ from thinksafe.models.references import ModelReference
 from thinksafe.records import Prompt, Sample, SamplingSettings
 from thinksafe.run.formats import FORMATS
 from thinksafe.run.manifests import Manifest, merge_manifests, read_manifest, read_rows
-from thinksafe.run.record import StageContext, StageResult, read_stage_records
+from thinksafe.run.record import StageContext, StageResult, list_records
 from thinksafe.stages import sample
 from thinksafe.store.local import LocalStore
 
@@ -226,7 +226,7 @@ def test_a_killed_stage_loses_only_its_chunk(
     with pytest.raises(KeyboardInterrupt):
         run(sample_section())
     assert len(scripted_engine.calls) == 1
-    assert read_stage_records(store, "run-1")["sample"].status == "failed"
+    assert list_records(store, "run-1").found["sample"].status == "failed"
     scripted_engine.fail_at = None
     result, manifest = run(sample_section())
     assert len(scripted_engine.calls) == 3, "the first chunk was not made again"

@@ -17,7 +17,7 @@ from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter, resolve_stude
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Example
 from thinksafe.run.formats import FORMATS
-from thinksafe.run.record import StageContext, StageResult, read_stage_records, silent
+from thinksafe.run.record import StageContext, StageResult, list_records, silent
 from thinksafe.stages import train
 from thinksafe.store.local import LocalStore
 from thinksafe.training import launch
@@ -97,7 +97,7 @@ def test_an_adapter_comes_out_whole_and_the_student_is_untouched(stage: Stage, t
     assert result.counts == {"examples": 5, "rows": 5, "tokens": result.counts["tokens"], "steps": 2, **FRESH}
     assert [point["step"] for point in result.details["curve"]] == [1, 2]
     assert result.details["dropped_too_long"] == 0
-    record = read_stage_records(stage.store, "first")["train"]
+    record = list_records(stage.store, "first").found["train"]
     assert (record.status, record.details["adapter_digest"]) == ("succeeded", candidate.adapter_digest)
     assert not any(example.prompt in record.model_dump_json() for example in EXAMPLES)
 
@@ -180,7 +180,7 @@ def test_over_long_examples_are_dropped_and_counted(stage: Stage) -> None:
 
 def failure(stage: Stage, section: TrainSection = SECTION) -> str:
     """Return what the record says of the failed stage."""
-    record = read_stage_records(stage.store, "first")["train"]
+    record = list_records(stage.store, "first").found["train"]
     assert record.status == "failed"
     return record.error
 

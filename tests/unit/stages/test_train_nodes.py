@@ -21,7 +21,7 @@ from trainer_controller import Controller
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.pods import TRAIN_JOB_VARIABLE, environment
 from thinksafe.config.sections import TrainSection
-from thinksafe.run.record import StageRecord, read_stage_records
+from thinksafe.run.record import StageRecord, list_records
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ class Stage(World):
     def finish(self, given: TrainSection, name: str = "first", seconds: float = 240) -> tuple[int, str, StageRecord]:
         stage = self.start(given, name)
         _, said = stage.communicate(timeout=seconds)
-        return stage.returncode, said, read_stage_records(self.store, name)["train"]
+        return stage.returncode, said, list_records(self.store, name).found["train"]
 
     def until(self, condition: Callable[[], bool], stage: subprocess.Popen[str]) -> None:
         end = time.monotonic() + 200
@@ -108,7 +108,7 @@ def test_a_node_that_dies_fails_the_stage_with_the_last_lines_of_the_pods(stage:
     stage.controller.started[1].kill()
     _, said = started.communicate(timeout=120)
     assert started.returncode == 1, said
-    record = read_stage_records(stage.store, "first")["train"]
+    record = list_records(stage.store, "first").found["train"]
     assert "failed (FailedJobs" in record.error
     assert "node-0-1: Error, exit code -9" in record.error
     assert "error: Training process 0 of 1 ended with" in record.error  # what the other one logged
@@ -144,7 +144,7 @@ def test_a_stage_that_is_told_to_stop_ends_its_nodes_and_the_next_goes_on(stage:
     assert first.wait(timeout=60) == 128 + signal.SIGTERM
     assert not stage.api.objects
     assert stage.controller.running() == []
-    assert read_stage_records(stage.store, "first")["train"].status == "failed"
+    assert list_records(stage.store, "first").found["train"].status == "failed"
     stage.controller.started.clear()
     code, said, record = stage.finish(given)
     assert code == 0, said

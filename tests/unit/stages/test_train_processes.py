@@ -19,7 +19,7 @@ from thinksafe.config.sections import TrainSection
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.models.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models.references import ModelReference
-from thinksafe.run.record import StageRecord, read_stage_records
+from thinksafe.run.record import StageRecord, list_records
 from thinksafe.store.local import LocalStore
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ class Stage:
         return self.record(name)
 
     def record(self, name: str) -> StageRecord:
-        return read_stage_records(self.store(name), "run")["train"]
+        return list_records(self.store(name), "run").found["train"]
 
     def adapter(self, name: str) -> list[bytes]:
         return [(self.folder / name / "adapter" / file).read_bytes() for file in ADAPTER_FILES]
