@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from multiprocessing import connection
 from pathlib import Path
 
-_CONTEXT = multiprocessing.get_context("forkserver")
 _LOCK = threading.Lock()
 """Held while a process is started or reaped: starting one also reaps others, and an exit code can be read once only."""
 
@@ -56,7 +55,8 @@ class ForkedStage:
     """
 
     def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
-        self._process = _CONTEXT.Process(target=_run, args=(command, dict(environment), str(log)))
+        context = multiprocessing.get_context("forkserver")  # Windows has none
+        self._process = context.Process(target=_run, args=(command, dict(environment), str(log)))
         with _LOCK:
             self._process.start()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,19 +77,22 @@ def claimed(folder: Path, recipe: str, config_digest: str, artifacts: str) -> It
         ConfigError: the folder belongs to another run or holds other files.
         StageError: the folder is in use or cannot be written.
     """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a")
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise StageError(
+            f"Another `thinksafe run` is at work in {folder}.", "Wait for it, or choose another --out."
+        ) from error
     except OSError as error:
         raise StageError(f"Cannot write to {folder}: {error.strerror or error}.", "Choose another --out.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StageError(
-                f"Another `thinksafe run` is at work in {folder}.", "Wait for it, or choose another --out."
-            ) from error
+    try:
         yield _identify(folder, recipe, config_digest, artifacts)
+    finally:
+        lock.release()
 
 
 def _identify(folder: Path, recipe: str, config_digest: str, artifacts: str) -> LocalRun:

@@ -55,7 +55,10 @@ def _ask(question: str) -> bool:
         atexit.register(_stop)
         if _read(_worker) != READY:
             _stop()
-            raise StageError("Expressions cannot be compared: math-verify does not start.", "Install thinksafe again.")
+            raise StageError(
+                "Expressions cannot be compared: math-verify does not start with limits of time and memory.",
+                "Install thinksafe again; on Windows run it in WSL.",
+            )
     assert _worker.stdin is not None
     try:
         _worker.stdin.write(question + "\n")
@@ -84,13 +87,14 @@ def _read(worker: subprocess.Popen[str]) -> str:
 def _serve() -> None:
     """Answer ``true`` or ``false`` to each JSON pair on stdin, within the limits."""
     import logging
-    import resource
+    import resource  # Windows has none: there the process ends here, and the question is refused
 
     from math_verify import parse, verify
 
     logging.disable(logging.CRITICAL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if sys.platform != "darwin":  # macOS maps more than this before Python starts, and refuses the limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # nothing that a library prints is taken for an answer
     answers.write(READY)

@@ -131,3 +131,14 @@ def test_published_files_are_those_of_this_attempt(tmp_path: Path) -> None:
     store.put("reports/other/metrics.json", b"{}")
     assert publish(store, "r", tmp_path) == [tmp_path / "report.html"]
     assert {path.name for path in tmp_path.iterdir()} & set(PUBLISHED) == {"report.html"}
+
+
+def test_a_folder_is_free_again_after_its_run(tmp_path: Path) -> None:
+    for _ in range(2):
+        with claimed(tmp_path / "run", "micro", "digest", ""):
+            pass
+    code = (
+        "import sys; from pathlib import Path; from thinksafe.cli.local import claimed\n"
+        "with claimed(Path(sys.argv[1]), 'micro', 'digest', ''): pass"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=True)
