@@ -199,7 +199,7 @@ class Session:
         with log.open("ab") as stream:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
-                preexec_fn=dying_with(os.getpid()),
+                preexec_fn=None if sys.platform == "win32" else dying_with(os.getpid()),
             )
 
 
