@@ -11,6 +11,7 @@ from node_training import EXAMPLES
 from trainer_controller import condition, pod
 
 from thinksafe.config import load_config, sections_of
+from thinksafe.config.shape import Shape
 from thinksafe.doctor.trainer import RIGHTS
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_records
@@ -93,7 +94,7 @@ def test_nodes_may_talk_to_one_another_and_to_nobody_else_by_that():
     assert policy["egress"] == [{"to": [{"podSelector": {"matchLabels": chosen}}]}]
     cluster = load_config(config_text(found)).cluster
     assert cluster is not None
-    (patch,) = train_job(cluster, KEY, "address", 2, 1)["spec"]["runtimePatches"]
+    (patch,) = train_job(cluster, KEY, "address", Shape(2, 1, 4, 4))["spec"]["runtimePatches"]
     (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     labels = job["template"]["spec"]["template"]["metadata"]["labels"]
     assert chosen.items() <= labels.items()  # the policy finds the pods

@@ -254,25 +254,3 @@ class ClusterSettings(Section):
         registry, _, rest = image.partition("/")
         named = rest and ("." in registry or ":" in registry or registry == "localhost")
         return f"{self.mirrors.images}/{rest if named else image}"
-
-
-def check_nodes(nodes: int, processes: int, cluster: ClusterSettings | None) -> None:
-    """Check that a training finds the nodes that it asks for.
-
-    Args:
-        nodes: ``training.nodes``.
-        processes: ``training.processes``.
-        cluster: The section ``cluster``.
-
-    Raises:
-        ValueError: it asks for several without a TrainJob, or does not say how many processes each has.
-    """
-    if cluster is None or not cluster.train_job.enabled:
-        if nodes > 1:
-            missing = "there is no section cluster" if cluster is None else "cluster.train_job.enabled is false"
-            raise ValueError(
-                f"training.nodes is {nodes}, and {missing}: several nodes train in a TrainJob of Kubeflow Trainer"
-            )
-        return
-    if not processes:
-        raise ValueError("cluster.train_job is on, so training.processes must say how many train on each node")

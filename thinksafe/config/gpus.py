@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thinksafe.config.cluster_stages import GpuSettings, StageName, StageSettings
+from thinksafe.config.shape import gpus_of
 from thinksafe.config.vllm import parallel
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from thinksafe.config.cluster import ClusterSettings
     from thinksafe.config.guard import GuardSettings
-    from thinksafe.config.model import EngineSettings, TrainingSettings
+    from thinksafe.config.model import EngineSettings
 
 
 def gpus_needed(config: Mapping[str, Any]) -> dict[StageName, int]:
@@ -31,7 +32,7 @@ def gpus_needed(config: Mapping[str, Any]) -> dict[StageName, int]:
         "judge": max(_guard(guard, vllm=vllm) for guard in (guards.filter, guards.evaluate, guards.second)),
     }
     if (training := config.get("training")) is not None and vllm:
-        needed["train"] = _train(training, engine)
+        needed["train"] = gpus_of(training, needed["sample"])
     if (deploy := config.get("deploy")) is not None and deploy.kind != "none":
         needed["deploy"] = _guard(guards.evaluate, vllm=vllm)
     return {stage: count for stage, count in needed.items() if count}
@@ -65,10 +66,3 @@ def _guard(guard: GuardSettings | None, *, vllm: bool) -> int:
     if guard is None or not guard.model:
         return 0
     return parallel(guard.options) if guard.backend == "vllm" else int(vllm)
-
-
-def _train(training: TrainingSettings, engine: EngineSettings) -> int:
-    if training.processes:
-        return training.processes
-    # a student that is sampled on several GPUs is shared out among as many
-    return max(2, _engine(engine)) if training.strategy == "fsdp" else 1

@@ -12,13 +12,14 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
-from thinksafe.config.cluster import ClusterSettings, check_nodes
+from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
 from thinksafe.config.deploy import DeploySettings, check_servable
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.gpus import gpus_needed, with_gpus
 from thinksafe.config.guard import GuardSettings, GuardsSettings
 from thinksafe.config.registry import RegistrySettings, ReportSettings
+from thinksafe.config.shape import check_place, check_shape
 from thinksafe.config.vllm import EngineOptions
 from thinksafe.config.waivers import check_names
 from thinksafe.errors import ConfigError
@@ -188,18 +189,8 @@ class TrainingSettings(Section):
     """CPU threads; 0 leaves the library's default. Fixed for bit-equal repeats."""
 
     @model_validator(mode="after")
-    def _batches_divide(self) -> TrainingSettings:
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of {self.micro_batch_size}")
-        if self.nodes > 1 and not self.processes:
-            raise ValueError(f"nodes is {self.nodes}, so that processes must say how many train on each: 1 or more")
-        if self.processes and self.batch_size % (self.nodes * self.processes):
-            what = f"processes, {self.processes}" if self.nodes == 1 else (
-                f"nodes x processes, {self.nodes} x {self.processes}"
-            )
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of {what}")
-        if self.strategy == "fsdp" and self.nodes * self.processes == 1:
-            raise ValueError("strategy fsdp shares the student among processes, and processes is 1")
+    def _can_be_spread(self) -> TrainingSettings:
+        check_shape(self)
         return self
 
 
@@ -282,21 +273,7 @@ class RealignmentConfig(Section):
 
     @model_validator(mode="after")
     def _training_fits_its_pod(self) -> RealignmentConfig:
-        gpu = self.cluster.stage("train").gpu if self.cluster else None
-        if gpu is None or not gpu.count:
-            return self
-        training, count = self.training, self.training.processes or gpu.count
-        if count > gpu.count:
-            raise ValueError(f"training.processes is {count}, and cluster.stages gives train {gpu.count} GPUs")
-        if training.batch_size % (training.nodes * count):
-            raise ValueError(
-                f"training.batch_size {training.batch_size} cannot be shared out among the {count} GPUs that "
-                "cluster.stages gives train"
-            )
-        if training.strategy == "fsdp" and training.nodes * count == 1:
-            raise ValueError(
-                "training.strategy fsdp shares the student among GPUs, and cluster.stages gives train one"
-            )
+        check_place(self.training, self.cluster)
         return self
 
     @model_validator(mode="after")
@@ -310,7 +287,6 @@ class RealignmentConfig(Section):
         self.gate.require_waivable(check_names(self.evaluation.gated, self.guard.second is not None))
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
-        check_nodes(self.training.nodes, self.training.processes, self.cluster)
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)
         check_servable(self.deploy, self.student.model)
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:

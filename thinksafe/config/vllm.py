@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field
 
 OWN = frozenset({
     "disable_log_stats", "dtype", "hf_token", "load_format", "model", "revision", "seed", "served_model_name",
@@ -21,31 +21,31 @@ OWN_OF_ENGINE = OWN | {"enable_lora", "lora_modules", "max_lora_rank", "max_lora
 OWN_OF_GUARD = OWN | {"enable_lora", "max_logprobs", "max_model_len"}
 
 
-def _refuse(options: Mapping[str, JsonValue], own: frozenset[str]) -> None:
+def _refuse(options: Mapping[str, Any], own: frozenset[str]) -> None:
     if taken := sorted(own & set(options)):
         raise ValueError(f"{', '.join(taken)}: set by other settings of this config; leave it out")
     try:
         json.dumps(options, allow_nan=False)
-    except ValueError as error:
-        raise ValueError("numbers must be finite") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError("a value is not JSON: numbers must be finite, and dates texts") from error
 
 
-def _of_engine(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _of_engine(options: dict[str, Any]) -> dict[str, Any]:
     _refuse(options, OWN_OF_ENGINE)
     return options
 
 
-def _of_guard(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _of_guard(options: dict[str, Any]) -> dict[str, Any]:
     _refuse(options, OWN_OF_GUARD)
     return options
 
 
 _Option = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-EngineOptions = Annotated[dict[_Option, JsonValue], AfterValidator(_of_engine)]
-GuardOptions = Annotated[dict[_Option, JsonValue], AfterValidator(_of_guard)]
+EngineOptions = Annotated[dict[_Option, Any], AfterValidator(_of_engine)]
+GuardOptions = Annotated[dict[_Option, Any], AfterValidator(_of_guard)]
 
 
-def parallel(options: Mapping[str, JsonValue], tensor: int = 1) -> int:
+def parallel(options: Mapping[str, Any], tensor: int = 1) -> int:
     """Return how many GPUs vLLM spreads one model over: tensor parallel times pipeline parallel.
 
     Args:

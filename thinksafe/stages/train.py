@@ -19,6 +19,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.pods import TRAIN_JOB_VARIABLE
 from thinksafe.config.sections import TrainSection
+from thinksafe.config.shape import shape_of
 from thinksafe.digests import digest_file, digest_json, library_versions
 from thinksafe.errors import ConfigError, DamagedError, InputError
 from thinksafe.jsonl import write_json
@@ -28,7 +29,7 @@ from thinksafe.run.formats import format_of
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.training.adapter_store import AdapterManifest, candidate_of, find_adapter, settle
 from thinksafe.training.checkpoints import Checkpoints
-from thinksafe.training.launch import Job, process_count, train, world_size
+from thinksafe.training.launch import Job, shape_here, train
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
 
@@ -49,7 +50,7 @@ def run(
 
     Raises:
         InputError: the base is not a plain student, cannot be loaded or has no fitting chat template.
-        ConfigError: see :func:`thinksafe.training.launch.process_count`.
+        ConfigError: see :func:`thinksafe.training.launch.shape_here`.
         StageError: see :func:`thinksafe.training.sft.train_adapter` and
             :func:`thinksafe.training.data.encode_examples`.
         StoreError: the store failed.
@@ -60,15 +61,15 @@ def run(
             raise InputError(f"{base}: not a student without an adapter.", "Train from the base of the run.")
         rows = digest_file(examples)
         cluster = train_job_settings()
-        processes = world_size(section.training) if cluster is not None else process_count(section.training)
-        key = adapter_key(reference, rows, section, processes)
+        shape = shape_here(section.training) if cluster is None else shape_of(section.training)
+        key = adapter_key(reference, rows, section, shape.world)
         manifest = found = find_adapter(context.store, reference, key)
         resumed = 0
         if manifest is None and cluster is not None:
-            result.gpus = section.training.nodes * (gpu.count if (gpu := cluster.stage("train").gpu) else 0)
+            result.gpus = shape.nodes * (gpu.count if (gpu := cluster.stage("train").gpu) else 0)
             manifest, resumed = _train_on_nodes(context, cluster, section, reference, examples, key)
         elif manifest is None:
-            manifest, resumed = _train(context, section, reference, examples, key, processes)
+            manifest, resumed = _train(context, section, reference, examples, key, shape.processes)
         candidate = candidate_of(reference, key, manifest)
         fetch_adapter(context.store, candidate, adapter_out)
         write_json(candidate_out, candidate)
@@ -81,7 +82,7 @@ def run(
         }
         result.details = {
             "curve": manifest.curve, "steps": manifest.steps, "adapter": candidate.adapter,
-            "adapter_digest": manifest.adapter_digest, "processes": processes, "nodes": section.training.nodes,
+            "adapter_digest": manifest.adapter_digest, "processes": shape.world, "nodes": shape.nodes,
             "share": manifest.share,
             "drift": [found.model_dump(mode="json") for found in manifest.drift],
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},

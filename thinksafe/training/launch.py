@@ -19,6 +19,7 @@ from typing import NamedTuple
 from thinksafe import errors
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
+from thinksafe.config.shape import Shape, shape_of
 from thinksafe.errors import ConfigError, StageError, ThinkSafeError
 from thinksafe.jsonl import read_record, read_records, write_json
 from thinksafe.models.references import ModelReference
@@ -86,43 +87,26 @@ class Outcome(Record):
     """Steps that a checkpoint brought along."""
 
 
-def process_count(settings: TrainingSettings) -> int:
-    """Return how many processes train: ``processes``, or one for each visible GPU.
+def shape_here(settings: TrainingSettings) -> Shape:
+    """Return the shape of a training on this machine alone, by the GPUs that are visible.
 
     Raises:
-        ConfigError: there are fewer GPUs than that, the effective batch cannot be shared out, several nodes were to
-            train, or there is nothing to shard the student among.
+        ConfigError: there are fewer GPUs than processes, the effective batch cannot be shared out, several nodes were
+            to train, or there is nothing to shard the student among.
     """
     import torch
 
     if settings.nodes > 1:
         raise ConfigError(
-            f"training.nodes is {settings.nodes}, and this is no pod that was told of a TrainJob.",
+            f"training.nodes is {settings.nodes}, and this pod was not told to start a TrainJob.",
             "Several nodes need a cluster (cluster.train_job.enabled); here set training.nodes to 1.",
         )
-    gpus = torch.cuda.device_count()
-    count = settings.processes or max(1, gpus)
-    if gpus and count > gpus:
+    try:
+        return shape_of(settings, torch.cuda.device_count())
+    except ValueError as error:
         raise ConfigError(
-            f"training.processes is {count}, and {gpus} GPUs are visible.",
-            "Give the train task as many GPUs, or set training.processes to 0.",
-        )
-    if settings.batch_size % count:
-        raise ConfigError(
-            f"training.batch_size {settings.batch_size} cannot be shared out among {count} processes.",
-            "Set training.processes to a divisor of it, or give the train task another number of GPUs.",
-        )
-    if settings.strategy == "fsdp" and count == 1:
-        raise ConfigError(
-            "training.strategy is fsdp, and one process trains: there is nothing to share the student among.",
-            "Give the train task several GPUs, or set training.strategy: ddp.",
-        )
-    return count
-
-
-def world_size(settings: TrainingSettings) -> int:
-    """Return how many processes train on all nodes of a TrainJob."""
-    return settings.nodes * settings.processes
+            f"training: {error}.", "Give the train task other GPUs, or change training.processes."
+        ) from error
 
 
 def train(context: StageContext, job: Job, processes: int) -> Outcome:

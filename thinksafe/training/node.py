@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from thinksafe import errors
 from thinksafe.config.sections import TrainSection
+from thinksafe.config.shape import shape_of
 from thinksafe.digests import digest_file
 from thinksafe.errors import ConfigError, InputError, StageError, ThinkSafeError, full_disk
 from thinksafe.jsonl import read_record
@@ -27,7 +28,7 @@ from thinksafe.models.references import ModelReference
 from thinksafe.records import Record
 from thinksafe.store import Store, open_store
 from thinksafe.training.adapter_store import settle
-from thinksafe.training.launch import Job, Node, Outcome, spawn, world_size
+from thinksafe.training.launch import Job, Node, Outcome, spawn
 
 JOB, EXAMPLES, OUTCOME = "job.json", "examples.jsonl", "outcome.json"
 
@@ -124,10 +125,11 @@ def run(store: Store, folder: str, node: Node, processes: int) -> None:
     except ValidationError as error:
         raise InputError(f"{store.uri(f'{folder}/{JOB}')} is no training.", "Start the train stage again.") from error
     settings = given.section.training
-    if node.nodes * processes != world_size(settings):
+    shape = shape_of(settings)
+    if node.nodes * processes != shape.world:
         raise ConfigError(
-            f"There are {node.nodes} nodes of {processes} processes, and the training is for {settings.nodes} of "
-            f"{settings.processes}.",
+            f"There are {node.nodes} nodes of {processes} processes, and the training is for {shape.nodes} of "
+            f"{shape.processes}.",
             "Let nothing change numNodes and numProcPerNode of the TrainJob.",
         )
     with tempfile.TemporaryDirectory() as temporary:

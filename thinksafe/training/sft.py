@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
+from thinksafe.config.shape import shape_of
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.run.record import StageContext
 from thinksafe.training import sharding
@@ -51,11 +52,6 @@ class Training:
 def step_count(rows: int, settings: TrainingSettings) -> int:
     """Return the optimiser steps of a training run; an epoch's last batch may be smaller."""
     return math.ceil(rows / settings.batch_size) * settings.epochs
-
-
-def micro_batch(settings: TrainingSettings, processes: int) -> int:
-    """Return the rows of one forward pass of one process."""
-    return math.gcd(settings.micro_batch_size, settings.batch_size // processes)
 
 
 def train_adapter(
@@ -153,11 +149,11 @@ def _trainer(
     gpu, logging = torch.cuda.is_available(), math.ceil(steps / CURVE_POINTS)
     sharded = settings.strategy == "fsdp"
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    micro = micro_batch(settings, world)
+    shape = shape_of(settings.model_copy(update={"nodes": 1, "processes": world}))
     arguments = SFTConfig(
         output_dir=str(checkpoints.folder if checkpoints else folder),
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=settings.batch_size // (micro * world),
+        per_device_train_batch_size=shape.micro,
+        gradient_accumulation_steps=shape.accumulation,
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",

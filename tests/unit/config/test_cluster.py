@@ -269,9 +269,9 @@ def test_no_text_passes_as_a_floating_image(text):
 @pytest.mark.parametrize(
     ("training", "count", "words"),
     [
-        ({"processes": 4}, 2, "training.processes is 4, and cluster.stages gives train 2 GPUs"),
-        ({"batch_size": 8, "micro_batch_size": 8}, 3, "8 cannot be shared out among the 3 GPUs"),
-        ({"strategy": "fsdp"}, 1, "cluster.stages gives train one"),
+        ({"processes": 4}, 2, "training: processes is 4, and there are 2 GPUs (cluster.stages.train.gpu.count)"),
+        ({"batch_size": 8, "micro_batch_size": 8}, 3, "training: batch_size 8 is not a multiple of the GPUs, 3"),
+        ({"strategy": "fsdp"}, 1, "training: strategy is fsdp"),
     ],
 )
 def test_training_has_to_fit_the_gpus_of_its_pod(training, count, words):
@@ -300,7 +300,10 @@ def nodes_document(cluster, **training):
         ({"nodes": 2}, {"train_job": ON}, "processes must say"),
         ({"nodes": 3, "processes": 2}, {"train_job": ON}, "nodes x processes, 3 x 2"),
         ({}, {"train_job": ON}, "so training.processes must say"),
-        ({"nodes": 2, "processes": 4}, {"train_job": ON, "stages": {"train": {"gpu": {"count": 2}}}}, "train 2 GPUs"),
+        (
+            {"nodes": 2, "processes": 4}, {"train_job": ON, "stages": {"train": {"gpu": {"count": 2}}}},
+            "there are 2 GPUs",
+        ),
         ({"nodes": 2, "processes": 4}, {"train_job": {"runtime": {"kind": "Pod"}}}, "cluster.train_job.runtime.kind"),
     ],
 )

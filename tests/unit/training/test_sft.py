@@ -12,7 +12,7 @@ from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.models.loading import ADAPTER_FILES, load_model
 from thinksafe.run.record import Progress, StageContext, silent
-from thinksafe.training.sft import micro_batch, step_count, train_adapter
+from thinksafe.training.sft import step_count, train_adapter
 
 pytestmark = pytest.mark.slow  # the import of TRL alone
 
@@ -145,8 +145,3 @@ def test_a_training_that_diverges_fails(student: Student, tmp_path: Path) -> Non
 def test_steps_count_the_last_small_batch() -> None:
     settings = SETTINGS.model_copy(update={"batch_size": 4, "epochs": 3})
     assert [step_count(rows, settings) for rows in (1, 4, 5, 8, 9)] == [3, 3, 6, 6, 9]
-
-
-def test_rows_of_a_pass_divide_a_processs_share_of_the_batch() -> None:
-    settings = SETTINGS.model_copy(update={"batch_size": 12, "micro_batch_size": 4})
-    assert [micro_batch(settings, processes) for processes in (1, 2, 3, 4, 6, 12)] == [4, 2, 4, 1, 2, 1]

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.kubernetes import seconds
+from thinksafe.config.shape import shape_of
 from thinksafe.errors import MissingError, StageError, ThinkSafeError
 from thinksafe.kube.client import Cluster, DroppedError, GoneError, Object
 from thinksafe.store import Store
@@ -134,11 +135,11 @@ class Launcher:
                 time.sleep(min(PAUSE_SECONDS, 0.2))
 
     def _create(self) -> bool:
-        settings = self._job.section.training
+        shape = shape_of(self._job.section.training)
         for key in self._error_keys():  # of an earlier attempt
             self._store.delete(key)
         address = write_job(self._store, self._job, self._examples)
-        manifest = train_job(self._cluster, self._job.key, address, settings.nodes, settings.processes)
+        manifest = train_job(self._cluster, self._job.key, address, shape)
         try:
             return self._api.create(manifest)
         except StageError as error:

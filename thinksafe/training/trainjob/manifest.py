@@ -12,6 +12,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import NodeAffinityTerm, StageSettings, TolerationSettings
 from thinksafe.config.kubernetes import seconds
 from thinksafe.config.pods import CERTIFICATES, TRAIN_JOB_VARIABLE, environment, pod_labels, secret_variables
+from thinksafe.config.shape import Shape
 from thinksafe.kube.client import MANAGER, Object
 
 API, NODE = "trainer.kubeflow.org/v1alpha1", "node"
@@ -29,15 +30,14 @@ def job_name(key: str) -> str:
     return f"thinksafe-{key[:24]}"
 
 
-def train_job(cluster: ClusterSettings, key: str, address: str, nodes: int, processes: int) -> Object:
+def train_job(cluster: ClusterSettings, key: str, address: str, shape: Shape) -> Object:
     """Return the manifest.
 
     Args:
         cluster: The settings.
         key: Key of the adapter.
         address: Address of the training, as :mod:`thinksafe.training.node` takes it.
-        nodes: Nodes that train together.
-        processes: Processes of each.
+        shape: Nodes that train together, and processes of each.
     """
     settings, job = cluster.stage("train"), cluster.train_job
     patch = {
@@ -59,7 +59,7 @@ def train_job(cluster: ClusterSettings, key: str, address: str, nodes: int, proc
             "trainer": {
                 "image": cluster.image("train"),
                 "command": ["python", "-m", "thinksafe.training.node"], "args": [address],
-                "env": _environment(cluster), "numNodes": nodes, "numProcPerNode": processes,
+                "env": _environment(cluster), "numNodes": shape.nodes, "numProcPerNode": shape.processes,
                 "resourcesPerNode": _resources(settings),
             },
             "activeDeadlineSeconds": seconds(job.deadline),

@@ -19,6 +19,7 @@ from trainer_controller import Controller, condition, pod
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.model import StudentSettings
+from thinksafe.config.shape import Shape
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.jsonl import write_records
 from thinksafe.kube.client import connect_to
@@ -138,7 +139,7 @@ def test_a_job_whose_answer_was_lost_is_not_made_twice(world: World) -> None:
 
 def existing(world: World, status: Any = None, key: str = KEY, **metadata: Any) -> None:
     settings = ClusterSettings.model_validate({**CLUSTER, "train_job": {"enabled": True}})
-    found = train_job(settings, key, "address", 2, 1)
+    found = train_job(settings, key, "address", Shape(2, 1, 4, 4))
     found["metadata"] |= {"name": NAME, **metadata}
     world.api.controller = lambda found: None
     assert world.api.create("trainjobs", found)[0] == 201
@@ -358,7 +359,7 @@ def test_jobs_that_failed_long_ago_are_removed_and_no_others(world: World) -> No
     world.api.controller = lambda found: None
     theirs = {"app.kubernetes.io/managed-by": "x"}
     for name, status, labels in (("old", old, {}), ("new", new, {}), ("theirs", old, theirs)):
-        found = train_job(settings, "k", "address", 2, 1)
+        found = train_job(settings, "k", "address", Shape(2, 1, 4, 4))
         found["metadata"] |= {"name": name, "labels": found["metadata"]["labels"] | labels}
         world.api.create("trainjobs", found)
         world.api.set_status("trainjobs", name, status)

@@ -15,6 +15,7 @@ from trainer_controller import Controller
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.pods import TRAIN_JOB_VARIABLE, environment
+from thinksafe.config.shape import Shape
 from thinksafe.stages.train import train_job_settings
 from thinksafe.training.trainjob.manifest import train_job
 
@@ -29,7 +30,7 @@ def settings(name: str = "plain", **changed: Any) -> ClusterSettings:
 
 
 def manifest(name: str = "plain", **changed: Any) -> dict[str, Any]:
-    return train_job(settings(name, **changed), KEY, ADDRESS, 4, 8)
+    return train_job(settings(name, **changed), KEY, ADDRESS, Shape(4, 8, 1, 1))
 
 
 def pod(found: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def test_the_stage_is_told_in_one_variable_which_holds_no_more_than_it_needs(
     monkeypatch.setenv(TRAIN_JOB_VARIABLE, text)
     told = train_job_settings()
     assert told is not None
-    assert train_job(told, KEY, ADDRESS, 4, 8) == manifest()
+    assert train_job(told, KEY, ADDRESS, Shape(4, 8, 1, 1)) == manifest()
     monkeypatch.setenv(TRAIN_JOB_VARIABLE, "")
     assert train_job_settings() is None
 
