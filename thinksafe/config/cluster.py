@@ -59,6 +59,7 @@ def _image(value: str) -> str:
 
 
 Image = Annotated[str, AfterValidator(_image)]
+OptionalImage = Annotated[str, AfterValidator(lambda value: value and _image(value))]
 
 
 class ImageSettings(Section):

@@ -5,14 +5,15 @@ No value of a secret is ever part of it: secrets are named, with their keys, and
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from thinksafe.config.cluster import ClusterSettings, OptionalImage
+from thinksafe.config.cluster_services import Address, HubSettings, S3Settings
+from thinksafe.config.cluster_stages import TolerationSettings
 from thinksafe.config.kubernetes import (
     Cpu,
-    DataKey,
     DnsLabel,
     ExtendedResource,
     LabelKey,
@@ -28,23 +29,6 @@ from thinksafe.config.kubernetes import (
 from thinksafe.records import Share
 from thinksafe.settings import Count, CountOrZero, Section
 
-_IMAGE = re.compile(
-    r"(?P<name>[a-z0-9][a-z0-9.:/_-]*?)(?::(?P<tag>[A-Za-z0-9_][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
-)
-
-
-def _image(value: str) -> str:
-    found = _IMAGE.fullmatch(value)
-    if value and found is None:
-        raise ValueError("not an image: write registry/name@sha256:DIGEST, or registry/name:TAG")
-    if found is not None and not found["digest"] and found["tag"] in (None, "latest"):
-        raise ValueError("an image needs a digest (@sha256:...) or a tag other than latest")
-    return value
-
-
-Image = Annotated[str, AfterValidator(_image)]
-Address = Annotated[str, Field(pattern=r"^(https?://[^\s@?#]+)?$")]
-"""An HTTP address without user and password."""
 OWN_OPTIONS = frozenset({
     "--model", "--revision", "--tokenizer-revision", "--served-model-name", "--enable-lora", "--lora-modules",
     "--max-lora-rank", "--max-loras", "--reasoning-parser", "--dtype", "--max-model-len", "--host", "--port",
@@ -52,45 +36,6 @@ OWN_OPTIONS = frozenset({
     "--enable-ssl-refresh",
 })
 """Options of ``vllm serve`` that the rollout sets itself, or that would carry a secret."""
-
-
-class StoreAccess(Section):
-    """How the pod reads the adapter from S3."""
-
-    secret: OptionalName = ""
-    """Secret with the credentials; empty where the service account has a workload identity."""
-    key_id: DataKey = "AWS_ACCESS_KEY_ID"
-    """Its key that holds the access key's id."""
-    access_key: DataKey = "AWS_SECRET_ACCESS_KEY"
-    """Its key that holds the access key."""
-    endpoint: Address = ""
-    """Address of the S3 server; empty for AWS itself."""
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]*$")] = ""
-    """Region; empty leaves it to the library."""
-
-
-class HubAccess(Section):
-    """How the pod fetches the student's weights from the hub."""
-
-    secret: OptionalName = ""
-    """Secret with the hub's token; empty where none is needed."""
-    key: DataKey = "HF_TOKEN"
-    """Its key."""
-    endpoint: Address = ""
-    """Address of a mirror of the hub."""
-
-
-class Toleration(Section):
-    """A taint that the serving pods bear."""
-
-    key: LabelKey
-    """Key of the taint."""
-    operator: Literal["Exists", "Equal"] = "Exists"
-    """``Equal`` compares ``value`` too."""
-    value: LabelValue = ""
-    """Value of the taint."""
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-    """Effect of the taint; empty bears all."""
 
 
 class VerificationSettings(Section):
@@ -116,7 +61,11 @@ class VerificationSettings(Section):
 
 
 class DeploySettings(Section):
-    """Rollout of the champion to a cluster. Server-side apply of these fields only, as field manager ``thinksafe``."""
+    """Rollout of the champion to a cluster. Server-side apply of these fields only, as field manager ``thinksafe``.
+
+    In the namespace of ``cluster``, ``s3``, ``hub``, ``image_pull_secrets`` and ``adapter_image`` are those of that
+    section where nothing is said here.
+    """
 
     kind: Literal["none", "deployment", "inference-service", "llm-inference-service"] = "none"
     """``none``: nothing is rolled out. ``deployment``: vLLM as a Deployment and a Service. ``inference-service``,
@@ -125,9 +74,9 @@ class DeploySettings(Section):
     """Where the model is served."""
     name: ServiceName = "thinksafe-champion"
     """Name of the objects, and the model name that clients ask for."""
-    image: Image = ""
+    image: OptionalImage = ""
     """vLLM, with ``vllm`` on its path; by digest, or with a tag other than ``latest``."""
-    adapter_image: Image = ""
+    adapter_image: OptionalImage = ""
     """thinksafe's ``cpu`` image, for the init container that fetches the adapter and checks its digest."""
     model: str = ""
     """What vLLM loads the student from, where it is not ``student.model``: a path below ``/cache``, or a hub id."""
@@ -157,8 +106,8 @@ class DeploySettings(Section):
     """Longest prompt and response together, in tokens; 0 takes the model's own."""
     extra_args: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Further options of ``vllm serve``."""
-    store: StoreAccess = StoreAccess()
-    hub: HubAccess = HubAccess()
+    s3: S3Settings = S3Settings()
+    hub: HubSettings = HubSettings()
     service_account: OptionalName = ""
     """Service account of the pods; the namespace's default when empty."""
     image_pull_secrets: tuple[OptionalName, ...] = ()
@@ -167,7 +116,7 @@ class DeploySettings(Section):
     """User and group of the pods, never root."""
     node_selector: dict[LabelKey, LabelValue] = {}
     """Labels of the nodes."""
-    tolerations: tuple[Toleration, ...] = ()
+    tolerations: tuple[TolerationSettings, ...] = ()
     """Taints that the pods bear."""
     labels: dict[LabelKey, LabelValue] = {}
     """Further labels of all objects and pods."""
@@ -212,3 +161,31 @@ def check_servable(deploy: DeploySettings, student: str) -> None:
             f"deploy.kind is {deploy.kind}, and its pods cannot load {student!r}: set deploy.model to a path below "
             "/cache, on the volume deploy.cache_claim, or to a hub id"
         )
+
+
+SHARED = ("s3", "hub", "image_pull_secrets")
+"""Settings by the same name in ``cluster``."""
+
+
+def with_defaults(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a document whose section ``deploy`` takes what it does not say from ``cluster``.
+
+    That holds where both name one namespace: a Secret is known in its own only.
+
+    Args:
+        data: The document, not yet validated; it is not changed.
+    """
+    deploy, cluster = data.get("deploy"), data.get("cluster")
+    if not isinstance(deploy, dict) or not isinstance(cluster, dict) or deploy.get("kind", "none") == "none":
+        return data
+    places = (
+        deploy.get("namespace", DeploySettings.model_fields["namespace"].default),
+        cluster.get("namespace", ClusterSettings.model_fields["namespace"].default),
+    )
+    if places[0] != places[1]:
+        return data
+    found = {name: cluster[name] for name in SHARED if name in cluster}
+    images = cluster.get("images")
+    if isinstance(images, dict) and "cpu" in images and not cluster.get("mirrors"):
+        found["adapter_image"] = images["cpu"]
+    return {**data, "deploy": {**found, **deploy}}

@@ -6,7 +6,7 @@ refused. ``thinksafe config schema`` prints the JSON Schema of this model.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -14,7 +14,7 @@ from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
-from thinksafe.config.deploy import DeploySettings, check_servable
+from thinksafe.config.deploy import DeploySettings, check_servable, with_defaults
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.gpus import gpus_needed, with_gpus
 from thinksafe.config.guard import GuardSettings, GuardsSettings
@@ -263,6 +263,11 @@ class RealignmentConfig(Section):
     alarm: AlarmSettings = AlarmSettings()
     cluster: ClusterSettings | None = None
     """Where and how the pipeline runs on Kubeflow; not read by a run on this machine."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rollout_takes_from_the_cluster(cls, data: Any) -> Any:
+        return with_defaults(data) if isinstance(data, dict) else data
 
     @field_validator("cluster")
     @classmethod

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.cluster_stages import StageSettings
+from thinksafe.config.cluster_services import S3Settings
+from thinksafe.config.cluster_stages import StageSettings, TolerationSettings
 from thinksafe.digests import canonical_json
 
 DIGEST_VARIABLE = "THINKSAFE_CLUSTER_DIGEST"
@@ -66,14 +67,30 @@ def pod_labels(cluster: ClusterSettings, settings: StageSettings, stage: str) ->
     return {key: value for key, value in {**cluster.labels, **own}.items() if value}
 
 
+def toleration(taint: TolerationSettings) -> dict[str, str | int]:
+    """Return a toleration as Kubernetes takes it."""
+    found = {
+        "key": taint.key, "operator": taint.operator, "value": taint.value, "effect": taint.effect,
+        "tolerationSeconds": taint.seconds,
+    }
+    return {name: value for name, value in found.items() if value not in ("", None)}
+
+
+def s3_variables(s3: S3Settings) -> list[SecretVariable]:
+    """Return the credentials of the object store that a pod takes from a Secret."""
+    secret = s3.secret
+    found = [
+        SecretVariable(secret.name, secret.access_key_id, "AWS_ACCESS_KEY_ID"),
+        SecretVariable(secret.name, secret.secret_access_key, "AWS_SECRET_ACCESS_KEY"),
+        SecretVariable(secret.name, secret.session_token, "AWS_SESSION_TOKEN"),
+    ]
+    return [variable for variable in found if variable.secret and variable.key]
+
+
 def secret_variables(cluster: ClusterSettings, stage: str) -> list[SecretVariable]:
     """Return the variables that a stage's pods take from Secrets."""
-    s3, mlflow, hub = cluster.s3.secret, cluster.mlflow.secret, cluster.hub
-    found = [
-        SecretVariable(s3.name, s3.access_key_id, "AWS_ACCESS_KEY_ID"),
-        SecretVariable(s3.name, s3.secret_access_key, "AWS_SECRET_ACCESS_KEY"),
-        SecretVariable(s3.name, s3.session_token, "AWS_SESSION_TOKEN"),
-    ]
+    mlflow, hub = cluster.mlflow.secret, cluster.hub
+    found = s3_variables(cluster.s3)
     if stage in MLFLOW_STAGES:
         found += [
             SecretVariable(mlflow.name, mlflow.token, "MLFLOW_TRACKING_TOKEN"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from thinksafe.config.deploy import DeploySettings
+from thinksafe.config.pods import s3_variables, toleration
 from thinksafe.deploy.target import Target
 
 Manifest = dict[str, Any]
@@ -168,9 +169,7 @@ def pod(settings: DeploySettings, target: Target) -> Manifest:
     if settings.node_selector:
         found["nodeSelector"] = dict(settings.node_selector)
     if settings.tolerations:
-        found["tolerations"] = [
-            {key: value for key, value in one.model_dump().items() if value} for one in settings.tolerations
-        ]
+        found["tolerations"] = [toleration(taint) for taint in settings.tolerations]
     return found
 
 
@@ -181,14 +180,8 @@ _CONFINED: Manifest = {
 
 
 def _fetching(settings: DeploySettings, target: Target) -> Manifest:
-    store = settings.store
-    environment: list[Manifest] = []
-    if store.secret:
-        environment += [
-            _from_secret("AWS_ACCESS_KEY_ID", store.secret, store.key_id),
-            _from_secret("AWS_SECRET_ACCESS_KEY", store.secret, store.access_key),
-        ]
-    environment += _values(AWS_ENDPOINT_URL=store.endpoint, AWS_REGION=store.region)
+    environment = [_from_secret(variable, secret, key) for secret, key, variable in s3_variables(settings.s3)]
+    environment += _values(AWS_ENDPOINT_URL=settings.s3.endpoint, AWS_REGION=settings.s3.region)
     return {
         "name": "adapter", "image": settings.adapter_image, "command": ["thinksafe", "fetch-adapter"],
         "args": ["--adapter", target.adapter, "--digest", target.digest, "--out", adapter_path(target)],
@@ -209,7 +202,7 @@ def _serving(settings: DeploySettings, target: Target) -> Manifest:
         HF_ENDPOINT=settings.hub.endpoint, VLLM_NO_USAGE_STATS="1",
     )
     if settings.hub.secret:
-        environment.append(_from_secret("HF_TOKEN", settings.hub.secret, settings.hub.key))
+        environment.append(_from_secret("HF_TOKEN", settings.hub.secret, settings.hub.secret_key))
     mounts = [
         {"name": "adapters", "mountPath": ADAPTERS, "readOnly": True}, {"name": "tmp", "mountPath": "/tmp"},
         {"name": "shm", "mountPath": "/dev/shm"},

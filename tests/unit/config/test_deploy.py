@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
+from cluster_configs import cluster_document
 
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.deploy import DeploySettings, check_servable
@@ -30,7 +32,7 @@ def test_nothing_is_rolled_out_by_default() -> None:
         ({"name": "Upper"}, "not a name for a Service"),
         ({"extra_args": ["--max-lora-rank=8"]}, "--max-lora-rank, which the rollout sets"),
         ({"extra_args": ["--api_key", "x"]}, "--api-key"),
-        ({"base_url": "http://user:word@host/v1"}, "pattern"),
+        ({"base_url": "http://user:word@host/v1"}, "holds a password"),
         ({"readiness_seconds": 1}, "greater than or equal to 10"),
         ({"verification": {"max_harm": 1.5}}, "less than or equal to 1"),
         ({"replicas": 0}, "greater than 0"),
@@ -59,6 +61,24 @@ def test_a_pod_must_be_able_to_load_the_student() -> None:
 
 def test_every_setting_is_described() -> None:
     definitions = config_schema()["$defs"]
-    for name in ("DeploySettings", "VerificationSettings", "StoreAccess", "HubAccess", "Toleration"):
+    for name in ("DeploySettings", "VerificationSettings", "S3Settings", "HubSettings", "TolerationSettings"):
         for key, value in definitions[name]["properties"].items():
             assert value.get("description") or "$ref" in value, f"{name}.{key}"
+
+
+def test_beside_the_runs_a_rollout_needs_only_what_differs() -> None:
+    s3 = {"secret": {"name": "store"}, "endpoint": "https://s3.corp.example"}
+    cluster = {**yaml.safe_load(cluster_document())["cluster"], "s3": s3, "image_pull_secrets": ["pull"]}
+    document = {
+        "extends": "qwen3-8b", "cluster": cluster, "deploy": {"kind": "deployment", "image": "registry/vllm:0.11.0"},
+    }
+    config = load_config(yaml.safe_dump(document))
+    assert config.cluster is not None
+    assert (config.deploy.s3, config.deploy.hub) == (config.cluster.s3, config.cluster.hub)
+    assert config.deploy.adapter_image == config.cluster.images.cpu
+    assert config.deploy.image_pull_secrets == ("pull",)
+    document["deploy"]["hub"] = {"secret": "ours"}
+    assert load_config(yaml.safe_dump(document)).deploy.hub.secret == "ours"
+    document["deploy"]["namespace"] = "serving"
+    with pytest.raises(ConfigError, match="needs image and adapter_image"):
+        load_config(yaml.safe_dump(document))

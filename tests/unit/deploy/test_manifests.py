@@ -16,10 +16,16 @@ from thinksafe.deploy.target import Target
 FULL: dict[str, Any] = {
     "replicas": 2, "gpus": 4, "gpu_resource": "amd.com/gpu", "surge": False, "cache_claim": "weights",
     "reasoning_parser": "qwen3", "max_model_len": 32768, "extra_args": ["--enable-prefix-caching"],
-    "store": {"secret": "s3", "key_id": "id", "access_key": "key", "endpoint": "http://s3:9000", "region": "eu-1"},
+    "s3": {
+        "secret": {"name": "s3", "access_key_id": "id", "secret_access_key": "key"}, "endpoint": "http://s3:9000",
+        "region": "eu-1",
+    },
     "hub": {"secret": "hub", "endpoint": "http://mirror"}, "service_account": "serving",
     "image_pull_secrets": ["pull"], "node_selector": {"gpu": "big"}, "labels": {"team": "safety"},
-    "tolerations": [{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}, {"key": "spot"}],
+    "tolerations": [
+        {"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"},
+        {"key": "spot", "effect": "NoExecute", "seconds": 60},
+    ],
 }
 KINDS = ("deployment", "inference-service", "llm-inference-service")
 
@@ -85,7 +91,7 @@ def test_secrets_are_named_and_never_held(kind: str) -> None:
         if "valueFrom" in variable
     ]
     assert references == [
-        ("AWS_ACCESS_KEY_ID", "s3", "id"), ("AWS_SECRET_ACCESS_KEY", "s3", "key"), ("HF_TOKEN", "hub", "HF_TOKEN")
+        ("AWS_ACCESS_KEY_ID", "s3", "id"), ("AWS_SECRET_ACCESS_KEY", "s3", "key"), ("HF_TOKEN", "hub", "token")
     ]
 
 

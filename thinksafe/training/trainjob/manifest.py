@@ -9,9 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.cluster_stages import NodeAffinityTerm, StageSettings, TolerationSettings
+from thinksafe.config.cluster_stages import NodeAffinityTerm, StageSettings
 from thinksafe.config.kubernetes import seconds
-from thinksafe.config.pods import CERTIFICATES, TRAIN_JOB_VARIABLE, environment, pod_labels, secret_variables
+from thinksafe.config.pods import (
+    CERTIFICATES,
+    TRAIN_JOB_VARIABLE,
+    environment,
+    pod_labels,
+    secret_variables,
+    toleration,
+)
 from thinksafe.config.shape import Shape
 from thinksafe.kube.client import MANAGER, Object
 
@@ -116,7 +123,7 @@ def _pod(cluster: ClusterSettings, settings: StageSettings) -> Object:
         "serviceAccountName": cluster.train_job.service_account or cluster.service_account,
         "imagePullSecrets": [{"name": name} for name in cluster.image_pull_secrets],
         "nodeSelector": dict(settings.node_selector or {}),
-        "tolerations": [_toleration(taint) for taint in settings.tolerations or ()],
+        "tolerations": [toleration(taint) for taint in settings.tolerations or ()],
         "affinity": _affinity(settings.affinity or ()),
         "securityContext": {
             "runAsNonRoot": True, "runAsUser": user.run_as_user, "runAsGroup": user.run_as_group,
@@ -151,14 +158,6 @@ def _volumes(cluster: ClusterSettings, settings: StageSettings) -> tuple[list[Ob
             spec["storageClassName"] = cache.storage_class
         mount("model-cache", cache.path, {"ephemeral": {"volumeClaimTemplate": {"spec": spec}}})
     return volumes, mounts
-
-
-def _toleration(taint: TolerationSettings) -> Object:
-    found = {
-        "key": taint.key, "operator": taint.operator, "value": taint.value, "effect": taint.effect,
-        "tolerationSeconds": taint.seconds,
-    }
-    return {name: value for name, value in found.items() if value not in ("", None)}
 
 
 def _affinity(terms: tuple[NodeAffinityTerm, ...]) -> Object:
