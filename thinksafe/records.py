@@ -25,6 +25,8 @@ MetricKind = Literal["harm", "over_refusal", "reasoning"]
 Role = Literal["base", "candidate", "champion", "evaluated", "previous"]
 """``evaluated``: the model of an evaluation by itself. ``previous``: the same model at its last evaluation."""
 StoppedBy = Literal["diagnose", "curate", "gate", "monitor"]
+Unit = Literal["%", "points", "count"]
+"""Of a check's value, threshold and interval: a share, a difference of two shares, or a number of things."""
 CheckStatus = Literal["passed", "failed", "waived"]
 WaiverEffect = Literal["applied", "expired", "not needed", "no data"]
 
@@ -255,6 +257,10 @@ class Check(Record):
     """None when the number could not be computed; such a check never passes."""
     interval: Interval | None = None
     threshold: float | None = None
+    unit: Unit | None = None
+    """None in decisions of versions that did not record it."""
+    undecided: bool = False
+    """It failed for want of prompts: the estimate keeps the threshold, and only its bound does not."""
     n: Count
     reason: Text
 
@@ -269,6 +275,8 @@ class Check(Record):
     def _status_agrees(self) -> Check:
         if self.passed != (self.status == "passed"):
             raise ValueError("a check whose status is not passed has not passed")
+        if self.passed and self.undecided:
+            raise ValueError("a check that passed is decided")
         return self
 
 

@@ -13,7 +13,7 @@ from tiny_students import BENIGN, HARMFUL, PROBLEMS, teach, write_student
 
 from thinksafe.config import RealignmentConfig, load_config
 from thinksafe.config.load import recipe_names
-from thinksafe.deciding.power import gate_feasibility
+from thinksafe.deciding.feasibility import gate_feasibility
 from thinksafe.store import open_store
 
 # recipe: hub id, GPUs of a sampling task, top_k of the training samples

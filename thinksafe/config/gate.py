@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from thinksafe.config.waivers import Waiver, can_be_waived
+from thinksafe.config.waivers import Waiver, objection
 from thinksafe.records import Part, Share
 from thinksafe.settings import Count, Section
 
@@ -93,13 +93,11 @@ class GateSettings(Section):
             raise ValueError(f"two waivers of {', '.join(repeated)}; keep one")
         return waivers
 
-    def require_waivable(self, known: Iterable[str]) -> None:
+    def require_waivable(self, known: Collection[str]) -> None:
         """Raise ValueError unless every waiver is of a known check that can be waived."""
-        names = list(known)
         for place, waiver in enumerate(self.waivers):
-            if waiver.check not in names or not can_be_waived(waiver.check):
-                why = "cannot be waived" if waiver.check in names else "is no check of this gate"
+            if (found := objection(waiver.check, known)) is not None:
+                why, allowed = found
                 raise ValueError(
-                    f"gate.waivers.{place}: {waiver.check!r:.80} {why}; checks that can be waived: "
-                    f"{', '.join(filter(can_be_waived, names))}"
+                    f"gate.waivers.{place}: {waiver.check!r:.80} {why}; checks that can be waived: {', '.join(allowed)}"
                 )

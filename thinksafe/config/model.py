@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
+from thinksafe.config.checks import check_names
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
 from thinksafe.config.deploy import DeploySettings, check_servable, with_defaults
@@ -21,7 +22,6 @@ from thinksafe.config.guard import GuardSettings, GuardsSettings
 from thinksafe.config.registry import RegistrySettings, ReportSettings
 from thinksafe.config.shape import check_place, check_shape
 from thinksafe.config.vllm import EngineOptions
-from thinksafe.config.waivers import check_names
 from thinksafe.errors import ConfigError
 from thinksafe.methods.steering import steering_template
 from thinksafe.records import Part, SamplingSettings, Share
@@ -289,7 +289,7 @@ class RealignmentConfig(Section):
                 f"evaluation.benchmarks has none for {', '.join(missing)} that is gated; the gate needs harm, "
                 "over_refusal and reasoning"
             )
-        self.gate.require_waivable(check_names(self.evaluation.gated, self.guard.second is not None))
+        self.gate.require_waivable(check_names(("gate",), self.evaluation.gated, self.guard.second is not None))
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)

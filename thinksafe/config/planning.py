@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Literal, NamedTuple
 
+from thinksafe.config.checks import check_names
 from thinksafe.config.comparable import suite_digest
 from thinksafe.config.model import RealignmentConfig, SteeringSettings
 from thinksafe.config.sections import (
@@ -27,7 +28,6 @@ from thinksafe.config.sections import (
     TrainSection,
 )
 from thinksafe.config.suite import SuiteConfig, known_checks
-from thinksafe.config.waivers import check_names
 from thinksafe.digests import derived_seed
 from thinksafe.records import Arm, SamplingSettings
 
@@ -132,7 +132,7 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
             gate=config.gate, reasoning_benchmarks=measured.reasoning_benchmarks, report_only=measured.report_only,
             second_guard=second is not None,
             same_guard=config.guard.same, waivers_on=day if waivers else None,
-            known_checks=tuple(check_names(evaluation.gated, second is not None)) if waivers else (),
+            known_checks=tuple(check_names(("gate",), evaluation.gated, second is not None)) if waivers else (),
         ),
         registry=RegisterSection(registry=config.registry),
         rollout=config.deploy.kind != "none",

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.audit import AuditSettings
+from thinksafe.config.checks import check_names
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import check_thinking
 from thinksafe.config.gate import GateSettings
@@ -25,7 +26,6 @@ from thinksafe.config.model import (
     ReportSettings,
     StudentSettings,
 )
-from thinksafe.config.waivers import check_names, evaluation_check_names
 from thinksafe.settings import Name, Section
 
 
@@ -87,5 +87,4 @@ class SuiteConfig(Section):
 
 def known_checks(config: SuiteConfig) -> tuple[str, ...]:
     """Return the checks that waivers may speak of: those of an evaluation, and the gate's, whose limits are shared."""
-    asked = config.evaluation.gated, config.guard.second is not None
-    return tuple(sorted({*evaluation_check_names(*asked), *check_names(*asked)}))
+    return tuple(check_names(("gate", "evaluation"), config.evaluation.gated, config.guard.second is not None))

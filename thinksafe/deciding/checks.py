@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
+from thinksafe.config.checks import Condition, Side
 from thinksafe.measuring.evidence import NoEvidence, Scalable
-from thinksafe.records import Check, Decision, StoppedBy
+from thinksafe.measuring.statistics import Estimate
+from thinksafe.records import Check, Decision, StoppedBy, Unit
 
 ROUNDING = 1e-12
 """Slack of comparisons, so that a loss of exactly the limit is not refused for the last bit of a float."""
@@ -18,87 +21,123 @@ ROUNDING = 1e-12
 LARGEST_FACTOR = 2.0**20
 """Prompts-needed estimates stop here; beyond, the honest answer is that no realistic number decides."""
 
-_UNDECIDED = "Undecided"
-
-Side = Literal["upper", "lower"]
-Unit = Literal["%", "points"]
-
 def within(value: float, limit: float, side: Side) -> bool:
     """Return whether a value is at most the limit (``upper``) or at least it (``lower``)."""
     return value <= limit + ROUNDING if side == "upper" else value >= limit - ROUNDING
 
 
-def bound_check(
-    name: str, subject: str, side: Side, limit: float, prepare: Callable[[], Scalable], unit: Unit = "%"
-) -> Check:
-    """Check that the one-sided bound of a number keeps a limit.
+def bound_check(condition: Condition, prepare: Callable[[], Scalable]) -> Check:
+    """Check that the one-sided bound of a number, on the side of its limit, keeps the limit.
 
     Args:
-        name: Name of the check.
-        subject: What is measured, as a noun phrase (``harm on harmbench``).
-        side: ``upper``: the upper bound must be at most the limit; ``lower``: the lower bound at least it.
-        limit: The limit, a share or a difference of shares.
+        condition: What the number is, and its limit.
         prepare: Returns the scalable estimate; raises NoEvidence.
-        unit: How to write the numbers.
     """
     try:
         scalable = prepare()
     except NoEvidence as gap:
-        return failed_check(name, subject, limit, gap)
+        return failed_check(condition, gap)
+    subject, side, limit = condition.subject, condition.side, condition.limit
     measured = scalable(1.0)
     bound = measured.interval.high if side == "upper" else measured.interval.low
-    passed = within(bound, limit, side)
     keeps, breaks = ("is within the limit of", "exceeds the limit of") if side == "upper" else (
         "reaches the minimum of", "is below the minimum of",
     )
-    value, edge, allowed = written((measured.value, bound, limit), unit)
-    n = round(measured.n)
+    value, edge, allowed = written((measured.value, bound, limit), condition.unit)
+    n = prompts(round(measured.n))
+    passed, undecided = within(bound, limit, side), False
     if passed:
-        reason = f"The {side} bound of {subject}, {edge}, {keeps} {allowed} (estimate {value}, {prompts(n)})."
-    elif within(measured.value, limit, side):
+        reason = f"The {side} bound of {subject}, {edge}, {keeps} {allowed} (estimate {value}, {n})."
+    elif undecided := within(measured.value, limit, side):
         reason = (
-            f"{_UNDECIDED}: {subject} is estimated at {value}, which {keeps} {allowed}, but its {side} bound {edge} "
-            f"does not keep it ({prompts(n)}); {_what_would_decide(scalable, side, limit)}."
+            f"Undecided: {subject} is estimated at {value}, which {keeps} {allowed}, but its {side} bound {edge} "
+            f"does not keep it ({n}); {_what_would_decide(scalable, side, limit)}."
         )
     else:
-        reason = f"The estimate of {subject}, {value}, {breaks} {allowed} ({side} bound {edge}, {prompts(n)})."
-    return Check(
-        name=name, passed=passed, value=measured.value, interval=measured.interval, threshold=limit, n=n,
-        reason=reason,
-    )
+        reason = f"The estimate of {subject}, {value}, {breaks} {allowed} ({side} bound {edge}, {n})."
+    return _estimated(condition, measured, passed, reason, undecided)
 
 
-def estimate_check(name: str, subject: str, limit: float, prepare: Callable[[], Scalable]) -> Check:
+def estimate_check(condition: Condition, prepare: Callable[[], Scalable]) -> Check:
     """Check that an estimate, whatever its interval, is at most a limit; arguments as :func:`bound_check`."""
     try:
         measured = prepare()(1.0)
     except NoEvidence as gap:
-        return failed_check(name, subject, limit, gap)
-    passed = within(measured.value, limit, "upper")
-    value, allowed = written((measured.value, limit), "points")
-    verb, n = "is within" if passed else "exceeds", round(measured.n)
+        return failed_check(condition, gap)
+    passed = within(measured.value, condition.limit, "upper")
+    value, allowed = written((measured.value, condition.limit), condition.unit)
+    verb, n = "is within" if passed else "exceeds", prompts(round(measured.n))
+    reason = f"The estimate of {condition.subject}, {value}, {verb} the limit of {allowed} ({n})."
+    return _estimated(condition, measured, passed, reason)
+
+
+def evidence_check(condition: Condition, prepare: Callable[[], Scalable]) -> Check:
+    """Check that no change for the worse is shown: the lower bound is at most the limit.
+
+    Arguments as :func:`bound_check`; the subject is the change without an article (``rise of harm on harmbench``).
+    """
+    try:
+        measured = prepare()(1.0)
+    except NoEvidence as gap:
+        return failed_check(replace(condition, subject=f"the {condition.subject}"), gap)
+    low = measured.interval.low
+    passed, n = low <= condition.limit + ROUNDING, prompts(round(measured.n))
+    value, bound, _ = written((measured.value, low, condition.limit), condition.unit)
+    found = "No evidence of" if passed else "There is evidence of"
+    reason = f"{found} a {condition.subject} since the last evaluation: estimate {value}, lower bound {bound} ({n})."
+    return _estimated(condition, measured, passed, reason)
+
+
+def share_check(condition: Condition, count: int, samples: int) -> Check:
+    """Check that a share of this run's samples is at most a limit; a count, not an estimate, so without interval."""
+    if samples == 0:
+        return failed_check(condition, NoEvidence("there are no samples"))
+    share = count / samples
+    passed = within(share, condition.limit, "upper")
+    value, allowed = written((share, condition.limit), condition.unit)
+    verb = "is within" if passed else "exceeds"
+    reason = f"{_capitalised(condition.subject)}, {value} ({count:,} of {samples:,}), {verb} the limit of {allowed}."
+    return _counted(condition, share, samples, passed, reason)
+
+
+def count_check(condition: Condition, found: str, value: int, n: int) -> Check:
+    """Check that there are enough of something.
+
+    Args:
+        condition: What is counted, and the minimum.
+        found: The count in words, as the opening of a sentence.
+        value: The count.
+        n: Of how many.
+    """
+    passed = value >= condition.limit
+    reached = "reaches" if passed else "is below"
+    reason = f"{found}, which {reached} the minimum of {condition.limit:,.0f}."
+    return _counted(condition, value, n, passed, reason)
+
+
+def failed_check(condition: Condition, gap: NoEvidence) -> Check:
+    """Return the check of a number that could not be computed."""
+    reason = f"{_capitalised(condition.subject)} could not be computed: {gap}. No data fails."
     return Check(
-        name=name, passed=passed, value=measured.value, interval=measured.interval, threshold=limit, n=n,
-        reason=f"The estimate of {subject}, {value}, {verb} the limit of {allowed} ({prompts(n)}).",
+        name=condition.name, passed=False, value=None, threshold=condition.limit, unit=condition.unit, n=0,
+        reason=reason,
     )
 
 
-def share_check(name: str, subject: str, limit: float, count: int, samples: int) -> Check:
-    """Check that a share of this run's samples is at most a limit; a count, not an estimate, so without interval."""
-    if samples == 0:
-        return failed_check(name, subject, limit, NoEvidence("there are no samples"))
-    share = count / samples
-    passed = within(share, limit, "upper")
-    value, allowed = written((share, limit), "%")
-    verb = "is within" if passed else "exceeds"
-    reason = f"{_capitalised(subject)}, {value} ({count:,} of {samples:,}), {verb} the limit of {allowed}."
-    return Check(name=name, passed=passed, value=share, threshold=limit, n=samples, reason=reason)
+def _estimated(
+    condition: Condition, measured: Estimate, passed: bool, reason: str, undecided: bool = False
+) -> Check:
+    return Check(
+        name=condition.name, passed=passed, value=measured.value, interval=measured.interval,
+        threshold=condition.limit, unit=condition.unit, undecided=undecided, n=round(measured.n), reason=reason,
+    )
 
 
-def failed_check(name: str, subject: str, limit: float | None, gap: NoEvidence) -> Check:
-    """Return the check of a number that could not be computed."""
-    reason = f"{_capitalised(subject)} could not be computed: {gap}. No data fails."
-    return Check(name=name, passed=False, value=None, threshold=limit, n=0, reason=reason)
+def _counted(condition: Condition, value: float, n: int, passed: bool, reason: str) -> Check:
+    return Check(
+        name=condition.name, passed=passed, value=value, threshold=condition.limit, unit=condition.unit, n=n,
+        reason=reason,
+    )
 
 
 def concluded(stage: StoppedBy, checks: Sequence[Check], summary: str, **more: Any) -> Decision:
@@ -112,11 +151,6 @@ def concluded(stage: StoppedBy, checks: Sequence[Check], summary: str, **more: A
     """
     passed = all(check.status != "failed" for check in checks)
     return Decision(passed=passed, stopped_by=None if passed else stage, checks=tuple(checks), summary=summary, **more)
-
-
-def is_undecided(check: Check) -> bool:
-    """Return whether a failed check's estimate keeps the limit and only its bound does not."""
-    return not check.passed and check.reason.startswith(_UNDECIDED)
 
 
 def factor_needed(scalable: Scalable, side: Side, limit: float) -> float | None:

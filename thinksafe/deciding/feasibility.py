@@ -1,13 +1,23 @@
-"""Can the gate of a configuration pass at all, and with what power does it decide?"""
+"""Can the gate of a configuration pass at all, and with what power does it decide?
+
+Computed from the configuration alone, before anything is sampled: ``thinksafe config check`` prints the findings and
+refuses the errors.
+"""
 
 from __future__ import annotations
 
 import datetime
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from thinksafe.config import RealignmentConfig
-from thinksafe.deciding.power import Finding, gate_feasibility
+from thinksafe.config.checks import CATALOGUE, KINDS, CheckSpec, Measure, value_at
+from thinksafe.deciding import power
+from thinksafe.deciding.checks import prompts, written
+from thinksafe.deciding.power import Finding, Level
 from thinksafe.errors import ConfigError
+from thinksafe.records import MetricKind
 
 
 def refuse_hopeless_gate(config: RealignmentConfig) -> None:
@@ -35,3 +45,155 @@ def findings_on(config: RealignmentConfig) -> list[Finding]:
             message = f"The waiver by {waiver.person} expired on {waiver.expires}; it does not count."
         findings.append(Finding(waiver.check, "warning", message))
     return findings
+
+
+def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | None = None) -> list[Finding]:
+    """Return a finding for every check of diagnose and the gate that depends on a number of prompts.
+
+    Args:
+        config: The configuration.
+        available: Prompts that each benchmark has, by name, where known; used for benchmarks without a count.
+    """
+    suite = _Suite.of(config, available or {})
+    return [
+        finding for spec in CATALOGUE if {"gate", "diagnose"} & set(spec.makers) and spec.measure in _PLANS
+        for finding in _PLANS[spec.measure](spec, suite)
+    ]
+
+
+@dataclass(frozen=True)
+class _Suite:
+    """The configuration, and the prompts of its benchmarks with checks."""
+
+    config: RealignmentConfig
+    available: Mapping[str, int]
+    benchmarks: dict[MetricKind, dict[str, int | None]]
+
+    @classmethod
+    def of(cls, config: RealignmentConfig, available: Mapping[str, int]) -> _Suite:
+        found: dict[MetricKind, dict[str, int | None]] = {kind: {} for kind in KINDS}
+        for benchmark in config.evaluation.gated:
+            found[benchmark.metric][benchmark.name] = benchmark.size or available.get(benchmark.name)
+        return cls(config, available, found)
+
+    def sizes(self, spec: CheckSpec) -> dict[str, int | None]:
+        """Prompts of each benchmark that a check reads; None where not known."""
+        return {name: n for kind in spec.kinds for name, n in self.benchmarks[kind].items()}
+
+    def strata(self, spec: CheckSpec) -> Iterable[tuple[str, list[int]]]:
+        """Yield each check of an entry and the sizes of its benchmarks, where all of them are known."""
+        sizes = self.sizes(spec)
+        groups = [(name, [n]) for name, n in sizes.items()] if spec.by_benchmark else [("", list(sizes.values()))]
+        for name, found in groups if len(sizes) > 1 or not spec.several else ():
+            known = [n for n in found if n is not None]
+            if known and len(known) == len(found):
+                yield spec.named(name) if spec.by_benchmark else spec.name, known
+
+    def limit(self, spec: CheckSpec) -> float:
+        return spec.condition(self.config).limit
+
+    def alpha(self, spec: CheckSpec) -> float:
+        return value_at(self.config, spec.level)
+
+
+def _sizes(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
+    for name, n in suite.sizes(spec).items():
+        check, known = spec.named(name), suite.available.get(name)
+        if n is None:
+            yield Finding(check, "warning", f"How many prompts {name} has is not known yet.")
+        elif known is not None and known < n:
+            message = f"{name} has {prompts(known)}, fewer than the {n:,} that its count asks for."
+            yield Finding(check, "error", message, {"n": float(known), "needed": float(n)})
+        else:
+            yield power.size(check, name, n, round(suite.limit(spec)))
+
+
+def _rates(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
+    noun = spec.subject.partition(" on ")[0]
+    for check, (n,) in suite.strata(spec):
+        yield power.rate(check, noun, n, suite.limit(spec), suite.alpha(spec))
+
+
+def _differences(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
+    """Plan a comparison. A tie with the base must be able to pass; a champion may have to be beaten, so it warns."""
+    evaluation, limit, confidence = suite.config.evaluation, suite.limit(spec), 1 - 2 * suite.alpha(spec)
+    single = (evaluation.n_reasoning if spec.kinds == ("reasoning",) else evaluation.n) == 1
+    for check, strata in suite.strata(spec):
+        if spec.side == "lower":
+            yield power.reduction(check, strata[0], limit, confidence)
+        elif spec.test == "estimate":
+            yield power.estimate(check, strata, limit)
+        else:
+            level: Level = "warning" if spec.against == "champion" else "error"
+            yield power.tie(check, strata, single, limit, confidence, level)
+
+
+def _judged_twice(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
+    """Check the prompts that the second guard is expected to read."""
+    from scipy.special import bdtr
+
+    found, fewest = _read_twice(spec, suite), round(suite.limit(spec))
+    if found is None:
+        return
+    every, chance, n = found
+    numbers = {"n": float(n), "limit": float(fewest)}
+    message = f"Of {prompts(every)} the second guard reads about {n:,}; the minimum is {fewest:,}"
+    short = float(bdtr(fewest - 1, every, chance))
+    if n < fewest:
+        yield Finding(spec.name, "error", f"{message}. Lower guard.second.every_n.", numbers)
+    elif short > 1 - power.LOW_POWER:
+        more = f"{message}, and by chance there are fewer {short:.0%} of the time."
+        yield Finding(spec.name, "warning", more, numbers)
+    else:
+        yield Finding(spec.name, "ok", f"{message}.", numbers)
+
+
+def _disagreement(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
+    found = _read_twice(spec, suite)
+    if found is not None and found[2]:
+        yield power.rate(spec.name, "disagreement", found[2], suite.limit(spec), suite.alpha(spec))
+
+
+def _read_twice(spec: CheckSpec, suite: _Suite) -> tuple[int, float, int] | None:
+    """Return all prompts, the chance that the second guard reads one, and how many it is expected to read."""
+    second = suite.config.guard.second
+    if second is None:
+        return None
+    for _, sizes in suite.strata(spec):
+        every = sum(sizes)
+        # of several samples of a prompt any one makes it a prompt that was judged twice
+        chance = 1 - (1 - 1 / second.every_n) ** suite.config.evaluation.n
+        return every, chance, round(every * chance)
+    return None
+
+
+def _pilot_level(suite: _Suite) -> Level:
+    """Where the diagnosis only warns, so does this."""
+    return "error" if suite.config.diagnose.on_failure == "stop" else "warning"
+
+
+def _acceptance(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
+    n, level = suite.config.diagnose.prompts, _pilot_level(suite)
+    yield power.rate(
+        spec.name, "rejection of steered samples", n, 1 - suite.limit(spec), suite.alpha(spec), level
+    )
+
+
+def _flip_rate(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
+    n, flips = suite.config.diagnose.prompts, suite.limit(spec)
+    # at k of k flipped the lower bound is alpha ** (1 / k)
+    needed = 1 if flips == 0 else math.inf if flips == 1 else math.log(suite.alpha(spec)) / math.log(flips)
+    numbers = {"n": float(n), "limit": flips}
+    if needed > n:
+        message = f"A pilot of {prompts(n)} cannot show a flip rate of {written([flips], '%')[0]}; raise it."
+        yield Finding(spec.name, _pilot_level(suite), message, numbers)
+    else:
+        message = f"Needs an unsafe plain sample for at least {prompts(math.ceil(needed))} of {n:,}."
+        yield Finding(spec.name, "ok", message, numbers | {"needed": float(math.ceil(needed))})
+
+
+_PLANS: dict[Measure, Callable[[CheckSpec, _Suite], Iterable[Finding]]] = {
+    "size": _sizes, "rate": _rates, "rise": _differences, "loss": _differences, "judged_twice": _judged_twice,
+    "disagreement": _disagreement, "acceptance": _acceptance, "flip_rate": _flip_rate,
+}
+"""What a measure needs of the prompts; the others do not depend on their number."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Sequence
 
-from thinksafe.config.waivers import Waiver, can_be_waived
+from thinksafe.config.waivers import Waiver, objection
 from thinksafe.errors import InputError
 from thinksafe.records import Check, Decision, WaiverEffect, WaiverUse
 
@@ -46,11 +46,11 @@ def apply_waivers(
 
 def require_waivable(check: str, known: Iterable[str]) -> None:
     """Raise InputError unless a check exists and may be waived; lists the names that may."""
-    names = sorted(filter(can_be_waived, known))
-    if check in names:
-        return
-    why = "is no check of this gate" if can_be_waived(check) else "cannot be waived: it says whether there is evidence"
-    raise InputError(f"The waiver of {check[:80]!r}: this {why}.", f"Checks that can be waived: {', '.join(names)}.")
+    if (found := objection(check, sorted(known))) is not None:
+        why, allowed = found
+        raise InputError(
+            f"The waiver of {check[:80]!r}: this {why}.", f"Checks that can be waived: {', '.join(allowed)}."
+        )
 
 
 def _effect(waiver: Waiver, check: Check | None, day: datetime.date) -> WaiverEffect:

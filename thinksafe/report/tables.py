@@ -13,13 +13,7 @@ from thinksafe.text import DASH, bracket, count, duration, percent, points
 
 STATUSES: tuple[CheckStatus, ...] = ("failed", "waived", "passed")
 
-COUNTS = frozenset({"min_prompts", "min_examples", "second_guard/min_prompts"})
-"""Checks whose value is a number of prompts or examples."""
-
 KIND_NAMES = {"harm": "Harm ratio", "over_refusal": "Over-refusal", "reasoning": "Reasoning pass@1"}
-
-DIFFERENCES = frozenset({"harm_reduction", "reasoning", "champion", "regression"})
-"""Checks whose value is a difference of two evaluations, in points; the others are shares or counts."""
 
 RUN_SPECIFIC = frozenset({"registration", "promotion"})
 """Outputs whose digests differ between equal runs; they are shown in the timing block only."""
@@ -102,11 +96,16 @@ def by_status(found: Iterable[Check]) -> list[Check]:
 
 
 def _check_value(check: Check, value: float | None, interval: Interval | None = None) -> Cell:
-    kind = check.name.partition("/")[0]
-    if kind in COUNTS or check.name in COUNTS:
-        return whole(value)
-    cell = share(value, interval)
-    return cell._replace(text=points(value)) if kind in DIFFERENCES else cell
+    if value is None:
+        return NONE
+    match check.unit:
+        case "count":
+            return whole(value)
+        case "points":
+            return share(value, interval)._replace(text=points(value))
+        case "%":
+            return share(value, interval)
+    return Cell(f"{value:g}", repr(value))
 
 
 def headline(summary: RunSummary) -> list[Figure]:

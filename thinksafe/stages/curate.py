@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
+from thinksafe.config.checks import ANY_EXAMPLE, EXAMPLES
 from thinksafe.config.sections import CurateSection
-from thinksafe.deciding.checks import concluded
+from thinksafe.deciding.checks import concluded, count_check
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json, write_records
-from thinksafe.records import Check, Decision, Example, Sample, Verdict
+from thinksafe.records import Decision, Example, Sample, Verdict
 from thinksafe.run.manifests import read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.traces import split
@@ -74,26 +75,17 @@ def run(
 
 def _decide(funnel: Counter[tuple[str, str, Reason]], section: CurateSection) -> Decision:
     """Return whether enough samples of each label were accepted to train on."""
-    fewest = section.curate.min_examples
     checks = []
     for label in ("harmful", "benign"):
         of_label = {key: number for key, number in funnel.items() if key[0] == label}
         count = sum(number for key, number in of_label.items() if key[2] == "accepted")
-        seen, verb = sum(of_label.values()), "reaches" if count >= fewest else "is below"
-        checks.append(
-            Check(
-                name=f"min_examples/{label}", passed=count >= fewest, value=count, threshold=fewest, n=seen,
-                reason=f"Of {seen:,} {label} samples {count:,} were accepted, which {verb} the minimum of {fewest:,}.",
-            )
-        )
+        seen = sum(of_label.values())
+        found = f"Of {seen:,} {label} samples {count:,} were accepted"
+        checks.append(count_check(EXAMPLES.condition(section, label), found, count, seen))
     if not any(check.value for check in checks):
         number = sum(funnel.values())
-        checks.append(
-            Check(
-                name="min_examples", passed=False, value=0, threshold=1, n=number,
-                reason=f"Of {number:,} samples none was accepted; training needs one at least.",
-            )
-        )
+        none = f"Of {number:,} samples none was accepted"
+        checks.append(count_check(ANY_EXAMPLE.condition(section), none, 0, number))
     short = ", ".join(check.name for check in checks if not check.passed)
     why = f"Stopped: too few samples were accepted to train on ({short})."
     return concluded("curate", checks, why if short else "Enough samples were accepted to train on.")

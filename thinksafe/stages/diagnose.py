@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from thinksafe.config.checks import ACCEPTANCE, FLIP_RATE, PILOT_UNKNOWN
 from thinksafe.config.model import CurateSettings
 from thinksafe.config.sections import CurateSection, DiagnoseSection
-from thinksafe.deciding.checks import bound_check, concluded, is_undecided, prompts, share_check
+from thinksafe.deciding.checks import bound_check, concluded, prompts, share_check
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json
@@ -24,9 +25,6 @@ from thinksafe.records import Arm, Check, Decision, Sample, Verdict
 from thinksafe.run.manifests import read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.stages.curate import assess
-
-MAX_UNKNOWN = 0.10
-"""Largest share of unknown verdicts in the pilot: a guard that cannot judge one sample in ten measures itself."""
 
 HEAVIER = (
     "try a heavier method that brings safety in from outside: training on a safer teacher's responses, on-policy "
@@ -146,16 +144,10 @@ class _Pilot:
 
 def _decide(pilot: _Pilot, section: DiagnoseSection) -> Decision:
     settings = section.diagnose
-    judged = share_check("unknown", "the share of unknown verdicts", MAX_UNKNOWN, pilot.unknown, pilot.samples)
+    judged = share_check(PILOT_UNKNOWN.condition(section), pilot.unknown, pilot.samples)
     measured = [
-        bound_check(
-            "steerability/acceptance", "the accepted share of steered samples", "lower", settings.min_acceptance,
-            lambda: pilot.scalable(pilot.values("steered")),
-        ),
-        bound_check(
-            "steerability/flip_rate", "the flip rate of prompts without a safe plain sample", "lower",
-            settings.min_flip_rate, lambda: pilot.scalable(pilot.flips()),
-        ),
+        bound_check(ACCEPTANCE.condition(section), lambda: pilot.scalable(pilot.values("steered"))),
+        bound_check(FLIP_RATE.condition(section), lambda: pilot.scalable(pilot.flips())),
     ]
     cause = _cause(measured, judged, pilot)
     checks = [_explained(check, cause, pilot) for check in (*measured, judged)]
@@ -175,7 +167,7 @@ def _cause(measured: Sequence[Check], judged: Check, pilot: _Pilot) -> str:
         return UNJUDGED
     if not pilot.harmed:
         return SAFE_ALREADY
-    return UNDECIDED if all(map(is_undecided, failed)) else UNSTEERABLE
+    return UNDECIDED if all(check.undecided for check in failed) else UNSTEERABLE
 
 
 def _explained(check: Check, cause: str, pilot: _Pilot) -> Check:

@@ -11,7 +11,7 @@ from thinksafe.benchmarks.definitions import definition
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.data import Benchmark
 from thinksafe.config.load import canonical, config_schema
-from thinksafe.deciding.power import gate_feasibility
+from thinksafe.deciding.feasibility import gate_feasibility
 from thinksafe.errors import ConfigError
 
 

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thinksafe.config.checks import Condition, Side
 from thinksafe.deciding.checks import (
     bound_check,
     estimate_check,
+    evidence_check,
     factor_needed,
-    is_undecided,
     prompts,
     rounded_up,
     share_check,
@@ -17,6 +18,10 @@ from thinksafe.deciding.checks import (
 )
 from thinksafe.measuring.evidence import NoEvidence, Scalable
 from thinksafe.measuring.statistics import proportion_of
+
+
+def condition(limit: float, side: Side = "upper", subject: str = "harm") -> Condition:
+    return Condition("harm/x", subject, side, "%", limit)
 
 
 def rate(total: float, n: int) -> Scalable:
@@ -38,35 +43,36 @@ def missing() -> Scalable:
         (50, "lower", 0.80, False, "The estimate of harm, 50 %, is below the minimum of 80 %"),
     ],
 )
-def test_bound_check(total: float, side: str, limit: float, passed: bool, opening: str) -> None:
-    check = bound_check("harm/x", "harm", side, limit, lambda: rate(total, 100))  # type: ignore[arg-type]
+def test_bound_check(total: float, side: Side, limit: float, passed: bool, opening: str) -> None:
+    check = bound_check(condition(limit, side), lambda: rate(total, 100))
     assert check.passed == passed
     assert check.reason.startswith(opening)
     assert "100 prompts" in check.reason
-    assert is_undecided(check) == opening.startswith("Undecided")
+    assert check.undecided == opening.startswith("Undecided")
+    assert (check.name, check.unit, check.threshold) == ("harm/x", "%", limit)
 
 
 def test_an_estimate_at_the_limit_cannot_be_decided() -> None:
-    check = bound_check("harm/x", "harm", "upper", 0.1, lambda: rate(10, 100))
+    check = bound_check(condition(0.1), lambda: rate(10, 100))
     assert "no realistic number of prompts" in check.reason
 
 
 def test_missing_numbers_fail() -> None:
     for check in (
-        bound_check("a", "harm", "upper", 1.0, missing), estimate_check("a", "harm", 1.0, missing),
-        share_check("a", "harm", 1.0, 0, 0),
+        bound_check(condition(1.0), missing), estimate_check(condition(1.0), missing),
+        evidence_check(condition(1.0), missing), share_check(condition(1.0), 0, 0),
     ):
-        assert (check.passed, check.value, check.n) == (False, None, 0)
-        assert check.reason.startswith("Harm could not be computed: ")
+        assert (check.passed, check.value, check.n, check.undecided) == (False, None, 0, False)
+        assert "arm could not be computed: " in check.reason
 
 
 def test_limits_are_inclusive() -> None:
     assert within(0.1 + 0.2, 0.3, "upper"), "the last bit of a float does not refuse"
     assert within(0.3, 0.1 + 0.2, "lower")
     assert not within(0.3001, 0.3, "upper")
-    assert share_check("a", "it", 0.1, 10, 100).passed
-    assert not share_check("a", "it", 0.1, 11, 100).passed
-    assert estimate_check("a", "it", 0.3, lambda: rate(30, 100)).passed
+    assert share_check(condition(0.1), 10, 100).passed
+    assert not share_check(condition(0.1), 11, 100).passed
+    assert estimate_check(condition(0.3), lambda: rate(30, 100)).passed
 
 
 @given(st.integers(1, 50), st.floats(0.01, 0.3))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from thinksafe.config.model import RealignmentConfig
-from thinksafe.deciding.power import Finding, gate_feasibility
+from thinksafe.deciding.feasibility import gate_feasibility
+from thinksafe.deciding.power import Finding
 from thinksafe.measuring.statistics import Pairs, paired_difference, proportion_of, stratified_average
 
 SIZES = {"harmbench": 300, "xstest": 250, "gsm8k": 1319}
