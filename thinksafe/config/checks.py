@@ -1,8 +1,8 @@
 """The catalogue of checks: what each one reads, how it is tested, against which limit, and whether it can be waived.
 
 The gate, the evaluation, the diagnosis, curation and the rollout make the checks; waivers name them, ``thinksafe
-config check`` says what they can do with the prompts there are, the report groups them, docs/gate.md lists them. All of
-these read this table. Its order is the order of the checks in a decision.
+config check`` says what they can do with the prompts there are, docs/gate.md lists them. All of these read this table.
+Its order is the order of the checks in a decision; the report writes their numbers in the units that it gives them.
 """
 
 from __future__ import annotations
