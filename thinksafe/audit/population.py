@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
 from thinksafe.config.audit import AuditSettings
 from thinksafe.errors import InputError
 from thinksafe.records import Part, Sample, Verdict
+from thinksafe.run.details import PlanDetails
 from thinksafe.run.manifests import Chunk, Manifest, read_chunk, saved_manifest
 from thinksafe.run.record import DELETE_RECORD, StageRecord, list_records
 from thinksafe.store import Store
@@ -96,13 +97,12 @@ def find_run(store: Store, run_id: str) -> JudgedRun:
     if not batches:
         raise InputError(f"The run {run_id} has no judged samples in {store.root}.", "Check run and store.")
     plan = records.get("plan")
-    config: dict[str, Any] = plan.details.get("config", {}) if plan is not None else {}
+    planned = plan.read(PlanDetails) if plan is not None else PlanDetails()
     try:
-        settings = AuditSettings.model_validate(config.get("audit", {}))
+        settings = AuditSettings.model_validate(planned.config.get("audit", {}))
     except ValidationError as error:
         raise InputError(f"The plan of {run_id} holds no valid audit settings.", "Start a new run.") from error
-    part: Part = config.get("gate", {}).get("harm", {}).get("part", "whole")
-    return JudgedRun(run_id, tuple(batches), int(config.get("seed", 0)), part, settings)
+    return JudgedRun(run_id, tuple(batches), int(planned.config.get("seed", 0)), planned.part, settings)
 
 
 def _batches(store: Store, role: str, record: StageRecord) -> Iterator[Batch]:

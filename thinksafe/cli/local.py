@@ -12,6 +12,7 @@ from thinksafe.errors import ConfigError, StageError
 from thinksafe.files import TEMPORARY
 from thinksafe.jsonl import read_record, write_json
 from thinksafe.records import Record
+from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import find_record
 from thinksafe.store import Store
 
@@ -60,8 +61,7 @@ def run_tracking_uri(folder: Path, store: Store) -> str:
 def planned_uri(store: Store, run_id: str) -> str:
     """Return the MLflow server that a run's configuration names; may be empty."""
     plan = find_record(store, run_id, "plan")
-    registry = plan.details.get("config", {}).get("registry") if plan else None
-    return str(registry.get("tracking_uri", "")) if registry else ""
+    return str(plan.read(PlanDetails).registry.get("tracking_uri", "")) if plan is not None else ""
 
 
 def local_run(folder: Path) -> LocalRun:

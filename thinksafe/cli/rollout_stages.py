@@ -108,11 +108,12 @@ def _planned(store: Store, entry: LedgerEntry) -> DeploySection:
 
     from thinksafe.config.sections import DeploySection
     from thinksafe.errors import ConfigError
+    from thinksafe.run.details import PlanDetails
     from thinksafe.run.record import find_record
 
     plan = find_record(store, entry.run_id, "plan")
     try:
-        return DeploySection.model_validate(plan.details["sections"]["deploy"] if plan is not None else None)
+        return DeploySection.model_validate(plan.read(PlanDetails).sections["deploy"] if plan is not None else None)
     except (ValidationError, KeyError, TypeError) as error:
         raise ConfigError(
             f"The store has no section deploy of the run {entry.run_id}.", "Give the configuration with --config."

@@ -87,8 +87,9 @@ def conclude(
         tracking: MLflow's address, to show.
         ledger_entry: Returns the address of the ledger entry that the run wrote, or "".
     """
-    from thinksafe.report.summary import PipelineStatus, summarise
+    from thinksafe.report.summary import summarise
     from thinksafe.report.terminal import Places, run_table
+    from thinksafe.run.details import PipelineStatus
     from thinksafe.run.record import list_records
 
     store = open_store(store_root(out))

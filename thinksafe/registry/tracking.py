@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from thinksafe.config.model import RegistrySettings
 from thinksafe.digests import digest_json
 from thinksafe.errors import InputError, StageError
@@ -39,6 +37,8 @@ from thinksafe.registry.tracking_names import (
     safe_name,
     short,
 )
+from thinksafe.run.details import MetricsDetails, PlanDetails
+from thinksafe.training.details import TrainDetails
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -138,7 +138,7 @@ def _write_task(client: MlflowClient, experiment: str, parent: str, record: Stag
     start, end = _milliseconds(record.started), _milliseconds(record.started + record.seconds)
     tags = {PARENT: parent, TASK: record.task, RECORD: digest, **_task_tags(record)}
     run = old or client.create_run(experiment, start_time=start, tags=tags, run_name=record.task)
-    settings = record.details.get("config", {}) if record.stage == "plan" else record.section
+    settings = record.read(PlanDetails).config if record.stage == "plan" else record.section
     values = {safe_name(key): short(value) for key, value in flattened(settings)}
     params = [Param(key, value) for key, value in values.items()]
     client.log_batch(run.info.run_id, metrics=_task_metrics(record, start), params=params)
@@ -168,13 +168,13 @@ def _task_metrics(record: StageRecord, start: int) -> list[Any]:
     values: dict[str, float] = {"seconds": record.seconds, **record.counts}
     if record.gpus:
         values["gpus"] = record.gpus
-    if "metrics" in record.details:
-        values |= dict(metric_values(_metric_set(record)))
+    if found_set := _metric_set(record):
+        values |= dict(metric_values(found_set))
     found = [Metric(safe_name(key), float(value), start, 0) for key, value in values.items() if math.isfinite(value)]
-    for point in record.details.get("curve", []):
+    for point in record.read(TrainDetails).curve:
         found += [
-            Metric(safe_name(f"train/{key}"), float(value), start, int(point.get("step", 0)))
-            for key, value in point.items()
+            Metric(safe_name(f"train/{key}"), float(value), start, int(point.step))
+            for key, value in point.model_dump().items()
             if key != "step" and isinstance(value, int | float) and math.isfinite(value)
         ]
     return found
@@ -187,15 +187,14 @@ def _write_parent(client: MlflowClient, parent: str, records: Mapping[str, Stage
     metrics = []
     for record in records.values():
         values = dict(drift_values(record))
-        if "metrics" in record.details:
-            found = _metric_set(record)
+        if found := _metric_set(record):
             values |= {f"{found.role}/{key}": value for key, value in metric_values(found)}
         metrics += [
             Metric(safe_name(key), value, _milliseconds(record.started), 0)
             for key, value in values.items()
             if run.data.metrics.get(safe_name(key)) != value
         ]
-    config = records["plan"].details.get("config", {}) if "plan" in records else {}
+    config = records["plan"].read(PlanDetails).config if "plan" in records else {}
     params = {safe_name(key): short(value) for key, value in flattened(config)}
     tags = headline_tags(records)
     for key in run.data.tags.keys() & tags.keys():
@@ -211,13 +210,13 @@ def _write_parent(client: MlflowClient, parent: str, records: Mapping[str, Stage
         client.log_inputs(parent, inputs)
 
 
-def _metric_set(record: StageRecord) -> MetricSet:
-    try:
-        return MetricSet.model_validate(record.details["metrics"])
-    except ValidationError as error:
-        raise InputError(
-            f"The record of {record.task!r} holds no valid metrics.", "Delete it and start the run again."
-        ) from error
+def _metric_set(record: StageRecord) -> MetricSet | None:
+    """Return the metrics of a stage that records some. Raises InputError where they cannot be read."""
+    problems: list[str] = []
+    found = record.read(MetricsDetails, problems).metrics
+    if problems:
+        raise InputError(f"The record of {problems[0]}.", "Delete it and start the run again.")
+    return found
 
 
 def _milliseconds(seconds: float) -> int:

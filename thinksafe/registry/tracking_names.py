@@ -15,20 +15,23 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from thinksafe.credentials import scrubbed
 from thinksafe.digests import digest_bytes, digest_json
 from thinksafe.errors import ConfigError
+from thinksafe.prompts.details import PrepareDetails
 from thinksafe.records import MetricSet
 from thinksafe.registry.ledger import entry_key
+from thinksafe.run.details import DecisionDetails, Details, PlanDetails, PromoteDetails, RegisterDetails
+from thinksafe.training.details import TrainDetails
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
     from thinksafe.run.record import StageRecord
+
+D = TypeVar("D", bound=Details)
 
 MAX_VALUE = 500
 """Characters of a parameter or tag; a longer one is cut and ends in its digest."""
@@ -42,36 +45,36 @@ _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. /:]")
 
 def headline_tags(records: Mapping[str, StageRecord]) -> dict[str, str]:
     """Return the tags of the parent run: outcome and digests; empty where a stage has not run."""
-    details = {task: record.details for task, record in records.items() if record.status == "succeeded"}
     verdicts = {task: record.verdict for task, record in records.items()}
-
-    def get(task: str, *path: str) -> str:
-        value: Any = details.get(task, {})
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return "" if value is None else str(value)
-
-    decided = next((task for task in DECIDING if details.get(task, {}).get("decision")), "diagnose")
-    decision = details.get(decided, {}).get("decision")
-    entry = details.get("promote", {}).get("entry")
-    return {
+    decision = next(filter(None, (_details(records, task, DecisionDetails).decision for task in DECIDING)), None)
+    entry = _details(records, "promote", PromoteDetails).entry
+    registration = _details(records, "register", RegisterDetails).registration
+    plan, train = _details(records, "plan", PlanDetails), _details(records, "train", TrainDetails)
+    model = plan.model or {}
+    tags = {
         "thinksafe.diagnosis": verdicts.get("diagnose", ""),
         "thinksafe.decision": verdicts.get("gate") or verdicts.get("monitor", ""),
         "thinksafe.decision_digest": digest_json(decision) if decision else "",
-        "thinksafe.stopped_by": get(decided, "decision", "stopped_by"),
+        "thinksafe.stopped_by": decision.stopped_by if decision else "",
         "thinksafe.promotion": verdicts.get("promote", ""),
-        "thinksafe.generation": get("promote", "entry", "generation"),
-        "thinksafe.ledger_entry": _entry_key(entry) if isinstance(entry, dict) else "",
-        "thinksafe.kfp_run": get("plan", "kfp_run"),
-        "thinksafe.model": get("register", "registration", "name"),
-        "thinksafe.version": get("register", "registration", "version"),
-        "thinksafe.config_digest": get("plan", "config_digest"),
-        "thinksafe.base_digest": get("plan", "base", "base_digest") or get("plan", "model", "base_digest"),
-        "thinksafe.champion_digest": get("plan", "champion", "adapter_digest"),
-        "thinksafe.data_digest": get("register", "registration", "data_digest"),
-        "thinksafe.adapter_digest": get("train", "adapter_digest") or get("register", "registration", "adapter_digest")
-        or get("plan", "model", "adapter_digest"),
+        "thinksafe.generation": entry.get("generation"),
+        "thinksafe.ledger_entry": _entry_key(entry),
+        "thinksafe.kfp_run": plan.kfp_run,
+        "thinksafe.model": registration.get("name"),
+        "thinksafe.version": registration.get("version"),
+        "thinksafe.config_digest": plan.config_digest,
+        "thinksafe.base_digest": plan.base.get("base_digest") or model.get("base_digest"),
+        "thinksafe.champion_digest": plan.champion.get("adapter_digest"),
+        "thinksafe.data_digest": registration.get("data_digest"),
+        "thinksafe.adapter_digest": train.adapter_digest or registration.get("adapter_digest")
+        or model.get("adapter_digest"),
     }
+    return {key: "" if value is None else str(value) for key, value in tags.items()}
+
+
+def _details(records: Mapping[str, StageRecord], task: str, model: type[D]) -> D:
+    record = records.get(task)
+    return record.read(model) if record is not None and record.succeeded else model()
 
 
 def _entry_key(entry: dict[str, Any]) -> str:
@@ -93,13 +96,7 @@ def metric_values(metrics: MetricSet) -> Iterator[tuple[str, float]]:
 
 def drift_values(record: StageRecord) -> Iterator[tuple[str, float]]:
     """Yield the numbers of a training's drift, named as those of metrics; nothing where it has none."""
-    from thinksafe.training.drift import Drift
-
-    for row in record.details.get("drift") or ():
-        try:
-            found = Drift.model_validate(row)
-        except ValidationError:
-            continue
+    for found in record.read(TrainDetails).drift:
         name = f"drift/{found.measure}/{found.label}"
         yield name, found.value
         if found.interval is not None:
@@ -112,12 +109,9 @@ def dataset_inputs(records: Mapping[str, StageRecord]) -> list[DatasetInput]:
     """Return the prompt sets of a run and its training examples, each by its digest, with its use as the context."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    def details(task: str) -> dict[str, Any]:
-        return records[task].details if task in records and records[task].status == "succeeded" else {}
-
-    config = details("plan").get("config")
-    origins = _origins(config if isinstance(config, dict) else {})
-    sets = [of for of in details("prepare").get("sets") or () if isinstance(of, dict) and of.get("digest")]
+    origins = _origins(_details(records, "plan", PlanDetails).config)
+    prepare = _details(records, "prepare", PrepareDetails)
+    sets: list[dict[str, Any]] = [of.model_dump() for of in prepare.sets if of.digest]
     if "curate" in records and (digest := records["curate"].outputs.get("examples")):
         rows = records["curate"].counts.get("accepted")
         sets.append({"name": "examples", "use": "training", "digest": digest, "rows": rows})

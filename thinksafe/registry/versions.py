@@ -12,8 +12,10 @@ from thinksafe.errors import ConfigError, InputError, StageError
 from thinksafe.models.references import ModelReference
 from thinksafe.registry import ledger
 from thinksafe.registry.registration import ADAPTER, RUN_ID
+from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import find_record
 from thinksafe.store import Store
+from thinksafe.training.details import TrainDetails
 
 CHAMPION = "champion"
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
@@ -107,15 +109,16 @@ def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> Model
             "Name the store of that run (--artifacts).",
         )
     try:
-        base = ModelReference.model_validate(plan.details.get("base"))
+        base = ModelReference.model_validate(plan.read(PlanDetails).base)
     except ValidationError as error:
         raise StageError(f"The plan record of the run {run_id} is malformed.", "Restore it from a backup.") from error
-    if train.details.get("adapter_digest") != digest:
+    made = train.read(TrainDetails)
+    if made.adapter_digest != digest:
         raise StageError(
             f"Version {version} of {name!r} holds another adapter than the run {run_id} made.",
             "Do not deploy it; register the run's candidate again.",
         )
-    found = base.model_copy(update={"adapter": train.details.get("adapter", ""), "adapter_digest": digest})
+    found = base.model_copy(update={"adapter": made.adapter, "adapter_digest": digest})
     return _evaluated(found)
 
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from thinksafe.records import Check, CheckStatus, Decision, Interval, Metric, Role
 from thinksafe.report.summary import RunSummary, reasoning_average
-from thinksafe.report.summary.model import FunnelRow, Rate, Step
+from thinksafe.report.summary.model import Step
 from thinksafe.report.training_charts import REASONS
+from thinksafe.run.details import FunnelRow, Rate
 from thinksafe.text import DASH, bracket, count, duration, percent, points
 
 STATUSES: tuple[CheckStatus, ...] = ("failed", "waived", "passed")

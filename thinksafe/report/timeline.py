@@ -9,18 +9,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
 from thinksafe.deciding.waivers import decision_word
 from thinksafe.measuring.statistics import Estimate
-from thinksafe.records import Count, Decision, Interval, MetricSet, Record
+from thinksafe.records import Count, Interval, Record
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.report.summary import of_kind, reasoning_average
+from thinksafe.run.details import DecisionDetails, Details, MetricsDetails, PlanDetails, RegisterDetails
 from thinksafe.run.record import StageRecord, find_record
 from thinksafe.store import Store
 
-M = TypeVar("M", bound=BaseModel)
+D = TypeVar("D", bound=Details)
 
 
 class Number(Record):
@@ -76,8 +75,8 @@ def timeline(store: Store, model: str) -> list[Event]:
     for key in sorted(store.keys("runs/")):
         run_id, _, task = key.removeprefix("runs/").partition("/")
         if task == "register.json" and run_id not in promoted and (record := _record(store, run_id, "register")):
-            registration = record.details.get("registration")
-            if isinstance(registration, dict) and registration.get("name") == model:
+            registration = record.read(RegisterDetails).registration
+            if registration.get("name") == model:
                 found.append(_registered(store, record, registration))
     return sorted(found, key=lambda event: (event.created, event.generation or 0, event.version))
 
@@ -99,11 +98,9 @@ def _registered(store: Store, record: StageRecord, registration: dict[str, Any])
 
 
 def _measured(store: Store, run_id: str) -> dict[str, Any]:
-    decision = _detail(_record(store, run_id, "gate"), "decision", Decision)
-    metrics = _detail(_record(store, run_id, "metrics-candidate"), "metrics", MetricSet)
-    plan = _record(store, run_id, "plan")
-    config: Any = plan.details.get("config", {}) if plan is not None else {}
-    part = config.get("gate", {}).get("harm", {}).get("part", "whole") if isinstance(config, dict) else "whole"
+    decision = _details(store, run_id, "gate", DecisionDetails).decision
+    metrics = _details(store, run_id, "metrics-candidate", MetricsDetails).metrics
+    part = _details(store, run_id, "plan", PlanDetails).part
     found: dict[str, Any] = {
         "decision": decision_word(decision) if decision is not None else "", "harm": None, "reasoning": None
     }
@@ -132,8 +129,6 @@ def _record(store: Store, run_id: str, task: str) -> StageRecord | None:
     return record if record is not None and record.succeeded else None
 
 
-def _detail(record: StageRecord | None, key: str, model: type[M]) -> M | None:
-    try:
-        return None if record is None else model.model_validate(record.details.get(key))
-    except ValidationError:
-        return None
+def _details(store: Store, run_id: str, task: str, model: type[D]) -> D:
+    record = _record(store, run_id, task)
+    return record.read(model) if record is not None else model()

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from thinksafe.records import Role
 from thinksafe.report.marks import ROWS, arms, legend, mark, named_rows
 from thinksafe.report.summary import RunSummary
-from thinksafe.report.summary.model import FunnelRow, Rate
 from thinksafe.report.svg import C, chart
+from thinksafe.run.details import FunnelRow, Rate
 from thinksafe.text import bracket, label, percent, plural
 
 if TYPE_CHECKING:

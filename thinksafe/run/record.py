@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from thinksafe.errors import MissingError, ThinkSafeError, full_disk
 from thinksafe.records import Count, Record
+from thinksafe.run.details import Details
 from thinksafe.store import Store
+
+D = TypeVar("D", bound=Details)
 
 SCHEMA_VERSION = 1
 """Of stage records; raised when an older reader would misread them."""
@@ -45,7 +48,7 @@ class StageRecord(Record):
     counts: dict[str, int | float] = {}
     """Rows, tokens, chunks reused and the like."""
     details: dict[str, Any] = {}
-    """What the report shows of this stage; never prompt or response text."""
+    """What :meth:`read` returns, as JSON; never prompt or response text."""
     started: float
     """Unix time in seconds."""
     seconds: float
@@ -60,6 +63,19 @@ class StageRecord(Record):
     def succeeded(self) -> bool:
         """Whether the stage did its work; a refusing verdict is work done."""
         return self.status == "succeeded"
+
+    def read(self, model: type[D], problems: list[str] | None = None) -> D:
+        """Return the details as the model of the stage.
+
+        Args:
+            model: Model of :mod:`thinksafe.run.details` or above.
+            problems: Gets a sentence for each part that cannot be read and is at its default.
+        """
+        found: list[str] = []
+        details = model.model_validate(self.details, context=found)
+        if problems is not None:
+            problems += [f"{self.task}: {problem}" for problem in found]
+        return details
 
 
 @dataclass

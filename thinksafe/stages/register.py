@@ -10,6 +10,7 @@ from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import read_reference
 from thinksafe.registry.registration import register_candidate
+from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 
 
@@ -40,7 +41,7 @@ def run(
         plan = find_record(context.store, context.run_id, "plan")
         registration = register_candidate(
             context.store, reference, section.registry, run_id=context.run_id, data_digest=data,
-            config_digest=str(plan.details.get("config_digest", "")) if plan is not None else "",
+            config_digest=plan.read(PlanDetails).config_digest if plan is not None else "",
         )
         write_json(registration_out, registration)
         result.inputs = {"candidate": reference.digest, "examples": data}

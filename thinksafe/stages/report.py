@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,8 @@ from thinksafe.credentials import scrubbed
 from thinksafe.digests import digest_bytes
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_atomic
-from thinksafe.report.summary import PipelineStatus, RunSummary, published, summarise
+from thinksafe.report.summary import RunSummary, published, summarise
+from thinksafe.run.details import PipelineStatus, PlanDetails, ReportDetails
 from thinksafe.run.record import (
     DELETE_RECORD,
     StageContext,
@@ -99,9 +99,7 @@ def _audits(context: StageContext) -> list[AuditScores]:
 def _known_status(context: StageContext) -> PipelineStatus:
     """Return how the run ended, as its report was told when it was written first."""
     record = find_record(context.store, context.run_id, context.task)
-    with suppress(ValidationError):
-        return PipelineStatus.model_validate(record.details.get("status") or {} if record is not None else {})
-    return PipelineStatus()
+    return record.read(ReportDetails).status if record is not None else PipelineStatus()
 
 
 def parse_status(status: str) -> PipelineStatus:
@@ -134,7 +132,7 @@ def _track(
     from thinksafe.registry.tracking import write_runs
 
     try:  # not the summary's, whose URIs are blanked
-        registry = RegistrySettings.model_validate(records["plan"].details["config"]["registry"])
+        registry = RegistrySettings.model_validate(records["plan"].read(PlanDetails).registry)
     except ValidationError as error:
         raise InputError(
             "The plan record of this run holds no valid registry settings.", "Start a new run with this version."

@@ -53,13 +53,18 @@ def metric_set(role: Any, value: float = 0.25) -> dict[str, Any]:
     return MetricSet(role=role, suite="s", metrics=metrics).model_dump(mode="json")
 
 
+def decision(stopped_by: str | None = None) -> dict[str, Any]:
+    check = {"name": "c", "passed": stopped_by is None, "value": 0.1, "n": 1, "reason": "r"}
+    return {"passed": stopped_by is None, "stopped_by": stopped_by, "checks": [check], "summary": "s"}
+
+
 def run_records() -> dict[str, StageRecord]:
     """Return the records of a run that was promoted, of the micro run's size."""
     section = {"seed": 1, "settings": {"temperature": 0.6, "max_tokens": 72}, "arms": {"harmful": ["steered"]}}
     records = [
         record("plan", details={"config_digest": "cfg", "base": {"base_digest": "bbb"}, "config": {"name": "micro"}}),
         record("prepare", section=section, counts={"rows": 500}),
-        record("diagnose", verdict="passed", details={"decision": {"passed": True, "stopped_by": None}}),
+        record("diagnose", verdict="passed", details={"decision": decision()}),
         record("curate", section=section, counts={"examples": 300}),
         record(
             "train", section={"training": {"lora_rank": 8, "target_modules": ["q_proj", "k_proj"]}},
@@ -69,7 +74,7 @@ def run_records() -> dict[str, StageRecord]:
             },
         ),
         record("register", details={"registration": {"name": "m", "version": "3", "data_digest": "ddd"}}),
-        record("gate", verdict="passed", details={"decision": {"passed": True, "stopped_by": None}}),
+        record("gate", verdict="passed", details={"decision": decision()}),
         record("promote", verdict="promoted", details={"entry": {"generation": 2}}),
     ]
     for use in ("pilot", "training", *KINDS):
@@ -239,7 +244,7 @@ def test_a_kill_between_any_two_calls_leaves_nothing_double(
 
 
 def test_an_attempts_leftover_tags_go(settings: RegistrySettings) -> None:
-    refused = record("gate", verdict="refused", details={"decision": {"passed": False, "stopped_by": "gate"}})
+    refused = record("gate", verdict="refused", details={"decision": decision("gate")})
     parent = write_runs({"gate": refused}, settings, run_id="run-1")
     client = connect(settings.tracking_uri)
     assert client.get_run(parent).data.tags["thinksafe.stopped_by"] == "gate"
@@ -255,7 +260,7 @@ def test_a_pipeline_that_failed_without_a_record_is_failed(settings: RegistrySet
 
 
 def test_the_diagnosis_that_stopped_a_run_is_tagged() -> None:
-    stopped = record("diagnose", verdict="unsteerable", details={"decision": {"stopped_by": "diagnose"}})
+    stopped = record("diagnose", verdict="unsteerable", details={"decision": decision("diagnose")})
     tags = headline_tags({"diagnose": stopped})
     assert tags["thinksafe.diagnosis"] == "unsteerable"
     assert tags["thinksafe.stopped_by"] == "diagnose"
@@ -372,7 +377,7 @@ def test_another_config_does_not_change_the_parents_parameters(settings: Registr
 def test_an_evaluations_decision_and_model_are_tagged() -> None:
     records = {
         "plan": record("plan", details={"model": {"base_digest": "b", "adapter_digest": "a"}}),
-        "monitor": record("monitor", verdict="regressed", details={"decision": {"stopped_by": "monitor"}}),
+        "monitor": record("monitor", verdict="regressed", details={"decision": decision("monitor")}),
     }
     tags = headline_tags(records)
     assert tags["thinksafe.decision"] == "regressed"

@@ -8,8 +8,9 @@ import report_runs as runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thinksafe.report.summary import PipelineStatus, of_kind, published, reasoning_average, summarise
+from thinksafe.report.summary import of_kind, published, reasoning_average, summarise
 from thinksafe.report.words import VERDICTS, missing_steps, next_steps, why
+from thinksafe.run.details import PipelineStatus
 from thinksafe.run.record import StageRecord
 
 JSON = st.recursive(
@@ -169,7 +170,7 @@ def test_unreadable_details_are_named_and_the_rest_stays() -> None:
     summary = summarise(records)
     assert set(summary.metrics) == {"base", "champion"}
     assert len(summary.funnel) == 9
-    assert [problem.split(" ")[0] for problem in summary.problems] == ["metrics-candidate:", "curate:"]
+    assert [problem.split(" ")[0] for problem in summary.problems] == ["curate:", "metrics-candidate:"]
     assert "many" not in " ".join(summary.problems)
 
 

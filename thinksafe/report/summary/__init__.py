@@ -7,6 +7,6 @@ failed at their first stage; what is there but cannot be read is named in ``RunS
 from __future__ import annotations
 
 from thinksafe.report.summary.build import summarise
-from thinksafe.report.summary.model import PipelineStatus, RunSummary, of_kind, published, reasoning_average
+from thinksafe.report.summary.model import RunSummary, of_kind, published, reasoning_average
 
-__all__ = ["PipelineStatus", "RunSummary", "of_kind", "published", "reasoning_average", "summarise"]
+__all__ = ["RunSummary", "of_kind", "published", "reasoning_average", "summarise"]

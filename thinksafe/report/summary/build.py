@@ -7,29 +7,37 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
-
 from thinksafe.credentials import scrubbed
-from thinksafe.prompts.decontamination import Contamination
-from thinksafe.records import Decision, MetricSet, Role
+from thinksafe.prompts.details import PrepareDetails
+from thinksafe.records import Decision, Role
 from thinksafe.report.summary.model import (
     STEPS,
-    CurvePoint,
     Diagnosis,
     Failure,
-    FunnelRow,
-    PipelineStatus,
-    PromptSetRow,
     Provenance,
-    Rate,
     RunOutcome,
     RunSummary,
     Step,
 )
+from thinksafe.run.details import (
+    CurateDetails,
+    DecisionDetails,
+    Details,
+    DiagnoseDetails,
+    DueDetails,
+    FunnelRow,
+    JudgeDetails,
+    MetricsDetails,
+    MonitorDetails,
+    PipelineStatus,
+    PlanDetails,
+    PromoteDetails,
+    RegisterDetails,
+)
 from thinksafe.run.record import StageRecord
-from thinksafe.training.drift import Drift
+from thinksafe.training.details import TrainDetails
 
-R = TypeVar("R", bound=BaseModel)
+D = TypeVar("D", bound=Details)
 
 FAILED_STATES = frozenset({"FAILED", "ERROR"})
 
@@ -48,42 +56,41 @@ def summarise(
     """
     found = {task: record for task, record in records.items() if record.stage != "report"}
     read = _Reader(found, list(problems))
-    decision = read.model("monitor" if "monitor" in found else "gate", "decision", Decision)
-    diagnosis, curation = _diagnosis(read), read.model("curate", "decision", Decision)
+    plan, prepare, train = (
+        read.details("plan", PlanDetails), read.details("prepare", PrepareDetails), read.details("train", TrainDetails)
+    )
+    curate, monitor = read.details("curate", CurateDetails), read.details("monitor", MonitorDetails)
+    decision = monitor.decision if "monitor" in found else read.details("gate", DecisionDetails).decision
+    diagnosis = _diagnosis(read)
     failures = _failures(found, status or PipelineStatus())
-    outcome = _outcome(found, failures, decision, diagnosis, curation)
+    outcome = _outcome(found, failures, decision, diagnosis, curate.decision)
     if outcome == "stopped by diagnose" and diagnosis is not None:
         decision = diagnosis.decision
     elif outcome == "stopped by curate":
-        decision = curation
-    steps, prompt_sets = _steps(found), tuple(read.rows("prepare", "sets", PromptSetRow))
-    registration = _blanked(read.mapping("register", "registration"))
-    promotion = _blanked(read.mapping("promote", "entry"))
-    train, config = read.details("train"), _blanked(read.mapping("plan", "config"))
+        decision = curate.decision
+    steps = _steps(found)
+    registration = _blanked(read.details("register", RegisterDetails).registration)
+    promotion = _blanked(read.details("promote", PromoteDetails).entry)
+    config = _blanked(plan.config)
     run_id = run_id or next((record.run_id for record in found.values()), "")
     provenance = Provenance(
-        run_id=run_id, outcome=outcome, steps=steps, failures=failures, prompt_sets=prompt_sets,
+        run_id=run_id, outcome=outcome, steps=steps, failures=failures, prompt_sets=prepare.sets,
         recipe=str(config.get("name", "")), method=str(config.get("method", "")), config=config,
-        config_digest=str(read.details("plan").get("config_digest", "")),
-        base=_blanked(read.mapping("plan", "base") or read.mapping("plan", "model")),
-        champion=_blanked(read.mapping("plan", "champion")),
-        code=read.mapping("plan", "code"), guards=_guards(found),
-        adapter_digest=str(train.get("adapter_digest", "")), digests=_digests(found),
+        config_digest=plan.config_digest, base=_blanked(plan.base or plan.model or {}),
+        champion=_blanked(plan.champion), code=plan.code, guards=_guards(found),
+        adapter_digest=train.adapter_digest, digests=_digests(found),
         registration=registration, promotion=promotion,
     )
-    sets = {role: read.model(f"metrics-{role}", "metrics", MetricSet) for role in get_args(Role)}
-    sets["previous"] = read.model("monitor", "previous_metrics", MetricSet)
-    dropped = read.mapping("prepare", "dropped")
-    curve = (point for point in read.rows("train", "curve", CurvePoint) if _finite(point.step, point.loss))
+    sets = {role: read.details(f"metrics-{role}", MetricsDetails).metrics for role in get_args(Role)}
+    sets["previous"] = monitor.previous_metrics
     return RunSummary(
         run_id=run_id, outcome=outcome, decision=decision, diagnosis=diagnosis, steps=steps,
         failures=failures, metrics={role: of for role, of in sets.items() if of and not of.absent},
-        funnel=tuple(read.rows("curate", "funnel", FunnelRow)), curve=tuple(curve),
-        training={key: value for key, value in train.items() if key not in ("curve", "drift")},
-        drift=tuple(read.rows("train", "drift", Drift)), prompt_sets=prompt_sets,
-        contamination=read.model("prepare", "contamination", Contamination),
-        previous=read.mapping("monitor", "previous"), taken_back=_blanked(read.mapping("due", "taken_back")),
-        dropped={key: value for key, value in dropped.items() if isinstance(value, int)},
+        funnel=curate.funnel, curve=tuple(point for point in train.curve if _finite(point.step, point.loss)),
+        training=train.model_dump(exclude={"curve", "drift"}, exclude_unset=True),
+        drift=train.drift, prompt_sets=prepare.sets, contamination=prepare.contamination,
+        previous=monitor.previous or {}, taken_back=_blanked(read.details("due", DueDetails).taken_back or {}),
+        dropped=prepare.dropped,
         registration=registration, promotion=promotion, problems=tuple(read.problems), provenance=provenance,
     )
 
@@ -95,53 +102,27 @@ class _Reader:
         self._records = records
         self.problems = problems
 
-    def details(self, task: str) -> dict[str, Any]:
+    def details(self, task: str, model: type[D]) -> D:
         record = self.record(task)
-        return record.details if record is not None else {}
+        return model() if record is None else record.read(model, self.problems)
 
     def record(self, task: str) -> StageRecord | None:
         return self._records.get(task)
-
-    def mapping(self, task: str, key: str) -> dict[str, Any]:
-        value = self.details(task).get(key)
-        return value if isinstance(value, dict) else {}
-
-    def model(self, task: str, key: str, model: type[R]) -> R | None:
-        value = self.details(task).get(key)
-        return None if value is None else self._parse(f"{task}: {key}", value, model)
-
-    def rows(self, task: str, key: str, model: type[R]) -> list[R]:
-        value = self.details(task).get(key)
-        rows = value if isinstance(value, list) else []
-        parsed = (self._parse(f"{task}: {key}[{index}]", row, model) for index, row in enumerate(rows))
-        return [row for row in parsed if row is not None]
-
-    def _parse(self, place: str, value: Any, model: type[R]) -> R | None:
-        try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            found = error.errors(include_input=False, include_url=False, include_context=False)
-            fields = sorted({".".join(map(str, item["loc"])) or "value" for item in found})
-            self.problems.append(f"{place} is not a {model.__name__} ({', '.join(fields[:5])})")
-            return None
 
 
 def _diagnosis(read: _Reader) -> Diagnosis | None:
     record = read.record("diagnose")
     if record is None or record.status == "failed":
         return None
-    decision = read.model("diagnose", "decision", Decision)
+    found = read.details("diagnose", DiagnoseDetails)
+    passed = found.decision is not None and found.decision.passed
     return Diagnosis(
-        decision=decision,
-        continues=bool(record.details.get("continues", decision is not None and decision.passed)),
-        acceptance_steered=read.model("diagnose", "acceptance_steered", Rate),
-        acceptance_plain=read.model("diagnose", "acceptance_plain", Rate),
-        flip_rate=read.model("diagnose", "flip_rate", Rate),
+        decision=found.decision, continues=passed if found.continues is None else found.continues,
+        acceptance_steered=found.acceptance_steered, acceptance_plain=found.acceptance_plain,
+        flip_rate=found.flip_rate,
         funnel=tuple(
             FunnelRow(label="harmful", arm=arm, reason=reason, count=count)
-            for arm, reasons in read.mapping("diagnose", "reasons").items()
-            for reason, count in (reasons.items() if isinstance(reasons, dict) else ())
-            if isinstance(count, int) and count >= 0
+            for arm, reasons in found.reasons.items() for reason, count in reasons.items()
         ),
     )
 
@@ -249,10 +230,9 @@ def _guards(records: Mapping[str, StageRecord]) -> dict[str, dict[str, Any]]:
     found = {}
     for use, steps in uses.items():
         for task in sorted(records, key=_place):
-            details = records[task].details
-            if _step_name(task) in steps and "guard" in details:
-                found[use] = {"name": details["guard"], "digest": details.get("guard_digest", "")}
-                if "second_guard" in details:
-                    digest = details.get("second_guard_digest", "")
-                    found["second"] = {"name": details["second_guard"], "digest": digest}
+            judge = records[task].read(JudgeDetails)
+            if _step_name(task) in steps and judge.guard:
+                found[use] = {"name": judge.guard, "digest": judge.guard_digest}
+                if judge.second_guard:
+                    found["second"] = {"name": judge.second_guard, "digest": judge.second_guard_digest}
     return found

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from thinksafe.measuring.statistics import Estimate, stratified_average
 from thinksafe.prompts.decontamination import Contamination
-from thinksafe.records import Count, Decision, Interval, Metric, MetricKind, MetricSet, Record, Role, Share
+from thinksafe.prompts.details import PromptSetRow
+from thinksafe.records import Count, Decision, Metric, MetricKind, MetricSet, Record, Role
+from thinksafe.run.details import FunnelRow, Rate
+from thinksafe.training.details import CurvePoint
 from thinksafe.training.drift import Drift
 
 RunOutcome = Literal[
@@ -37,39 +40,6 @@ REALIGNMENT_ONLY = frozenset(STEPS) - EVALUATION_ONLY - {"plan", "prepare"} | {"
 """Steps of a realignment that an evaluation does not have; and the alarm, whose absence is good news."""
 
 
-class Lenient(BaseModel):
-    """Part of a stage's details: closed values, open to further fields."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class PipelineStatus(Lenient):
-    """What Kubeflow Pipelines says of the tasks before the exit task."""
-
-    state: str = ""
-    """``SUCCEEDED``, ``FAILED``, ``CANCELLED`` ...; empty when unknown."""
-    message: str = ""
-
-
-class Rate(Lenient):
-    """A share with its count and interval, as diagnose measures it."""
-
-    value: Share | None
-    """None when there was nothing to measure, such as the flip rate of a pilot without unsafe plain samples."""
-    n: Count = 0
-    interval: Interval | None = None
-
-
-class FunnelRow(Lenient):
-    """Samples of one label and arm that met one end."""
-
-    label: str
-    arm: str
-    reason: str
-    """``accepted`` or the reason of rejection."""
-    count: Count
-
-
 class Diagnosis(Record):
     """Is there latent safety knowledge: the pilot with and without steering."""
 
@@ -81,24 +51,6 @@ class Diagnosis(Record):
     flip_rate: Rate | None
     funnel: tuple[FunnelRow, ...]
     """What became of the pilot's samples."""
-
-
-class CurvePoint(Lenient):
-    """One logged step of training."""
-
-    step: float
-    loss: float | None = None
-    learning_rate: float | None = None
-
-
-class PromptSetRow(Lenient):
-    """One set of prompts that prepare wrote."""
-
-    name: str
-    use: str
-    label: str = ""
-    rows: Count
-    digest: str = ""
 
 
 class Step(Record):

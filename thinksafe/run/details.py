@@ -1,0 +1,226 @@
+"""What stages record of their work beside counts and digests: one model a stage, read from its record's ``details``.
+
+:meth:`thinksafe.run.record.StageRecord.read` fills a model part by part. A part that is missing has its default, and so
+has one that does not have its form (another version wrote it, or somebody edited it); of a list, the rows that have it
+stay. Models whose parts are of rooms above stand there: :mod:`thinksafe.prompts.details`,
+:mod:`thinksafe.training.details`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+
+from thinksafe.records import Count, Decision, Interval, MetricSet, Part, Share
+
+
+class Lenient(BaseModel):
+    """Part of a stage's details: typed, and open to further fields."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Details(Lenient):
+    """Base of the models. Every field has a default, which stands for a part that is missing or has another form."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _readable(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Return a part as far as it can be read; what cannot goes to the list of problems that is the context."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if not isinstance(info.context, list):
+                raise
+            name = str(info.field_name)
+            default = cls.model_fields[name].get_default(call_default_factory=True)
+            if not isinstance(value, list) or not isinstance(default, tuple):
+                info.context.append(_words(name, error))
+                return default
+            rows: list[Any] = []
+            for index, row in enumerate(value):
+                try:
+                    rows += handler([row])
+                except ValidationError as wrong:
+                    info.context.append(_words(f"{name}[{index}]", wrong))
+            return tuple(rows)
+
+
+def _words(place: str, error: ValidationError) -> str:
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    fields = sorted({".".join(map(str, item["loc"])) or "value" for item in found})
+    return f"{place} cannot be read ({', '.join(fields[:5])})"
+
+
+class Rate(Lenient):
+    """A share with its count and interval, as diagnose measures it."""
+
+    value: Share | None
+    """None when there was nothing to measure, such as the flip rate of a pilot without unsafe plain samples."""
+    n: Count = 0
+    interval: Interval | None = None
+
+
+class FunnelRow(Lenient):
+    """Samples of one label and arm that met one end."""
+
+    label: str
+    arm: str
+    reason: str
+    """``accepted`` or the reason of rejection."""
+    count: Count
+
+
+class PipelineStatus(Lenient):
+    """What Kubeflow Pipelines says of the tasks before the exit task."""
+
+    state: str = ""
+    """``SUCCEEDED``, ``FAILED``, ``CANCELLED`` ...; empty when unknown."""
+    message: str = ""
+
+
+class PlanDetails(Details):
+    """Of plan and plan_evaluation."""
+
+    date: str = ""
+    """Day (UTC, ISO 8601) of the run's first plan."""
+    config: dict[str, Any] = {}
+    """The whole configuration, or the suite, with every default."""
+    config_digest: str = ""
+    base: dict[str, Any] = {}
+    """ModelReference of the student; empty in an evaluation."""
+    champion: dict[str, Any] = {}
+    """ModelReference, marked absent where there is none; empty in an evaluation."""
+    champion_generation: int | None = None
+    model: dict[str, Any] | None = None
+    """ModelReference of an evaluation's model; None where there is nothing to evaluate."""
+    model_name: str = ""
+    fresh: bool = False
+    if_champion: bool = False
+    mlflow_run: str = ""
+    kfp_run: str = ""
+    code: dict[str, Any] = {}
+    """Version of this package and of the libraries under it."""
+    sections: dict[str, Any] = {}
+    """Section of each stage by name."""
+
+    @property
+    def registry(self) -> dict[str, Any]:
+        """The configuration's section registry; empty where it has none."""
+        return _mapping(self.config.get("registry"))
+
+    @property
+    def part(self) -> Part:
+        """Part of the responses that the gate reads."""
+        part = _mapping(_mapping(self.config.get("gate")).get("harm")).get("part")
+        return part if part in ("whole", "thought", "answer") else "whole"
+
+
+class DueDetails(Details):
+    """Of due."""
+
+    if_changed: bool = False
+    same: bool = False
+    changed: tuple[str, ...] | None = None
+    """Names of the inputs that differ from those of the champion's run; None where that cannot be told."""
+    champion_run: str = ""
+    champion_generation: int | None = None
+    taken_back: dict[str, Any] | None = None
+    """The candidate that this run would make again, and that was taken back."""
+
+
+class JudgeDetails(Details):
+    """Of judge."""
+
+    guard: str = ""
+    guard_digest: str = ""
+    second_guard: str = ""
+    second_guard_digest: str = ""
+
+
+class DecisionDetails(Details):
+    """Of gate, and of every stage that decides."""
+
+    decision: Decision | None = None
+
+
+class DiagnoseDetails(DecisionDetails):
+    """Of diagnose."""
+
+    continues: bool | None = None
+    """Whether the run goes on; None where an older version did not say."""
+    acceptance_steered: Rate | None = None
+    acceptance_plain: Rate | None = None
+    flip_rate: Rate | None = None
+    reasons: dict[str, dict[str, Count]] = {}
+    """Samples by arm and by what became of them."""
+
+
+class CurateDetails(DecisionDetails):
+    """Of curate."""
+
+    funnel: tuple[FunnelRow, ...] = ()
+
+
+class MetricsDetails(Details):
+    """Of metrics."""
+
+    metrics: MetricSet | None = None
+
+
+class MonitorDetails(DecisionDetails):
+    """Of monitor."""
+
+    number: int | None = None
+    previous: dict[str, Any] | None = None
+    """The evaluation that this one was compared with: ``number``, ``run_id``, ``created``."""
+    previous_metrics: MetricSet | None = None
+
+
+class RegisterDetails(Details):
+    """Of register."""
+
+    registration: dict[str, Any] = {}
+    """:class:`thinksafe.registry.registration.Registration`."""
+
+
+class PromoteDetails(Details):
+    """Of promote."""
+
+    entry: dict[str, Any] = {}
+    """:class:`thinksafe.registry.ledger.LedgerEntry`."""
+
+
+class DeployDetails(Details):
+    """Of deploy."""
+
+    rollout: dict[str, Any] = {}
+    """:class:`thinksafe.deploy.rollout.Rollout`."""
+
+
+class AlarmDetails(Details):
+    """Of alarm."""
+
+    webhook: str = ""
+    """What came of the call."""
+
+
+class ReportDetails(Details):
+    """Of report."""
+
+    status: PipelineStatus = PipelineStatus()
+    report: str = ""
+    """Key of the page."""
+    mlflow_run: str = ""
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,37 @@
+"""What train records of its work (:mod:`thinksafe.run.details`)."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict
+
+from thinksafe.records import Count
+from thinksafe.run.details import Details, Lenient
+from thinksafe.training.drift import Drift
+
+
+class CurvePoint(Lenient):
+    """One logged step of training, with whatever else the trainer logged of it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    step: float
+    loss: float | None = None
+    learning_rate: float | None = None
+
+
+class TrainDetails(Details):
+    """Of train."""
+
+    curve: tuple[CurvePoint, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    steps: Count = 0
+    adapter: str = ""
+    """Key of the adapter in the store."""
+    adapter_digest: str = ""
+    processes: Count = 0
+    nodes: Count = 0
+    share: float = 1.0
+    """Part of the parameters that one process held."""
+    dropped_too_long: Count = 0
+    dropped_special_token: Count = 0
+    dropped_altered: Count = 0
