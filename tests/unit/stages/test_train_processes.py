@@ -186,7 +186,7 @@ def test_one_process_has_nothing_to_share_the_student_among(stage: Stage) -> Non
     process = stage.start("alone", section(strategy="fsdp"))
     _, said = process.communicate(timeout=300)
     assert process.returncode == 2, said
-    assert "training.strategy is fsdp" in stage.record("alone").error
+    assert "strategy is fsdp" in stage.record("alone").error
 
 
 def test_what_goes_wrong_in_one_of_several_processes_is_said_as_in_one(stage: Stage) -> None:

@@ -101,7 +101,7 @@ class VllmBackend:
         from thinksafe.models.loading import end_tokens
 
         student = model.reference.student
-        own = {"max_model_len": settings.max_length, "max_logprobs": TOP}
+        own: dict[str, Any] = {"max_model_len": settings.max_length, "max_logprobs": TOP}
         if student.revision:
             own |= {"revision": student.revision, "tokenizer_revision": student.revision}
         self._tokenizer = model.tokenizer
