@@ -43,17 +43,11 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
                 job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, artifacts=artifacts, run_id=run_id,
             ).outputs
             measure_and_monitor(
-                **{name: planned[name] for name in ("passed", "model", *SECTIONS)}, artifacts=artifacts,
-                run_id=planned["run"],
+                passed=planned["passed"], plan=planned["plan"], model=planned["model"],
+                shards_evaluation=planned["shards_evaluation"], artifacts=artifacts,
             )
 
     return evaluate
-
-
-SECTIONS = (
-    "prepare", "sample_evaluation", "judge_evaluate", "grade", "metrics", "shards_evaluation", "monitor", "alarm",
-)
-"""Outputs of plan_evaluation that the sub-pipeline takes under the same names."""
 
 
 def make_measurement(stages: SimpleNamespace) -> Any:
@@ -64,51 +58,39 @@ def make_measurement(stages: SimpleNamespace) -> Any:
     @dsl.pipeline(name="measure-and-monitor")
     def measure_and_monitor(
         passed: bool,
+        plan: dsl.Input[dsl.Artifact],
         model: dsl.Input[dsl.Artifact],
-        prepare: str,
-        sample_evaluation: str,
-        judge_evaluate: str,
-        grade: str,
-        metrics: str,
         shards_evaluation: list,
-        monitor: str,
-        alarm: str,
         artifacts: str,
-        run_id: str,
     ):
-        where = {"artifacts": artifacts, "run_id": run_id}
+        where = {"plan": plan, "artifacts": artifacts}
         with dsl.If(passed == True, name="model-there"):  # noqa: E712 - builds a condition, compares nothing
-            prompts = stages.prepare(section=prepare, **where).outputs
+            prompts = stages.prepare(**where).outputs
             evaluated = evaluation(
-                model=model, prompts=prompts["evaluation"], sample_section=sample_evaluation,
-                judge_section=judge_evaluate, grade_section=grade, metrics_section=metrics, role="evaluated",
-                shards=shards_evaluation, all_shards=shards_evaluation, **where,
+                model=model, prompts=prompts["evaluation"], role="evaluated", shards=shards_evaluation, **where
             )
             monitored = stages.monitor(
-                model=model, metrics=evaluated.outputs["metrics"], outcomes=evaluated.outputs["outcomes"],
-                section=monitor, **where,
+                model=model, metrics=evaluated.outputs["metrics"], outcomes=evaluated.outputs["outcomes"], **where
             )
             alarm_on_regression(
-                passed=monitored.outputs["passed"], decision=monitored.outputs["decision"], model=model, section=alarm,
-                **where,
+                passed=monitored.outputs["passed"], decision=monitored.outputs["decision"], model=model, **where
             )
 
     return measure_and_monitor
 
 
 def make_alarm(stages: SimpleNamespace) -> Any:
-    """Return the sub-pipeline that does nothing unless the comparison failed."""
+    """Return the sub-pipeline that does nothing unless the model got worse."""
 
     @dsl.pipeline(name="alarm-on-regression")
     def alarm_on_regression(
         passed: bool,
+        plan: dsl.Input[dsl.Artifact],
         decision: dsl.Input[dsl.Artifact],
         model: dsl.Input[dsl.Artifact],
-        section: str,
         artifacts: str,
-        run_id: str,
     ):
         with dsl.If(passed == False, name="regressed"):  # noqa: E712 - builds a condition, compares nothing
-            stages.alarm(decision=decision, model=model, section=section, artifacts=artifacts, run_id=run_id)
+            stages.alarm(plan=plan, decision=decision, model=model, artifacts=artifacts)
 
     return alarm_on_regression

@@ -14,40 +14,29 @@ class Evaluation(NamedTuple):
 
 
 def make_evaluation(stages: SimpleNamespace) -> Any:
-    """Return the sub-pipeline that samples the evaluation prompts, judges and grades them, and computes metrics.
-
-    The shard ids come twice, as in :func:`thinksafe_pipelines.sampling.make_judged_samples`.
-    """
+    """Return the sub-pipeline that samples the evaluation prompts, judges and grades them, and computes metrics."""
 
     @dsl.pipeline(name="evaluation")
     def evaluation(
+        plan: dsl.Input[dsl.Artifact],
         model: dsl.Input[dsl.Artifact],
         prompts: dsl.Input[dsl.Dataset],
-        sample_section: str,
-        judge_section: str,
-        grade_section: str,
-        metrics_section: str,
         role: str,
         shards: list,
-        all_shards: list,
         artifacts: str,
-        run_id: str,
     ) -> Evaluation:
-        where = {"artifacts": artifacts, "run_id": run_id}
+        where = {"plan": plan, "artifacts": artifacts}
         with dsl.ParallelFor(items=shards, name="shards") as shard:
             part = {"use": role, "shard": shard, **where}
-            sample = stages.sample(model=model, prompts=prompts, section=sample_section, shards=all_shards, **part)
-            judge = stages.judge(samples=sample.outputs["samples"], section=judge_section, **part)
-            grade = stages.grade(samples=sample.outputs["samples"], section=grade_section, **part)
+            sample = stages.sample(model=model, prompts=prompts, section="sample_evaluation", **part)
+            judge = stages.judge(samples=sample.outputs["samples"], section="judge_evaluate", **part)
+            grade = stages.grade(samples=sample.outputs["samples"], **part)
         rows = {"samples": sample, "verdicts": judge, "grades": grade}
         whole = {
             kind: stages.merge(manifests=dsl.Collected(task.outputs[kind]), kind=kind, use=role)
             for kind, task in rows.items()
         }
-        metrics = stages.metrics(
-            **{kind: task.outputs["merged"] for kind, task in whole.items()},
-            section=metrics_section, role=role, **where,
-        )
+        metrics = stages.metrics(**{kind: task.outputs["merged"] for kind, task in whole.items()}, role=role, **where)
         return Evaluation(metrics=metrics.outputs["metrics"], outcomes=metrics.outputs["outcomes"])
 
     return evaluation

@@ -46,28 +46,17 @@ def make(image: Callable[[str], str], configure: Callable[[str, Any], None] | No
                 run_id=run_id,
             )
             planned = plan.outputs
-            where = {"artifacts": artifacts, "run_id": planned["run"]}
-            prompts = stages.prepare(section=planned["prepare"], **where).outputs
+            where = {"plan": planned["plan"], "artifacts": artifacts}
+            prompts = stages.prepare(**where).outputs
             due = stages.due(contamination=prompts["contamination"], if_changed=if_changed, **where)
             pilot_and_repair(
                 passed=due.outputs["passed"], base=planned["base"], champion=planned["champion"],
                 pilot=prompts["pilot"], training=prompts["training"], evaluation=prompts["evaluation"],
-                contamination=prompts["contamination"],
-                **{name: planned[name] for name in (*PILOT_SECTIONS, *REPAIR_SECTIONS)}, **where,
+                contamination=prompts["contamination"], shards_training=planned["shards_training"],
+                shards_evaluation=planned["shards_evaluation"], shards_champion=planned["shards_champion"], **where,
             )
 
     return realign
-
-
-PILOT_SECTIONS = ("sample_pilot", "shards_pilot", "diagnose")
-"""Outputs of plan that only the pilot takes."""
-
-
-REPAIR_SECTIONS = (
-    "sample_training", "judge_filter", "shards_training", "curate", "train", "registry", "sample_evaluation",
-    "judge_evaluate", "grade", "metrics", "shards_evaluation", "gate", "rollout", "sample_rollout", "deploy",
-)
-"""Outputs of plan that the repair sub-pipeline takes under the same names."""
 
 
 def make_pilot(stages: SimpleNamespace, judged_samples: Any) -> Any:
@@ -77,49 +66,28 @@ def make_pilot(stages: SimpleNamespace, judged_samples: Any) -> Any:
     @dsl.pipeline(name="pilot-and-repair")
     def pilot_and_repair(
         passed: bool,
+        plan: dsl.Input[dsl.Artifact],
         base: dsl.Input[dsl.Artifact],
         champion: dsl.Input[dsl.Artifact],
         pilot: dsl.Input[dsl.Dataset],
         training: dsl.Input[dsl.Dataset],
         evaluation: dsl.Input[dsl.Dataset],
         contamination: dsl.Input[dsl.Artifact],
-        sample_pilot: str,
-        shards_pilot: list,
-        diagnose: str,
-        sample_training: str,
-        judge_filter: str,
         shards_training: list,
-        curate: str,
-        train: str,
-        registry: str,
-        sample_evaluation: str,
-        judge_evaluate: str,
-        grade: str,
-        metrics: str,
         shards_evaluation: list,
-        gate: str,
-        rollout: bool,
-        sample_rollout: str,
-        deploy: str,
+        shards_champion: list,
         artifacts: str,
-        run_id: str,
     ):
-        where = {"artifacts": artifacts, "run_id": run_id}
+        where = {"plan": plan, "artifacts": artifacts}
         with dsl.If(passed == True, name="due"):  # noqa: E712 - builds a condition, compares nothing
             judged = judged_samples(
-                model=base, prompts=pilot, sample_section=sample_pilot, judge_section=judge_filter, use="pilot",
-                shards=shards_pilot, all_shards=shards_pilot, **where,
-            )
-            diagnosed = stages.diagnose(
-                samples=judged.outputs["samples"], verdicts=judged.outputs["verdicts"], section=diagnose, **where
-            )
+                model=base, prompts=pilot, section="sample_pilot", use="pilot", shards=["0"], **where
+            ).outputs
+            diagnosed = stages.diagnose(samples=judged["samples"], verdicts=judged["verdicts"], **where)
             repair(
                 passed=diagnosed.outputs["passed"], base=base, champion=champion, training=training,
-                evaluation=evaluation, contamination=contamination, sample_training=sample_training,
-                judge_filter=judge_filter, shards_training=shards_training, curate=curate, train=train,
-                registry=registry, sample_evaluation=sample_evaluation, judge_evaluate=judge_evaluate, grade=grade,
-                metrics=metrics, shards_evaluation=shards_evaluation, gate=gate, rollout=rollout,
-                sample_rollout=sample_rollout, deploy=deploy, **where,
+                evaluation=evaluation, contamination=contamination, shards_training=shards_training,
+                shards_evaluation=shards_evaluation, shards_champion=shards_champion, **where,
             )
 
     return pilot_and_repair
@@ -132,44 +100,28 @@ def make_repair(stages: SimpleNamespace, judged_samples: Any) -> Any:
     @dsl.pipeline(name="repair")
     def repair(
         passed: bool,
+        plan: dsl.Input[dsl.Artifact],
         base: dsl.Input[dsl.Artifact],
         champion: dsl.Input[dsl.Artifact],
         training: dsl.Input[dsl.Dataset],
         evaluation: dsl.Input[dsl.Dataset],
         contamination: dsl.Input[dsl.Artifact],
-        sample_training: str,
-        judge_filter: str,
         shards_training: list,
-        curate: str,
-        train: str,
-        registry: str,
-        sample_evaluation: str,
-        judge_evaluate: str,
-        grade: str,
-        metrics: str,
         shards_evaluation: list,
-        gate: str,
-        rollout: bool,
-        sample_rollout: str,
-        deploy: str,
+        shards_champion: list,
         artifacts: str,
-        run_id: str,
     ):
-        where = {"artifacts": artifacts, "run_id": run_id}
+        where = {"plan": plan, "artifacts": artifacts}
         with dsl.If(passed == True, name="steerable"):  # noqa: E712 - builds a condition, compares nothing
             judged = judged_samples(
-                model=base, prompts=training, sample_section=sample_training, judge_section=judge_filter,
-                use="training", shards=shards_training, all_shards=shards_training, **where,
-            )
-            curated = stages.curate(
-                samples=judged.outputs["samples"], verdicts=judged.outputs["verdicts"], section=curate, **where
-            )
+                model=base, prompts=training, section="sample_training", use="training", shards=shards_training,
+                **where,
+            ).outputs
+            curated = stages.curate(samples=judged["samples"], verdicts=judged["verdicts"], **where)
             tune_and_judge(
                 passed=curated.outputs["passed"], examples=curated.outputs["examples"], base=base, champion=champion,
-                evaluation=evaluation, contamination=contamination, train=train, registry=registry,
-                sample_evaluation=sample_evaluation, judge_evaluate=judge_evaluate, grade=grade, metrics=metrics,
-                shards_evaluation=shards_evaluation, gate=gate, rollout=rollout, sample_rollout=sample_rollout,
-                deploy=deploy, **where,
+                evaluation=evaluation, contamination=contamination, shards_evaluation=shards_evaluation,
+                shards_champion=shards_champion, **where,
             )
 
     return repair
@@ -183,48 +135,33 @@ def make_tuning(stages: SimpleNamespace) -> Any:
     @dsl.pipeline(name="tune-and-judge")
     def tune_and_judge(
         passed: bool,
+        plan: dsl.Input[dsl.Artifact],
         examples: dsl.Input[dsl.Dataset],
         base: dsl.Input[dsl.Artifact],
         champion: dsl.Input[dsl.Artifact],
         evaluation: dsl.Input[dsl.Dataset],
         contamination: dsl.Input[dsl.Artifact],
-        train: str,
-        registry: str,
-        sample_evaluation: str,
-        judge_evaluate: str,
-        grade: str,
-        metrics: str,
         shards_evaluation: list,
-        gate: str,
-        rollout: bool,
-        sample_rollout: str,
-        deploy: str,
+        shards_champion: list,
         artifacts: str,
-        run_id: str,
     ):
-        where = {"artifacts": artifacts, "run_id": run_id}
+        where = {"plan": plan, "artifacts": artifacts}
         with dsl.If(passed == True, name="enough-examples"):  # noqa: E712 - builds a condition, compares nothing
-            trained = stages.train(base=base, examples=examples, section=train, **where)
-            candidate = trained.outputs["candidate"]
-            registration = stages.register(
-                candidate=candidate, examples=examples, section=registry, **where
-            ).outputs["registration"]
+            candidate = stages.train(base=base, examples=examples, **where).outputs["candidate"]
+            registered = stages.register(candidate=candidate, examples=examples, **where)
+            registration = registered.outputs["registration"]
             measured = {}
-            for role, model in {"base": base, "candidate": candidate, "champion": champion}.items():
-                evaluated = evaluate(
-                    model=model, prompts=evaluation, sample_section=sample_evaluation,
-                    judge_section=judge_evaluate, grade_section=grade, metrics_section=metrics, role=role,
-                    shards=shards_evaluation, all_shards=shards_evaluation, **where,
-                )
-                measured[f"{role}_metrics"] = evaluated.outputs["metrics"]
-                measured[f"{role}_outcomes"] = evaluated.outputs["outcomes"]
-            decided = stages.gate(
-                **measured, contamination=contamination, registration=registration, section=gate, **where
-            )
+            for role, model, shards in (
+                ("base", base, shards_evaluation),
+                ("candidate", candidate, shards_evaluation),
+                ("champion", champion, shards_champion),
+            ):
+                evaluated = evaluate(model=model, prompts=evaluation, role=role, shards=shards, **where).outputs
+                measured |= {f"{role}_{kind}": evaluated[kind] for kind in ("metrics", "outcomes")}
+            decided = stages.gate(**measured, contamination=contamination, registration=registration, **where)
             promotion(
                 passed=decided.outputs["passed"], decision=decided.outputs["decision"], registration=registration,
-                candidate=candidate, champion=champion, section=registry, evaluation=evaluation, rollout=rollout,
-                sample_rollout=sample_rollout, deploy=deploy, **where,
+                candidate=candidate, champion=champion, evaluation=evaluation, **where,
             )
 
     return tune_and_judge
@@ -237,27 +174,22 @@ def make_promotion(stages: SimpleNamespace) -> Any:
     @dsl.pipeline(name="promotion")
     def promotion(
         passed: bool,
+        plan: dsl.Input[dsl.Artifact],
         decision: dsl.Input[dsl.Artifact],
         registration: dsl.Input[dsl.Artifact],
         candidate: dsl.Input[dsl.Artifact],
         champion: dsl.Input[dsl.Artifact],
         evaluation: dsl.Input[dsl.Dataset],
-        section: str,
-        rollout: bool,
-        sample_rollout: str,
-        deploy: str,
         artifacts: str,
-        run_id: str,
     ):
-        where = {"artifacts": artifacts, "run_id": run_id}
+        where = {"plan": plan, "artifacts": artifacts}
         with dsl.If(passed == True, name="passed"):  # noqa: E712 - builds a condition, compares nothing
             promoted = stages.promote(
-                decision=decision, registration=registration, candidate=candidate, champion=champion,
-                section=section, **where,
-            )
+                decision=decision, registration=registration, candidate=candidate, champion=champion, **where
+            ).outputs
             roll_out(
-                passed=rollout, promotion=promoted.outputs["promotion"], candidate=candidate, evaluation=evaluation,
-                sample_section=sample_rollout, section=deploy, **where,
+                passed=promoted["passed"], promotion=promoted["promotion"], candidate=candidate,
+                evaluation=evaluation, **where,
             )
 
     return promotion
@@ -269,22 +201,17 @@ def make_rollout(stages: SimpleNamespace) -> Any:
     @dsl.pipeline(name="rollout")
     def rollout(
         passed: bool,
+        plan: dsl.Input[dsl.Artifact],
         promotion: dsl.Input[dsl.Artifact],
         candidate: dsl.Input[dsl.Artifact],
         evaluation: dsl.Input[dsl.Dataset],
-        sample_section: str,
-        section: str,
         artifacts: str,
-        run_id: str,
     ):
-        where = {"artifacts": artifacts, "run_id": run_id}
+        where = {"plan": plan, "artifacts": artifacts}
         with dsl.If(passed == True, name="rolled-out"):  # noqa: E712 - builds a condition, compares nothing
             greedy = stages.sample(
-                model=candidate, prompts=evaluation, section=sample_section, use="rollout", shard="0", shards=["0"],
-                **where,
+                model=candidate, prompts=evaluation, section="sample_rollout", use="rollout", shard="0", **where
             )
-            stages.deploy(
-                promotion=promotion, prompts=evaluation, samples=greedy.outputs["samples"], section=section, **where
-            )
+            stages.deploy(promotion=promotion, prompts=evaluation, samples=greedy.outputs["samples"], **where)
 
     return rollout

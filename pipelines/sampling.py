@@ -16,30 +16,23 @@ class JudgedSamples(NamedTuple):
 def make_judged_samples(stages: SimpleNamespace) -> Any:
     """Return the sub-pipeline that draws samples and judges them.
 
-    It takes the shard ids as an input of its own: ``kfp.local`` cannot loop over another task's output directly. And it
-    takes them twice, to loop over and to hand on: KFP's drivers take the list of a loop away from its iterations.
+    It takes the shard ids as an input of its own: ``kfp.local`` cannot loop over another task's output directly.
     """
 
     @dsl.pipeline(name="judged-samples")
     def judged_samples(
+        plan: dsl.Input[dsl.Artifact],
         model: dsl.Input[dsl.Artifact],
         prompts: dsl.Input[dsl.Dataset],
-        sample_section: str,
-        judge_section: str,
+        section: str,
         use: str,
         shards: list,
-        all_shards: list,
         artifacts: str,
-        run_id: str,
     ) -> JudgedSamples:
-        common = {"use": use, "artifacts": artifacts, "run_id": run_id}
         with dsl.ParallelFor(items=shards, name="shards") as shard:
-            sample = stages.sample(
-                model=model, prompts=prompts, section=sample_section, shard=shard, shards=all_shards, **common
-            )
-            judge = stages.judge(
-                samples=sample.outputs["samples"], section=judge_section, shard=shard, **common
-            )
+            part = {"plan": plan, "use": use, "shard": shard, "artifacts": artifacts}
+            sample = stages.sample(model=model, prompts=prompts, section=section, **part)
+            judge = stages.judge(samples=sample.outputs["samples"], section="judge_filter", **part)
         samples = stages.merge(manifests=dsl.Collected(sample.outputs["samples"]), kind="samples", use=use)
         verdicts = stages.merge(manifests=dsl.Collected(judge.outputs["verdicts"]), kind="verdicts", use=use)
         return JudgedSamples(samples=samples.outputs["merged"], verdicts=verdicts.outputs["merged"])

@@ -111,18 +111,21 @@ class Registry:
         """
         folder, given = self.folder / model / run_id, self.candidate(candidate)
         folder.mkdir(parents=True, exist_ok=True)
-        section = json.loads(Path(self.run.inputs.section("registry")).read_text("utf-8"))
-        section["registry"] |= {"model": model, "tracking_uri": ""}
+        plan = json.loads(Path(self.run.inputs.plan).read_text("utf-8"))
+        for name in ("registry", "promote"):
+            plan["sections"][name]["registry"] |= {"model": model, "tracking_uri": ""}
+        (folder / "plan.json").write_text(json.dumps(plan), "utf-8")
         registered = self.folder / model / (registration or run_id) / "registration.json"
         arguments: dict[str, list[str | Path]] = {
             "register": ["--examples", self.run.folder / "examples.jsonl", "--registration-out", registered],
             "promote": [
                 "--decision", self.folder / "decision.json", "--registration", registered,
                 "--champion", champion or self.run.inputs.champion, "--promotion-out", folder / "promotion.json",
+                "--passed-out", folder / "rolls-out",
             ],
         }
         command = [
-            COMMAND, stage, "--artifacts", self.root, "--run-id", run_id, "--section", json.dumps(section),
+            COMMAND, stage, "--artifacts", self.root, "--run-id", run_id, "--plan", str(folder / "plan.json"),
             "--candidate", str(given / "candidate.json"), *map(str, arguments[stage]),
         ]
         variables = {**self.bucket.environment, "MLFLOW_TRACKING_URI": self.mlflow.uri, **environment}

@@ -15,7 +15,6 @@ from typing import Any
 from benchmarks.faults.processes import COMMAND, Ended, Process, clean_environment
 from benchmarks.faults.settings import Settings
 
-SECTIONS = ("sample_training", "judge_filter", "curate", "train", "registry")
 PRODUCT = {
     "sample": ("samples.json",), "judge": ("verdicts.json",), "curate": ("examples.jsonl",),
     "train": ("candidate.json", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
@@ -29,8 +28,9 @@ class Inputs:
 
     folder: Path
 
-    def section(self, name: str) -> str:
-        return str(self.folder / f"{name}.json")
+    @property
+    def plan(self) -> str:
+        return str(self.folder / "plan.json")
 
     @property
     def base(self) -> str:
@@ -69,20 +69,20 @@ class Run:
         files, inputs = self.folder, self.inputs
         own: dict[str, list[str | Path]] = {
             "sample": [
-                "--section", inputs.section("sample_training"), "--model", inputs.base, "--prompts", self.prompts,
-                "--samples-out", files / "samples.json",
+                "--plan", inputs.plan, "--section", "sample_training", "--model", inputs.base,
+                "--prompts", self.prompts, "--samples-out", files / "samples.json",
             ],
             "judge": [
-                "--section", inputs.section("judge_filter"), "--samples", files / "samples.json",
+                "--plan", inputs.plan, "--section", "judge_filter", "--samples", files / "samples.json",
                 "--verdicts-out", files / "verdicts.json",
             ],
             "curate": [
-                "--section", inputs.section("curate"), "--samples", files / "samples.json",
+                "--plan", inputs.plan, "--samples", files / "samples.json",
                 "--verdicts", files / "verdicts.json", "--examples-out", files / "examples.jsonl",
                 "--decision-out", files / "curation.json", "--passed-out", files / "curated",
             ],
             "train": [
-                "--section", inputs.section(self.train_section), "--base", inputs.base,
+                "--plan", inputs.plan, "--section", self.train_section, "--base", inputs.base,
                 "--examples", files / "examples.jsonl", "--adapter-out", files / "adapter",
                 "--candidate-out", files / "candidate.json",
             ],
@@ -143,23 +143,24 @@ def make_inputs(folder: Path, settings: Settings, environment: Mapping[str, str]
         f"training.checkpoint_steps={settings.checkpoint_steps}",
     ]
     inputs = Inputs(folder)
-    outputs = [text for name in SECTIONS for text in ("--output", f"{name}={inputs.section(name)}")]
+    shards = [
+        text for use in ("training", "evaluation", "champion")
+        for text in (f"--shards-{use}-out", str(folder / f"shards-{use}.json"))
+    ]
     common = ["--artifacts", root, "--run-id", "inputs"]
     # plan opens the run in MLflow; none of what is measured here reads it
     given = clean_environment(**environment, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
     for command in (
         [
-            "plan", *common, "--config", "micro", "--overrides", json.dumps(overrides), *outputs,
-            "--base-out", inputs.base, "--champion-out", inputs.champion,
+            "plan", *common, "--config", "micro", "--overrides", json.dumps(overrides), *shards,
+            "--plan-out", inputs.plan, "--base-out", inputs.base, "--champion-out", inputs.champion,
         ],
         [
-            "prepare", *common, "--section", str(folder / "prepare.json"), "--pilot-out", str(folder / "pilot.jsonl"),
+            "prepare", *common, "--plan", inputs.plan, "--pilot-out", str(folder / "pilot.jsonl"),
             "--training-out", str(inputs.prompts), "--evaluation-out", str(folder / "evaluation.jsonl"),
             "--contamination-out", str(folder / "contamination.json"),
         ],
     ):
-        if command[0] == "plan":
-            command += ["--output", f"prepare={folder / 'prepare.json'}"]
         succeed(command[0], Process([COMMAND, *command], given, folder / f"{command[0]}.out").wait())
     return inputs
 

@@ -6,6 +6,7 @@ and the same command, started again without the fault, must leave what the undis
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import time
@@ -100,9 +101,11 @@ def record(case: Case, server: str) -> Record:
 
 def make_reference(reference: Run) -> None:
     """Run sample, judge, curate and train undisturbed; train with an adapter whose upload has parts."""
-    section = json.loads(Path(reference.inputs.section("train")).read_text("utf-8"))
+    plan = json.loads(Path(reference.inputs.plan).read_text("utf-8"))
+    section = copy.deepcopy(plan["sections"]["train"])
     section["training"]["lora_rank"] = WIDE
-    Path(reference.inputs.section(reference.train_section)).write_text(json.dumps(section), "utf-8")
+    plan["sections"][reference.train_section] = section
+    Path(reference.inputs.plan).write_text(json.dumps(plan), "utf-8")
     reference.must("sample", "judge", "curate", "train")
 
 

@@ -10,29 +10,27 @@ def make(image: str):
 
     @dsl.container_component
     def curate(
+        plan: dsl.Input[dsl.Artifact],
         samples: dsl.Input[dsl.Dataset],
         verdicts: dsl.Input[dsl.Dataset],
         examples: dsl.Output[dsl.Dataset],
         decision: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
-        section: str,
         artifacts: str,
-        run_id: str,
     ):
         """Keep the samples that are complete, safe, and refuse or comply as they should.
 
         Args:
+            plan: Plan of the run.
             samples: Manifest of the training samples.
             verdicts: Manifest of their verdicts.
             examples: Training examples, as JSON Lines.
             decision: Whether there are enough to train on, as JSON.
             passed: Whether every check holds.
-            section: Configuration section of curate, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "curate", task="curate", run_id=run_id, artifacts=artifacts, section=section,
+            image, "curate", task="curate", plan=plan.path, artifacts=artifacts,
             samples=samples.path, verdicts=verdicts.path, examples_out=examples.path,
             decision_out=decision.path, passed_out=passed,
         )

@@ -10,27 +10,25 @@ def make(image: str):
 
     @dsl.container_component
     def deploy(
+        plan: dsl.Input[dsl.Artifact],
         promotion: dsl.Input[dsl.Artifact],
         prompts: dsl.Input[dsl.Dataset],
         samples: dsl.Input[dsl.Dataset],
         rollout: dsl.Output[dsl.Artifact],
-        section: str,
         artifacts: str,
-        run_id: str,
     ):
         """Serve the champion on a cluster, verify it there, and roll back where it fails.
 
         Args:
+            plan: Plan of the run.
             promotion: The ledger entry, as JSON.
             prompts: Evaluation prompts, as JSON Lines.
             samples: Manifest of the candidate's greedy responses.
             rollout: How the rollout ended, as JSON.
-            section: Configuration section deploy, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "deploy", task="deploy", run_id=run_id, artifacts=artifacts, section=section,
+            image, "deploy", task="deploy", plan=plan.path, artifacts=artifacts,
             promotion=promotion.path, prompts=prompts.path, samples=samples.path, rollout_out=rollout.path,
         )
 

@@ -10,27 +10,25 @@ def make(image: str):
 
     @dsl.container_component
     def diagnose(
+        plan: dsl.Input[dsl.Artifact],
         samples: dsl.Input[dsl.Dataset],
         verdicts: dsl.Input[dsl.Dataset],
         diagnosis: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
-        section: str,
         artifacts: str,
-        run_id: str,
     ):
         """Decide from a pilot whether the model has latent safety knowledge to bring out.
 
         Args:
+            plan: Plan of the run.
             samples: Manifest of the pilot samples.
             verdicts: Manifest of their verdicts.
             diagnosis: The decision, as JSON.
             passed: Whether the run goes on.
-            section: Configuration section of diagnose, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "diagnose", task="diagnose", run_id=run_id, artifacts=artifacts, section=section,
+            image, "diagnose", task="diagnose", plan=plan.path, artifacts=artifacts,
             samples=samples.path, verdicts=verdicts.path, diagnosis_out=diagnosis.path, passed_out=passed,
         )
 

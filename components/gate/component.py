@@ -10,6 +10,7 @@ def make(image: str):
 
     @dsl.container_component
     def gate(
+        plan: dsl.Input[dsl.Artifact],
         base_metrics: dsl.Input[dsl.Metrics],
         base_outcomes: dsl.Input[dsl.Dataset],
         candidate_metrics: dsl.Input[dsl.Metrics],
@@ -20,13 +21,12 @@ def make(image: str):
         registration: dsl.Input[dsl.Artifact],
         decision: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
-        section: str,
         artifacts: str,
-        run_id: str,
     ):
         """Decide whether the candidate may be promoted: every check must hold.
 
         Args:
+            plan: Plan of the run.
             base_metrics: Metric set of the base.
             base_outcomes: Outcomes of the base.
             candidate_metrics: Metric set of the candidate.
@@ -37,12 +37,10 @@ def make(image: str):
             registration: Registration of the candidate, to be tagged with the decision.
             decision: The decision, as JSON.
             passed: Whether every check holds.
-            section: Configuration section of gate, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "gate", task="gate", run_id=run_id, artifacts=artifacts, section=section,
+            image, "gate", task="gate", plan=plan.path, artifacts=artifacts,
             base_metrics=base_metrics.path, base_outcomes=base_outcomes.path,
             candidate_metrics=candidate_metrics.path, candidate_outcomes=candidate_outcomes.path,
             champion_metrics=champion_metrics.path, champion_outcomes=champion_outcomes.path,

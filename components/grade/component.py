@@ -10,28 +10,26 @@ def make(image: str):
 
     @dsl.container_component
     def grade(
+        plan: dsl.Input[dsl.Artifact],
         samples: dsl.Input[dsl.Dataset],
         grades: dsl.Output[dsl.Dataset],
-        section: str,
         use: str,
         shard: str,
         artifacts: str,
-        run_id: str,
     ):
         """Grade the answers of one shard of samples of problems.
 
         Args:
+            plan: Plan of the run.
             samples: Manifest of the shard's samples.
             grades: Manifest of their grades.
-            section: Configuration section of grade, as JSON.
             use: What the samples are for: pilot, training, base, candidate or champion.
             shard: Shard id.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "grade", task=f"grade-{use}-{shard}", run_id=run_id, artifacts=artifacts,
-            section=section, samples=samples.path, grades_out=grades.path,
+            image, "grade", task=f"grade-{use}-{shard}", plan=plan.path, artifacts=artifacts,
+            samples=samples.path, grades_out=grades.path,
         )
 
     return grade

@@ -10,27 +10,27 @@ def make(image: str):
 
     @dsl.container_component
     def judge(
+        plan: dsl.Input[dsl.Artifact],
         samples: dsl.Input[dsl.Dataset],
         verdicts: dsl.Output[dsl.Dataset],
         section: str,
         use: str,
         shard: str,
         artifacts: str,
-        run_id: str,
     ):
         """Let a guard read one shard of samples; a verdict is safe, unsafe or unknown.
 
         Args:
+            plan: Plan of the run.
             samples: Manifest of the shard's samples.
             verdicts: Manifest of their verdicts.
-            section: Configuration section of this use of judge, as JSON.
+            section: Section of the plan.
             use: What the samples are for: pilot, training, base, candidate or champion.
             shard: Shard id.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "judge", task=f"judge-{use}-{shard}", run_id=run_id, artifacts=artifacts,
+            image, "judge", task=f"judge-{use}-{shard}", plan=plan.path, artifacts=artifacts,
             section=section, samples=samples.path, verdicts_out=verdicts.path,
         )
 

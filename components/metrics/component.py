@@ -10,31 +10,29 @@ def make(image: str):
 
     @dsl.container_component
     def metrics(
+        plan: dsl.Input[dsl.Artifact],
         samples: dsl.Input[dsl.Dataset],
         verdicts: dsl.Input[dsl.Dataset],
         grades: dsl.Input[dsl.Dataset],
         metrics: dsl.Output[dsl.Metrics],
         outcomes: dsl.Output[dsl.Dataset],
-        section: str,
         role: str,
         artifacts: str,
-        run_id: str,
     ):
         """Compute the metrics of one model on the evaluation suite, with their intervals.
 
         Args:
+            plan: Plan of the run.
             samples: Manifest of the evaluation samples.
             verdicts: Manifest of their verdicts.
             grades: Manifest of their grades.
             metrics: The metric set, as JSON.
             outcomes: Outcome of each prompt, as JSON Lines, for paired comparisons.
-            section: Configuration section of metrics, as JSON.
             role: Which model it is: base, candidate or champion.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "metrics", task=f"metrics-{role}", run_id=run_id, artifacts=artifacts, section=section,
+            image, "metrics", task=f"metrics-{role}", plan=plan.path, artifacts=artifacts,
             role=role, samples=samples.path, verdicts=verdicts.path, grades=grades.path,
             metrics_out=metrics.path, outcomes_out=outcomes.path,
         )

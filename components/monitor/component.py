@@ -10,29 +10,27 @@ def make(image: str):
 
     @dsl.container_component
     def monitor(
+        plan: dsl.Input[dsl.Artifact],
         model: dsl.Input[dsl.Artifact],
         metrics: dsl.Input[dsl.Metrics],
         outcomes: dsl.Input[dsl.Dataset],
         decision: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
-        section: str,
         artifacts: str,
-        run_id: str,
     ):
         """Compare an evaluation with the model's last one and with its limits.
 
         Args:
+            plan: Plan of the run.
             model: Reference of the model.
             metrics: Metric set of the model.
             outcomes: Outcomes of the model.
             decision: The decision, as JSON.
             passed: Whether every check holds.
-            section: Configuration section monitor, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "monitor", task="monitor", run_id=run_id, artifacts=artifacts, section=section, model=model.path,
+            image, "monitor", task="monitor", plan=plan.path, artifacts=artifacts, model=model.path,
             metrics=metrics.path, outcomes=outcomes.path, decision_out=decision.path, passed_out=passed,
         )
 

@@ -1,4 +1,4 @@
-"""The plan_evaluation component: suite and model to one section per stage."""
+"""The plan_evaluation component: suite and model to the plan of an evaluation."""
 
 from kfp import dsl
 
@@ -16,21 +16,14 @@ def make(image: str):
         fresh: bool,
         if_champion: bool,
         job_id: str,
+        plan: dsl.Output[dsl.Artifact],
         model: dsl.Output[dsl.Artifact],
-        run: dsl.OutputPath(str),
         passed: dsl.OutputPath(bool),
         shards_evaluation: dsl.OutputPath(list),
-        prepare: dsl.OutputPath(str),
-        sample_evaluation: dsl.OutputPath(str),
-        judge_evaluate: dsl.OutputPath(str),
-        grade: dsl.OutputPath(str),
-        metrics: dsl.OutputPath(str),
-        monitor: dsl.OutputPath(str),
-        alarm: dsl.OutputPath(str),
         artifacts: str,
         run_id: str,
     ):
-        """Validate a suite, find the model, and cut the suite into one section per stage.
+        """Validate a suite, find the model, and make the plan of the evaluation, with one section per stage.
 
         Args:
             suite: Suite: YAML text, path or recipe name.
@@ -39,29 +32,17 @@ def make(image: str):
             fresh: Draw new samples in this run.
             if_champion: End with nothing to do where the champion is asked for and there is none yet.
             job_id: KFP's job id, the run id when none is given.
+            plan: Plan of the run, as JSON.
             model: Reference of the model, as JSON.
-            run: Run id that all other tasks take.
             passed: Whether the run goes on.
             shards_evaluation: Shard ids of the evaluation samples.
-            prepare: Section prepare.
-            sample_evaluation: Section sample_evaluation.
-            judge_evaluate: Section judge_evaluate.
-            grade: Section grade.
-            metrics: Section metrics.
-            monitor: Section monitor.
-            alarm: Section alarm.
             artifacts: Store root: a folder or s3://bucket/prefix.
             run_id: Run id; empty takes the job id.
         """
         return stage_container(
             image, "plan_evaluation", task="plan", run_id=run_id, artifacts=artifacts, suite=suite,
             overrides=overrides, model=model_name, fresh=fresh, if_champion=if_champion, job_id=job_id,
-            model_out=model.path, passed_out=passed,
-            output=[
-                f"run_id={run}", f"shards_evaluation={shards_evaluation}", f"prepare={prepare}",
-                f"sample_evaluation={sample_evaluation}", f"judge_evaluate={judge_evaluate}", f"grade={grade}",
-                f"metrics={metrics}", f"monitor={monitor}", f"alarm={alarm}",
-            ],
+            plan_out=plan.path, model_out=model.path, passed_out=passed, shards_evaluation_out=shards_evaluation,
         )
 
     return plan_evaluation

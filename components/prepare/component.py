@@ -10,27 +10,25 @@ def make(image: str):
 
     @dsl.container_component
     def prepare(
-        section: str,
+        plan: dsl.Input[dsl.Artifact],
         pilot: dsl.Output[dsl.Dataset],
         training: dsl.Output[dsl.Dataset],
         evaluation: dsl.Output[dsl.Dataset],
         contamination: dsl.Output[dsl.Artifact],
         artifacts: str,
-        run_id: str,
     ):
         """Collect, label, deduplicate and decontaminate the prompts of a run.
 
         Args:
-            section: Configuration section of prepare, as JSON.
+            plan: Plan of the run.
             pilot: Harmful training prompts that the diagnosis is made on.
             training: Prompts that training samples are drawn for.
             evaluation: Prompts of the evaluation suite.
             contamination: What the training prompts share with the benchmarks, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "prepare", task="prepare", run_id=run_id, artifacts=artifacts, section=section,
+            image, "prepare", task="prepare", plan=plan.path, artifacts=artifacts,
             pilot_out=pilot.path, training_out=training.path, evaluation_out=evaluation.path,
             contamination_out=contamination.path,
         )

@@ -10,31 +10,31 @@ def make(image: str):
 
     @dsl.container_component
     def promote(
+        plan: dsl.Input[dsl.Artifact],
         decision: dsl.Input[dsl.Artifact],
         registration: dsl.Input[dsl.Artifact],
         candidate: dsl.Input[dsl.Artifact],
         champion: dsl.Input[dsl.Artifact],
         promotion: dsl.Output[dsl.Artifact],
-        section: str,
+        passed: dsl.OutputPath(bool),
         artifacts: str,
-        run_id: str,
     ):
         """Append the promotion to the ledger, then make the alias champion follow it.
 
         Args:
+            plan: Plan of the run.
             decision: Decision of the gate.
             registration: Registration of the candidate.
             candidate: Reference of the candidate.
             champion: Reference of the champion so far.
             promotion: The ledger entry, as JSON.
-            section: Configuration section registry, as JSON.
+            passed: Whether a rollout follows.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "promote", task="promote", run_id=run_id, artifacts=artifacts, section=section,
+            image, "promote", task="promote", plan=plan.path, artifacts=artifacts,
             decision=decision.path, registration=registration.path, candidate=candidate.path,
-            champion=champion.path, promotion_out=promotion.path,
+            champion=champion.path, promotion_out=promotion.path, passed_out=passed,
         )
 
     return promote

@@ -10,25 +10,23 @@ def make(image: str):
 
     @dsl.container_component
     def register(
+        plan: dsl.Input[dsl.Artifact],
         candidate: dsl.Input[dsl.Artifact],
         examples: dsl.Input[dsl.Dataset],
         registration: dsl.Output[dsl.Artifact],
-        section: str,
         artifacts: str,
-        run_id: str,
     ):
         """Register the candidate as a model version with the alias candidate.
 
         Args:
+            plan: Plan of the run.
             candidate: Reference of the candidate, as JSON.
             examples: Examples that it was trained on.
             registration: The registration, as JSON.
-            section: Configuration section registry, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "register", task="register", run_id=run_id, artifacts=artifacts, section=section,
+            image, "register", task="register", plan=plan.path, artifacts=artifacts,
             candidate=candidate.path, examples=examples.path, registration_out=registration.path,
         )
 

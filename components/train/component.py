@@ -10,27 +10,25 @@ def make(image: str):
 
     @dsl.container_component
     def train(
+        plan: dsl.Input[dsl.Artifact],
         base: dsl.Input[dsl.Artifact],
         examples: dsl.Input[dsl.Dataset],
         adapter: dsl.Output[dsl.Model],
         candidate: dsl.Output[dsl.Artifact],
-        section: str,
         artifacts: str,
-        run_id: str,
     ):
         """Train a LoRA adapter of the base model on the examples.
 
         Args:
+            plan: Plan of the run.
             base: Reference of the base model, as JSON.
             examples: Training examples, as JSON Lines.
             adapter: Folder of the adapter.
             candidate: Reference of the base model with the adapter.
-            section: Configuration section of train, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run that the task belongs to.
         """
         return stage_container(
-            image, "train", task="train", run_id=run_id, artifacts=artifacts, section=section,
+            image, "train", task="train", plan=plan.path, artifacts=artifacts,
             base=base.path, examples=examples.path, adapter_out=adapter.path, candidate_out=candidate.path,
         )
 

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from plans import write_plan
+
 from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file
@@ -93,7 +95,8 @@ class World:
         }
         return subprocess.run(
             [
-                sys.executable, "-m", "thinksafe", "train", "--section", given.model_dump_json(), "--run-id", "run",
+                sys.executable, "-m", "thinksafe", "train", "--run-id", "run", "--plan",
+                str(write_plan(out / "plan.json", train=given)),
                 *(part for option, path in paths.items() for part in (f"--{option}", str(path))),
             ],
             stderr=subprocess.PIPE, text=True, check=False,

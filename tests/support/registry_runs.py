@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thinksafe.config.model import RegistrySettings, StudentSettings
-from thinksafe.config.sections import RegisterSection
+from thinksafe.config.sections import PromoteSection, RegisterSection
 from thinksafe.digests import digest_folder
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, write_json
@@ -125,8 +125,8 @@ class Run:
     def promote(self, **changed: Any) -> StageResult:
         inputs = {name: self.folder / f"{name}.json" for name in ("decision", "registration", "candidate", "champion")}
         return promote.run(
-            self.context("promote"), RegisterSection(registry=self.settings), **{**inputs, **changed},
-            promotion_out=self.out,
+            self.context("promote"), PromoteSection(registry=self.settings, rollout=False), **{**inputs, **changed},
+            promotion_out=self.out, passed_out=self.folder / "rolled-out",
         )
 
     def report(self) -> StageResult:

@@ -14,13 +14,15 @@ from thinksafe.cli.stage_options import (
     Artifacts,
     Executor,
     JobId,
+    PlanFile,
     RunId,
     Section,
     Task,
     add_commands,
     finish,
-    parse_section,
-    plan_options,
+    open_stage,
+    parse_flag,
+    parse_overrides,
     stage_context,
 )
 
@@ -35,8 +37,8 @@ def add_to(app: typer.Typer) -> None:
 @stages.command("plan_evaluation")
 def plan_evaluation(
     suite: Annotated[str, typer.Option(help="Suite: recipe name, path or YAML text.")],
-    model_out: Annotated[Path, typer.Option()],
-    passed_out: Annotated[Path, typer.Option()],
+    plan_out: Annotated[Path, typer.Option()], model_out: Annotated[Path, typer.Option()],
+    passed_out: Annotated[Path, typer.Option()], shards_evaluation_out: Annotated[Path, typer.Option()],
     model: Annotated[
         str, typer.Option(help="champion, models:/NAME@champion, models:/NAME/VERSION, or a student.")
     ] = "",
@@ -45,40 +47,36 @@ def plan_evaluation(
         str, typer.Option(help="true: end with nothing to do where the champion is asked for and there is none.")
     ] = "false",
     overrides: Annotated[str, typer.Option(help="JSON list of key=value texts.")] = "[]",
-    output: Annotated[list[str] | None, typer.Option(help="NAME=PATH, repeated.")] = None,
     job_id: JobId = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
     executor_input: Executor = "",
 ) -> None:
-    """Validate a suite, find the model, and cut the suite into one section per stage."""
-    from thinksafe.errors import ConfigError
+    """Validate a suite, find the model, and make the plan of the evaluation, with one section per stage."""
     from thinksafe.stages import plan_evaluation as stage
 
-    for option, value in (("--fresh", fresh), ("--if-champion", if_champion)):
-        if value.lower() not in ("true", "false"):
-            raise ConfigError(f"{option} {value[:40]!r} is neither true nor false.", f"Write {option} true.")
-    changes, outputs = plan_options(overrides, output)
+    drawn, only_champion = parse_flag("--fresh", fresh), parse_flag("--if-champion", if_champion)
+    changes = parse_overrides(overrides)
     stage.run(
         stage_context("plan_evaluation", artifacts, run_id or job_id or MANUAL, task), suite, changes, model,
-        fresh=fresh.lower() == "true", outputs=outputs, model_out=model_out, passed_out=passed_out,
-        if_champion=if_champion.lower() == "true", job_id=job_id,
+        fresh=drawn, plan_out=plan_out, model_out=model_out, passed_out=passed_out,
+        shards_evaluation_out=shards_evaluation_out, if_champion=only_champion, job_id=job_id,
     )
     finish(executor_input)
 
 
 @stages.command()
 def monitor(
-    section: Section, model: Annotated[Path, typer.Option()], metrics: Annotated[Path, typer.Option()],
+    plan: PlanFile, model: Annotated[Path, typer.Option()], metrics: Annotated[Path, typer.Option()],
     outcomes: Annotated[Path, typer.Option()], decision_out: Annotated[Path, typer.Option()],
     passed_out: Annotated[Path, typer.Option()],
-    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    executor_input: Executor = "",
 ) -> None:
     """Compare an evaluation with the model's last one and with its limits."""
     from thinksafe.config.sections import MonitorSection
     from thinksafe.stages import monitor as stage
 
     stage.run(
-        stage_context("monitor", artifacts, run_id, task), parse_section(section, MonitorSection),
-        model, metrics, outcomes,
+        *open_stage("monitor", MonitorSection, plan, section, artifacts, run_id, task), model, metrics, outcomes,
         decision_out=decision_out, passed_out=passed_out,
     )
     finish(executor_input)
@@ -86,8 +84,9 @@ def monitor(
 
 @stages.command()
 def alarm(
-    section: Section, decision: Annotated[Path, typer.Option()], model: Annotated[Path, typer.Option()],
-    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+    plan: PlanFile, decision: Annotated[Path, typer.Option()], model: Annotated[Path, typer.Option()],
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    executor_input: Executor = "",
 ) -> None:
     """Tell of a regression and fail: exits 3."""
     from thinksafe.config.sections import AlarmSection
@@ -97,7 +96,7 @@ def alarm(
     from thinksafe.stages import alarm as stage
 
     result = stage.run(
-        stage_context("alarm", artifacts, run_id, task), parse_section(section, AlarmSection), decision, model,
+        *open_stage("alarm", AlarmSection, plan, section, artifacts, run_id, task), decision, model,
     )
     finish(executor_input)
     typer.echo(

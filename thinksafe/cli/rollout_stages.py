@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thinksafe.cli.stage_options import (
-    MANUAL,
     STORE,
     Artifacts,
     Executor,
+    PlanFile,
     RunId,
     Section,
     Task,
     add_commands,
     finish,
-    parse_section,
-    stage_context,
+    open_stage,
 )
 
 if TYPE_CHECKING:
@@ -36,19 +35,19 @@ def add_to(app: typer.Typer) -> None:
 
 @stages.command()
 def deploy(
-    section: Section, promotion: Annotated[Path, typer.Option(help="Ledger entry of this run's promotion.")],
+    plan: PlanFile, promotion: Annotated[Path, typer.Option(help="Ledger entry of this run's promotion.")],
     prompts: Annotated[Path, typer.Option(help="Evaluation prompts.")],
     samples: Annotated[Path, typer.Option(help="Manifest of the candidate's greedy responses.")],
     rollout_out: Annotated[Path, typer.Option()],
-    artifacts: Artifacts = STORE, run_id: RunId = MANUAL, task: Task = "", executor_input: Executor = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    executor_input: Executor = "",
 ) -> None:
     """Serve the champion on a cluster, verify it there, and roll back where it fails."""
     from thinksafe.config.sections import DeploySection
     from thinksafe.stages import deploy as stage
 
     stage.run(
-        stage_context("deploy", artifacts, run_id, task), parse_section(section, DeploySection),
-        promotion, prompts, samples,
+        *open_stage("deploy", DeploySection, plan, section, artifacts, run_id, task), promotion, prompts, samples,
         rollout_out=rollout_out,
     )
     finish(executor_input)

@@ -1,6 +1,6 @@
 """What all stage commands share: their options, and what stands before and behind a stage.
 
-Options are the same everywhere: ``--section`` is the stage's configuration section as JSON (or a file that holds it),
+Options are the same everywhere: ``--plan`` is the file that ``plan`` wrote and ``--section`` the stage's section of it,
 ``--artifacts`` the store root, ``--run-id`` and ``--task`` name the record, ``--executor-input`` is what KFP passes
 and makes the command write KFP's executor output.
 """
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     S = TypeVar("S", bound=BaseModel)
 
-Section = Annotated[str, typer.Option("--section", help="Configuration section of this stage: JSON or a file.")]
+PlanFile = Annotated[Path, typer.Option("--plan", help="Plan of the run: the file that plan wrote.")]
+Section = Annotated[str, typer.Option("--section", help="Section of the plan; by default the stage's name.")]
 Artifacts = Annotated[str, typer.Option("--artifacts", help="Store root: a folder or s3://bucket/prefix.")]
-RunId = Annotated[str, typer.Option("--run-id", help="Run that this stage belongs to.")]
+RunId = Annotated[str, typer.Option("--run-id", help="Run that this stage belongs to; by default the plan's.")]
 Task = Annotated[str, typer.Option("--task", help="Name of this use of the stage, unique in the run.")]
 JobId = Annotated[str, typer.Option("--job-id", help="KFP's job id: the run id where --run-id is empty.")]
 Executor = Annotated[str, typer.Option("--executor-input", help="KFP's executor input, as JSON.")]
@@ -61,40 +62,25 @@ def safe_name(name: str, option: str) -> str:
     return name
 
 
-def parse_section(text: str, model: type[S]) -> S:
-    """Return the section that ``--section`` gives, as JSON or by the path of a file. Raises ConfigError."""
-    from pydantic import ValidationError
+def open_stage(
+    stage: str, model: type[S], plan: Path, section: str, artifacts: str, run_id: str, task: str
+) -> tuple[StageContext, S]:
+    """Return the context of a stage and its section of the plan. Raises ConfigError.
 
-    from thinksafe.errors import ConfigError
+    Args:
+        stage: Name of the stage, and of its section where ``section`` is empty.
+        model: Type of the section.
+        plan: File of the plan.
+        section: Name of the section.
+        artifacts: Store root.
+        run_id: Run; empty takes the plan's.
+        task: Name of this use of the stage; empty takes the stage's.
+    """
+    from thinksafe.config.plan_document import read_plan
 
-    if not text.lstrip().startswith("{"):
-        try:
-            text = Path(text).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError("--section is neither JSON nor a readable file.", "See `thinksafe plan`.") from error
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, item["loc"])) or "text" for item in error.errors())
-        raise ConfigError(
-            f"--section is not a {model.__name__} (wrong: {fields}).", "Take it from the output of `thinksafe plan`."
-        ) from error
-
-
-def shard_count(shards: str) -> int:
-    """Return how many shards there are; a pipeline can only hand on the list that it loops over. Raises ConfigError."""
-    import json
-
-    from thinksafe.errors import ConfigError
-
-    try:
-        value = json.loads(shards)
-    except ValueError:
-        value = None
-    number = len(value) if isinstance(value, list) else value
-    if type(number) is not int or number < 1:
-        raise ConfigError(f"--shards {shards[:40]!r} is no number of shards.", "Or give the JSON list of their ids.")
-    return number
+    document = read_plan(plan)
+    context = stage_context(stage, artifacts, run_id or document.run_id, task)
+    return context, document.section(section or stage, model, plan)
 
 
 def finish(executor_input: str, **metadata: dict[str, Any]) -> None:
@@ -105,17 +91,25 @@ def finish(executor_input: str, **metadata: dict[str, Any]) -> None:
         write_executor_output(executor_input, metadata)
 
 
-def plan_options(overrides: str, output: list[str] | None) -> tuple[list[str], dict[str, Path]]:
-    """Return the overrides, and the file of each output by name. Raises ConfigError."""
+def parse_overrides(overrides: str) -> list[str]:
+    """Return the overrides that a JSON list holds. Raises ConfigError."""
     import json
 
     from thinksafe.errors import ConfigError
 
     try:
         changes = json.loads(overrides)
-        outputs = {name: Path(path) for name, path in (item.split("=", 1) for item in output or [])}
-    except ValueError as error:
-        raise ConfigError("--overrides or --output is malformed.", "See `thinksafe plan --help`.") from error
+    except ValueError:
+        changes = None
     if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
         raise ConfigError("--overrides is not a JSON list of strings.", 'Write e.g. ["seed=7"].')
-    return changes, outputs
+    return changes
+
+
+def parse_flag(option: str, value: str) -> bool:
+    """Return a flag that KFP writes as a text. Raises ConfigError, which names the option."""
+    from thinksafe.errors import ConfigError
+
+    if value.lower() not in ("true", "false"):
+        raise ConfigError(f"{option} {value[:40]!r} is neither true nor false.", f"Write {option} true.")
+    return value.lower() == "true"

@@ -19,6 +19,7 @@ from thinksafe.config.sections import (
     MetricsSection,
     MonitorSection,
     PrepareSection,
+    PromoteSection,
     RegisterSection,
     ReportSection,
     SampleSection,
@@ -135,7 +136,7 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
             known_checks=tuple(check_names(("gate",), evaluation.gated, second is not None)) if waivers else (),
         ),
         registry=RegisterSection(registry=config.registry),
-        rollout=config.deploy.kind != "none",
+        promote=PromoteSection(registry=config.registry, rollout=config.deploy.kind != "none"),
         sample_rollout=measured.sample.model_copy(
             update={
                 "seed": derived_seed(config.seed, "sample", "rollout"), "n": 1, "n_reasoning": 1,

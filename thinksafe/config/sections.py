@@ -147,6 +147,14 @@ class RegisterSection(Section):
     registry: RegistrySettings
 
 
+class PromoteSection(Section):
+    """Where the champion is registered, and whether it is rolled out."""
+
+    registry: RegistrySettings
+    rollout: bool
+    """Something is rolled out."""
+
+
 class DeploySection(Section):
     """Where the champion is served, and how the served model is checked."""
 
@@ -188,13 +196,11 @@ class Sections(Section):
     metrics: MetricsSection
     gate: GateSection
     registry: RegisterSection
-    rollout: bool
-    """Something is rolled out."""
+    promote: PromoteSection
     sample_rollout: SampleSection
     """Greedy responses of the candidate, with which those of the served model are compared."""
     deploy: DeploySection
     report: ReportSection
-    shards_pilot: int = 1
     shards_training: int
     shards_evaluation: int
 

@@ -91,7 +91,7 @@ def run_inputs(store: Store, run_id: str) -> dict[str, str] | None:
     if not isinstance(sections, dict):
         return None
     found = {f"section {name}": digest_json(_undated(value)) for name, value in sections.items()
-             if name not in _NO_INPUT and not name.startswith("shards_")}
+             if name not in _NO_INPUT}
     found |= {f"prompts {name}": digest for name, digest in prepare.outputs.items()}
     return found | {"student": plan.outputs.get("base", ""), "code": digest_json(plan.details.get("code"))}
 

@@ -1,9 +1,8 @@
-"""plan: config document -> one canonical section per stage, shards, run id, model references, MLflow parent run."""
+"""plan: config document -> the plan of the run, lists of shards, model references, MLflow parent run."""
 
 from __future__ import annotations
 
 import datetime
-import json
 import platform
 import re
 from contextlib import suppress
@@ -13,21 +12,20 @@ from typing import Any
 from thinksafe import __version__
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.load import canonical
-from thinksafe.config.placeholders import escape_json
-from thinksafe.digests import canonical_json, digest_json, library_versions
-from thinksafe.errors import ConfigError
-from thinksafe.jsonl import write_atomic, write_json
+from thinksafe.config.plan_document import plan_document
+from thinksafe.digests import digest_json, library_versions
+from thinksafe.jsonl import write_json
 from thinksafe.models.pins import require_compiled_cluster, require_place_for_nodes
 from thinksafe.models.references import ModelReference
 from thinksafe.run.record import StageContext, StageResult, find_record, recorded
-from thinksafe.settings import Section
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp", "pydantic")
 
 
 def run(
     context: StageContext, config: str, overrides: list[str],
-    *, outputs: dict[str, Path], base_out: Path, champion_out: Path, job_id: str = "",
+    *, plan_out: Path, base_out: Path, champion_out: Path, shards_training_out: Path, shards_evaluation_out: Path,
+    shards_champion_out: Path, job_id: str = "",
 ) -> StageResult:
     """Validate the configuration and write what the other stages take.
 
@@ -35,15 +33,16 @@ def run(
         context: Store and run.
         config: YAML text, path or recipe name.
         overrides: ``key=value`` texts.
-        outputs: File for each output by name: ``run_id``, ``shards_<use>`` (JSON list of shard ids as strings) and
-            the fields of :class:`thinksafe.config.sections.Sections` (canonical JSON).
+        plan_out: The plan (:class:`thinksafe.config.plan_document.PlanDocument`), JSON.
         base_out: Reference of the student.
         champion_out: Reference of the champion, marked absent where there is none.
+        shards_training_out: Shard ids of the training samples: a JSON list of strings, over which a pipeline loops.
+        shards_evaluation_out: Likewise, of the evaluation samples of base and candidate.
+        shards_champion_out: Likewise, of the champion's; one where there is no champion.
         job_id: What KFP calls the run (:func:`kfp_run`).
 
     Raises:
-        ConfigError: the configuration is wrong, an output name is unknown, or the configuration is for another cluster
-            than the pipeline was compiled for.
+        ConfigError: the configuration is wrong, or for another cluster than the pipeline was compiled for.
         InputError: the student cannot be found or used.
     """
     from thinksafe.models.loading import resolve_student
@@ -66,22 +65,26 @@ def run(
             if entry is not None
             else base.model_copy(update={"role": "champion", "absent": True})
         )
-        values = write_outputs(context.run_id, sections, outputs)
+        document = plan_document(context.run_id, sections)
+        write_json(plan_out, document)
         write_json(base_out, base)
         write_json(champion_out, champion)
+        write_shards(shards_training_out, sections.shards_training)
+        write_shards(shards_evaluation_out, sections.shards_evaluation)
+        write_shards(shards_champion_out, 1 if champion.absent else sections.shards_evaluation)
         mlflow_run = ensure_parent_run(loaded.registry, context.run_id, loaded.name)
-        document: dict[str, Any] = canonical(loaded)
+        config_document: dict[str, Any] = canonical(loaded)
         result.outputs = {"base": base.digest, "champion": "" if champion.absent else champion.digest}
         result.details |= {
-            "config": document,
-            "config_digest": digest_json(document),
+            "config": config_document,
+            "config_digest": digest_json(config_document),
             "base": base.model_dump(mode="json"),
             "champion": champion.model_dump(mode="json"),
             "champion_generation": entry.generation if entry is not None else None,
             "mlflow_run": mlflow_run,
             "kfp_run": kfp_run(job_id),
             "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)},
-            "sections": {name: json.loads(values[name]) for name in values if name != "run_id"},
+            "sections": document.sections,
         }
     return result
 
@@ -100,25 +103,6 @@ def first_day(context: StageContext) -> datetime.date:
     return datetime.datetime.now(datetime.UTC).date()
 
 
-def write_outputs(run_id: str, sections: Section, outputs: dict[str, Path]) -> dict[str, str]:
-    """Write the planned outputs to their files and return all of them by name.
-
-    Args:
-        run_id: Becomes the output ``run_id``.
-        sections: One field a stage; of fields that begin with ``shards_`` the output is a JSON list of shard ids.
-        outputs: File of each output that is wanted.
-
-    Raises:
-        ConfigError: an output has an unknown name.
-    """
-    values: dict[str, str] = {"run_id": run_id}
-    for name, section in sections:
-        if name.startswith("shards_"):
-            values[name] = json.dumps([str(shard) for shard in range(section)])
-        else:
-            values[name] = escape_json(canonical_json(section))  # it goes on as a parameter
-    if unknown := sorted(set(outputs) - set(values)):
-        raise ConfigError(f"plan has no output {unknown[0]!r}.", f"Known outputs: {', '.join(sorted(values))}.")
-    for name, path in outputs.items():
-        write_atomic(path, values[name].encode())
-    return values
+def write_shards(path: Path, number: int) -> None:
+    """Write the ids of shards as a JSON list of strings: Kubeflow makes numbers in lists into fractions."""
+    write_json(path, [str(shard) for shard in range(number)])

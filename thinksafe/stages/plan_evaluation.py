@@ -1,11 +1,10 @@
-"""plan_evaluation: suite and model name -> one canonical section per stage, shards, run id, model reference.
+"""plan_evaluation: suite and model name -> the plan of the evaluation, list of shards, model reference.
 
 A schedule can ask for evaluations of the champion before there is one; such a run ends here, with nothing to do.
 """
 
 from __future__ import annotations
 
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,18 @@ from typing import Any
 from thinksafe import __version__
 from thinksafe.config import load_suite, suite_sections
 from thinksafe.config.load import canonical
+from thinksafe.config.plan_document import plan_document
 from thinksafe.digests import digest_json, library_versions
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models.pins import require_compiled_cluster
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.stages.due import NOTHING
-from thinksafe.stages.plan import LIBRARIES, first_day, kfp_run, write_outputs
+from thinksafe.stages.plan import LIBRARIES, first_day, kfp_run, write_shards
 
 
 def run(
-    context: StageContext, suite: str, overrides: list[str], model: str, *, fresh: bool, outputs: dict[str, Path],
-    model_out: Path, passed_out: Path, if_champion: bool = False, job_id: str = "",
+    context: StageContext, suite: str, overrides: list[str], model: str, *, fresh: bool, plan_out: Path,
+    model_out: Path, passed_out: Path, shards_evaluation_out: Path, if_champion: bool = False, job_id: str = "",
 ) -> StageResult:
     """Validate the suite, find the model and write what the other stages take.
 
@@ -34,16 +34,16 @@ def run(
         model: See :func:`thinksafe.registry.versions.resolve_model`.
         fresh: Draw new samples in this run. Otherwise those of an earlier evaluation with the same model, suite and
             seed are used again, which asks whether guard and graders still say the same.
-        outputs: File for each output by name: ``run_id``, ``shards_evaluation`` (JSON list of shard ids as strings)
-            and the fields of :class:`thinksafe.config.sections.SuiteSections` (canonical JSON).
+        plan_out: The plan (:class:`thinksafe.config.plan_document.PlanDocument`), JSON.
         model_out: Reference of the model; JSON ``null`` where there is nothing to do.
         passed_out: Where it is written whether the run goes on, ``true`` or ``false``.
+        shards_evaluation_out: Shard ids of the evaluation samples: a JSON list of strings, over which a pipeline loops.
         if_champion: End with nothing to do, instead of an error, where the champion is asked for and nothing was
             promoted yet.
         job_id: See :func:`thinksafe.stages.plan.kfp_run`.
 
     Raises:
-        ConfigError: the suite is wrong, an output name is unknown, or no model is named.
+        ConfigError: the suite is wrong, or no model is named.
         InputError: there is no such model, or it cannot be used.
         StageError: MLflow failed.
     """
@@ -60,21 +60,23 @@ def run(
         student = reference.student if reference is not None else loaded.student
         reasoning = student.reasoning if student is not None else "think"
         sections = suite_sections(loaded, reasoning, context.run_id if fresh else "", day)
-        values = write_outputs(context.run_id, sections, outputs)
+        document = plan_document(context.run_id, sections)
+        write_json(plan_out, document)
+        write_shards(shards_evaluation_out, sections.shards_evaluation)
         if reference is not None:
             write_json(model_out, reference)
         else:
             write_atomic(model_out, b"null\n")
         write_atomic(passed_out, b"true" if goes_on else b"false")
         result.verdict = "" if goes_on else NOTHING
-        document: dict[str, Any] = canonical(loaded)
+        config_document: dict[str, Any] = canonical(loaded)
         mlflow_run = ""
         if loaded.registry is not None:
             mlflow_run = ensure_parent_run(loaded.registry, context.run_id, f"evaluate {loaded.name}")
         result.outputs = {"model": reference.digest} if reference is not None else {}
         result.details |= {
-            "config": document,
-            "config_digest": digest_json(document),
+            "config": config_document,
+            "config_digest": digest_json(config_document),
             "model": reference.model_dump(mode="json") if reference is not None else None,
             "model_name": model or (student.model if student is not None else ""),
             "fresh": fresh,
@@ -82,6 +84,6 @@ def run(
             "mlflow_run": mlflow_run,
             "kfp_run": kfp_run(job_id),
             "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)},
-            "sections": {name: json.loads(value) for name, value in values.items() if name != "run_id"},
+            "sections": document.sections,
         }
     return result

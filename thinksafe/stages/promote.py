@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thinksafe.config.sections import RegisterSection
+from thinksafe.config.sections import PromoteSection
 from thinksafe.deciding.waivers import applied, described
 from thinksafe.digests import digest_json
 from thinksafe.errors import ConflictError, StageError
-from thinksafe.jsonl import read_record, write_json
+from thinksafe.jsonl import read_record, write_atomic, write_json
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Decision
 from thinksafe.registry import ledger
@@ -21,8 +21,8 @@ _DECIDE_AGAIN = "Start a new run: it decides again, against the champion of now.
 
 
 def run(
-    context: StageContext, section: RegisterSection, decision: Path, registration: Path, candidate: Path,
-    champion: Path, *, promotion_out: Path,
+    context: StageContext, section: PromoteSection, decision: Path, registration: Path, candidate: Path,
+    champion: Path, *, promotion_out: Path, passed_out: Path,
 ) -> StageResult:
     """Append the candidate to the promotion ledger and make the alias follow.
 
@@ -32,12 +32,13 @@ def run(
 
     Args:
         context: Store, run and task.
-        section: Where the candidate is registered.
+        section: Where the candidate is registered, and whether it is rolled out.
         decision: Decision of the gate.
         registration: Registration of the candidate.
         candidate: ModelReference of the candidate.
         champion: ModelReference that the gate compared with; may be absent.
         promotion_out: Where the LedgerEntry is written.
+        passed_out: Where it is written whether a rollout follows, ``true`` or ``false``.
 
     Raises:
         StageError: the gate refused, the inputs belong to different candidates, the champion is no longer the one
@@ -65,6 +66,7 @@ def run(
         )
         set_champion(context.store, name, client, uri)
         write_json(promotion_out, entry)
+        write_atomic(passed_out, b"true" if section.rollout else b"false")
         result.verdict = "promoted"
         result.outputs = {"promotion": digest_json(entry)}
         result.details = {"entry": entry.model_dump(mode="json")}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from thinksafe.config import load_config, sections_of
-from thinksafe.digests import canonical_json
+from thinksafe.config.plan_document import plan_document, read_plan
 from thinksafe.jsonl import read_records
 from thinksafe.records import Example, Prompt
 from thinksafe.run.manifests import read_manifest
@@ -24,18 +24,26 @@ SMALL = [
     *(f"evaluation.benchmarks.{place}.prompts.count=3" for place in range(3)),
 ]
 
+PLANNED = ("plan", "base", "champion", "shards-training", "shards-evaluation", "shards-champion")
 PREPARED = ("pilot", "training", "evaluation", "contamination")
 
 
 @pytest.fixture(scope="module")
-def sections() -> dict[str, str]:
-    found = sections_of(load_config("micro", SMALL))
-    return {name: canonical_json(section) for name, section in found if not name.startswith("shards_")}
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    document = plan_document("run-1", sections_of(load_config("micro", SMALL)))
+    path = tmp_path_factory.mktemp("plan") / "plan.json"
+    path.write_text(document.model_dump_json())
+    return path
 
 
 @pytest.fixture
-def common(tmp_path: Path) -> list[object]:
-    return ["--artifacts", tmp_path / "store", "--run-id", "run-1"]
+def common(tmp_path: Path, plan: Path) -> list[object]:
+    return ["--artifacts", tmp_path / "store", "--plan", plan]
+
+
+def planned(folder: Path) -> list[object]:
+    """Return the options that say where plan writes."""
+    return [part for name in PLANNED for part in (f"--{name}-out", folder / name)]
 
 
 def executor_input(tmp_path: Path, *outputs: str) -> str:
@@ -53,10 +61,10 @@ def metadata(tmp_path: Path, name: str) -> dict[str, Any]:
 
 
 def test_from_prompts_to_examples(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str], base_file: Path
+    cli: Callable[..., Any], tmp_path: Path, common: list[object], base_file: Path
 ) -> None:
     def stage(command: str, section: str, *args: object) -> None:
-        ended = cli(command, "--section", sections[section], *common, *args)
+        ended = cli(command, "--section", section, *common, *args)
         assert (ended.code, ended.out) == (0, ""), ended.err
 
     at = {
@@ -70,11 +78,10 @@ def test_from_prompts_to_examples(
         "--evaluation-out", at["evaluation"], "--contamination-out", at["contamination"],
     )
     assert len(list(read_records(at["training"], Prompt))) == 12
-    shards = json.dumps(["0", "1"])
     for shard in (0, 1):
         stage(
             "sample", "sample_training", "--model", base_file, "--prompts", at["training"], "--shard", shard,
-            "--shards", shards, "--samples-out", tmp_path / f"samples-{shard}", "--task", f"sample-training-{shard}",
+            "--shards", 2, "--samples-out", tmp_path / f"samples-{shard}", "--task", f"sample-training-{shard}",
             "--executor-input", executor_input(tmp_path, "samples"),
         )
         assert metadata(tmp_path, "samples")["rows"] == read_manifest(tmp_path / f"samples-{shard}").rows
@@ -121,85 +128,86 @@ def test_merge_takes_the_list_from_the_executor_input(
     assert cli("merge", "--manifest-out", tmp_path / "x").code == 1
 
 
-def test_section_may_be_a_file(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str]
-) -> None:
-    (tmp_path / "section.json").write_text(sections["prepare"])
+def test_folders_are_made(cli: Callable[..., Any], tmp_path: Path, common: list[object]) -> None:
     outs = [part for use in PREPARED for part in (f"--{use}-out", tmp_path / "new" / use)]
-    ended = cli("prepare", "--section", tmp_path / "section.json", *common, *outs)
+    ended = cli("prepare", *common, *outs)
     assert ended.code == 0, ended.err
     assert (tmp_path / "new" / "pilot").is_file(), "folders are made, as kfp.local does not"
 
 
 @pytest.mark.parametrize(
-    ("section", "problem"),
+    ("text", "section", "problem"),
     [
-        ("", "--section is neither JSON nor a readable file"),
-        ("nowhere.json", "--section is neither JSON nor a readable file"),
-        ("x" * 5000, "--section is neither JSON nor a readable file"),
-        ("{", "--section is not a GradeSection (wrong: text)"),
-        ("{}", "--section is not a GradeSection (wrong: reasoning)"),
-        ('{"reasoning": "SECRET"}', "--section is not a GradeSection (wrong: reasoning)"),
-        ('{"reasoning": "think", "other": 1}', "--section is not a GradeSection (wrong: other)"),
+        (None, "grade", "plan.json cannot be read"),
+        ("{", "grade", "plan.json is not a plan (wrong: text)"),
+        ('{"run_id": "r", "sections": {}, "SECRET": 1}', "grade", "plan.json is not a plan (wrong: "),
+        ('{"run_id": "r", "sections": {}}', "grade", "plan.json has no section 'grade'"),
+        ('{"run_id": "r", "sections": {"other": {}}}', "", "plan.json has no section 'grade'"),
+        ('{"run_id": "r", "sections": {"grade": {}}}', "grade", "plan.json is not a GradeSection (wrong: reasoning)"),
+        ('{"run_id": "r", "sections": {"grade": {"reasoning": "SECRET"}}}', "", "GradeSection (wrong: reasoning)"),
+        ('{"run_id": "r", "sections": {"grade": {"reasoning": "think", "x": 1}}}', "", "GradeSection (wrong: x)"),
     ],
 )
-def test_wrong_section(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], section: str, problem: str
+def test_wrong_plan_document(
+    cli: Callable[..., Any], tmp_path: Path, text: str | None, section: str, problem: str
 ) -> None:
-    ended = cli("grade", "--section", section, *common, "--samples", "x", "--grades-out", tmp_path / "g")
+    path = tmp_path / "plan.json"
+    if text is not None:
+        path.write_text(text)
+    ended = cli("grade", "--plan", path, "--section", section, "--samples", "x", "--grades-out", tmp_path / "g")
     assert ended.code == 2
     assert problem in ended.err
-    assert "SECRET" not in ended.err
-    assert "thinksafe plan" in ended.err
+    assert '"SECRET"' not in ended.err
+    assert str(path) in ended.err
 
 
 @pytest.mark.parametrize(
     "option",
     [
-        ["--run-id", "../x"], ["--run-id", ""], ["--run-id", "a/b"], ["--run-id", ".x"], ["--run-id", "a\nb"],
+        ["--run-id", "../x"], ["--run-id", "a/b"], ["--run-id", ".x"], ["--run-id", "a\nb"],
         ["--run-id", "x" * 201], ["--task", "../x"], ["--task", "a b"], ["--task", "ä"], ["--artifacts", ""],
         ["--artifacts", "ftp://host"],
     ],
 )
 def test_names_that_could_leave_their_place(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str], option: list[str]
+    cli: Callable[..., Any], tmp_path: Path, common: list[object], option: list[str]
 ) -> None:
     ended = cli(
-        "grade", "--section", sections["grade"], *common, *option, "--samples", "x", "--grades-out", tmp_path / "g"
+        "grade", *common, *option, "--samples", "x", "--grades-out", tmp_path / "g"
     )
     assert ended.code == 2
     assert ended.err.startswith("error: ")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("shards", ["0", "-1", "x", "1.5", "true", "[]", "{}", "null", ""])
+@pytest.mark.parametrize("shards", ["-1", "x", "1.5", "[]", ""])
 def test_shards_that_are_no_number(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str], shards: str
+    cli: Callable[..., Any], tmp_path: Path, common: list[object], shards: str
 ) -> None:
     ended = cli(
-        "sample", "--section", sections["sample_pilot"], *common, "--model", "x", "--prompts", "x", "--samples-out",
+        "sample", "--section", "sample_pilot", *common, "--model", "x", "--prompts", "x", "--samples-out",
         tmp_path / "s", f"--shards={shards}",
     )
     assert ended.code == 2
-    assert "is no number of shards" in ended.err
+    assert "--shards" in ended.err
 
 
-@pytest.mark.parametrize(("shard", "shards"), [("2", "2"), ("1", '["0"]'), ("5", "3")])
+@pytest.mark.parametrize(("shard", "shards"), [("2", "2"), ("1", "0"), ("5", "3")])
 def test_shard_that_does_not_exist(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str], shard: str, shards: str
+    cli: Callable[..., Any], tmp_path: Path, common: list[object], shard: str, shards: str
 ) -> None:
     ended = cli(
-        "sample", "--section", sections["sample_pilot"], *common, "--model", "x", "--prompts", "x", "--samples-out",
+        "sample", "--section", "sample_pilot", *common, "--model", "x", "--prompts", "x", "--samples-out",
         tmp_path / "s", "--shard", shard, "--shards", shards,
     )
     assert ended.code == 2
     assert "Shards count from 0" in ended.err
 
 
-def test_wrong_role(cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str]) -> None:
+def test_wrong_role(cli: Callable[..., Any], tmp_path: Path, common: list[object]) -> None:
     files = [part for name in ("samples", "verdicts", "grades") for part in (f"--{name}", "x")]
     ended = cli(
-        "metrics", "--section", sections["metrics"], *common, "--role", "king", *files, "--metrics-out",
+        "metrics", *common, "--role", "king", *files, "--metrics-out",
         tmp_path / "m", "--outcomes-out", tmp_path / "o",
     )
     assert ended.code == 2
@@ -209,20 +217,15 @@ def test_wrong_role(cli: Callable[..., Any], tmp_path: Path, common: list[object
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
-        (["--overrides", "seed=7"], "--overrides or --output is malformed"),
+        (["--overrides", "seed=7"], "not a JSON list of strings"),
         (["--overrides", '{"seed": 7}'], "not a JSON list of strings"),
         (["--overrides", "[1]"], "not a JSON list of strings"),
-        (["--output", "gate"], "--overrides or --output is malformed"),
         (["--overrides", '["sede=7"]'], "did you mean 'seed'?"),
         (["--overrides", '["student.model=./nowhere"]'], "does not exist"),
     ],
 )
-def test_wrong_plan(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], option: list[str], problem: str
-) -> None:
-    ended = cli(
-        "plan", "--config", "micro", "--base-out", tmp_path / "b", "--champion-out", tmp_path / "c", *common, *option
-    )
+def test_wrong_options_of_plan(cli: Callable[..., Any], tmp_path: Path, option: list[str], problem: str) -> None:
+    ended = cli("plan", "--config", "micro", *planned(tmp_path), "--artifacts", tmp_path / "store", *option)
     assert ended.code == 2
     assert problem in ended.err
 
@@ -236,12 +239,12 @@ def test_run_id_is_the_job_id_where_none_is_given(
     monkeypatch.setattr("thinksafe.registry.tracking.ensure_parent_run", lambda *args: "m")
     ended = cli(
         "plan", "--config", "micro", "--artifacts", tmp_path / "store", "--job-id", "job-1", *given,
-        "--base-out", tmp_path / "b", "--champion-out", tmp_path / "c", "--output", f"run_id={tmp_path / 'run'}",
-        "--output", f"gate={tmp_path / 'gate'}", "--executor-input", executor_input(tmp_path, "base", "champion"),
+        *planned(tmp_path), "--executor-input", executor_input(tmp_path, "base", "champion"),
     )
     assert ended.code == 0, ended.err
-    assert (tmp_path / "run").read_text() == expected
-    assert json.loads((tmp_path / "gate").read_text())["gate"]["alpha"] == 0.05
+    document = read_plan(tmp_path / "plan")
+    assert document.run_id == expected
+    assert document.sections["gate"]["gate"]["alpha"] == 0.05
     assert metadata(tmp_path, "base") == {}
 
 
@@ -257,7 +260,7 @@ BAD_ROWS = {
 @pytest.mark.parametrize("bad", BAD_ROWS)
 @pytest.mark.parametrize("command", ["sample", "prepare", "judge", "grade", "curate"])
 def test_bad_input_files(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str], base_file: Path,
+    cli: Callable[..., Any], tmp_path: Path, common: list[object], plan: Path, base_file: Path,
     command: str, bad: str,
 ) -> None:
     """Exit code 2, one line with the place, no traceback, no text of a prompt."""
@@ -275,12 +278,12 @@ def test_bad_input_files(
             ["--samples", path, "--verdicts", path, "--examples-out", out, "--decision-out", out, "--passed-out", out],
         ),
     }[command]
-    text = sections[section]
     if command == "prepare":
-        given = json.loads(text)
-        given["data"]["harmful"][0]["prompts"] = {"source": "jsonl", "path": str(path)}
-        text = json.dumps(given)
-    ended = cli(command, "--section", text, *common, *args)
+        given = json.loads(plan.read_text())
+        given["sections"]["prepare"]["data"]["harmful"][0]["prompts"] = {"source": "jsonl", "path": str(path)}
+        (tmp_path / "plan.json").write_text(json.dumps(given))
+        args += ["--plan", tmp_path / "plan.json"]  # the last of two options holds
+    ended = cli(command, "--section", section, *common, *args)
     assert ended.code == 2, ended.err
     assert ended.err.startswith("error: ")
     assert str(path) in ended.err
@@ -293,7 +296,7 @@ def test_bad_input_files(
 
 @pytest.mark.parametrize("command", ["judge", "grade"])
 def test_missing_chunk(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str], command: str,
+    cli: Callable[..., Any], tmp_path: Path, common: list[object], command: str,
     write_rows: Callable[..., Path], make_sample: Callable[..., Any],
 ) -> None:
     samples = write_rows("samples", [make_sample()])
@@ -301,17 +304,17 @@ def test_missing_chunk(
         path.unlink()
     out = {"judge": "--verdicts-out", "grade": "--grades-out"}[command]
     section = {"judge": "judge_filter", "grade": "grade"}[command]
-    ended = cli(command, "--section", sections[section], *common, "--samples", samples, out, tmp_path / "out")
+    ended = cli(command, "--section", section, *common, "--samples", samples, out, tmp_path / "out")
     assert ended.code == 1
     assert "It was deleted or never written; start the run again." in ended.err
 
 
 def test_output_that_cannot_be_written(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], sections: dict[str, str],
+    cli: Callable[..., Any], tmp_path: Path, common: list[object],
     write_rows: Callable[..., Path], make_sample: Callable[..., Any],
 ) -> None:
     samples = write_rows("samples", [make_sample()])
     for out in (tmp_path, samples / "below", "."):
-        ended = cli("grade", "--section", sections["grade"], *common, "--samples", samples, "--grades-out", out)
+        ended = cli("grade", *common, "--samples", samples, "--grades-out", out)
         assert ended.code == 1
         assert "Could not write" in ended.err

@@ -10,7 +10,6 @@ import typer.main
 
 from thinksafe import __version__
 from thinksafe.cli.main import app
-from thinksafe.config.sections import Sections
 from thinksafe_components.catalog import STAGES, UNCACHED, load, load_all
 from thinksafe_components.images import Images, default_images
 from thinksafe_components.readme import main, read_metadata
@@ -84,12 +83,6 @@ def test_a_stale_readme_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr("thinksafe_components.readme.render", lambda stage: f"# {stage}\n")
     assert main(["--check"]) == 1
     assert "out of date: plan/README.md" in capsys.readouterr().out
-
-
-def test_plan_gives_every_section_that_a_stage_takes() -> None:
-    outputs = {value.partition("=")[0] for value in options("plan")["--output"]}
-    for_the_plan_record = {"student", "report"}
-    assert outputs == (set(Sections.model_fields) | {"run_id"}) - for_the_plan_record
 
 
 def test_the_images_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

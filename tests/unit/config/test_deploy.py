@@ -19,7 +19,7 @@ IMAGES = {"image": "registry/vllm:0.11.0", "adapter_image": "registry/cpu:1"}
 def test_nothing_is_rolled_out_by_default() -> None:
     sections = sections_of(load_config("micro"))
     assert sections.deploy.deploy.kind == "none"
-    assert sections.rollout is False
+    assert sections.promote.rollout is False
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
 from thinksafe.config import load_config
 from thinksafe.config.document import read_yaml
@@ -21,7 +19,6 @@ from thinksafe.config.placeholders import (
     without_placeholders,
 )
 from thinksafe.errors import ConfigError
-from thinksafe.stages.plan import write_outputs
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",))) | st.text("{}$()'\"\\ \n\t\x85\u2028ax:#-")
 VALUES = st.recursive(
@@ -77,17 +74,6 @@ def test_dates_arrive_as_the_same_dates() -> None:
 def test_what_cannot_be_escaped_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         escape_document(text)
-
-
-def test_sections_go_on_without_placeholders(tmp_path: Path) -> None:
-    class Planned(BaseModel):
-        gate: dict[str, str]
-
-    planned = Planned(gate={"a": "{{$}} and $(HOME)"})
-    write_outputs("run", planned, {"gate": tmp_path / "gate"})  # type: ignore[arg-type]
-    text = (tmp_path / "gate").read_text()
-    assert not holds_placeholder(text)
-    assert json.loads(text) == planned.gate
 
 
 @pytest.mark.parametrize("text", ["{{", "a{{b}}", "$(A)", "$$"])

@@ -33,7 +33,7 @@ def changed(*overrides: str, base: tuple[str, ...] = ()) -> set[str]:
         ("diagnose.min_acceptance=0.5", {"diagnose"}),
         ("diagnose.prompts=5", {"diagnose", "prepare"}),
         ("report.reveal_harmful=true", {"report"}),
-        ("registry.model=other", {"registry", "report", "deploy"}),
+        ("registry.model=other", {"registry", "promote", "report", "deploy"}),
         ("name=other", {"report"}),
         ("sampling.shards=4", {"shards_training"}),
         ("evaluation.shards=4", {"shards_evaluation"}),
@@ -124,7 +124,7 @@ def test_problems_are_graded_in_evaluation_and_judged_in_training() -> None:
 
 def test_sections_survive_as_json() -> None:
     for name, section in sections_of(load_config("micro")):
-        if not name.startswith("shards_") and name != "rollout":
+        if not name.startswith("shards_"):
             text = canonical_json(section)
             again: Any = type(section).model_validate_json(text)
             assert again == section

@@ -4,7 +4,7 @@ It exists to test the wiring without models; the options are those of the stage 
 an error. Behaviour comes from the environment:
 
 FAKE_CALLS     file that gets one JSON line for each call: stage and options
-FAKE_ROLLOUT   makes plan say that something is rolled out
+FAKE_ROLLOUT   makes promote say that something is rolled out
 FAKE_REFUSE    stage (due, plan_evaluation, diagnose, curate, gate, monitor) that writes ``false``
 FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
 FAKE_KILL      task that kills itself
@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-COMMON = ["artifacts", "run-id", "task", "executor-input"]
+COMMON = ["artifacts", "task", "executor-input"]
 INPUTS = {
     "plan": [], "prepare": [], "due": ["contamination"],
     "sample": ["model", "prompts"], "judge": ["samples"], "grade": ["samples"], "merge": [],
@@ -35,38 +35,33 @@ INPUTS = {
     "alarm": ["decision", "model"],
 }
 OUTPUTS = {
-    "plan": ["base-out", "champion-out"],
+    "plan": [
+        "plan-out", "base-out", "champion-out", "shards-training-out", "shards-evaluation-out", "shards-champion-out",
+    ],
     "prepare": ["pilot-out", "training-out", "evaluation-out", "contamination-out"],
     "due": ["passed-out"], "sample": ["samples-out"],
     "judge": ["verdicts-out"], "grade": ["grades-out"], "merge": ["manifest-out"],
     "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
     "train": ["adapter-out", "candidate-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
-    "promote": ["promotion-out"], "deploy": ["rollout-out"], "report": ["report-out"],
-    "plan_evaluation": ["model-out", "passed-out"],
+    "promote": ["promotion-out", "passed-out"], "deploy": ["rollout-out"], "report": ["report-out"],
+    "plan_evaluation": ["plan-out", "model-out", "passed-out", "shards-evaluation-out"],
     "monitor": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {
-    "plan": ["config", "overrides", "job-id", "output"], "due": ["if-changed"],
-    "sample": ["section", "shard", "shards"],
-    "plan_evaluation": ["suite", "overrides", "model", "fresh", "if-champion", "job-id", "output"],
-    "merge": ["manifests"], "metrics": ["section", "role"], "report": ["status", "job-id"],
+    "plan": ["config", "overrides", "job-id", "run-id"], "due": ["plan", "if-changed"],
+    "sample": ["plan", "section", "shard"], "judge": ["plan", "section"],
+    "plan_evaluation": ["suite", "overrides", "model", "fresh", "if-champion", "job-id", "run-id"],
+    "merge": ["manifests"], "metrics": ["plan", "role"], "report": ["status", "job-id", "run-id"],
 }
-SECTIONS = [
-    "prepare", "sample_pilot", "sample_training", "sample_evaluation", "judge_filter", "judge_evaluate", "grade",
-    "diagnose", "curate", "train", "metrics", "gate", "registry", "student", "report", "monitor", "alarm",
-    "sample_rollout", "deploy",
-]
 
 
 def parse(arguments):
     stage = arguments[0]
     parser = argparse.ArgumentParser(prog=f"thinksafe {stage}", allow_abbrev=False)
     common = ["task", "executor-input"] if stage == "merge" else COMMON
-    for name in [*common, *INPUTS[stage], *OUTPUTS[stage], *VALUES.get(stage, ["section"])]:
-        parser.add_argument(
-            f"--{name}", required=True, action="append" if name == "output" else "store"
-        )
+    for name in [*common, *INPUTS[stage], *OUTPUTS[stage], *VALUES.get(stage, ["plan"])]:
+        parser.add_argument(f"--{name}", required=True)
     return stage, {name.replace("_", "-"): value for name, value in vars(parser.parse_args(arguments[1:])).items()}
 
 
@@ -127,20 +122,14 @@ def main():
         finish(stage, options, {})
         print("error: Alarm: it got worse.\n  Look at the report.", file=sys.stderr)
         raise SystemExit(3)
-    if stage in ("plan", "plan_evaluation"):
-        values = {"run_id": options["run-id"] or options["job-id"]}
-        values |= {f"shards_{use}": '["0", "1", "2"]' if use == "training" else '["0"]'
-                   for use in ("pilot", "training", "evaluation")}
-        values |= {name: json.dumps({"section": name}) for name in SECTIONS}
-        values["rollout"] = json.dumps(bool(os.environ.get("FAKE_ROLLOUT")))
-        for output in options["output"]:
-            name, _, path = output.partition("=")
-            write(path, values[name])
     for name in OUTPUTS[stage]:
         if name == "adapter-out":
             write(Path(options[name]) / "adapter.safetensors", task)
+        elif name.startswith("shards-"):
+            write(options[name], '["0", "1", "2"]' if name == "shards-training-out" else '["0"]')
         elif name == "passed-out":
-            write(options[name], "false" if os.environ.get("FAKE_REFUSE") == stage else "true")
+            no = not os.environ.get("FAKE_ROLLOUT") if stage == "promote" else os.environ.get("FAKE_REFUSE") == stage
+            write(options[name], "false" if no else "true")
         else:
             # what a file was made from, so that a test can follow it
             write(options[name], json.dumps([task, *(json.loads(path.read_text()) for path in read)]))

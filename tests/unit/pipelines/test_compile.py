@@ -120,17 +120,25 @@ def test_the_report_is_the_exit_task_and_depends_on_nothing_else(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_all_stages_but_plan_and_report_take_the_planned_run_id(tmp_path: Path, name: str) -> None:
-    # the pipeline's own parameter is empty in a scheduled run
+def test_all_stages_but_plan_and_report_take_the_plan(tmp_path: Path, name: str) -> None:
+    # it holds the run id; the pipeline's own parameter is empty in a scheduled run
     spec = compiled(tmp_path, name)
     handler = {"realign": "realignment", "evaluate": "evaluation"}[name]
     label = spec["root"]["dag"]["tasks"][handler]["componentRef"]["name"]
     tasks = spec["components"][label]["dag"]["tasks"]
     plan = "plan" if name == "realign" else "plan-evaluation"
-    given = {key: task["inputs"]["parameters"]["run_id"] for key, task in tasks.items() if key != plan}
+    given = {key: task["inputs"]["artifacts"]["plan"] for key, task in tasks.items() if key != plan}
     assert given
     for value in given.values():
-        assert value == {"taskOutputParameter": {"outputParameterKey": "run", "producerTask": plan}}
+        assert value == {"taskOutputArtifact": {"outputArtifactKey": "plan", "producerTask": plan}}
+    assert "run_id" not in {parameter for key, task in tasks.items() if key != plan
+                            for parameter in task["inputs"].get("parameters", {})}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_no_sub_pipeline_takes_more_than_twelve_inputs(tmp_path: Path, name: str) -> None:
+    groups = [component for component in compiled(tmp_path, name)["components"].values() if "dag" in component]
+    assert max(sum(map(len, group.get("inputDefinitions", {}).values())) for group in groups) <= 12
 
 
 @pytest.mark.parametrize(("name", "count"), [("realign", 5), ("evaluate", 1)])
@@ -142,9 +150,8 @@ def test_no_task_in_a_loop_takes_the_list_that_is_looped_over(tmp_path: Path, na
     for loop in loops:
         items = loop["parameterIterator"]["items"]["inputParameter"]
         inside = spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
-        taken = {key: task["inputs"]["parameters"] for key, task in inside.items()}
-        assert {"componentInputParameter": items} not in [at for of in taken.values() for at in of.values()]
-        assert taken["sample"]["shards"] == {"componentInputParameter": "pipelinechannel--all_shards"}
+        taken = [at for task in inside.values() for at in task["inputs"]["parameters"].values()]
+        assert {"componentInputParameter": items} not in taken
 
 
 @pytest.mark.parametrize("name", PIPELINES)

@@ -54,26 +54,23 @@ class TestPromoted:
         plan = promoted[0].call("plan")
         assert (plan["config"], json.loads(plan["overrides"])) == ("name: micro\n", ["seed=7"])
 
-    def test_every_stage_gets_its_section_run_and_store(self, promoted: Any) -> None:
+    def test_every_stage_gets_the_plan_its_section_and_the_store(self, promoted: Any) -> None:
         run, _ = promoted
-        sections = {
-            call["task"]: json.loads(call["section"])["section"] for call in run.calls if "section" in call
-        }
+        sections = {call["task"]: call["section"] for call in run.calls if "section" in call}
         expected = {
-            "prepare": "prepare", "sample-pilot-0": "sample_pilot", "judge-pilot-0": "judge_filter",
-            "diagnose": "diagnose", "sample-training-2": "sample_training", "judge-training-2": "judge_filter",
-            "curate": "curate", "train": "train", "register": "registry", "sample-champion-0": "sample_evaluation",
-            "judge-base-0": "judge_evaluate", "grade-candidate-0": "grade", "metrics-base": "metrics",
-            "gate": "gate", "promote": "registry",
+            "sample-pilot-0": "sample_pilot", "judge-pilot-0": "judge_filter", "sample-training-2": "sample_training",
+            "judge-training-2": "judge_filter", "sample-champion-0": "sample_evaluation",
+            "judge-base-0": "judge_evaluate",
         }
         assert sections | expected == sections
         for call in run.calls:
             if call["stage"] != "merge":
-                assert (call["run-id"], call["artifacts"]) == ("run-1", str(run.out / "store"))
+                assert call["artifacts"] == str(run.out / "store")
+            if call["stage"] not in ("merge", "plan", "report"):
+                assert lineage(call["plan"]) == ["plan"]
 
     def test_shards_are_handed_on_as_texts(self, promoted: Any) -> None:
-        call = promoted[0].call("sample-training-2")
-        assert (call["shard"], json.loads(call["shards"])) == ("2", ["0", "1", "2"])
+        assert promoted[0].call("sample-training-2")["shard"] == "2"
 
     def test_examples_come_from_all_training_shards_in_order(self, promoted: Any) -> None:
         run, _ = promoted
@@ -144,7 +141,7 @@ def test_a_promoted_candidate_is_rolled_out_where_the_plan_says_so(fake_run: Any
     assert lineage(deploy["samples"])[0] == "sample-rollout-0"
     assert sample["model"] == fake_run.call("sample-candidate-0")["model"]
     assert sample["prompts"] == deploy["prompts"] == fake_run.call("sample-candidate-0")["prompts"]
-    assert [json.loads(call["section"])["section"] for call in (sample, deploy)] == ["sample_rollout", "deploy"]
+    assert sample["section"] == "sample_rollout"
 
 
 def test_an_unsteerable_model_ends_after_the_pilot(fake_run: Any) -> None:

@@ -23,7 +23,6 @@ from thinksafe.store import Store
 
 SECTIONS = {
     "train": {"seed": 1}, "gate": {"waivers_on": "2026-01-01", "limit": 0.1}, "report": {"recipe": "a"},
-    "shards_training": [0],
 }
 PROMPTS = {"pilot": "a", "training": "b", "evaluation": "c", "contamination": "d"}
 
@@ -91,10 +90,9 @@ def test_anything_new_is_named_and_goes_on(world: World, changed: Any, names: li
     "changed",
     [
         {"gate": {"waivers_on": "2026-02-02", "limit": 0.1}}, {"report": {"recipe": "b"}},
-        {"shards_training": [0, 1]},
     ],
 )
-def test_the_day_the_report_and_shards_are_nothing_new(world: World, changed: Any) -> None:
+def test_the_day_and_the_report_are_nothing_new(world: World, changed: Any) -> None:
     write(world.store, "new", **changed)
     assert ask(world)[1] == "false"
 

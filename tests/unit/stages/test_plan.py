@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from thinksafe.config import Sections, load_config, sections_of
+from thinksafe.config.plan_document import read_plan
 from thinksafe.digests import digest_json
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.jsonl import read_record
@@ -20,51 +21,51 @@ from thinksafe.run.record import StageContext, StageResult, list_records
 from thinksafe.stages import plan
 from thinksafe.store.local import LocalStore
 
-NAMES = ["run_id", *Sections.model_fields]
+FILES = ("plan", "base", "champion", "shards_training", "shards_evaluation", "shards_champion")
 
 
 @pytest.fixture
 def run(
     tmp_path: Path, make_context: Callable[..., StageContext], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[StageResult, dict[str, str]]]:
-    """Return a function that plans, and gives the result and the text of each output file."""
+    """Return a function that plans, and gives the result and the text of each output file and section."""
     monkeypatch.setattr(
         "thinksafe.registry.tracking.ensure_parent_run", lambda registry, run, name: f"mlflow-{run}-{name}"
     )
 
     def planned(
-        config: str = "micro", *overrides: str, names: list[str] = NAMES, **changes: Any
+        config: str = "micro", *overrides: str, **changes: Any
     ) -> tuple[StageResult, dict[str, str]]:
         folder = tmp_path / "out"
-        files = {name: folder / name for name in names}
-        result = plan.run(
-            make_context("plan", **changes), config, list(overrides), outputs=files, base_out=folder / "base",
-            champion_out=folder / "champion",
-        )
-        return result, {path.name: path.read_text() for path in folder.iterdir()}
+        outputs = {f"{name}_out": folder / name for name in FILES}
+        result = plan.run(make_context("plan", **changes), config, list(overrides), **outputs)
+        files = {path.name: path.read_text() for path in folder.iterdir()}
+        return result, files | {
+            name: json.dumps(section) for name, section in json.loads(files["plan"])["sections"].items()
+        }
 
     return planned
 
 
-def test_outputs(run: Callable[..., Any]) -> None:
-    _, files = run("micro", "sampling.shards=3")
-    sections = sections_of(load_config("micro", ["sampling.shards=3"]))
-    assert files["run_id"] == "run-1"
+def test_outputs(run: Callable[..., Any], tmp_path: Path) -> None:
+    overrides = ["sampling.shards=3", "evaluation.shards=2"]
+    _, files = run("micro", *overrides)
+    document = read_plan(tmp_path / "out" / "plan")
+    assert document.run_id == "run-1"
+    assert document.shards == {"sample_training": 3, "sample_evaluation": 2}
     assert json.loads(files["shards_training"]) == ["0", "1", "2"]
-    assert json.loads(files["shards_pilot"]) == ["0"]
-    assert files["rollout"] == "false"
-    for name, section in sections:
-        if not name.startswith("shards_") and name != "rollout":
-            assert type(section).model_validate_json(files[name]) == section
-            assert files[name] == json.dumps(
-                json.loads(files[name]), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-            ), "one form, so that equal sections hit the pipeline's cache"
+    assert json.loads(files["shards_evaluation"]) == ["0", "1"]
+    assert json.loads(files["shards_champion"]) == ["0"], "nobody is sampled, so there is nothing to share"
+    sections = {name: of for name, of in sections_of(load_config("micro", overrides)) if "shards" not in name}
+    assert set(document.sections) == set(sections)
+    for name, section in sections.items():
+        assert document.section(name, type(section), "plan") == section
 
 
-def test_a_gate_threshold_changes_no_other_output(run: Callable[..., Any]) -> None:
+def test_a_gate_threshold_changes_no_other_section(run: Callable[..., Any]) -> None:
     _, before = run()
     _, after = run("micro", "gate.harm.max=0.5")
-    assert {name for name in before if before[name] != after[name]} == {"gate"}
+    assert {name for name in before if before[name] != after[name]} == {"plan", "gate"}
 
 
 WAIVED = "gate.waivers=[{check: reasoning/loss, person: Ann, reason: known, expires: 2030-01-31}]"
@@ -133,6 +134,7 @@ def test_the_champion_comes_from_the_ledger(
     result, files = run()
     champion = ModelReference.model_validate_json(files["champion"])
     assert champion == target.model_copy(update={"role": "champion"})
+    assert files["shards_champion"] == files["shards_evaluation"]
     assert result.outputs["champion"] == champion.digest
     assert result.details["champion_generation"] == 1
 
@@ -152,14 +154,8 @@ def test_record(run: Callable[..., Any], store: LocalStore) -> None:
     assert details["config_digest"] == digest_json(details["config"])
     assert details["mlflow_run"] == "mlflow-run-1-micro"
     assert {"thinksafe", "python", "torch", "transformers", "pydantic"} <= set(details["code"])
-    assert set(details["sections"]) == set(Sections.model_fields)
+    assert set(details["sections"]) == {name for name in Sections.model_fields if "shards" not in name}
     assert load_config(json.dumps(details["config"], indent=1)).seed == 7, "the record can be run again"
-
-
-def test_unknown_output_writes_nothing(run: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"plan has no output 'gaet'. Known outputs: .*gate"):
-        run(names=["gate", "gaet"])
-    assert not (tmp_path / "out").exists()
 
 
 def test_wrong_configuration_is_recorded(run: Callable[..., Any], store: LocalStore) -> None:
@@ -178,5 +174,5 @@ def test_missing_student(run: Callable[..., Any]) -> None:
 
 
 def test_reference_files_are_records(run: Callable[..., Any], tmp_path: Path) -> None:
-    run(names=[])
+    run()
     assert read_record(tmp_path / "out" / "base", ModelReference).role == "base"

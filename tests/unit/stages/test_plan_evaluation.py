@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from thinksafe.config.sections import SuiteSections
 from thinksafe.errors import InputError
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.registry.ledger import Digests, LedgerEntry, append
@@ -19,7 +18,7 @@ from thinksafe.stages import plan_evaluation
 from thinksafe.store import Store
 
 Planned = Callable[..., StageResult]
-NAMES = ("run_id", *SuiteSections.model_fields)
+FILES = ("plan", "model", "passed", "shards_evaluation")
 
 
 @pytest.fixture
@@ -33,8 +32,8 @@ def plan(context: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     def planned(model: str = "champion", *, if_champion: bool = True) -> StageResult:
         return plan_evaluation.run(
-            context, "micro", [], model, fresh=False, outputs={name: tmp_path / name for name in NAMES},
-            model_out=tmp_path / "model", passed_out=tmp_path / "passed", if_champion=if_champion,
+            context, "micro", [], model, fresh=False, if_champion=if_champion,
+            **{f"{name}_out": tmp_path / name for name in FILES},
         )
 
     return planned
@@ -61,7 +60,7 @@ def test_before_the_first_promotion_there_is_nothing_to_do(
     assert (tmp_path / "passed").read_text() == "false"
     assert json.loads((tmp_path / "model").read_text()) is None
     # what follows takes all outputs as its inputs, whether or not it does anything with them
-    assert all((tmp_path / name).read_text() for name in NAMES)
+    assert all((tmp_path / name).read_text() for name in FILES)
     summary = summarise(list_records(context.store, context.run_id).found)
     assert (summary.outcome, summary.is_evaluation) == ("nothing to do", True)
     assert why(summary) == "The champion was to be measured, and nothing was promoted yet."

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from kube_api import KubeApi, kube_api
 from node_training import World, section
+from plans import write_plan
 from trainer_controller import Controller
 
 from thinksafe.config.cluster import ClusterSettings
@@ -47,7 +48,8 @@ class Stage(World):
         }
         return subprocess.Popen(
             [
-                sys.executable, "-m", "thinksafe", "train", "--section", given.model_dump_json(), "--run-id", name,
+                sys.executable, "-m", "thinksafe", "train", "--run-id", name, "--plan",
+                str(write_plan(self.folder / f"{name}-plan.json", train=given)),
                 *(part for option, path in paths.items() for part in (f"--{option}", str(path))),
             ],
             stderr=subprocess.PIPE, text=True,

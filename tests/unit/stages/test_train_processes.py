@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from node_training import EXAMPLES
+from plans import write_plan
 
 from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
@@ -55,7 +56,8 @@ class Stage:
         }
         return subprocess.Popen(
             [
-                sys.executable, "-m", "thinksafe", "train", "--section", given.model_dump_json(), "--run-id", "run",
+                sys.executable, "-m", "thinksafe", "train", "--run-id", "run", "--plan",
+                str(write_plan(out / "plan.json", train=given)),
                 *(part for option, path in paths.items() for part in (f"--{option}", str(path))),
             ],
             stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},

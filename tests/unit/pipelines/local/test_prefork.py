@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plans import write_plan
 
 from thinksafe.config.model import GuardSettings
 from thinksafe.config.sections import JudgeSection
@@ -59,8 +60,9 @@ def test_a_stage_has_its_own_environment(tmp_path: Path) -> None:
         guard=GuardSettings(kind="micro-exact"), parts=("whole",), skip_problems=True, chunk_size=1, reasoning="none"
     )
     judge = (
-        "judge", "--section", section.model_dump_json(), "--samples", str(tmp_path / "manifest"),
-        "--verdicts-out", str(tmp_path / "out"), "--artifacts", str(tmp_path / "store"), "--task", "judge-x",
+        "judge", "--plan", str(write_plan(tmp_path / "plan.json", judge=section)),
+        "--samples", str(tmp_path / "manifest"), "--verdicts-out", str(tmp_path / "out"),
+        "--artifacts", str(tmp_path / "store"), "--task", "judge-x",
     )
     assert start(tmp_path, *judge, THINKSAFE_PROGRESS=str(tmp_path / "progress")).wait() == 0
     assert '"judge-x"' in (tmp_path / "progress").read_text()

@@ -1,0 +1,76 @@
+"""The plan of a run as one document: ``plan`` writes it, every other stage takes its own section out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from thinksafe.config.sections import Sections, SuiteSections
+from thinksafe.errors import ConfigError
+from thinksafe.settings import Section
+
+S = TypeVar("S", bound=BaseModel)
+
+AGAIN = "Take the file that `thinksafe plan` wrote."
+
+
+class PlanDocument(Section):
+    """What ``plan`` hands to the other stages."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    """Run that every stage belongs to."""
+    shards: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Number of shards by section of ``sample``; one where a section is not named."""
+    sections: dict[str, dict[str, Any]]
+    """Canonical configuration section by name. A stage's keys are made from its section alone."""
+
+    def section(self, name: str, model: type[S], source: object) -> S:
+        """Return a section, validated.
+
+        Args:
+            name: Name of the section.
+            model: Its type.
+            source: File of the plan, for the messages.
+
+        Raises:
+            ConfigError: the section is missing or malformed.
+        """
+        if name not in self.sections:
+            raise ConfigError(
+                f"The plan {source} has no section {name[:80]!r}.", f"It has {', '.join(sorted(self.sections))}."
+            )
+        try:
+            return model.model_validate(self.sections[name])
+        except ValidationError as error:
+            raise ConfigError(
+                f"The section {name} of the plan {source} is not a {model.__name__} (wrong: {_fields(error)}).", AGAIN
+            ) from error
+
+
+def plan_document(run_id: str, planned: Sections | SuiteSections) -> PlanDocument:
+    """Return the document that holds the sections of a run.
+
+    Args:
+        run_id: The run.
+        planned: Its sections; a field ``shards_<use>`` is the number of shards of the section ``sample_<use>``.
+    """
+    fields = planned.model_dump(mode="json")
+    shards = {name.replace("shards_", "sample_"): fields.pop(name) for name in list(fields) if "shards_" in name}
+    return PlanDocument(run_id=run_id, shards=shards, sections=fields)
+
+
+def read_plan(path: Path) -> PlanDocument:
+    """Return the document in a file. Raises ConfigError where it cannot be read or is none."""
+    try:
+        return PlanDocument.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"The plan {path} cannot be read: {error.strerror}.", AGAIN) from error
+    except ValidationError as error:
+        raise ConfigError(f"{path} is not a plan (wrong: {_fields(error)}).", AGAIN) from error
+
+
+def _fields(error: ValidationError) -> str:
+    return ", ".join(".".join(map(str, item["loc"])) or "text" for item in error.errors())
