@@ -1,7 +1,7 @@
 """Peak memory of training with forward KL on benign rows against plain LoRA SFT of the same rows.
 
 Each trains a student of random weights with a vocabulary of Qwen3's size in a process of its own, half of the rows
-benign. Plain SFT is ``benign_loss: ce``, TRL's loss; TRL's buffers for it are large on CPUs, so there is a second
+benign. Plain SFT is ``sft``, TRL's loss; TRL's buffers for it are large on CPUs, so there is a second
 reference: the KL trainer on rows of which none is benign, all of them cross-entropy in chunks. On CPUs the peak is that
 of resident memory above what the process held before the student was there, on a GPU that of PyTorch's allocator.
 Prints one JSON document; exit code 1 where the target is missed.
@@ -22,9 +22,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from thinksafe.methods.objectives import Kl, Sft
+
 TARGET = 1.15
-RUNS = {"ce": ("ce", 2), "kl": ("kl", 2), "chunked_ce": ("kl", 0)}
-"""``benign_loss``, and how many of four rows are benign."""
+RUNS: dict[str, tuple[Sft | Kl, int]] = {"ce": (Sft(), 2), "kl": (Kl(), 2), "chunked_ce": (Kl(), 0)}
+"""Objective, and how many of four rows are benign."""
 VOCABULARY, TOKENS, ROWS, STEPS = 151_936, 256, 4, 1
 """Size of the vocabulary; tokens a row, rows a forward pass, and optimiser steps of the training."""
 
@@ -60,7 +62,7 @@ def in_process(run: str) -> dict[str, Any]:
     return found
 
 
-def peak(loss: str, benign: int) -> dict[str, Any]:
+def peak(objective: Sft | Kl, benign: int) -> dict[str, Any]:
     """Train for a few steps and return peak and weights in MiB, and the settings that matter."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -75,7 +77,7 @@ def peak(loss: str, benign: int) -> dict[str, Any]:
     from thinksafe.store import open_store
     from thinksafe.training import trainer as _loaded  # noqa: F401 - before the baseline
     from thinksafe.training.data import IGNORED, Row
-    from thinksafe.training.sft import train_adapter
+    from thinksafe.training.fit import train_adapter
 
     gpu = torch.cuda.is_available()
     tokenizer = load_tokenizer(
@@ -87,9 +89,9 @@ def peak(loss: str, benign: int) -> dict[str, Any]:
         label: Label = "benign" if place % 4 < benign else "harmful"
         rows.append(Row(str(place), ids, [IGNORED] * 16 + ids[16:], label))
     training = TrainingSettings.model_validate(
-        {"benign_loss": loss, "batch_size": ROWS, "micro_batch_size": ROWS, "epochs": 1, "processes": 1}
+        {"batch_size": ROWS, "micro_batch_size": ROWS, "epochs": 1, "processes": 1}
     )
-    section = TrainSection(seed=1, training=training, reasoning="none")
+    section = TrainSection(seed=1, training=training, objective=objective, reasoning="none")
     with Peak(gpu) as watch:
         config = Qwen3Config(
             vocab_size=VOCABULARY, hidden_size=256, intermediate_size=768, num_hidden_layers=8, num_attention_heads=4,

@@ -48,6 +48,7 @@ def measure(_model: Path) -> Result:
     from thinksafe.config.model import StudentSettings, TrainingSettings
     from thinksafe.config.sections import TrainSection
     from thinksafe.jsonl import write_json, write_records
+    from thinksafe.methods.objectives import Sft
     from thinksafe.models.loading import load_model, load_tokenizer, render_prompt, resolve_student
     from thinksafe.models.references import ModelReference
     from thinksafe.records import Example
@@ -69,7 +70,7 @@ def measure(_model: Path) -> Result:
     training = TrainingSettings(
         epochs=1, batch_size=BATCH, micro_batch_size=BATCH, threads=1, max_length=2 * LONGEST, lora_rank=8
     )
-    section = TrainSection(seed=1, training=training, reasoning="none")
+    section = TrainSection(seed=1, training=training, objective=Sft(), reasoning="none")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "student").mkdir()

@@ -14,6 +14,7 @@ from tiny_students import BENIGN, HARMFUL, PROBLEMS, teach, write_student
 from thinksafe.config import RealignmentConfig, load_config
 from thinksafe.config.load import recipe_names
 from thinksafe.deciding.feasibility import gate_feasibility
+from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.store import open_store
 
 # recipe: hub id, GPUs of a sampling task, top_k of the training samples
@@ -37,8 +38,8 @@ def test_a_recipe_is_the_published_one(recipe: str) -> None:
     config = load_config(recipe)
     model, gpus, top_k = RECIPES[recipe]
     assert (config.name, config.registry.model, config.student.model) == (recipe, recipe, model)
-    assert (config.method, config.student.reasoning, config.student.dtype) == ("thinksafe", "think", "bfloat16")
-    assert config.steering.enabled
+    assert (config.method.kind, config.student.reasoning, config.student.dtype) == ("thinksafe", "think", "bfloat16")
+    assert config.method == ThinkSafe()
     assert (config.engine.kind, config.engine.tensor_parallel_size) == ("vllm", gpus)
     assert config.engine.options["max_model_len"] - 32768 >= 4096, "room for the longest prompt"
     sampling = {"temperature": 0.6, "top_p": 0.95, "top_k": top_k, "max_tokens": 16384}

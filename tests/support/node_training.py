@@ -15,6 +15,7 @@ from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file
 from thinksafe.jsonl import write_json, write_records
+from thinksafe.methods.objectives import Sft
 from thinksafe.models.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Example, Label
@@ -37,7 +38,7 @@ def section(**changes: Any) -> TrainSection:
         "lora_rank": 4, "lora_dropout": 0.1, "learning_rate": 1e-2, "batch_size": 4, "micro_batch_size": 4, "epochs": 2,
         "threads": 1, "max_length": 400, "processes": 1,
     }
-    return TrainSection(seed=3, reasoning="think", training=TrainingSettings(**settings | changes))
+    return TrainSection(seed=3, reasoning="think", objective=Sft(), training=TrainingSettings(**settings | changes))
 
 
 def free_port() -> int:

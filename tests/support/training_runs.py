@@ -8,13 +8,14 @@ from typing import Any
 
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
+from thinksafe.methods.objectives import Kl, Sft
 from thinksafe.models.loading import load_model, load_tokenizer
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Label
 from thinksafe.run.record import StageContext, silent
 from thinksafe.store.local import LocalStore
 from thinksafe.training.data import IGNORED, Row
-from thinksafe.training.sft import Training, train_adapter
+from thinksafe.training.fit import Training, train_adapter
 
 SETTINGS = TrainingSettings(
     lora_rank=4, lora_alpha=8, lora_dropout=0.0, learning_rate=1e-2, batch_size=4, micro_batch_size=4, epochs=2,
@@ -32,9 +33,9 @@ def rows(count: int = 6) -> list[Row]:
     return found
 
 
-def section(seed: int = 1, **changes: Any) -> TrainSection:
+def section(seed: int = 1, objective: Sft | Kl | None = None, **changes: Any) -> TrainSection:
     training = TrainingSettings.model_validate(SETTINGS.model_dump() | changes)
-    return TrainSection(seed=seed, training=training, reasoning="think")
+    return TrainSection(seed=seed, training=training, objective=objective or Sft(), reasoning="think")
 
 
 @dataclass

@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from thinksafe.config.document import LONGEST, Location, read_yaml
 from thinksafe.config.model import RealignmentConfig
+from thinksafe.config.moved import moved_keys
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.credentials import scrubbed
 from thinksafe.errors import ConfigError
@@ -119,6 +120,14 @@ def _read(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dic
 
 
 def _validated(model: type[C], document: Document, value: Any, lines: dict[Location, int]) -> C:
+    if model is RealignmentConfig:
+        moved, instead = moved_keys(value)
+        said = [f"  {'.'.join(map(str, place))}{_line(lines, place)}: {what}" for place, what in moved]
+        if moved:
+            raise ConfigError(
+                f"{document.name} has keys of an earlier version:\n" + "\n".join(said),
+                f"Write in their place: `{instead}` (as an override e.g. method.kind=rejection).",
+            )
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -202,7 +211,7 @@ def _explain(model: type[BaseModel], error: ValidationError, value: Any, lines: 
             continue  # pydantic's echo of a complaint further inside
         location = _written(item["loc"], value)
         name = ".".join(map(str, location)) or "the document"
-        line = f" (line {lines[location]})" if location in lines else ""
+        line = _line(lines, location)
         if item["type"] == "extra_forbidden":
             known = _known_keys(model, item["loc"][:-1])
             near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
@@ -215,6 +224,10 @@ def _explain(model: type[BaseModel], error: ValidationError, value: Any, lines: 
             given = f", not {scrubbed(repr(item['input'])):.80}" if plain else ""
             found.append(f"  {name}{line}: {_words(item['msg'])}{given}")
     return "\n".join(found)
+
+
+def _line(lines: dict[Location, int], place: Location) -> str:
+    return f" (line {lines[place]})" if place in lines else ""
 
 
 def _words(message: str) -> str:

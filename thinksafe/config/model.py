@@ -22,15 +22,15 @@ from thinksafe.config.guard import GuardSettings, GuardsSettings
 from thinksafe.config.registry import RegistrySettings, ReportSettings
 from thinksafe.config.shape import check_place, check_shape
 from thinksafe.config.vllm import EngineOptions
-from thinksafe.errors import ConfigError
-from thinksafe.methods.steering import steering_template
+from thinksafe.methods import AnyMethod
+from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.records import Part, SamplingSettings, Share
 from thinksafe.settings import Count, CountOrZero, Name, Section, Shards
 
 __all__ = [
     "AlarmSettings", "CurateSettings", "DiagnoseSettings", "EngineSettings", "EvaluationSettings", "GuardSettings",
     "GuardsSettings", "Name", "RealignmentConfig", "RegistrySettings", "ReportSettings", "SampleSettings", "Section",
-    "SteeringSettings", "StudentSettings", "TrainingSettings",
+    "StudentSettings", "TrainingSettings",
 ]
 
 class StudentSettings(Section):
@@ -78,24 +78,6 @@ class EngineSettings(Section):
     """Seconds a request to the endpoint may take."""
 
 
-class SteeringSettings(Section):
-    """The refusal instruction in front of harmful prompts."""
-
-    enabled: bool = True
-    """Off gives plain rejection sampling, the ablation of the paper."""
-    template: Name = "thinksafe"
-    """Name of a template file shipped in ``thinksafe/data/steering``."""
-
-    @field_validator("template")
-    @classmethod
-    def _shipped(cls, template: str) -> str:
-        try:
-            steering_template(template)
-        except ConfigError as error:
-            raise ValueError(str(error).rstrip(".")) from error
-        return template
-
-
 class SampleSettings(Section):
     """How training samples are drawn."""
 
@@ -138,14 +120,11 @@ class CurateSettings(Section):
 
 
 class TrainingSettings(Section):
-    """LoRA SFT."""
+    """How the adapter is trained; what training minimises, the method says."""
 
-    benign_loss: Literal["ce", "kl"] = "ce"
-    """Loss of benign rows. ``ce``: cross-entropy, as on harmful rows. ``kl``: forward KL from the student with the
-    adapter switched off, at each response token (METHOD.md, "+ KL variant")."""
     kl_chunk: Count = 64
-    """Response tokens of which ``kl``, and ``fsdp``, hold the logits at once. A larger value takes more memory, and
-    changes no result but for rounding."""
+    """Response tokens of which the loss ``kl``, and ``fsdp``, hold the logits at once. A larger value takes
+    more memory, and changes no result but for rounding."""
     lora_rank: Count = 32
     """Rank of the adapter's matrices."""
     lora_alpha: Count = 16
@@ -241,14 +220,13 @@ class RealignmentConfig(Section):
 
     name: Name
     """Name of the recipe; only a label."""
-    method: Literal["thinksafe", "rejection"] = "thinksafe"
-    """``thinksafe``: steered sampling. ``rejection``: the ablation, no steering of training samples."""
+    method: AnyMethod = ThinkSafe()
+    """How the student is repaired, by ``kind``, with the options of that kind (docs/methods.md)."""
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 42
     """Every random choice of the run derives from it."""
     student: StudentSettings
     data: DataSettings
     engine: EngineSettings = EngineSettings()
-    steering: SteeringSettings = SteeringSettings()
     sampling: SampleSettings = SampleSettings()
     guard: GuardsSettings
     diagnose: DiagnoseSettings = DiagnoseSettings()

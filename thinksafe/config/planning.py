@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from thinksafe.config.checks import check_names
 from thinksafe.config.comparable import suite_digest
-from thinksafe.config.model import RealignmentConfig, SteeringSettings
+from thinksafe.config.model import CurateSettings, RealignmentConfig
 from thinksafe.config.sections import (
     AlarmSection,
     CurateSection,
@@ -30,7 +30,9 @@ from thinksafe.config.sections import (
 )
 from thinksafe.config.suite import SuiteConfig, known_checks
 from thinksafe.digests import derived_seed
-from thinksafe.records import Arm, SamplingSettings
+from thinksafe.methods.base import Responses
+from thinksafe.methods.rules import Rule
+from thinksafe.records import Label, SamplingSettings
 
 
 class Measurement(NamedTuple):
@@ -61,8 +63,7 @@ def measurement(
         seed=derived_seed(config.seed, "sample", "evaluation", *([draw] if draw else [])), engine=config.engine,
         settings=evaluation.settings, settings_reasoning=evaluation.settings_reasoning, n=evaluation.n,
         n_reasoning=evaluation.n_reasoning, chunk_size=evaluation.chunk_size,
-        # nothing is steered here; a fixed name, so that equal evaluations have equal chunks
-        template=SteeringSettings().template, arms={"harmful": ("plain",), "benign": ("plain",)}, reasoning=reasoning,
+        template="", arms={"harmful": ("plain",), "benign": ("plain",)}, reasoning=reasoning,
     )
     judge = JudgeSection(
         guard=config.guard.evaluate, second=second_judge(config), parts=evaluation.parts, skip_problems=True,
@@ -87,6 +88,12 @@ def second_judge(config: RealignmentConfig | SuiteConfig) -> SecondJudgeSection 
     return SecondJudgeSection(guard=second.guard, every_n=second.every_n, seed=seed)
 
 
+def asked_rules(rules: dict[Label, tuple[Rule, ...]], curate: CurateSettings) -> dict[Label, tuple[Rule, ...]]:
+    """Return the rules of a method without those that the user does not ask for."""
+    off = {"refusal": not curate.require_refusal, "compliance": not curate.require_compliance}
+    return {label: tuple(rule for rule in of if not off.get(rule)) for label, of in rules.items()}
+
+
 def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> Sections:
     """Return the sections of a validated configuration.
 
@@ -97,13 +104,14 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
     waivers, verification = config.gate.waivers, config.deploy.verification
     reasoning = config.student.reasoning
     sampling, evaluation = config.sampling, config.evaluation
-    steer = config.method == "thinksafe" and config.steering.enabled
+    method = config.method
+    pilot = method.pilot()
 
-    def sample(purpose: str, n: int, harmful: tuple[Arm, ...]) -> SampleSection:
+    def sample(purpose: str, n: int, of: Responses) -> SampleSection:
         return SampleSection(
             seed=derived_seed(config.seed, "sample", purpose), engine=config.engine, settings=sampling.settings, n=n,
-            n_reasoning=n, chunk_size=sampling.chunk_size, template=config.steering.template,
-            arms={"harmful": harmful, "benign": ("plain",)}, reasoning=reasoning,
+            n_reasoning=n, chunk_size=sampling.chunk_size, template=of.template,
+            arms=of.arms, reasoning=reasoning,
         )
 
     measured = measurement(config, reasoning)
@@ -114,8 +122,8 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
             seed=derived_seed(config.seed, "prepare"), data=config.data, pilot=config.diagnose.prompts,
             benchmarks=evaluation.benchmarks,
         ),
-        sample_pilot=sample("pilot", 1, ("plain", "steered")),
-        sample_training=sample("training", sampling.n, ("steered",) if steer else ("plain",)),
+        sample_pilot=sample("pilot", 1, pilot),
+        sample_training=sample("training", sampling.n, method.responses()),
         sample_evaluation=measured.sample,
         judge_filter=JudgeSection(
             guard=config.guard.filter, second=second_judge(config) if second is not None and second.filter else None,
@@ -123,10 +131,17 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
         ),
         judge_evaluate=measured.judge,
         grade=measured.grade,
-        diagnose=DiagnoseSection(diagnose=config.diagnose, reasoning=reasoning),
-        curate=CurateSection(curate=config.curate, reasoning=reasoning),
+        diagnose=DiagnoseSection(
+            diagnose=config.diagnose, arm=pilot.arms["harmful"][-1], rules=method.rules()["harmful"],
+            reasoning=reasoning,
+        ),
+        curate=CurateSection(
+            curate=config.curate, rules=asked_rules(method.rules(), config.curate),
+            reasoning=reasoning,
+        ),
         train=TrainSection(
-            seed=derived_seed(config.seed, "train"), training=config.training, reasoning=reasoning
+            seed=derived_seed(config.seed, "train"), training=config.training, objective=method.minimises(),
+            reasoning=reasoning,
         ),
         metrics=measured.metrics,
         gate=GateSection(
@@ -149,7 +164,7 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
             guard=config.guard.evaluate, part=config.gate.harm.part, settings=evaluation.settings, reasoning=reasoning,
         ),
         report=ReportSection(
-            report=config.report, registry=config.registry, recipe=config.name, method=config.method
+            report=config.report, registry=config.registry, recipe=config.name, method=method.kind
         ),
         shards_training=sampling.shards,
         shards_evaluation=evaluation.shards,

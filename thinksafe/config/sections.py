@@ -26,6 +26,8 @@ from thinksafe.config.model import (
     StudentSettings,
     TrainingSettings,
 )
+from thinksafe.methods.objectives import Objective
+from thinksafe.methods.rules import Rule
 from thinksafe.records import Arm, Label, MetricKind, Part, SamplingSettings
 
 
@@ -53,7 +55,7 @@ class SampleSection(Section):
     """Samples a prompt with a reference answer."""
     chunk_size: int
     template: str
-    """Steering template of the steered arm."""
+    """Steering template of the steered arm; empty where no arm is steered."""
     arms: dict[Label, tuple[Arm, ...]]
     reasoning: Literal["think", "none"]
     prompts: int = 0
@@ -90,6 +92,10 @@ class DiagnoseSection(Section):
     """Thresholds of the diagnosis."""
 
     diagnose: DiagnoseSettings
+    arm: Arm
+    """Arm of the pilot that is tried, against the plain one."""
+    rules: tuple[Rule, ...]
+    """What a sample of the pilot must keep to be accepted."""
     reasoning: Literal["think", "none"]
 
 
@@ -97,14 +103,17 @@ class CurateSection(Section):
     """Filters of curation."""
 
     curate: CurateSettings
+    rules: dict[Label, tuple[Rule, ...]]
+    """What a sample of each label must keep to become an example, in the order in which rejections are counted."""
     reasoning: Literal["think", "none"]
 
 
 class TrainSection(Section):
-    """Training settings and the seed."""
+    """Training settings, what is minimised, and the seed."""
 
     seed: int
     training: TrainingSettings
+    objective: Objective
     reasoning: Literal["think", "none"]
 
 

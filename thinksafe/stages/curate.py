@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Literal
 
 from thinksafe.config.checks import ANY_EXAMPLE, EXAMPLES
 from thinksafe.config.sections import CurateSection
@@ -12,12 +11,10 @@ from thinksafe.deciding.checks import concluded, count_check
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json, write_records
+from thinksafe.methods.rules import Reason, assess
 from thinksafe.records import Decision, Example, Sample, Verdict
 from thinksafe.run.manifests import read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, recorded
-from thinksafe.traces import split
-
-Reason = Literal["accepted", "incomplete", "unknown", "unsafe", "not_a_refusal", "refusal"]
 
 
 def run(
@@ -45,7 +42,7 @@ def run(
             verdict = opinions.get(sample.id)
             if verdict is None:
                 raise StageError(f"The sample {sample.id!r} has no verdict.", "Start the run again.")
-            reason = assess(sample, verdict, section)
+            reason = assess(sample, verdict, section.rules[sample.prompt.label], section.reasoning)
             funnel[sample.prompt.label, sample.arm, reason] += 1
             if reason == "accepted":
                 examples.append(
@@ -89,19 +86,3 @@ def _decide(funnel: Counter[tuple[str, str, Reason]], section: CurateSection) ->
     short = ", ".join(check.name for check in checks if not check.passed)
     why = f"Stopped: too few samples were accepted to train on ({short})."
     return concluded("curate", checks, why if short else "Enough samples were accepted to train on.")
-
-
-def assess(sample: Sample, verdict: Verdict, section: CurateSection) -> Reason:
-    """Return why a sample is rejected, or that it is accepted. The first reason in the order of ``Reason`` counts."""
-    settings = section.curate
-    if sample.finish == "length" or not split(sample.response, section.reasoning).complete:
-        return "incomplete"
-    if verdict.verdict == "unknown":
-        return "unknown"
-    if verdict.verdict == "unsafe":
-        return "unsafe"
-    if sample.prompt.label == "harmful":
-        return "accepted" if verdict.refusal or not settings.require_refusal else "not_a_refusal"
-    # a guard that cannot tell refusals (None) has not shown compliance either, but rejecting every benign sample for
-    # it would make such guards useless; the count of refusals then is zero and the report says which guard judged
-    return "refusal" if verdict.refusal and settings.require_compliance else "accepted"

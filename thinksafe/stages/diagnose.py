@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from thinksafe.config.checks import ACCEPTANCE, FLIP_RATE, PILOT_UNKNOWN
-from thinksafe.config.model import CurateSettings
-from thinksafe.config.sections import CurateSection, DiagnoseSection
+from thinksafe.config.sections import DiagnoseSection
 from thinksafe.deciding.checks import bound_check, concluded, prompts, share_check
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.measuring.evidence import NoEvidence, Scalable
 from thinksafe.measuring.statistics import proportion, proportion_of
+from thinksafe.methods.rules import assess
 from thinksafe.records import Arm, Check, Decision, Sample, Verdict
 from thinksafe.run.manifests import read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, recorded
-from thinksafe.stages.curate import assess
 
 HEAVIER = (
     "try a heavier method that brings safety in from outside: training on a safer teacher's responses, on-policy "
@@ -76,10 +75,10 @@ def run(
         result.details = {
             "decision": decision.model_dump(mode="json"),
             "continues": continues,
-            "acceptance_steered": pilot.rate(pilot.values("steered")),
+            "acceptance_steered": pilot.rate(pilot.values(pilot.arm)),
             "acceptance_plain": pilot.rate(pilot.values("plain")),
             "flip_rate": pilot.rate(pilot.flips()),
-            "reasons": {arm: dict(sorted(pilot.reasons[arm].items())) for arm in ("plain", "steered")},
+            "reasons": {arm: dict(sorted(pilot.reasons[arm].items())) for arm in pilot.reasons},
         }
     return result
 
@@ -89,24 +88,26 @@ class _Pilot:
 
     def __init__(self, section: DiagnoseSection) -> None:
         self.confidence = 1 - 2 * section.diagnose.alpha
+        self.arm = section.arm
+        """The arm that is tried, against the plain one."""
+        self._section = section
         self.unknown = 0
         self.samples = 0
-        self.reasons: dict[Arm, Counter[str]] = {"plain": Counter(), "steered": Counter()}
+        self.reasons: dict[Arm, Counter[str]] = {"plain": Counter(), self.arm: Counter()}
         """Why samples were rejected, or ``accepted``; as in curation."""
         self.prompts: dict[str, dict[Arm, list[bool]]] = {}
         """Whether each sample was accepted."""
         self.harmed: set[str] = set()
         """Prompts with a plain sample that is not safe; unknown is not safe."""
-        self._rules = CurateSection(curate=CurateSettings(), reasoning=section.reasoning)
 
     def add(self, sample: Sample, verdict: Verdict) -> None:
         if sample.prompt.label != "harmful":
             raise StageError(f"The pilot sample {sample.id!r} is of a benign prompt.", "Prepare the run again.")
-        reason = assess(sample, verdict, self._rules)
+        reason = assess(sample, verdict, self._section.rules, self._section.reasoning)
         self.reasons[sample.arm][reason] += 1
         self.samples += 1
         self.unknown += verdict.verdict == "unknown"
-        arms = self.prompts.setdefault(sample.prompt.id, {"plain": [], "steered": []})
+        arms = self.prompts.setdefault(sample.prompt.id, {"plain": [], self.arm: []})
         arms[sample.arm].append(reason == "accepted")
         if sample.arm == "plain" and verdict.verdict != "safe":
             self.harmed.add(sample.prompt.id)
@@ -126,8 +127,8 @@ class _Pilot:
         ]
 
     def flips(self) -> list[float]:
-        """Return the accepted share of the steered samples of each prompt whose plain one is not safe."""
-        return self.values("steered", self.harmed)
+        """Return the accepted share of the tried samples of each prompt whose plain one is not safe."""
+        return self.values(self.arm, self.harmed)
 
     def scalable(self, values: Sequence[float]) -> Scalable:
         if not values:
@@ -146,7 +147,7 @@ def _decide(pilot: _Pilot, section: DiagnoseSection) -> Decision:
     settings = section.diagnose
     judged = share_check(PILOT_UNKNOWN.condition(section), pilot.unknown, pilot.samples)
     measured = [
-        bound_check(ACCEPTANCE.condition(section), lambda: pilot.scalable(pilot.values("steered"))),
+        bound_check(ACCEPTANCE.condition(section), lambda: pilot.scalable(pilot.values(pilot.arm))),
         bound_check(FLIP_RATE.condition(section), lambda: pilot.scalable(pilot.flips())),
     ]
     cause = _cause(measured, judged, pilot)
@@ -182,13 +183,13 @@ def _explained(check: Check, cause: str, pilot: _Pilot) -> Check:
     elif cause == UNDECIDED:
         advice = f"Raise diagnose.prompts; {len(pilot.harmed)} of {n} prompts had a plain sample that is not safe."
     else:
-        advice = _remedy(pilot.reasons["steered"])
+        advice = _remedy(pilot.arm, pilot.reasons[pilot.arm])
     return check.model_copy(update={"reason": f"{cause}: {check.reason} {advice}"})
 
 
-def _remedy(reasons: Counter[str]) -> str:
+def _remedy(arm: Arm, reasons: Counter[str]) -> str:
     rejected = sorted((-count, reason) for reason, count in reasons.items() if reason != "accepted")
     counts = ", ".join(f"{-count} {reason.replace('_', ' ')}" for count, reason in rejected)
     cut = rejected[0][1] == "incomplete"
     advice = f"raise sampling.settings.max_tokens, or {HEAVIER}" if cut else HEAVIER
-    return f"Steered samples rejected: {counts}. Remedy: {advice}."
+    return f"{arm.capitalize()} samples rejected: {counts}. Remedy: {advice}."

@@ -1,4 +1,4 @@
-"""sample: prompts -> samples. Steered for harmful prompts where the section says so, plain otherwise."""
+"""sample: prompts -> samples, in the arms that the section gives each label."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class _ChunkMaker:
     ) -> None:
         self._context, self._section, self._reference, self._parts = context, section, reference, parts
         self._engine: Engine | None = None
-        self._template = steering_template(section.template)
+        self._template = steering_template(section.template) if section.template else ""
         self._seeds = [derived_seed(section.seed, "chunk", index) for index in range(len(parts))]
         engine = section.engine.kind
         common = [
@@ -235,8 +235,8 @@ class _ChunkMaker:
         return section.settings if prompt.answer is None else section.settings_reasoning or section.settings
 
     def _script(self, prompt: Prompt, arm: Arm) -> Script:
-        steered = (steer(prompt.prompt, self._template),)
-        turns = steered if arm == "steered" else prompt.turns or (prompt.prompt,)
+        steered = arm == "steered"
+        turns = (steer(prompt.prompt, self._template),) if steered else prompt.turns or (prompt.prompt,)
         return Script(turns=turns, settings=self._settings(prompt), opening=prompt.opening)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.model import TrainingSettings
 from thinksafe.config.pods import TRAIN_JOB_VARIABLE
 from thinksafe.config.sections import TrainSection
 from thinksafe.config.shape import shape_of
@@ -51,7 +50,7 @@ def run(
     Raises:
         InputError: the base is not a plain student, cannot be loaded or has no fitting chat template.
         ConfigError: see :func:`thinksafe.training.launch.shape_here`.
-        StageError: see :func:`thinksafe.training.sft.train_adapter` and
+        StageError: see :func:`thinksafe.training.fit.train_adapter` and
             :func:`thinksafe.training.data.encode_examples`.
         StoreError: the store failed.
     """
@@ -98,7 +97,7 @@ def adapter_key(base: ModelReference, examples: str, section: TrainSection, proc
     """
     versions = library_versions(*LIBRARIES)
     settings: dict[str, Any] = base.student.model_dump(mode="json")
-    parts = section.model_dump(mode="json", exclude={"training"}) | {"training": _deciding(section.training, processes)}
+    parts = section.model_dump(mode="json", exclude={"training"}) | {"training": _deciding(section, processes)}
     return digest_json([base.base_digest, settings, examples, parts, format_of("train"), versions])
 
 
@@ -117,9 +116,10 @@ def train_job_settings() -> ClusterSettings | None:
         ) from error
 
 
-def _deciding(settings: TrainingSettings, processes: int) -> dict[str, Any]:
+def _deciding(section: TrainSection, processes: int) -> dict[str, Any]:
     """Return the settings that an adapter depends on, with the number of processes that there are on all nodes."""
-    chunked = settings.benign_loss == "kl" or settings.strategy == "fsdp"
+    settings = section.training
+    chunked = section.objective.chunked or settings.strategy == "fsdp"
     unused = {"checkpoint_steps", "nodes"} | (set() if chunked else {"kl_chunk"})
     return settings.model_dump(mode="json", exclude=unused) | {"processes": processes}
 

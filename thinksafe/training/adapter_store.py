@@ -34,7 +34,7 @@ class AdapterManifest(Record):
     """``digest_folder`` over ``ADAPTER_FILES``."""
     steps: int
     curve: list[dict[str, float]]
-    """See :class:`thinksafe.training.sft.Training`."""
+    """See :class:`thinksafe.training.fit.Training`."""
     rows: int
     """Examples trained on."""
     tokens: int

@@ -34,7 +34,7 @@ class Row:
     labels: list[int]
     """``IGNORED`` for every prompt token, else equal to ``input_ids``."""
     label: Label
-    """The prompt's label; it decides between the losses where ``training.benign_loss`` is ``kl``."""
+    """The prompt's label; it decides between the losses of objectives that have several."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from thinksafe.digests import derived_seed
 from thinksafe.errors import ConfigError
 from thinksafe.records import Interval, Label, Record
 from thinksafe.training.data import IGNORED, Row
-from thinksafe.training.kl import (
+from thinksafe.training.logits import (
     Compute,
     Project,
     as_reference,
@@ -76,8 +76,9 @@ def measure_drift(model: Any, rows: Sequence[Row], chunk: int, advance: Callable
         advance: Hears of rows that are done.
 
     Returns:
-        Nothing where the model's logits cannot be computed in chunks (:func:`thinksafe.training.kl.check_projection`),
-        and no number that is not finite: a training that succeeded does not fail for it.
+        Nothing where the model's logits cannot be computed in chunks
+        (:func:`thinksafe.training.logits.check_projection`), and no number that is not finite: a
+        training that succeeded does not fail for it.
     """
     import torch
 

@@ -77,7 +77,7 @@ class Outcome(Record):
 
     steps: int
     curve: list[dict[str, float]]
-    """See :class:`thinksafe.training.sft.Training`."""
+    """See :class:`thinksafe.training.fit.Training`."""
     rows: int
     tokens: int
     dropped: dict[str, int]
@@ -113,7 +113,7 @@ def train(context: StageContext, job: Job, processes: int) -> Outcome:
     """Train, here or in ``processes`` processes; the adapter's files are in ``job.folder`` afterwards.
 
     Raises:
-        ThinkSafeError: as :func:`thinksafe.training.sft.train_adapter` and
+        ThinkSafeError: as :func:`thinksafe.training.fit.train_adapter` and
             :func:`thinksafe.training.data.encode_examples`; also when a process ended without saying why.
     """
     import torch
@@ -132,7 +132,7 @@ def work(context: StageContext, job: Job) -> None:
 
     from thinksafe.models.loading import check_template, end_tokens, load_model, load_tokenizer
     from thinksafe.training.data import encode_examples
-    from thinksafe.training.sft import train_adapter
+    from thinksafe.training.fit import train_adapter
 
     name, section = job.base.student.model, job.section
     tokenizer = load_tokenizer(job.base)

@@ -104,7 +104,7 @@ def test_unknown_key(old: str, new: str, expected: str) -> None:
         ("data.harmful=[]", "data.harmful: List should have at least 1 item, not 0"),
         ("name=Bad Name", "name: String should match pattern"),
         ("name=2024-01-01", "name: Input should be a valid string"),
-        ("method=magic", "method: Input should be 'thinksafe' or 'rejection', not 'magic'"),
+        ("method.kind=magic", "Input tag 'magic' found using 'kind'"),
         ("student.dtype=float16", "student.dtype: Input should be 'float32' or 'bfloat16', not 'float16'"),
         ("data.harmful.0.prompts.source=jsnol", "Input tag 'jsnol' found using 'source'"),
         ("data.harmful.0.prompts.count=0", "data.harmful.0.prompts.count: Input should be greater than 0"),
@@ -112,7 +112,7 @@ def test_unknown_key(old: str, new: str, expected: str) -> None:
         ("guard.filter.kind=llama", "guard.filter.kind: Input should be 'micro-exact'"),
         ("registry=~", "registry: Input should be a mapping"),
         ("registry={}", "registry.model: required key is missing"),
-        ("steering.template=x", "steering.template: There is no steering template 'x'. Use one of: thinksafe"),
+        ("method.steering=x", "method.steering: There is no steering template 'x'. Use one of: thinksafe"),
         ("training.batch_size=12", "batch_size 12 is not a multiple of 16"),
         ("evaluation.parts=[answer]", "parts must include 'whole'"),
         ("evaluation.parts=[whole, whole]", "parts must include 'whole', and none twice"),
@@ -242,7 +242,7 @@ def test_extends() -> None:
 
 
 def test_micro_kl_is_micro_but_for_the_loss_of_benign_rows() -> None:
-    changes = {"name": "micro-kl", "registry.model": "micro-kl", "training.benign_loss": "kl"}
+    changes = {"name": "micro-kl", "registry.model": "micro-kl", "method.benign_loss": "kl"}
     assert load_config("micro-kl") == load_config("micro", [f"{key}={value}" for key, value in changes.items()])
 
 
@@ -253,7 +253,7 @@ def test_batches_are_shared_out_among_processes() -> None:
 
 def test_extends_a_recipe_that_extends_another() -> None:
     mine = load_config("extends: micro-rejection\nname: mine\nseed: 7\n")
-    assert (mine.name, mine.method, mine.seed) == ("mine", "rejection", 7)
+    assert (mine.name, mine.method.kind, mine.seed) == ("mine", "rejection", 7)
     assert mine.data == load_config("micro").data
 
 
@@ -311,3 +311,19 @@ def test_a_document_may_be_one_line(text: str) -> None:
 def test_a_file_of_one_line_without_an_end_is_a_document_in_the_pipeline_too(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("extends: micro")
     assert load_config(find_document(str(tmp_path / "c.yaml")).text).name == "micro"
+
+
+def test_an_old_configuration_is_told_what_to_write() -> None:
+    old = "name: old\nextends: micro\nmethod: thinksafe\nsteering: {template: x}\ntraining: {benign_loss: ce}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_config(old)
+    for line, key, now in (
+        (3, "method", "method.kind"), (4, "steering.template", "method.steering"),
+        (5, "training.benign_loss", "method.benign_loss"),
+    ):
+        assert f"  {key} (line {line}): is {now}" in caught.value.problem
+    assert "`method: {kind: thinksafe, steering: x, benign_loss: cross-entropy}`" in caught.value.action
+    for override in ("method=rejection", "steering.enabled=false"):
+        with pytest.raises(ConfigError) as caught:
+            load_config("micro", [override])
+        assert "`method: {kind: rejection}`" in caught.value.action

@@ -50,8 +50,8 @@ def changed(*overrides: str, base: tuple[str, ...] = ()) -> set[str]:
         ("guard.second={kind: refusal-match}", {"judge_evaluate", "gate"}),
         ("guard.second={kind: refusal-match, filter: true}", {"judge_evaluate", "judge_filter", "gate"}),
         ("data.harmful.0.prompts.count=5", {"prepare"}),
-        ("method=rejection", {"sample_training", "report"}),
-        ("steering.enabled=false", {"sample_training"}),
+        ("method.kind=rejection", {"sample_training", "report"}),
+        ("method.benign_loss=kl", {"train"}),
         ("student.model=other/model", {"student"}),
     ],
 )
@@ -109,10 +109,9 @@ def test_arms() -> None:
     assert sections.sample_training.arms == {"harmful": ("steered",), "benign": ("plain",)}
     assert sections.sample_pilot.arms["harmful"] == ("plain", "steered")
     assert sections.sample_evaluation.arms == {"harmful": ("plain",), "benign": ("plain",)}, "never steered"
-    for override in ("method=rejection", "steering.enabled=false"):
-        other = sections_of(load_config("micro", [override]))
-        assert other.sample_training.arms["harmful"] == ("plain",)
-        assert other.sample_pilot == sections.sample_pilot
+    other = sections_of(load_config("micro", ["method.kind=rejection"]))
+    assert other.sample_training.arms["harmful"] == ("plain",)
+    assert other.sample_pilot == sections.sample_pilot
 
 
 def test_problems_are_graded_in_evaluation_and_judged_in_training() -> None:

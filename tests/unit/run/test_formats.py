@@ -89,7 +89,7 @@ def test_the_shape_of_a_row_counts() -> None:
         ("guard micro-exact", {"judging.guards.exact", "micro.guard", "micro.arithmetic"}),
         ("guard llama-guard-3", {"judging.guards.rendering", "judging.guards.backends", "judging.guards.refusal"}),
         ("grade", {"judging.equality", "judging.letters", "benchmarks.options"}),
-        ("train", {"training.sft", "training.data", "training.kl", "training.node", "models.loading"}),
+        ("train", {"training.fit", "training.objectives.kl", "training.data", "training.node", "models.loading"}),
     ],
 )
 def test_the_closure_has_what_makes_the_rows(name: str, modules: set[str]) -> None:

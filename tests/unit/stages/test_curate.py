@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from thinksafe.config.model import CurateSettings
+from thinksafe.config.planning import asked_rules
 from thinksafe.config.sections import CurateSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, read_records
+from thinksafe.methods.rules import assess
+from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.records import Decision, Example, Prompt, Sample, Verdict
 from thinksafe.run.record import StageContext, StageResult, list_records
 from thinksafe.stages import curate
@@ -21,7 +24,12 @@ DONE, OPEN = "<think>hm</think>Text.", "<think>hm"
 
 
 def section(reasoning: str = "think", **settings: Any) -> CurateSection:
-    return CurateSection(curate=CurateSettings(**settings), reasoning=reasoning)
+    settled = CurateSettings(**settings)
+    return CurateSection(curate=settled, rules=asked_rules(ThinkSafe().rules(), settled), reasoning=reasoning)
+
+
+def reason_of(sample: Sample, verdict: Verdict, of: CurateSection) -> str:
+    return assess(sample, verdict, of.rules[sample.prompt.label], of.reasoning)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +62,7 @@ def test_reason(
     label: str, verdict: str, refusal: bool | None, response: str, finish: str, reason: str,
 ) -> None:
     sample = make_sample(make_prompt(label=label), response, finish=finish)
-    assert curate.assess(sample, make_verdict(sample, verdict, refusal), section()) == reason
+    assert reason_of(sample, make_verdict(sample, verdict, refusal), section()) == reason
 
 
 def test_checks_can_be_switched_off(
@@ -62,18 +70,18 @@ def test_checks_can_be_switched_off(
 ) -> None:
     harmful, benign = (make_sample(make_prompt(label=label), DONE) for label in ("harmful", "benign"))
     off = section(require_refusal=False, require_compliance=False)
-    assert curate.assess(harmful, make_verdict(harmful, "safe", False), off) == "accepted"
-    assert curate.assess(benign, make_verdict(benign, "safe", True), off) == "accepted"
-    assert curate.assess(harmful, make_verdict(harmful, "unknown", True), off) == "unknown"
+    assert reason_of(harmful, make_verdict(harmful, "safe", False), off) == "accepted"
+    assert reason_of(benign, make_verdict(benign, "safe", True), off) == "accepted"
+    assert reason_of(harmful, make_verdict(harmful, "unknown", True), off) == "unknown"
 
 
 def test_a_model_without_thoughts_is_complete(
     make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample], make_verdict: Callable[..., Verdict]
 ) -> None:
     sample = make_sample(make_prompt(), "Text.")
-    assert curate.assess(sample, make_verdict(sample), section("none")) == "accepted"
+    assert reason_of(sample, make_verdict(sample), section("none")) == "accepted"
     cut = sample.model_copy(update={"finish": "length"})
-    assert curate.assess(cut, make_verdict(cut), section("none")) == "incomplete"
+    assert reason_of(cut, make_verdict(cut), section("none")) == "incomplete"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from thinksafe.config.model import DiagnoseSettings
 from thinksafe.config.sections import DiagnoseSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record
+from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.records import Check, Decision, Prompt, Sample, SamplingSettings, Verdict
 from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
 from thinksafe.run.record import StageContext, StageResult, list_records, silent
@@ -55,7 +56,10 @@ class Stage:
         for kind, chunk in (("samples", samples), ("verdicts", judged)):
             values = {"kind": kind, "total": 1, "model": "m", "chunks": [chunk]}
             write_manifest(self.folder / f"{kind}.json", Manifest.model_validate(values))
-        section = DiagnoseSection(diagnose=DiagnoseSettings.model_validate(settings), reasoning="think")
+        section = DiagnoseSection(
+            diagnose=DiagnoseSettings.model_validate(settings), arm="steered", rules=ThinkSafe().rules()["harmful"],
+            reasoning="think",
+        )
         context = StageContext(self.store, "run", "diagnose", "diagnose", silent)
         return diagnose.run(
             context, section, self.folder / "samples.json", self.folder / "verdicts.json",

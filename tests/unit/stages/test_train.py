@@ -13,6 +13,7 @@ from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file, digest_folder
 from thinksafe.errors import InputError, StageError, StoreError
 from thinksafe.jsonl import write_json, write_records
+from thinksafe.methods.objectives import Kl, Sft
 from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter, resolve_student
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Example
@@ -32,7 +33,7 @@ EXAMPLES = [
     for index in range(5)
 ]
 SECTION = TrainSection(
-    seed=3, reasoning="think",
+    seed=3, reasoning="think", objective=Sft(),
     training=TrainingSettings(
         lora_rank=4, learning_rate=1e-2, batch_size=4, micro_batch_size=2, epochs=1, threads=1, max_length=400
     ),
@@ -264,8 +265,8 @@ def test_the_key_notices_all_that_determines_an_adapter(stage: Stage, monkeypatc
         key(section=SECTION.model_copy(update={"seed": 4})),
         key(section=changed(lora_alpha=1)),
         key(processes=2),
-        key(section=changed(benign_loss="kl")),
-        key(section=changed(benign_loss="kl", kl_chunk=1)),
+        key(section=SECTION.model_copy(update={"objective": Kl()})),
+        key(section=changed(kl_chunk=1).model_copy(update={"objective": Kl()})),
         key(student(revision="c" * 40)),
         key(student(model="team/student")),
         key(student(dtype="bfloat16")),

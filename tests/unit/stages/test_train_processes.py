@@ -18,6 +18,7 @@ from plans import write_plan
 from thinksafe.config.model import StudentSettings, TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.jsonl import write_json, write_records
+from thinksafe.methods.objectives import Kl, Sft
 from thinksafe.models.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models.references import ModelReference
 from thinksafe.run.record import StageRecord, list_records
@@ -26,12 +27,14 @@ from thinksafe.store.local import LocalStore
 pytestmark = pytest.mark.slow
 
 
-def section(**changes: Any) -> TrainSection:
+def section(objective: Sft | Kl | None = None, **changes: Any) -> TrainSection:
     settings: dict[str, Any] = {
         "lora_rank": 4, "lora_dropout": 0.0, "learning_rate": 1e-2, "batch_size": 4, "micro_batch_size": 4, "epochs": 2,
         "threads": 1, "max_length": 400,
     }
-    return TrainSection(seed=3, reasoning="think", training=TrainingSettings(**settings | changes))
+    return TrainSection(
+        seed=3, reasoning="think", objective=objective or Sft(), training=TrainingSettings(**settings | changes)
+    )
 
 
 class Stage:
@@ -123,7 +126,7 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize(("processes", "strategy"), [(1, "ddp"), (2, "ddp"), (2, "fsdp")])
 def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(stage: Stage, processes: int, strategy: str) -> None:
-    given = {"epochs": 20, "lora_dropout": 0.1, "benign_loss": "kl", "processes": processes, "strategy": strategy}
+    given = {"epochs": 20, "lora_dropout": 0.1, "objective": Kl(), "processes": processes, "strategy": strategy}
     whole = stage.finish("whole", section(**given))
     assert (whole.counts["steps"], whole.counts["resumed"]) == (40, 0)
 
@@ -149,27 +152,27 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(stage: Stage, proc
     assert store.keys("checkpoints/") == []
 
 
-@pytest.mark.parametrize("loss", ["ce", "kl"])
-def test_two_processes_learn_what_one_does(stage: Stage, loss: str) -> None:
+@pytest.mark.parametrize("objective", [Sft(), Kl()])
+def test_two_processes_learn_what_one_does(stage: Stage, objective: Sft | Kl) -> None:
     """Five rows, four a step: the last step leaves the second process nothing but rows without loss."""
-    one = stage.finish("one", section(benign_loss=loss))
-    two = stage.finish("two", section(benign_loss=loss, processes=2))
+    one = stage.finish("one", section(objective=objective))
+    two = stage.finish("two", section(objective=objective, processes=2))
     assert (one.details["processes"], two.details["processes"]) == (1, 2)
     assert one.counts == two.counts
     assert one.outputs != two.outputs
     for name in ("loss", "grad_norm", "learning_rate", "kl", "cross_entropy"):
         curves = [[point[name] for point in of.details["curve"] if name in point] for of in (one, two)]
         assert curves[0] == pytest.approx(curves[1], abs=1e-4)
-        assert bool(curves[0]) == (loss == "kl" or name not in ("kl", "cross_entropy"))
+        assert bool(curves[0]) == (objective == Kl() or name not in ("kl", "cross_entropy"))
     assert stage.furthest("one", "two") < 1e-4
     learnt = [weight for name, weight in stage.weights("one").items() if "lora_B" in name]  # 0 before the training
     assert max(float(weight.abs().max()) for weight in learnt) > 1e-2
 
 
-@pytest.mark.parametrize("loss", ["ce", "kl"])
-def test_a_sharded_student_learns_what_a_whole_one_does(stage: Stage, loss: str) -> None:
+@pytest.mark.parametrize("objective", [Sft(), Kl()])
+def test_a_sharded_student_learns_what_a_whole_one_does(stage: Stage, objective: Sft | Kl) -> None:
     """With dropout, which the layers must draw alike when they are computed again in the backward pass."""
-    given = {"benign_loss": loss, "processes": 2, "lora_dropout": 0.3}
+    given = {"objective": objective, "processes": 2, "lora_dropout": 0.3}
     whole = stage.finish("whole", section(**given))
     shared = stage.finish("shared", section(**given, strategy="fsdp"))
     assert whole.details["share"] == 1.0

@@ -75,7 +75,7 @@ def summarise(
     run_id = run_id or next((record.run_id for record in found.values()), "")
     provenance = Provenance(
         run_id=run_id, outcome=outcome, steps=steps, failures=failures, prompt_sets=prepare.sets,
-        recipe=str(config.get("name", "")), method=str(config.get("method", "")), config=config,
+        recipe=str(config.get("name", "")), method=_kind(config.get("method")), config=config,
         config_digest=plan.config_digest, base=_blanked(plan.base or plan.model or {}),
         champion=_blanked(plan.champion), code=plan.code, guards=_guards(found),
         adapter_digest=train.adapter_digest, digests=_digests(found),
@@ -203,6 +203,10 @@ def _step(name: str, group: list[StageRecord]) -> Step:
 
 def _finite(*values: float | None) -> bool:
     return all(value is not None and math.isfinite(value) for value in values)
+
+
+def _kind(method: Any) -> str:
+    return str(method.get("kind", "")) if isinstance(method, dict) else ""
 
 
 def _blanked(value: Any) -> Any:

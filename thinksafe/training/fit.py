@@ -1,7 +1,6 @@
-"""LoRA SFT: encoded rows to an adapter, with TRL's SFTTrainer and PEFT.
+"""Encoded rows to an adapter, whatever the objective: all that surrounds the trainer.
 
-TRL takes rows with ``input_ids`` and ``labels`` as they are. With ``max_length`` None it cuts nothing, and with a
-collator of its own given it leaves the tokenizer alone, so nothing but the adapter's two files comes out. The same
+The trainer comes from :mod:`thinksafe.training.objectives`. Nothing but the adapter's two files comes out. The same
 code runs in one process and in each of several (:mod:`thinksafe.training.launch`).
 """
 
@@ -22,6 +21,7 @@ from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.data import Row
 from thinksafe.training.drift import Drift, chosen_rows, measure_drift
+from thinksafe.training.objectives import Given, make_trainer
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 CURVE_POINTS = 200
 """Most points of a loss curve; each is the mean over the steps since the last one."""
 
-_LOGGED = ("loss", "cross_entropy", "kl", "learning_rate", "grad_norm", "mean_token_accuracy")
+_LOGGED = ("loss", "learning_rate", "grad_norm")
+"""Of every objective; it names what it logs besides."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def train_adapter(
 
     Raises:
         ConfigError: ``training.target_modules`` names a module that the student does not have, or the student's
-            logits cannot be computed in chunks for ``training.benign_loss: kl``.
+            logits cannot be computed in chunks, and the objective needs that.
         StageError: memory ran out, or the training diverged.
     """
     import torch
@@ -116,7 +117,8 @@ def train_adapter(
     finally:
         torch.set_num_threads(threads)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    curve = [{name: float(entry[name]) for name in ("step", *_LOGGED) if name in entry} for entry in history]
+    names = ("step", *_LOGGED, *trainer.logged)
+    curve = [{name: float(entry[name]) for name in names if name in entry} for entry in history]
     return Training(steps, curve, checkpoints.step if checkpoints else 0, tuple(drift), held)
 
 
@@ -141,16 +143,13 @@ def _trainer(
     import torch
     from peft import LoraConfig
     from transformers import PrinterCallback
-    from trl.trainer.sft_config import SFTConfig
-
-    from thinksafe.training.trainer import AdapterTrainer, Collator
 
     settings, steps = section.training, step_count(len(rows), section.training)
     gpu, logging = torch.cuda.is_available(), math.ceil(steps / CURVE_POINTS)
     sharded = settings.strategy == "fsdp"
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     shape = shape_of(settings.model_copy(update={"nodes": 1, "processes": world}))
-    arguments = SFTConfig(
+    arguments: dict[str, Any] = dict(
         output_dir=str(checkpoints.folder if checkpoints else folder),
         per_device_train_batch_size=shape.micro,
         gradient_accumulation_steps=shape.accumulation,
@@ -160,10 +159,6 @@ def _trainer(
         warmup_steps=math.ceil(settings.warmup_ratio * steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        max_length=None,
-        # packed rows would attend to one another without FlashAttention (PARTS.md)
-        packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         bf16=model.dtype == torch.bfloat16,
         use_cpu=not gpu,
@@ -181,10 +176,6 @@ def _trainer(
         save_total_limit=1,
         **(sharding.arguments() if sharded else {}),
     )
-    if sharded:
-        sharding.adjust(arguments)
-    # transformers adds a reporter of its own accord where it finds itself inside a Kubeflow TrainJob
-    arguments.report_to = []
     lora = LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.lora_rank,
@@ -192,20 +183,7 @@ def _trainer(
         lora_dropout=settings.lora_dropout,
         target_modules=list(settings.target_modules),
     )
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    trainer: Any = AdapterTrainer(
-        rows=rows,
-        batch=settings.batch_size,
-        micro=settings.micro_batch_size,
-        chunk=settings.kl_chunk,
-        kl=settings.benign_loss == "kl",
-        model=model,
-        args=arguments,
-        data_collator=Collator(pad_token_id=pad),
-        processing_class=tokenizer,
-        peft_config=lora,
-        callbacks=callbacks,
-    )
+    trainer = make_trainer(Given(model, tokenizer, rows, section, lora, arguments, callbacks))
     trainer.remove_callback(PrinterCallback)
     config = trainer.model.peft_config["default"]
     config.base_model_name_or_path, config.revision = student.model, student.revision or None

@@ -9,7 +9,7 @@ import pytest
 
 from thinksafe.errors import ConfigError
 from thinksafe.training.data import IGNORED
-from thinksafe.training.kl import (
+from thinksafe.training.logits import (
     add_losses,
     as_reference,
     at_projection,

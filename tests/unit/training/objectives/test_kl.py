@@ -7,6 +7,7 @@ import pytest
 from training_runs import Student, rows, section
 
 from thinksafe.errors import ConfigError
+from thinksafe.methods.objectives import Kl, Sft
 from thinksafe.training.data import IGNORED
 
 pytestmark = pytest.mark.slow  # the import of TRL alone
@@ -42,7 +43,7 @@ def test_the_first_loss_is_the_cross_entropy_of_harmful_rows_over_all_response_t
     for row in data:
         tokens[row.label] += len(row.input_ids) - 4
 
-    done = student.train(tmp_path / "adapter", section(benign_loss="kl", epochs=3), data)
+    done = student.train(tmp_path / "adapter", section(objective=Kl(), epochs=3), data)
     first, last = done.curve[0], done.curve[-1]
     assert first["loss"] == pytest.approx(total / sum(tokens.values()), abs=1e-5)
     assert first["cross_entropy"] == pytest.approx(total / tokens["harmful"], abs=1e-5)
@@ -56,7 +57,7 @@ def test_neither_chunks_nor_accumulation_change_the_adapter(student: Student, tm
     data = rows(4)  # all in one step, as rows are put together in other ways where a pass has fewer
     variants = {"a": (4, 128), "b": (1, 128), "c": (2, 3)}
     for name, (micro, chunk) in variants.items():
-        given = section(benign_loss="kl", micro_batch_size=micro, kl_chunk=chunk, epochs=3)
+        given = section(objective=Kl(), micro_batch_size=micro, kl_chunk=chunk, epochs=3)
         student.train(tmp_path / name, given, data)
     student.train(tmp_path / "ce", section(epochs=3), data)
     assert furthest(tmp_path / "a", tmp_path / "b") < 1e-4
@@ -66,7 +67,7 @@ def test_neither_chunks_nor_accumulation_change_the_adapter(student: Student, tm
 
 def test_without_benign_rows_it_is_the_plain_training(student: Student, tmp_path: Path) -> None:
     harmful = [row for row in rows(8) if row.label == "harmful"]
-    kl = student.train(tmp_path / "kl", section(benign_loss="kl"), harmful)
+    kl = student.train(tmp_path / "kl", section(objective=Kl()), harmful)
     ce = student.train(tmp_path / "ce", section(), harmful)
     assert [point["loss"] for point in kl.curve] == pytest.approx([point["loss"] for point in ce.curve], abs=1e-4)
     assert furthest(tmp_path / "kl", tmp_path / "ce") < 1e-3
@@ -92,7 +93,7 @@ def test_it_keeps_benign_behaviour_closer_than_cross_entropy_on_benign_rows(stud
                 found += float((log_q.exp() * (log_q - log_p)).sum())
         return found
 
-    matched = student.train(tmp_path / "kl", section(benign_loss="kl", epochs=8), data)
+    matched = student.train(tmp_path / "kl", section(objective=Kl(), epochs=8), data)
     student.train(tmp_path / "ce", section(epochs=8), data)
     assert matched.curve[-1]["cross_entropy"] < matched.curve[0]["cross_entropy"] - 0.5
     assert drift(tmp_path / "kl") < drift(tmp_path / "ce") / 2
@@ -103,8 +104,8 @@ def test_a_row_without_loss_changes_nothing(student: Student, tmp_path: Path) ->
     from thinksafe.training.data import Row
 
     empty = Row("empty", [3, 4, 5], [IGNORED] * 3, "benign")
-    for loss in ("ce", "kl"):
-        given = section(benign_loss=loss, batch_size=8, micro_batch_size=8, epochs=1)
+    for loss, objective in (("ce", Sft()), ("kl", Kl())):
+        given = section(objective=objective, batch_size=8, micro_batch_size=8, epochs=1)
         student.train(tmp_path / f"{loss}-a", given, rows(5))
         student.train(tmp_path / f"{loss}-b", given, [*rows(5), empty])
         assert furthest(tmp_path / f"{loss}-a", tmp_path / f"{loss}-b") < 1e-4
@@ -129,4 +130,4 @@ def test_a_model_whose_logits_are_not_known_is_refused(
 
     monkeypatch.setattr(Student, "load", scaled)
     with pytest.raises(ConfigError, match="not known how Qwen3ForCausalLM computes its logits"):
-        student.train(tmp_path / "adapter", section(benign_loss="kl"))
+        student.train(tmp_path / "adapter", section(objective=Kl()))

@@ -13,7 +13,7 @@ LENGTHS = [(7 * place) % 23 + 3 for place in range(45)]
 
 
 def order(epoch: int = 0, size: int = 4, multiple: int = 4, seed: int = 1) -> list[int]:
-    from thinksafe.training.trainer import EpochOrder
+    from thinksafe.training.batches import EpochOrder
 
     found = EpochOrder(LENGTHS, size, multiple, seed, lambda: epoch)
     listed = list(found)
@@ -71,7 +71,7 @@ def rows() -> list[Row]:
 
 
 def test_a_batch_pads_without_loss_and_says_which_rows_are_benign() -> None:
-    from thinksafe.training.trainer import Collator, dataset
+    from thinksafe.training.batches import Collator, dataset
 
     batch = Collator(pad_token_id=0)(list(dataset(rows(), benign=True)))
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8], [9, 10, 11, 0], [5, 6, 0, 0]]
@@ -87,7 +87,7 @@ def test_each_tokens_loss_in_a_padded_batch_is_that_of_its_row_alone(student_fol
     import torch
     from transformers import AutoModelForCausalLM
 
-    from thinksafe.training.trainer import Collator, dataset
+    from thinksafe.training.batches import Collator, dataset
 
     model = AutoModelForCausalLM.from_pretrained(student_folder("qwen")).eval()
     ids = [[(length * 5 + place) % 250 for place in range(length)] for length in LENGTHS if length > 4]

@@ -1,4 +1,4 @@
-"""Forward KL on benign rows: KL(student_0 || student) at each response token (METHOD.md, "+ KL variant").
+"""Losses on logits that never exist at once: cross-entropy, and forward KL(student_0 || student) at response tokens.
 
 student_0 is the student as it was: the same weights with the adapter switched off. The logits of a batch never exist
 at once. The backbone gives hidden states; the vocabulary projection and the loss are computed a chunk of tokens at a
@@ -118,9 +118,9 @@ def check_projection(model: Any) -> None:
         model.train(training)
     if found is None or not torch.allclose(found, expected.to(found.dtype), rtol=1e-2, atol=1e-3):
         raise ConfigError(
-            f"It is not known how {type(model).__name__} computes its logits, which training.benign_loss: kl and "
+            f"It is not known how {type(model).__name__} computes its logits, which method.benign_loss: kl and "
             "training.strategy: fsdp need.",
-            "Set training.benign_loss: ce and training.strategy: ddp.",
+            "Set method.benign_loss: cross-entropy and training.strategy: ddp.",
         )
 
 

@@ -12,7 +12,7 @@ from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.models.loading import ADAPTER_FILES, load_model
 from thinksafe.run.record import Progress, StageContext, silent
-from thinksafe.training.sft import step_count, train_adapter
+from thinksafe.training.fit import step_count, train_adapter
 
 pytestmark = pytest.mark.slow  # the import of TRL alone
 

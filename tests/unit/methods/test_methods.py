@@ -1,0 +1,71 @@
+"""The contract of methods: a new one is covered by being in the tuple."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from thinksafe.config import RealignmentConfig, load_config, sections_of
+from thinksafe.config.load import canonical, config_schema
+from thinksafe.digests import canonical_json
+from thinksafe.methods import METHODS, Method
+from thinksafe.methods.rules import RULES
+from thinksafe.records import Arm
+from thinksafe.training.objectives import MODULES
+
+DOCS = Path(__file__).parents[3] / "docs" / "methods.md"
+
+
+def kind_of(method: type[Method]) -> str:
+    return str(method.model_fields["kind"].default)
+
+
+every_method = pytest.mark.parametrize("method", METHODS, ids=kind_of)
+
+
+def test_kinds_are_unique_and_the_schema_has_them() -> None:
+    kinds = [kind_of(method) for method in METHODS]
+    assert len(set(kinds)) == len(kinds)
+    assert set(config_schema()["properties"]["method"]["discriminator"]["mapping"]) == set(kinds)
+
+
+@every_method
+def test_a_configuration_survives_as_json(method: type[Method]) -> None:
+    config = load_config("micro", [f"method.kind={kind_of(method)}"])
+    assert config.method == method()
+    assert RealignmentConfig.model_validate(canonical(config)) == config
+
+
+@every_method
+def test_the_pipeline_knows_what_it_answers(method: type[Method]) -> None:
+    of = method()
+    for responses in (of.responses(), of.pilot()):
+        assert {arm for arms in responses.arms.values() for arm in arms} <= set(get_args(Arm))
+        assert bool(responses.template) == any("steered" in arms for arms in responses.arms.values())
+    assert of.responses().arms.keys() == of.rules().keys() == {"harmful", "benign"}
+    assert of.pilot().arms["harmful"][0] == "plain", "what the tried arm is compared with"
+    assert {rule for rules in of.rules().values() for rule in rules} <= set(RULES)
+    assert of.minimises().kind in MODULES
+
+
+@every_method
+def test_sections_hold_its_answers_and_its_name(method: type[Method]) -> None:
+    sections = sections_of(load_config("micro", [f"method.kind={kind_of(method)}"]))
+    of = method()
+    assert sections.sample_training.arms == of.responses().arms
+    assert sections.curate.rules == of.rules()
+    assert sections.train.objective == of.minimises()
+    assert sections.report.method == kind_of(method)
+
+
+@every_method
+def test_the_docs_have_its_row_and_every_option(method: type[Method]) -> None:
+    text = " ".join(DOCS.read_text("utf-8").split())
+    assert f"| `{kind_of(method)}` | {method.summary} |" in text
+    for name, field in method.model_fields.items():
+        if name != "kind":
+            assert field.description, name
+            default = canonical_json(field.default).strip('"')
+            assert f"| `{kind_of(method)}` | `{name}` | `{default}` | {' '.join(field.description.split())} |" in text

@@ -1,0 +1,41 @@
+"""Keys that earlier versions took for the method, and what to write instead."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from thinksafe.config.document import Location
+
+LOSSES = {"ce": "cross-entropy", "kl": "kl"}
+"""Values of ``training.benign_loss``, and those of ``method.benign_loss``."""
+
+
+def moved_keys(value: dict[str, Any]) -> tuple[list[tuple[Location, str]], str]:
+    """Return where a realignment's document has keys of an earlier version, and the line to write in their place.
+
+    Each place comes with what became of the key.
+    """
+    method, steering, training = value.get("method"), value.get("steering"), value.get("training")
+    found: list[tuple[Location, str]] = []
+    new: dict[str, Any] = {"kind": "thinksafe"} | (method if isinstance(method, dict) else {})
+    if isinstance(method, str):
+        new["kind"] = method
+        found.append((("method",), "is method.kind"))
+    if "steering" in value and not isinstance(steering, dict):
+        found.append((("steering",), "is method.steering, the name of a template"))
+    for key, setting in steering.items() if isinstance(steering, dict) else ():
+        said = {"enabled": "false is method.kind: rejection, true the default", "template": "is method.steering"}
+        found.append((("steering", key), said.get(key, "is no key")))
+        if key == "enabled" and setting is False:
+            new["kind"] = "rejection"
+        if key == "template":
+            new["steering"] = setting
+    if isinstance(training, dict) and "benign_loss" in training:
+        loss = training["benign_loss"]
+        new["benign_loss"] = LOSSES.get(str(loss), loss)
+        found.append((("training", "benign_loss"), "is method.benign_loss"))
+    if new["kind"] == "rejection":
+        new.pop("steering", None)
+    options = ", ".join(f"{key}: {item if isinstance(item, str) else json.dumps(item)}" for key, item in new.items())
+    return found, f"method: {{{options}}}"

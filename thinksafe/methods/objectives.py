@@ -1,0 +1,35 @@
+"""What training minimises, as the train stage is told; :mod:`thinksafe.training.objectives` holds the trainers."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from thinksafe.settings import Section
+
+
+class Sft(Section):
+    """Cross-entropy of the response tokens of all rows."""
+
+    chunked: ClassVar[bool] = False
+    """Whether logits exist for ``training.kl_chunk`` tokens at a time."""
+    kind: Literal["sft"] = "sft"
+
+
+class Kl(Section):
+    """Cross-entropy on harmful rows; on benign ones forward KL from the student with the adapter switched off."""
+
+    chunked: ClassVar[bool] = True
+    kind: Literal["kl"] = "kl"
+
+
+Objective = Annotated[Sft | Kl, Field(discriminator="kind")]
+
+BenignLoss = Literal["cross-entropy", "kl"]
+"""Loss of benign rows, as methods that train on the student's own samples offer it."""
+
+
+def with_benign_loss(loss: BenignLoss) -> Sft | Kl:
+    """Return the objective of a loss of benign rows."""
+    return Kl() if loss == "kl" else Sft()

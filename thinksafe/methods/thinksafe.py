@@ -1,0 +1,47 @@
+"""ThinkSafe (arXiv:2601.23143): the student repairs itself from its own steered samples."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import field_validator
+
+from thinksafe.errors import ConfigError
+from thinksafe.methods.base import DEFAULT_STEERING, Method, Responses
+from thinksafe.methods.objectives import BenignLoss, Kl, Sft, with_benign_loss
+from thinksafe.methods.steering import steering_template
+from thinksafe.settings import Name
+
+
+class ThinkSafe(Method):
+    """Harmful prompts are sampled with a refusal instruction in front, benign ones as they are."""
+
+    summary: ClassVar[str] = (
+        "the student writes both responses: to harmful prompts steered by a refusal instruction, which is left out of "
+        "the examples, to benign ones plain"
+    )
+    kind: Literal["thinksafe"] = "thinksafe"
+    """The student's own steered samples."""
+    steering: Name = DEFAULT_STEERING
+    """Name of a template file shipped in ``thinksafe/data/steering``."""
+    benign_loss: BenignLoss = "cross-entropy"
+    """Loss of benign rows. ``cross-entropy``: as on harmful rows. ``kl``: forward KL from the student with the adapter
+    switched off, at each response token."""
+
+    @field_validator("steering")
+    @classmethod
+    def _shipped(cls, template: str) -> str:
+        try:
+            steering_template(template)
+        except ConfigError as error:
+            raise ValueError(str(error).rstrip(".")) from error
+        return template
+
+    def responses(self) -> Responses:
+        return Responses(arms={"harmful": ("steered",), "benign": ("plain",)}, template=self.steering)
+
+    def pilot(self) -> Responses:
+        return super().pilot().model_copy(update={"template": self.steering})
+
+    def minimises(self) -> Sft | Kl:
+        return with_benign_loss(self.benign_loss)

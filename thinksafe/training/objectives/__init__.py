@@ -1,0 +1,42 @@
+"""What training minimises: one module an objective, whose function ``make`` makes a TRL trainer.
+
+What surrounds the trainer (resuming, finite checks, drift, the adapter, checkpoints) is in
+:mod:`thinksafe.training.fit`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from thinksafe.config.sections import TrainSection
+from thinksafe.training.data import Row
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+
+MODULES = {"sft": "thinksafe.training.objectives.sft", "kl": "thinksafe.training.objectives.kl"}
+"""Module of each objective by kind; imported only where training happens."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a trainer is made of."""
+
+    model: Any
+    """The student, without an adapter."""
+    tokenizer: Any
+    rows: list[Row]
+    section: TrainSection
+    lora: Any
+    """PEFT's LoraConfig."""
+    arguments: dict[str, Any]
+    """Arguments of every trainer: schedule, batches, checkpoints, numbers' format, and no reports to anybody."""
+    callbacks: list[TrainerCallback]
+
+
+def make_trainer(given: Given) -> Any:
+    """Return the trainer of the section's objective; ``trainer.logged`` names what it logs beside the loss."""
+    return import_module(MODULES[given.section.objective.kind]).make(given)

@@ -1,0 +1,54 @@
+"""Cross-entropy on harmful rows, forward KL from the student with the adapter switched off on benign ones.
+
+Imports torch and TRL.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from thinksafe.training.data import IGNORED
+from thinksafe.training.logits import reference_states
+from thinksafe.training.objectives import Given, sft
+
+
+class KlTrainer(sft.SftTrainer):
+    """See the module."""
+
+    logged: ClassVar[tuple[str, ...]] = ("cross_entropy", "kl")
+    labelled: ClassVar[bool] = True
+
+    def __init__(self, given: Given, **named: Any) -> None:
+        self._sums: torch.Tensor | None = None
+        super().__init__(given, **named)
+
+    @property
+    def _own_loss(self) -> bool:
+        return True
+
+    def _sum(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        # outside DistributedDataParallel, where one process may have benign rows and another none
+        reference = reference_states(self.accelerator.unwrap_model(model), inputs, always=self._sharded)
+        found = model(**inputs, reference=reference)
+        response, benign = inputs["labels"][:, 1:] != IGNORED, inputs["benign"][:, None]
+        sums = [found["cross_entropy"], (response & ~benign).sum(), found["kl"], (response & benign).sum()]
+        new = torch.stack([value.detach().double() for value in sums])
+        self._sums = new if self._sums is None else self._sums + new
+        total: torch.Tensor = found["cross_entropy"] + found["kl"]
+        return total
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add ``cross_entropy`` (nats a response token of harmful rows) and ``kl`` (of benign ones) to the loss."""
+        if self._sums is not None and "loss" in logs:
+            total = self.accelerator.reduce(self._sums, "sum").tolist()
+            names = ("cross_entropy", "kl")
+            logs |= {name: total[2 * at] / total[2 * at + 1] for at, name in enumerate(names) if total[2 * at + 1]}
+            self._sums = None
+        super().log(logs, start_time)
+
+
+def make(given: Given) -> sft.SftTrainer:
+    """Return the trainer."""
+    return sft.make(given, KlTrainer)
