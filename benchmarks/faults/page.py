@@ -20,28 +20,27 @@ HEAD = """\
 # Reliability
 
 Written by `make faults` (`python -m benchmarks.faults`); do not edit. Every stage ran as a process through its own
-command line, against real servers over HTTP; faults of a server are made by a proxy in front of the real one. The
-student is the recipe `micro`'s. A scenario passes when nothing was other than expected; one that fails stands here as
-failed.
+command line, against real servers over HTTP; a proxy in front of the real server causes its faults. The student is the
+one of the recipe `micro`. A scenario passes when everything was as expected; one that failed is listed as failed.
 """
 
 NOTES = """\
 ## How to read it
 
-- **Moments of the kills** are drawn uniformly from the time of an uninterrupted run, four of five between the first
-  unit of work and the end, one before it, and translated into work done by then. The stage is started again after each
-  kill. Rows are compared one by one with the uninterrupted run's, an adapter byte for byte.
-- **Tokens done again** are counted inside the model's decoding loop: every token that is drawn for an unfinished row.
-  Tokens that died with a process before they reached a chunk are in the count. In an uninterrupted run the count
-  equals the record's `tokens`; the scenario checks that.
-- **A kill costs what is not in a complete chunk yet.** With transformers that is the chunk under way of each task that
-  is killed, half a chunk on average and one at most, so the share is `kills x chunk_size / prompts of the task` at
-  most. vLLM works on several chunks at once: a kill costs at most as many rows as it runs together, and a chunk. Of
-  40,000 prompts in chunks of 64, with 256 rows together, that is at most 0.8 %.
+- **Moments of the kills** are drawn uniformly from the time of an uninterrupted run: four of five between the first
+  unit of work and the end, one before it. Each is translated into the work done by then. The stage is started again
+  after each kill. Rows are compared one by one with those of the uninterrupted run, adapters byte for byte.
+- **Tokens done again** are counted inside the model's decoding loop: every token drawn for an unfinished row. The count
+  includes tokens that were lost with a process before they reached a chunk. In an uninterrupted run it equals the
+  record's `tokens`; the scenario checks that.
+- **A kill costs the work that is not yet in a complete chunk.** With transformers, that is the current chunk of each
+  killed task, half a chunk on average and one at most, so the share is at most
+  `kills x chunk_size / prompts of the task`. vLLM works on several chunks at once: a kill costs at most the rows that
+  it runs together, plus one chunk. Of 40,000 prompts in chunks of 64, with 256 rows together, that is at most 0.8 %.
 - **Failed clearly** means exit code 1 or 2 with `error: <problem>` and the corrective action, and no traceback.
-- **Corrupt objects** are those that claim to be whole and are not: a chunk's `done.json` without its rows, an
-  adapter's or checkpoint's manifest without its files, a stage record or ledger entry that is not JSON. All objects of
-  the run are read to count them.
+- **Corrupt objects** claim to be complete but are not: a chunk's `done.json` without its rows, an adapter's or
+  checkpoint's manifest without its files, a stage record or ledger entry that is not JSON. To count them, all objects of
+  the run are read.
 """
 
 
