@@ -39,8 +39,8 @@ NOTES = """\
   it runs together, plus one chunk. Of 40,000 prompts in chunks of 64, with 256 rows together, that is at most 0.8 %.
 - **Failed clearly** means exit code 1 or 2 with `error: <problem>` and the corrective action, and no traceback.
 - **Corrupt objects** claim to be complete but are not: a chunk's `done.json` without its rows, an adapter's or
-  checkpoint's manifest without its files, a stage record or ledger entry that is not JSON. To count them, all objects of
-  the run are read.
+  checkpoint's manifest without its files, a stage record or ledger entry that is not JSON. To count them, all
+  objects of the run are read.
 """
 
 
