@@ -26,7 +26,7 @@ faults: install  ## kills, failing servers, races and full disks: writes docs/re
 check: install check-locks  ## lint, types, generated files, locks
 	$(BIN)/ruff check .
 	$(BIN)/mypy thinksafe
-	$(BIN)/hadolint images/*/Dockerfile
+	$(BIN)/hadolint images/Dockerfile
 	$(BIN)/python -m thinksafe_components.readme --check
 	$(BIN)/python -m thinksafe_pipelines.kfp.snapshot --check
 	$(BIN)/python charts/documents.py --check

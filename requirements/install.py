@@ -143,7 +143,9 @@ def main() -> int:
     lean = [package for package in without_cuda if package.name != "torch"]
     has_torch = any(package.name == "torch" for package in packages)
     wants_cpu = "# torch" in arguments.lock.read_text().splitlines()  # uv's list of what a lock leaves to others
-    cpu = linux and (has_torch or wants_cpu) and offers(cpu_torch.removeprefix("torch=="))
+    # wheels are for an image, whose lock says whether it has CUDA; here the smaller build does for whoever offers it
+    may_be_cpu = wants_cpu or (has_torch and not arguments.wheels)
+    cpu = linux and may_be_cpu and offers(cpu_torch.removeprefix("torch=="))
     if wants_cpu and not cpu:
         raise SystemExit(
             f"{arguments.lock.name} wants {cpu_torch}, which no index of pip's offers for Python "
@@ -163,7 +165,7 @@ def main() -> int:
         f"{size(sum(p.disk for p in counted) + extra[1])} on disk"
         + ("" if linux and platform.machine() == "x86_64" else " (on Linux x86_64; others differ)"), flush=True,
     )
-    if has_torch and linux and not cpu:
+    if has_torch and linux and may_be_cpu and not cpu:
         print(
             f"Without CUDA it would be {size(sum(p.download for p in lean) + CPU_TORCH[0])} and "
             f"{size(sum(p.disk for p in lean) + CPU_TORCH[1])}: {CPU_INDEX} make install", flush=True,

@@ -49,10 +49,6 @@ BY_TEMPLATE = [
     ({"config": {"registry": {"tracking_uri": "http://me:hunter2@mlflow:5000"}}}, "an address with a password"),
     ({"cluster": {"annotations": {"proxy": "http://me:hunter2@proxy"}}}, "an address with a password"),
     ({"mlflow": {"enabled": True}}, "choose one"),
-    (
-        {"cluster": {"mlflow": {"uri": ""}}, "mlflow": {"enabled": True, "postgresql": {"secret": "pg"}}},
-        "name an image with mlflow, psycopg2 and boto3",
-    ),
     ({"images": {"trainer": {"tag": "latest"}}}, "images.trainer.tag is latest"),
     ({"images": {"sampler": {"repository": ""}}}, "images.sampler.repository is empty"),
     ({"cluster": {"kfp": {"access": "port-forward"}}}, "works from a workstation only"),

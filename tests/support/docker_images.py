@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BASE, TAG = "thinksafe-test/base:bookworm", "test"
+BASE, TAG = "thinksafe-test/base:bookworm-lean", "test"
 CPU, TRAINER = f"thinksafe/cpu:{TAG}", f"thinksafe/trainer-cpu:{TAG}"
 SECONDS = 60
 
@@ -44,7 +44,9 @@ def build_images(folder: Path) -> None:
     if subprocess.run(["docker", "image", "inspect", BASE], capture_output=True, check=False).returncode:
         rootfs = folder / "rootfs.tar"
         packages = "python3,python3-venv,ca-certificates"
-        _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", "bookworm", str(rootfs))
+        # without documentation, as the official images are made
+        lean = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "info", "locale", "man")]
+        _run("mmdebstrap", "--quiet", "--variant=minbase", *lean, f"--include={packages}", "bookworm", str(rootfs))
         _run("docker", "import", str(rootfs), BASE)
         rootfs.unlink()
     _run(

@@ -48,9 +48,6 @@
 {{- if and $values.mlflow.enabled $values.cluster.mlflow.secret.name -}}
 {{- $wrong = append $wrong "cluster.mlflow.secret.name: the bundled MLflow asks for no credentials; leave it empty" -}}
 {{- end -}}
-{{- if and $values.mlflow.enabled $values.mlflow.postgresql.secret (not $values.images.mlflow.repository) -}}
-{{- $wrong = append $wrong "mlflow.postgresql.secret is set and images.mlflow.repository is empty: the image cpu has no driver for PostgreSQL; name an image with mlflow, psycopg2 and boto3" -}}
-{{- end -}}
 {{- with $values.cluster.mlflow.secret -}}
 {{- if and .name (eq (empty .token) (empty .username)) -}}
 {{- $wrong = append $wrong "cluster.mlflow.secret: give the keys of that secret that hold the credentials: token, or username and password" -}}
