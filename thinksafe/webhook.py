@@ -1,6 +1,6 @@
-"""Tell a webhook: one POST of a JSON document to the address in an environment variable.
+"""Call a webhook: POST a JSON document to the address in an environment variable.
 
-The address may be a secret: it is in no text, no exception and no log. A webhook that fails is told and stops nothing.
+The address may be secret: no text, exception or log contains it. A failing webhook is reported and stops nothing.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ TIMEOUT = 10.0
 """Seconds to connect, and for the answer."""
 ATTEMPTS = 3
 PAUSE = 1.0
-"""Twice as many seconds pass before the third attempt, none before the second."""
+"""Seconds before the third attempt, doubled; there is no wait before the second."""
 BUSY = frozenset({429, 502, 503, 504})
-"""Statuses after which it is tried again."""
+"""Statuses after which the call is repeated."""
 
 
 class Answer(NamedTuple):
-    """What came of a call."""
+    """The result of a call."""
 
     failed: bool
-    """It was to be called, and did not take the message."""
+    """A webhook is named, but it did not accept the message."""
     words: str
     """For a record or a log; without the address."""
 
 
 def post(variable: str, message: Mapping[str, object]) -> Answer:
-    """Send a message and return what came of it.
+    """Send a message and return the result.
 
-    It is sent again where no connection came about or the receiver was busy; once it was sent whole it is not, since
-    it may have been heard. The environment's proxy and certificates hold. Redirects are not followed: the message is
-    for the address that was named, and for no other.
+    The message is sent again if the connection failed or the receiver was busy, but not once it was sent completely,
+    since it may have arrived. The environment's proxy and certificates apply. Redirects are not followed: the message
+    is for the named address only.
 
     Args:
         variable: Environment variable with the address; empty where no webhook is named.

@@ -98,7 +98,7 @@ def speaking(cluster: ClusterSettings) -> Iterator[None]:
     except ApiException as error:
         status = int(error.status or 0)
         raise StageError(
-            f"Kubeflow Pipelines at {where} answered {status} ({_reason(error)}).", _mend(status, cluster)
+            f"Kubeflow Pipelines at {where} answered {status} ({_reason(error)}).", _action(status, cluster)
         ) from error
     except (HTTPError, OSError) as error:
         raise StageError(
@@ -128,10 +128,10 @@ def _reason(error: Any) -> str:
     return short if short.isprintable() and short else str(error.reason)
 
 
-def _mend(status: int, cluster: ClusterSettings) -> str:
+def _action(status: int, cluster: ClusterSettings) -> str:
     if cluster.kfp.access == "port-forward" and not cluster.kfp.host:
         if status == 401:
-            return "Log in again; the kubeconfig's credentials may have run out."
+            return "Log in again; the kubeconfig's credentials may have expired."
         if status == 403:
             return (
                 "Give the kubeconfig's user the right to get, create and delete services/proxy in "

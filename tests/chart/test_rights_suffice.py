@@ -87,7 +87,7 @@ def test_the_doctor_sees_all_that_the_values_name(tmp_path, monkeypatch, name):
     about_jobs = [finding.status for finding in findings if finding.check == "train job"]
     assert about_jobs == (["warning", "ok"] if cluster.train_job.enabled else [])
     rights = [finding.message for finding in findings if finding.check == "rights"]
-    assert rights == ["May not look at nodes: checks of these say nothing."]
+    assert rights == ["No permission to read nodes, so they are not checked."]
     assert {finding.check for finding in findings if finding.status == "ok"} >= {"service account", "secrets"}
 
 

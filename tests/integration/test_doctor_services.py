@@ -129,4 +129,4 @@ def test_the_command_shows_every_failure_and_exits_1(
     assert all(one["action"] for one in found)
     shown = cli("doctor", config, "--cluster")
     assert shown.code == 1
-    assert "4 to mend" in shown.out
+    assert "4 failed" in shown.out

@@ -101,12 +101,12 @@ def schedule(
 def doctor(
     config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A shipped recipe's name, or a path.")] = "",
     on_cluster: Annotated[
-        bool, typer.Option("--cluster", help="Look at the config's cluster instead of this machine.")
+        bool, typer.Option("--cluster", help="Check the config's cluster instead of this machine.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     override: Overrides = None,
 ) -> None:
-    """Check what a run needs, here or on the config's cluster, and say how to mend what is missing.
+    """Check what a run needs, here or on the config's cluster, and say how to fix what is missing.
 
     Exits 0 when nothing failed, 1 when something did, 2 for bad input.
     """

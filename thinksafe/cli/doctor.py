@@ -21,12 +21,12 @@ def run_doctor(config: str, overrides: list[str], *, cluster: bool, as_json: boo
     """Run the checks of a cluster or of this machine and print them; return 1 when one failed.
 
     Raises:
-        ConfigError: the configuration is wrong, or a cluster is asked for and it has none.
+        ConfigError: the configuration is wrong, or ``cluster`` is set and it has no such section.
     """
     loaded = load_config(config, overrides) if config else None
     if cluster:
         if loaded is None or loaded.cluster is None:
-            raise ConfigError("There is no section cluster to look at.", "Give a CONFIG with one (docs/cluster.md).")
+            raise ConfigError("There is no section cluster to check.", "Give a CONFIG with one (docs/cluster.md).")
         return _report(_cluster_findings(loaded), as_json)
     from thinksafe.doctor.laptop import laptop_checks
 
@@ -72,7 +72,7 @@ def _report(found: Iterable[Finding], as_json: bool) -> int:
         typer.echo(json.dumps([asdict(finding) for finding in kept], indent=2))
     else:
         counts = {status: sum(one.status == status for one in kept) for status in SYMBOLS}
-        typer.echo(f"{counts['ok']} well, {counts['warning']} to know, {counts['failed']} to mend")
+        typer.echo(f"{counts['ok']} passed, {counts['warning']} warnings, {counts['failed']} failed")
     return EXIT_FAILED if any(finding.status == "failed" for finding in kept) else EXIT_OK
 
 

@@ -1,4 +1,4 @@
-"""Configuration of the TrainJob in which the nodes of a training run (Kubeflow Trainer)."""
+"""Configuration of the TrainJob that trains on several nodes (Kubeflow Trainer)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from thinksafe.settings import Section
 
 
 class RuntimeSettings(Section):
-    """The training runtime, which whoever runs the cluster provides."""
+    """The training runtime, which the cluster's administrators provide."""
 
     name: ObjectName = "torch-distributed"
-    """Its name; it must have Trainer's torch policy, and call its job and its container ``node``."""
+    """Its name. It must have Trainer's torch policy, and its job and container must be called ``node``."""
     kind: Literal["ClusterTrainingRuntime", "TrainingRuntime"] = "ClusterTrainingRuntime"
-    """``TrainingRuntime``: one of ``cluster.namespace``."""
+    """``TrainingRuntime``: a runtime in ``cluster.namespace``."""
 
 
 class TrainJobSettings(Section):
@@ -26,14 +26,14 @@ class TrainJobSettings(Section):
     """On: ``train`` starts a TrainJob and waits for it. Off: it trains in its own pod, on one node."""
     runtime: RuntimeSettings = RuntimeSettings()
     deadline: Duration = "24h"
-    """After so long the job is ended, and the stage has failed; the time in a queue counts. Holds in place of
+    """How long the job may take, including its time in a queue, before it is stopped and the stage fails. Replaces
     ``stages.train.deadline``."""
     queue: Annotated[LabelValue, Field(max_length=63)] = ""
-    """Local queue of Kueue that admits the job; empty where there is none."""
+    """Local queue of Kueue that admits the job; empty for none."""
     service_account: OptionalName = ""
     """Service account of the job's pods, which read and write the store; ``cluster.service_account`` when empty."""
     pending: Duration = "30m"
-    """So long a pod may find no node before the stage gives up."""
+    """How long a pod may wait for a node before the stage gives up."""
     keep: Duration = "24h"
-    """So long a job that failed stays there to be looked at; the next training deletes it. One that is complete is
+    """How long a failed job is kept for inspection; after that, the next training deletes it. A completed job is
     deleted at once."""

@@ -1,8 +1,8 @@
 """Crons as Kubeflow Pipelines reads them: six fields, seconds first, the way of robfig/cron 1.2.
 
-Its controller does not report a cron that it cannot read, and one that never comes about it takes for one long past;
-so both are refused here. Days of the week go from 0 to 6 (7 is no Sunday), a list has no empty part, a
-range does not run backwards, and ``@daily`` and the like are left out: ``cluster.schedule.cron`` is to be read.
+Its controller does not report a cron that it cannot read, and treats one that can never fire as overdue; so both are
+refused here. Days of the week go from 0 to 6 (7 is not Sunday), a list has no empty part, a range does not run
+backwards, and ``@daily`` and the like are not supported: people should be able to read ``cluster.schedule.cron``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FIELDS = (
 
 
 class Cron(NamedTuple):
-    """The times of a cron, each field as the numbers that it holds."""
+    """The times of a cron; each field holds the numbers that it matches."""
 
     seconds: frozenset[int]
     minutes: frozenset[int]
@@ -41,14 +41,14 @@ class Cron(NamedTuple):
     any_day: bool
     """The day of the month is ``*`` or ``?`` in some part."""
     any_weekday: bool
-    """So is the day of the week. Where neither is, one of the two has to be right; otherwise both."""
+    """So is the day of the week. If neither is, one of the two must match; otherwise both must."""
 
 
 def parse(text: str) -> Cron:
     """Return the times of a cron.
 
     Raises:
-        ValueError: it is none, or it never comes about; says in which field.
+        ValueError: it is not a cron, or it can never fire; says in which field.
     """
     fields = text.split()
     if len(fields) != len(FIELDS):
@@ -60,7 +60,7 @@ def parse(text: str) -> Cron:
     )
     longest = max(_LONGEST_MONTHS[month - 1] for month in cron.months)
     if min(cron.days) > longest and (cron.any_day or cron.any_weekday):
-        raise ValueError(f"never comes about: its months have no day {min(cron.days)}")
+        raise ValueError(f"can never fire: its months have no day {min(cron.days)}")
     return cron
 
 
@@ -73,7 +73,7 @@ def _numbers(field: str, bounds: _Bounds) -> frozenset[int]:
     for part in field.split(","):
         match = _PART.fullmatch(part)
         if match is None or (match["low"] in "*?" and match["high"]):
-            raise ValueError(f"{part!r} is no {bounds.name}: write *, a number, 1-5, */10 or a list of these")
+            raise ValueError(f"{part!r} is not a valid {bounds.name}: write *, a number, 1-5, */10 or a list of these")
         if match["low"] in "*?":
             low, high = bounds.low, bounds.high
         else:
@@ -94,8 +94,8 @@ def _number(text: str, bounds: _Bounds) -> int:
     if text.lower() in bounds.names:
         return bounds.names.index(text.lower()) + bounds.low
     if not text.isdecimal():
-        raise ValueError(f"{text!r} is no {bounds.name}")
+        raise ValueError(f"{text!r} is not a valid {bounds.name}")
     number = int(text)
     if not bounds.low <= number <= bounds.high:
-        raise ValueError(f"{number} is no {bounds.name}: from {bounds.low} to {bounds.high}")
+        raise ValueError(f"{number} is not a valid {bounds.name}: write {bounds.low} to {bounds.high}")
     return number

@@ -1,1 +1,1 @@
-"""``thinksafe doctor``: does what a run needs exist, and if not, what mends it."""
+"""``thinksafe doctor``: checks whether what a run needs exists, and says how to fix what does not."""

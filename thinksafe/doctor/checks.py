@@ -1,4 +1,4 @@
-"""Checks: run one after the other, each for a limited time; what went wrong never ends the others."""
+"""Checks run one after the other, each for a limited time; an error in one never stops the others."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ class Finding:
 
     check: str
     status: Status
-    """``warning``: it could not be told, or need not hinder a run."""
+    """``warning``: it could not be checked, or need not prevent a run."""
     message: str
     action: str = ""
-    """The mending step; empty where all is well."""
+    """The corrective action; empty if the check passed."""
 
 
 Check = tuple[str, Callable[[], Iterable[Finding]]]
-"""Name of a check, and what makes its findings."""
+"""Name of a check, and the function that makes its findings."""
 
 
 def ok(check: str, message: str) -> Finding:
-    """Return a finding that all is well."""
+    """Return a finding that the check passed."""
     return Finding(check, "ok", message)
 
 
 def warning(check: str, message: str, action: str) -> Finding:
-    """Return a finding that need not hinder a run."""
+    """Return a finding that need not prevent a run."""
     return Finding(check, "warning", message, action)
 
 
 def failed(check: str, message: str, action: str) -> Finding:
-    """Return a finding that a run cannot live with."""
+    """Return a finding that prevents a run."""
     return Finding(check, "failed", message, action)
 
 
@@ -51,7 +51,7 @@ def _found(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
 
 
 def findings(checks: Iterable[Check], limit: float = LIMIT) -> Iterator[Finding]:
-    """Yield the findings of checks as they come; an error becomes a finding, and none holds up the next check."""
+    """Yield the findings of checks as they come; an error becomes a finding and does not stop the next check."""
     for name, check in checks:
         try:
             yield from within(limit, partial(_found, check))
@@ -64,5 +64,5 @@ def findings(checks: Iterable[Check], limit: float = LIMIT) -> Iterator[Finding]
         except Exception as error:
             yield failed(
                 name, f"The check itself failed ({type(error).__name__}).",
-                "Set THINKSAFE_DEBUG=1 and look at what the server answers.",
+                "Set THINKSAFE_DEBUG=1 and check what the server answers.",
             )

@@ -23,7 +23,7 @@ def gpu_findings(config: RealignmentConfig) -> Iterator[Finding]:
     ]
     if bare:
         yield warning(
-            "gpus", f"No GPU is given to {' and '.join(bare)}, which {'run' if len(bare) > 1 else 'runs'} vLLM.",
-            f"Leave {', '.join(f'cluster.stages.{stage}.gpu' for stage in bare)} out, unless images.sampler is vLLM's "
+            "gpus", f"These stages run vLLM without a GPU: {', '.join(bare)}.",
+            f"Remove {', '.join(f'cluster.stages.{stage}.gpu' for stage in bare)}, unless images.sampler is vLLM's "
             "CPU build.",
         )

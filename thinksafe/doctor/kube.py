@@ -13,7 +13,7 @@ TIMEOUT = (5, 10)
 
 
 class Forbidden(Exception):
-    """The API says that we may not look."""
+    """The API does not let us read this."""
 
 
 class Absent(Exception):
@@ -141,8 +141,8 @@ class Cluster:
                 raise Forbidden from error
             raise StageError(
                 f"Kubernetes at {self.host} answered {error.status} ({error.reason}).",
-                "Log in again; the kubeconfig's credentials may have run out." if error.status == 401
-                else "Try again; then look at the API server.",
+                "Log in again; the kubeconfig's credentials may have expired." if error.status == 401
+                else "Try again; then check the API server.",
             ) from error
         except (HTTPError, OSError) as error:
             raise StageError(

@@ -18,7 +18,7 @@ from thinksafe.models.pins import hub_ids
 
 NEEDED = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "boto3", "kfp")
 DISK_GB, MEMORY_GB = 5.0, 4.0
-"""Enough for the micro recipe; real students need their weights besides."""
+"""Enough for the micro recipe; real students need room for their weights, too."""
 GB = 1e9
 
 
@@ -70,7 +70,7 @@ def _disk() -> Iterator[Finding]:
 def _memory() -> Iterator[Finding]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
     if memory < MEMORY_GB:
-        yield warning("memory", f"{memory:.1f} GB of memory.", f"The micro recipe wants {MEMORY_GB:.0f} GB.")
+        yield warning("memory", f"{memory:.1f} GB of memory.", f"The micro recipe needs {MEMORY_GB:.0f} GB.")
     else:
         yield ok("memory", f"{memory:.0f} GB of memory, {os.cpu_count()} CPUs.")
 
@@ -79,7 +79,7 @@ def _system() -> Iterator[Finding]:
     if sys.platform == "linux":
         yield ok("system", "Linux.")
     else:
-        yield warning("system", f"{sys.platform}.", "Stages start afresh instead of as forks; runs take longer.")
+        yield warning("system", f"{sys.platform}.", "Stages start as new processes, not as forks; runs take longer.")
 
 
 def _engine(config: RealignmentConfig) -> Iterator[Finding]:
@@ -93,7 +93,7 @@ def _engine(config: RealignmentConfig) -> Iterator[Finding]:
         except metadata.PackageNotFoundError:
             continue
         if name == "vllm" and not shutil.which("nvidia-smi"):
-            yield failed("engine", "vLLM is there, but no GPU.", "Run on a machine with a GPU, or on a cluster.")
+            yield failed("engine", "vLLM is installed, but no GPU.", "Run on a machine with a GPU, or on a cluster.")
         else:
             yield ok("engine", f"{name} {version}.")
         return
@@ -114,13 +114,13 @@ def _student(config: RealignmentConfig) -> Iterator[Finding]:
 def _hub(config: RealignmentConfig) -> Iterator[Finding]:
     asked = [pin for pin in hub_ids(config) if not Path(pin.name).is_dir()]
     if not asked:
-        yield ok("hub", "Nothing comes from the hub.")
+        yield ok("hub", "The run needs nothing from the hub.")
     elif os.environ.get("HF_HUB_OFFLINE") == "1":
-        yield warning("hub", f"HF_HUB_OFFLINE is set, and {len(asked)} things come from the hub.", "Have them cached.")
+        yield warning("hub", f"HF_HUB_OFFLINE is set, and {len(asked)} things come from the hub.", "Cache them first.")
     elif not os.environ.get("HF_TOKEN"):
         yield warning(
             "hub", f"{len(asked)} things come from the hub, and HF_TOKEN is not set.",
-            "Set it where some are gated (guards and most benchmarks are).",
+            "Set it if some are gated (guards and most benchmarks are).",
         )
     else:
         yield ok("hub", f"{len(asked)} things come from the hub, HF_TOKEN is set.")

@@ -1,4 +1,4 @@
-"""Checks of what has to be there in Kubernetes: secrets, accounts, nodes, storage, rights."""
+"""Checks of what must exist in Kubernetes: secrets, accounts, nodes, storage, rights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from thinksafe.doctor.placement import reasons
 from thinksafe.doctor.trainer import train_job_findings
 
 STAGES = tuple(name for name in get_args(StageName) if name != "default")
-_LOOK = "Nothing, where pods start; or give the doctor the right to get it in this namespace."
+_LOOK = "Ignore this if pods start; otherwise give the doctor the right to get it in this namespace."
 
 
 def kubernetes_checks(cluster: ClusterSettings, api: Cluster) -> list[Check]:
@@ -40,7 +40,7 @@ def _looked_up(check: str, kind: str, name: str, where: str, look: Callable[[str
     except Absent:
         return None, failed(check, f"There is no {kind} {name}{where}.", f"Create the {kind} {name}{where}.")
     except Forbidden:
-        return None, warning(check, f"May not look at the {kind} {name}{where}.", _LOOK)
+        return None, warning(check, f"No permission to read the {kind} {name}{where}.", _LOOK)
 
 
 def _rights(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def _rights(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
     ]
     if missing:
         yield failed(
-            "rights", f"May not {', '.join(missing)} in {cluster.namespace}.",
+            "rights", f"No permission to {', '.join(missing)} in {cluster.namespace}.",
             f"Bind the role kubeflow-pipelines-edit to this account in {cluster.namespace}.",
         )
     blind = [
@@ -63,9 +63,9 @@ def _rights(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
     ]
     blind += [] if api.may("list", "nodes") else ["nodes"]
     if blind:
-        yield warning("rights", f"May not look at {', '.join(blind)}: checks of these say nothing.", _LOOK)
+        yield warning("rights", f"No permission to read {', '.join(blind)}, so they are not checked.", _LOOK)
     if not missing and not blind:
-        yield ok("rights", "This account may do what publishing and the doctor need.")
+        yield ok("rights", "This account has the rights that publishing and the doctor need.")
 
 
 def _looked_at(cluster: ClusterSettings) -> list[tuple[str, str, str]]:
@@ -90,7 +90,7 @@ def _service_account(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding
     where = f" in {cluster.namespace}"
     for name in _accounts(cluster):
         account, trouble = _looked_up("service account", "ServiceAccount", name, where, api.service_account)
-        yield trouble or ok("service account", f"{account.metadata.name} is there.")
+        yield trouble or ok("service account", f"{account.metadata.name} exists.")
 
 
 def _secrets(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
@@ -150,8 +150,8 @@ def _pull_secrets(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
             yield ok("image pull", f"{name} logs in to {', '.join(sorted(logins))}.")
         except (KeyError, TypeError, ValueError):
             yield failed(
-                "image pull", f"The Secret {name} is no login to a registry.",
-                f"Make it with `kubectl -n {cluster.namespace} create secret docker-registry {name} ...`.",
+                "image pull", f"The Secret {name} is not a login for a registry.",
+                f"Create it with `kubectl -n {cluster.namespace} create secret docker-registry {name} ...`.",
             )
     if cluster.image_pull_secrets and (bare := sorted(hosts - covered)):
         yield warning(
@@ -169,7 +169,7 @@ def _nodes(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
     try:
         nodes = api.nodes()
     except Forbidden:
-        yield warning("nodes", "May not list nodes, so where pods fit cannot be told.", "Ask somebody who may.")
+        yield warning("nodes", "No permission to list nodes, to see where pods fit.", "Ask an administrator.")
         return
     for stage in ("sample", "judge", "train"):
         settings = cluster.stage(stage)
@@ -194,17 +194,18 @@ def _storage(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
         if trouble is not None:
             yield trouble
         elif "ReadWriteMany" in (claim.spec.access_modes or []):
-            yield ok("storage", f"{cache.claim} can be mounted by many nodes.")
+            yield ok("storage", f"Many nodes can mount {cache.claim}.")
         else:
             yield warning(
-                "storage", f"The claim {cache.claim} is for one node at a time ({', '.join(claim.spec.access_modes)}).",
-                "Use a claim with ReadWriteMany, or keep all pods on one node by a node selector.",
+                "storage",
+                f"Only one node at a time can mount the claim {cache.claim} ({', '.join(claim.spec.access_modes)}).",
+                "Use a claim with ReadWriteMany, or keep all pods on one node with a node selector.",
             )
     elif cache.kind == "ephemeral":
         try:
             classes = {item.metadata.name: item.metadata.annotations or {} for item in api.storage_classes()}
         except Forbidden:
-            yield warning("storage", "May not list storage classes.", _LOOK)
+            yield warning("storage", "No permission to list storage classes.", _LOOK)
             return
         default = [name for name, notes in classes.items()
                    if notes.get("storageclass.kubernetes.io/is-default-class") == "true"]
@@ -231,4 +232,4 @@ def _classes(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
         names = {value for stage in STAGES if (value := getattr(cluster.stage(stage), field))}
         for name in sorted(names):
             _, trouble = _looked_up("classes", kind, name, "", look)
-            yield trouble or ok("classes", f"{kind} {name} is there.")
+            yield trouble or ok("classes", f"{kind} {name} exists.")

@@ -17,7 +17,7 @@ from thinksafe.doctor.kube import Absent, Cluster, Forbidden
 from thinksafe.errors import ConflictError, StageError
 
 PATIENCE_S = "8"
-"""Seconds that the store goes on with a failing call; a run is more patient."""
+"""Seconds for which the store retries a failing call; a run is more patient."""
 
 
 def service_checks(cluster: ClusterSettings, registry: RegistrySettings | None) -> list[Check]:
@@ -86,7 +86,7 @@ def _mlflow(cluster: ClusterSettings, registry: RegistrySettings | None) -> Iter
         experiment = ensure_experiment(client, uri, registry.experiment if registry else "thinksafe")
         run = client.create_run(experiment, tags={"thinksafe.doctor": "true"})
         client.delete_run(run.info.run_id)
-    yield ok("mlflow", f"{uri} answers to this name and takes runs.")
+    yield ok("mlflow", f"{uri} answers and accepts runs.")
 
 
 def _bucket(cluster: ClusterSettings) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def _bucket(cluster: ClusterSettings) -> Iterator[Finding]:
     store.create(key, b"{}")
     try:
         if store.get(key) != b"{}" or key not in store.keys("doctor/"):
-            yield failed("bucket", f"{cluster.store} gives back other than was written.", "Look at the server.")
+            yield failed("bucket", f"{cluster.store} does not return what was written.", "Check the server.")
             return
         try:
             store.create(key, b'{"second": true}')
@@ -106,7 +106,7 @@ def _bucket(cluster: ClusterSettings) -> Iterator[Finding]:
         else:
             yield failed(
                 "bucket", f"The server of {cluster.store} ignores If-None-Match.",
-                "Use a server that honours conditional writes (AWS S3, Ceph): else two runs could both promote.",
+                "Use a server that honours conditional writes (AWS S3, Ceph); otherwise two runs could both promote.",
             )
     finally:
         store.delete(key)

@@ -1,4 +1,4 @@
-"""Checks of what a training on several nodes takes: Kubeflow Trainer, its runtime, the rights of the pods of runs."""
+"""Checks of what training on several nodes needs: Kubeflow Trainer, its runtime, the rights of the pods of runs."""
 
 from __future__ import annotations
 
@@ -45,10 +45,12 @@ def _runtime(cluster: ClusterSettings, api: Cluster) -> Finding:
         where = "" if everywhere else f" in {cluster.namespace}"
         return failed(
             CHECK, f"There is no {named}{where}.",
-            "Install the runtimes of Kubeflow Trainer, or name one that is there in cluster.train_job.runtime.",
+            "Install the runtimes of Kubeflow Trainer, or name an existing one in cluster.train_job.runtime.",
         )
     except Forbidden:
-        return warning(CHECK, f"May not look at the {named}.", "Ask somebody who may: kubectl get " + named.lower())
+        return warning(
+            CHECK, f"No permission to read the {named}.", f"Ask an administrator to run: kubectl get {named.lower()}"
+        )
     spec: dict[str, Any] = found.get("spec") or {}
     if (spec.get("mlPolicy") or {}).get("torch") is None:
         return failed(
@@ -60,9 +62,9 @@ def _runtime(cluster: ClusterSettings, api: Cluster) -> Finding:
     if not any(container.get("name") == NODE for pod in pods for container in pod.get("containers") or []):
         return failed(
             CHECK, f"The {named} has no job {NODE!r} with a container {NODE!r}.",
-            "Name a runtime that is made like torch-distributed in cluster.train_job.runtime.",
+            "Name a runtime built like torch-distributed in cluster.train_job.runtime.",
         )
-    return ok(CHECK, f"{named} is there.")
+    return ok(CHECK, f"{named} exists.")
 
 
 def _rights(cluster: ClusterSettings, api: Cluster) -> Finding:
@@ -74,8 +76,8 @@ def _rights(cluster: ClusterSettings, api: Cluster) -> Finding:
         ]
     except Forbidden:
         return warning(
-            CHECK, f"May not ask what the account {account} may do (LocalSubjectAccessReview).",
-            f"Ask somebody who may: kubectl auth can-i create trainjobs -n {cluster.namespace} "
+            CHECK, f"No permission to ask what the account {account} may do (LocalSubjectAccessReview).",
+            f"Ask an administrator to run: kubectl auth can-i create trainjobs -n {cluster.namespace} "
             f"--as system:serviceaccount:{cluster.namespace}:{account}",
         )
     if missing:

@@ -88,7 +88,7 @@ def connect_to(
         except (config.ConfigException, OSError, ValueError) as error:
             settable = "KUBECONFIG and deploy.context" if section == "deploy" else "KUBECONFIG"
             raise ConfigError(
-                "There is no Kubernetes cluster: this is no pod with a service account token, and no kubeconfig "
+                "There is no Kubernetes cluster: this is not a pod with a service account token, and no kubeconfig "
                 f"{f'with the context {context!r} ' if context else ''}can be loaded.",
                 f"Set {settable}, or run the stage in the cluster.",
             ) from error

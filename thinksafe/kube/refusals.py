@@ -1,4 +1,4 @@
-"""What the Kubernetes API refuses, in words: what is missing, or who else owns a field, and the step that mends it."""
+"""Refusals of the Kubernetes API in words: what is missing or who else owns a field, and the corrective action."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def explained(
     Args:
         error: The API's answer.
         verb: Verb of the request, as in a Role.
-        resource: What it was about.
+        resource: Kind of the object.
         name: Name of the object; empty for all of them.
         namespace: Its namespace.
         section: Section of the configuration that says what is asked for.
@@ -62,11 +62,11 @@ def explained(
         case 400 | 422:
             return StageError(
                 f"The Kubernetes API refuses {where}: {message:.600}",
-                f"Correct the section {section}; an admission policy of the cluster may say more.",
+                f"Correct the section {section}; an admission policy of the cluster may give more details.",
             )
     return StageError(
         f"The Kubernetes API could not {verb} {where} (HTTP {error.status}: {message:.300}).",
-        "Start the same stage again; what was applied is found.",
+        "Start the same stage again; it finds what was already applied.",
     )
 
 
@@ -84,7 +84,7 @@ def _forbidden(message: str, verb: str, resource: Resource, where: str, section:
     if "violates PodSecurity" in message or "admission webhook" in message or "exceeded quota" in message:
         return StageError(
             f"The cluster's policy forbids {where}: {message:.600}",
-            f"Ask who runs the cluster for an exception, or change the section {section}.",
+            f"Ask the cluster's administrators for an exception, or change the section {section}.",
         )
     group, plural = resource.group, resource.plural
     if missing := _CANNOT.search(message):  # an apply that makes an object needs create, too

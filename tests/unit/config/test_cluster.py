@@ -203,7 +203,7 @@ def test_a_refusal_says_in_words_what_is_wrong():
     assert "requests.cpu, 2, is more than limits.cpu, 1" in refusal(
         stages={"default": {"limits": {"cpu": "1"}}, "train": {"requests": {"cpu": "2"}}}
     )
-    assert "never comes about" in refusal(schedule={"cron": "0 0 3 30 FEB ?"})
+    assert "can never fire" in refusal(schedule={"cron": "0 0 3 30 FEB ?"})
 
 
 def test_stages_take_from_default_what_they_do_not_say():

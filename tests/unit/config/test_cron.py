@@ -43,7 +43,7 @@ def test_what_robfig_takes_is_taken_for_the_same_times(data):
     text = data.draw(st.sampled_from((" ", "  ", "\t"))).join(texts)
     longest = 31 if numbers[4] & {1, 3, 5, 7, 8, 10, 12} else 30 if numbers[4] - {2} else 29
     if min(numbers[3]) > longest and any(sign in texts[5] for sign in "*?"):
-        with pytest.raises(ValueError, match="never comes about"):
+        with pytest.raises(ValueError, match="can never fire"):
             parse(text)
         return
     cron = parse(text)
@@ -80,7 +80,7 @@ def test_no_text_fails_but_with_a_reason(text):
     ],
 )
 def test_what_robfig_refuses_or_never_reaches_is_refused(cron):
-    with pytest.raises(ValueError, match=r"fields| is no |step|backwards|never"):
+    with pytest.raises(ValueError, match=r"fields| is not a valid |step|backwards|can never"):
         parse(cron)
 
 

@@ -15,7 +15,7 @@ def said(stages: dict[str, Any], extends: str = "qwen3-8b") -> list[str]:
 
 def test_vllm_on_pods_that_are_to_have_no_gpu_is_told() -> None:
     (text,) = said({"default": {"gpu": {"count": 1}}, "sample": {"gpu": {"count": 0}}})
-    assert text.startswith("warning: No GPU is given to sample")
+    assert text.startswith("warning: These stages run vLLM without a GPU: sample.")
     assert "cluster.stages.sample.gpu" in text
 
 

@@ -59,7 +59,7 @@ def test_a_healthy_cluster_has_no_trouble(healthy: KubeContents) -> None:
     assert "fits 1 of 2 nodes" in of["nodes"][0].message
 
 
-def test_an_empty_cluster_names_each_missing_thing_and_what_mends_it(server: KubeContents) -> None:
+def test_an_empty_cluster_names_each_missing_thing_and_its_fix(server: KubeContents) -> None:
     server.objects["/api/v1/nodes"] = {"items": []}
     of = found()
     assert [one.status for one in of["service account"]] == ["failed"]
@@ -93,7 +93,7 @@ def test_secrets_that_may_not_be_read_are_no_failure(healthy: KubeContents) -> N
     of = found()
     assert troubles(of) == [("rights", "warning"), ("secrets", "warning"), ("nodes", "warning")]
     assert of["rights"][0].message.startswith(
-        "May not look at the Secret hub-token, the Secret s3-credentials, nodes: "
+        "No permission to read the Secret hub-token, the Secret s3-credentials, nodes, "
     )
 
 
@@ -105,7 +105,7 @@ def test_rights_to_objects_of_certain_names_are_enough(healthy: KubeContents) ->
     assert troubles(found()) == []
     healthy.named["get secrets"] = {"s3-credentials"}
     (warning,) = found()["rights"]
-    assert warning.message.startswith("May not look at the Secret hub-token: ")
+    assert warning.message.startswith("No permission to read the Secret hub-token, ")
 
 
 def test_rights_to_secrets_are_not_asked_for_where_there_are_none(server: KubeContents) -> None:
@@ -116,7 +116,7 @@ def test_rights_to_secrets_are_not_asked_for_where_there_are_none(server: KubeCo
 def test_rights_in_multi_user_mode_by_access_review(server: KubeContents) -> None:
     server.denied = {"create jobs", "delete jobs"}
     (failure,) = [one for one in found("multi-user")["rights"] if one.status == "failed"]
-    assert failure.message == "May not create jobs, delete jobs in team-safety."
+    assert failure.message == "No permission to create jobs, delete jobs in team-safety."
     assert "kubeflow-pipelines-edit" in failure.action
     asked = [review for review in server.asked if review.get("group") == "pipelines.kubeflow.org"]
     assert len(asked) == 9

@@ -40,7 +40,7 @@ def test_a_cluster_that_has_all_is_well(server: KubeContents) -> None:
     assert found(enabled=False) == []
 
 
-def test_each_thing_that_is_missing_is_told_with_what_mends_it(server: KubeContents) -> None:
+def test_each_missing_thing_is_named_with_its_fix(server: KubeContents) -> None:
     (runtime, rights) = found(runtime={"name": "torch-tuned"})
     assert (runtime.status, rights.status) == ("failed", "ok")
     assert "no ClusterTrainingRuntime torch-tuned" in runtime.message

@@ -134,7 +134,7 @@ def test_a_stage_that_was_killed_takes_its_job_up_again(stage: Stage) -> None:
     assert stage.controller.running() == [0, 1]
     code, said, record = stage.finish(given)
     assert code == 0, said
-    assert "taken up" in said
+    assert "already exists" in said
     assert (stage.made(), record.counts["steps"], record.counts["resumed"]) == (1, 120, 0)
 
 

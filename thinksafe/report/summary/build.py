@@ -140,7 +140,7 @@ def _failures(records: Mapping[str, StageRecord], status: PipelineStatus) -> tup
                 task="", stage="",
                 error=_blanked(status.message)
                 or "A task ended without a record: it was killed, ran out of memory or never started.",
-                action="Look at the failed task in Kubeflow Pipelines (its events say why a pod ended), mend "
+                action="Look at the failed task in Kubeflow Pipelines (its events say why a pod ended), fix "
                 "the cause and start the same run again; finished work is kept.",
             )
         ]

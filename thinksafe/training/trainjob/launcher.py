@@ -1,7 +1,7 @@
-"""Start the TrainJob of an adapter, or take up the one that is there, and wait until the adapter is in the store.
+"""Start the TrainJob of an adapter, or resume waiting for an existing one, until the adapter is in the store.
 
-The job's name follows from the adapter's key, so that a stage that was killed and started again finds it. What counts
-as done is the adapter in the store, not the job. A stage that is told to stop, or whose time is up, deletes the job.
+The job's name derives from the adapter's key, so that a stage that was killed and started again finds it. The training
+is done when the adapter is in the store, whatever the job says. A stage that is stopped or out of time deletes the job.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PAUSE_SECONDS = 1.0
 GONE_SECONDS = 300.0
 """Longest wait for a deleted job to be gone."""
 RETRY_SECONDS = 600.0
-"""So long an API that does not answer is asked again: the training goes on meanwhile."""
+"""How long an API that does not answer is asked again; the training continues meanwhile."""
 
 
 class JobState(NamedTuple):
@@ -51,7 +51,7 @@ class JobState(NamedTuple):
 
 
 def state_of(found: Object | None) -> JobState:
-    """Return the state that a TrainJob's conditions tell."""
+    """Return the state in a TrainJob's conditions."""
     if found is None or found.get("deleted"):
         return JobState("gone")
     for one in (found.get("status") or {}).get("conditions") or []:
@@ -88,11 +88,11 @@ class Launcher:
         self._said = ""
 
     def run(self) -> int:
-        """Train, and return the steps that a checkpoint brought along.
+        """Train, and return the number of steps that a checkpoint already had.
 
         Raises:
-            ThinkSafeError: what a node said was wrong; else a StageError with the last lines of the pods that failed,
-                or with what kept them from running.
+            ThinkSafeError: the error that a node reported; otherwise a StageError with the last lines of the failed
+                pods, or with the reason why they did not run.
         """
         with _stoppable():
             try:
@@ -107,7 +107,7 @@ class Launcher:
         return resumed
 
     def _start(self) -> None:
-        """Make the job, unless there is one to take up."""
+        """Create the job, unless there is one to wait for."""
         end = time.monotonic() + GONE_SECONDS
         while True:
             found = self._api.read(KIND, self.name)
@@ -118,18 +118,19 @@ class Launcher:
             metadata, state = found["metadata"], state_of(found)
             if (metadata.get("annotations") or {}).get(ADAPTER) != self._job.key:
                 raise StageError(
-                    f"There is another TrainJob {self.name!r} in the namespace {self._api.namespace!r}, which is not "
-                    "of this training.",
+                    f"There is another TrainJob {self.name!r} in the namespace {self._api.namespace!r}, which belongs "
+                    "to another training.",
                     f"Delete it: kubectl -n {self._api.namespace} delete trainjob {self.name}",
                 )
             if metadata.get("deletionTimestamp"):
                 if time.monotonic() > end:
                     raise StageError(
-                        f"The TrainJob {self.name!r} is being deleted, and stays.", "See what its finalizers wait for."
+                        f"The TrainJob {self.name!r} is being deleted, but is still there.",
+                        "Check what its finalizers wait for.",
                     )
                 time.sleep(PAUSE_SECONDS)
             elif state.name == "running" or (state.name == "complete" and self._done()):
-                return self._say("is there already, and taken up")
+                return self._say("already exists; waiting for it")
             else:
                 self._api.delete(KIND, self.name)
                 time.sleep(min(PAUSE_SECONDS, 0.2))
@@ -188,13 +189,13 @@ class Launcher:
             return True
         if state.name == "complete":
             raise StageError(
-                f"The TrainJob {self.name!r} is complete, and its adapter is not in the store {self._store.root}.",
-                "Check that its pods reach the same store; start the same stage again.",
+                f"The TrainJob {self.name!r} is complete, but its adapter is not in the store {self._store.root}.",
+                "Check that its pods can reach this store, and start the same stage again.",
             )
         if state.name == "gone":
             raise StageError(
-                f"The TrainJob {self.name!r} was deleted by somebody else.",
-                "Start the same stage again; it goes on from the last checkpoint.",
+                f"Somebody else deleted the TrainJob {self.name!r}.",
+                "Start the same stage again; it resumes from the last checkpoint.",
             )
         if error := self._told():
             self._delete()
@@ -203,7 +204,7 @@ class Launcher:
             self._remember(pods.pods_of(self._api, self.name))
         self._clear()
         said = clean(": ".join(part for part in (state.reason, state.message) if part), 300)
-        action = f"The job stays for {self._cluster.train_job.keep} to be looked at."
+        action = f"The job is kept for {self._cluster.train_job.keep}: inspect it and its pods."
         if state.reason == "TrainingRuntimeNotSupported":
             action = "Name a runtime with Kubeflow Trainer's torch policy in cluster.train_job.runtime."
         raise self._failed(f"failed ({said or 'no reason given'})", action)
@@ -216,7 +217,7 @@ class Launcher:
         try:
             found = pods.pods_of(self._api, self.name)
         except StageError as refused:
-            return self._say(f"its pods cannot be looked at: {refused.problem}")
+            return self._say(f"cannot read its pods: {refused.problem}")
         self._say(pods.phases(found))
         self._remember(found)
         if trouble := self._waiting.trouble(found):
@@ -230,7 +231,7 @@ class Launcher:
             self._seen = ended
 
     def _told(self) -> ThinkSafeError | None:
-        """Return what a node said was wrong with the training itself."""
+        """Return the error of the training itself that a node reported."""
         for key in self._error_keys():
             with suppress(ValidationError, MissingError):
                 error = NodeError.model_validate_json(self._store.get(key))
@@ -253,7 +254,7 @@ class Launcher:
             return 0
 
     def _delete(self) -> None:
-        """Delete the job, and what only it had use for."""
+        """Delete the job, and what only it used."""
         with suppress(StageError):
             self._api.delete(KIND, self.name)
         self._clear()
@@ -265,7 +266,7 @@ class Launcher:
                 self._store.delete(key)
 
     def _sweep(self) -> None:
-        """Delete jobs that failed long ago; that is a courtesy, and fails nothing."""
+        """Delete jobs that failed long ago; errors in this are ignored."""
         with suppress(StageError, ValueError):
             for found in self._api.labelled(KIND, OURS):
                 state, name = state_of(found), found["metadata"]["name"]

@@ -18,7 +18,7 @@ JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
 LINES, WIDTH, PODS, TEXT = 15, 200, 3, 3500
 """Lines of a pod's log in an error, characters of a line, pods, and characters of all."""
 STUCK_SECONDS = 300.0
-"""So long a container may fail to start: an image may be pulled at the second attempt."""
+"""How long a container may fail to start: a second attempt may succeed in pulling its image."""
 _STUCK = {
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "CreateContainerConfigError",
     "CreateContainerError",
@@ -27,7 +27,7 @@ _HOPELESS = {"InvalidImageName"}
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _ACTIONS = {
     "OOMKilled": "Raise cluster.stages.train.limits.memory, or lower training.micro_batch_size or training.max_length.",
-    "Evicted": "Raise cluster.stages.train.requests, so that the node does not run full.",
+    "Evicted": "Raise cluster.stages.train.requests, so that the node does not run out of resources.",
 }
 
 
@@ -56,7 +56,7 @@ def pods_of(api: Cluster, name: str) -> list[Object]:
 
 
 class Waiting:
-    """Notices pods that do not get to run.
+    """Notices pods that do not start to run.
 
     Args:
         pending: Seconds that a pod may find no node.
@@ -68,7 +68,7 @@ class Waiting:
         self._since: dict[tuple[str, str], float] = {}
 
     def trouble(self, pods: list[Object]) -> StageError | None:
-        """Return why a pod will not run by waiting longer, or None. To be asked again and again."""
+        """Return why waiting longer will not make a pod run, or None. Call it repeatedly."""
         now, seen = time.monotonic(), set()
         for pod in pods:
             for kind, error in _obstacles(pod):
@@ -85,7 +85,7 @@ def _obstacles(pod: Object) -> Iterator[tuple[str, StageError]]:
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             yield "pending", StageError(
-                f"The pod {name} finds no node: {_line(str(condition.get('message', '')), 400)}",
+                f"No node can take the pod {name}: {_line(str(condition.get('message', '')), 400)}",
                 "Free GPUs, correct cluster.stages.train (gpu, node_selector, tolerations), or raise "
                 "cluster.train_job.pending.",
             )
@@ -153,7 +153,7 @@ def _lines(api: Cluster, pod: str, *, previous: bool) -> tuple[str, ...]:
     try:
         log = api.logs(pod, NODE, 4 * LINES, previous=previous)
     except StageError as error:
-        return (f"(its log cannot be read: {_line(error.problem, 200)})",)
+        return (f"(cannot read its log: {_line(error.problem, 200)})",)
     # a progress bar draws over its line
     lines = [_line(line.rstrip("\r").rpartition("\r")[2]) for line in log.split("\n")]
     return tuple([line for line in lines if line.strip()][-LINES:])

@@ -174,7 +174,7 @@ def test_another_ones_job_is_left_alone(world: World) -> None:
 def test_a_job_that_somebody_deletes_fails_the_stage(world: World) -> None:
     world.api.controller = lambda found: None
     threading.Timer(0.8, lambda: world.api.delete("trainjobs", NAME)).start()
-    assert "deleted by somebody else" in world.refused().problem
+    assert "Somebody else deleted the TrainJob" in world.refused().problem
 
 
 def fail(world: World, *found: Any, logs: str = "", **given: Any) -> None:
@@ -200,7 +200,7 @@ def test_a_failed_job_tells_the_last_lines_of_its_pods(world: World) -> None:
     assert "    100% done" in error.problem
     assert not any(sign in error.problem for sign in ("\x1b", "\x07", "\u202e", "hunter22", "50%"))
     assert max(map(len, error.problem.split("\n"))) < 300
-    assert world.jobs() == [NAME]  # it is kept to be looked at
+    assert world.jobs() == [NAME]  # it is kept for inspection
     assert world.store.keys("train-jobs/") == []  # the text of the examples is not
     assert "24h" in error.action
 
@@ -253,7 +253,7 @@ def test_logs_that_may_not_be_read_hide_no_failure(world: World) -> None:
     fail(world, pod(NAME, 0, 1))
     problem = world.refused().problem
     assert "exit code 1" in problem
-    assert "its log cannot be read" in problem
+    assert "cannot read its log" in problem
 
 
 def test_what_a_node_said_is_what_the_stage_says_and_nobody_waits_for_the_job(world: World) -> None:
@@ -288,7 +288,7 @@ def test_a_pod_without_a_node_is_waited_for_and_then_given_up(world: World) -> N
     began = time.monotonic()
     error = world.refused(pending="2s")
     assert time.monotonic() - began >= 2.0
-    assert "finds no node: 0/3 nodes" in error.problem
+    assert f"No node can take the pod {NAME}-node-0-0: 0/3 nodes" in error.problem
     assert "cluster.stages.train" in error.action
     assert world.jobs() == []  # nothing waits for GPUs that nobody wants any more
 
