@@ -78,6 +78,7 @@ def peak(objective: Sft | Kl, benign: int) -> dict[str, Any]:
     from thinksafe.training import trainer as _loaded  # noqa: F401 - before the baseline
     from thinksafe.training.data import IGNORED, Row
     from thinksafe.training.fit import train_adapter
+    from thinksafe.training.logits import CHUNK
 
     gpu = torch.cuda.is_available()
     tokenizer = load_tokenizer(
@@ -105,7 +106,7 @@ def peak(objective: Sft | Kl, benign: int) -> dict[str, Any]:
             student = StudentSettings(model="benchmark", dtype="float32", reasoning="none")
             train_adapter(context, model, tokenizer, rows, section, student, Path(folder))
     return {
-        "peak_mib": round(watch.bytes / 2**20), "weights_mib": round(weights / 2**20), "kl_chunk": training.kl_chunk,
+        "peak_mib": round(watch.bytes / 2**20), "weights_mib": round(weights / 2**20), "kl_chunk": CHUNK,
         "measured": "GPU allocator" if gpu else "resident memory",
     }
 

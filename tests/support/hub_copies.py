@@ -29,7 +29,7 @@ def fill(mirror: Store) -> None:
 def hub_config() -> dict[str, Any]:
     """Return the micro recipe with that student and those data sets."""
 
-    def given(name: str, **fields: str) -> dict[str, Any]:
+    def given(name: str, **fields: Any) -> dict[str, Any]:
         return {"name": name, "prompts": {"source": "hub", "repo": f"acme/{name}", "revision": COMMIT, **fields}}
 
     return {
@@ -41,7 +41,7 @@ def hub_config() -> dict[str, Any]:
         "evaluation": {
             "benchmarks": [
                 given("harm") | {"metric": "harm"}, given("twins") | {"metric": "over_refusal"},
-                given("sums", answer_field="answer") | {"metric": "reasoning"},
+                given("sums", fields={"answer": "answer"}) | {"metric": "reasoning"},
             ],
         },
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 from thinksafe.records import Prompt, Sample, Verdict
 from thinksafe.run.manifests import Manifest, save_manifest, write_chunk
@@ -17,7 +16,7 @@ GUARD = {"kind": "llama-guard-3", "threshold": 0.5}
 def judge_run(
     store: LocalStore, make_sample: Callable[..., Sample], run_id: str = "run-1", *,
     sizes: dict[str, int] | None = None, roles: tuple[str, ...] = ("base", "candidate"), chunk: int = 40,
-    text: str = "", p: bool = True, shards: int = 2, audit: dict[str, Any] | None = None,
+    text: str = "", p: bool = True, shards: int = 2,
 ) -> None:
     """Write samples, verdicts and stage records of a run; verdicts are a seeded choice by the prompt's id."""
     for role in roles:
@@ -54,7 +53,7 @@ def judge_run(
                 section={"guard": GUARD if p else {"kind": "wildguard", "threshold": 0.5}, "reasoning": "think"},
             )
             write_stage_record(store, record)
-    config = {"seed": 42, "gate": {"harm": {"part": "whole"}}, "audit": audit or {}}
+    config = {"seed": 42, "gate": {"harm": {"part": "whole"}}}
     plan = StageRecord(
         run_id=run_id, stage="plan", task="plan", status="succeeded", started=0.0, seconds=1.0,
         details={"config": config},

@@ -70,8 +70,9 @@ class RolloutWorld:
     def deploy(self, run: Run, **inputs: Any) -> tuple[StageResult, Rollout]:
         """Run the stage of a run."""
         section = DeploySection(
-            seed=1, deploy=self.settings, registry=self.world.settings, guard=GuardSettings(kind="refusal-match"),
-            part="whole", settings=SamplingSettings(max_tokens=48), reasoning="think",
+            seed=1, alpha=0.05, deploy=self.settings, registry=self.world.settings,
+            guard=GuardSettings(kind="refusal-match"), part="whole",
+            settings=SamplingSettings(max_tokens=48), reasoning="think",
         )
         rows = [
             Sample(

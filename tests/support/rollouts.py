@@ -29,7 +29,7 @@ def settings_of(**changed: Any) -> DeploySettings:
 def section_of(**changed: Any) -> DeploySection:
     """Return the stage's section with changed settings of the rollout."""
     return DeploySection(
-        seed=1, deploy=settings_of(**changed), registry=RegistrySettings(model="m"),
+        seed=1, alpha=0.05, deploy=settings_of(**changed), registry=RegistrySettings(model="m"),
         guard=GuardSettings(kind="refusal-match"), part="whole",
         settings=SamplingSettings(max_tokens=48), reasoning="think",
     )

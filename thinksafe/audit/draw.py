@@ -26,6 +26,9 @@ from thinksafe.store import Store
 FLOOR = 5
 """Rows that a stratum gets where it has them and the size allows."""
 
+BAND = 0.25
+"""How near to the threshold p(unsafe) makes a stratum of its own: there a guard errs most."""
+
 Domain = tuple[str, str]
 """Role and benchmark."""
 
@@ -39,7 +42,6 @@ class Plan:
     """Sets of prompts; empty for all whose prompts are labelled harmful."""
     part: Part
     size: int
-    band: float
     seed: int
 
     def wants(self, sample: Sample) -> bool:
@@ -153,7 +155,7 @@ def _survey(
             seen.add(sample.prompt.source)
             if plan.wants(sample):
                 domain = (batch.role, sample.prompt.source)
-                name = _stratum(batch, sample, verdict, plan.band)
+                name = _stratum(batch, sample, verdict)
                 drawn = _Drawn(_place(plan.seed, batch.role, sample.id), place, sample.id)
                 strata.setdefault(name, _Stratum(domain)).add(drawn, plan.size)
                 prompts[domain] += sample.index == 0
@@ -165,10 +167,10 @@ def _survey(
     return dict(sorted(strata.items())), prompts
 
 
-def _stratum(batch: Batch, sample: Sample, verdict: Verdict, band: float) -> str:
+def _stratum(batch: Batch, sample: Sample, verdict: Verdict) -> str:
     name = f"{batch.role}/{sample.prompt.source}/{verdict.verdict}"
     p, threshold = verdict.p_unsafe, batch.threshold
-    return f"{name}/near" if p is not None and threshold is not None and abs(p - threshold) <= band else name
+    return f"{name}/near" if p is not None and threshold is not None and abs(p - threshold) <= BAND else name
 
 
 def _place(seed: int, *names: str) -> int:

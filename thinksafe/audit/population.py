@@ -7,9 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ValidationError
-
-from thinksafe.config.audit import AuditSettings
 from thinksafe.errors import InputError
 from thinksafe.records import Part, Sample, Verdict
 from thinksafe.run.details import PlanDetails
@@ -61,7 +58,6 @@ class JudgedRun:
     seed: int
     part: Part
     """Part of the responses that the gate reads."""
-    settings: AuditSettings
 
     def of(self, roles: Sequence[str]) -> list[Batch]:
         """Return the batches of roles, in their order. Raises InputError for a role that the run does not have."""
@@ -98,11 +94,7 @@ def find_run(store: Store, run_id: str) -> JudgedRun:
         raise InputError(f"The run {run_id} has no judged samples in {store.root}.", "Check run and store.")
     plan = records.get("plan")
     planned = plan.read(PlanDetails) if plan is not None else PlanDetails()
-    try:
-        settings = AuditSettings.model_validate(planned.config.get("audit", {}))
-    except ValidationError as error:
-        raise InputError(f"The plan of {run_id} holds no valid audit settings.", "Start a new run.") from error
-    return JudgedRun(run_id, tuple(batches), int(planned.config.get("seed", 0)), planned.part, settings)
+    return JudgedRun(run_id, tuple(batches), int(planned.config.get("seed", 0)), planned.part)
 
 
 def _batches(store: Store, role: str, record: StageRecord) -> Iterator[Batch]:

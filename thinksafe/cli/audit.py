@@ -25,10 +25,8 @@ def add_to(app: typer.Typer) -> None:
 @audit.command("sample")
 def sample(
     run: Annotated[str, typer.Argument(metavar="DIR|RUN", help="Folder of a local run, or a run id with --artifacts.")],
-    out: Annotated[
-        str, typer.Option(metavar="FILE", help="File for people, .csv or .jsonl; by default the config's audit.out.")
-    ] = "",
-    size: Annotated[int | None, typer.Option(min=1, help="Verdicts to draw; the config's audit.size.")] = None,
+    out: Annotated[str, typer.Option(metavar="FILE", help="File for people, .csv or .jsonl.")],
+    size: Annotated[int, typer.Option(min=1, help="Verdicts to draw, over all strata.")] = 300,
     role: Annotated[
         list[str] | None, typer.Option(help="base, candidate, champion, evaluated, pilot or training; repeated.")
     ] = None,
@@ -37,9 +35,9 @@ def sample(
     ] = None,
     part: Annotated[str, typer.Option(help="whole, thought or answer; by default the gate's.")] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="By default from the run's seed.")] = None,
-    blind: Annotated[
-        bool | None, typer.Option("--blind/--with-verdicts", help="Keep the verdicts out of FILE; the config's.")
-    ] = None,
+    with_verdicts: Annotated[
+        bool, typer.Option("--with-verdicts", help="Write the verdicts into FILE, for reading, not for measuring.")
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Write over a file that is there.")] = False,
     artifacts: Annotated[str, typer.Option(help="Store root, where the run was not local.")] = "",
 ) -> None:
@@ -50,17 +48,16 @@ def sample(
     from thinksafe.run.progress import reporter
 
     store, judged = _find(run, artifacts)
-    settings = judged.settings
-    path = check_place(_out(out or settings.out), store, replace)
+    path = check_place(out, store, replace)
     plan = Plan(
         roles=role or judged.evaluated or sorted({batch.role for batch in judged.batches}),
-        benchmarks=frozenset(benchmark or ()), part=_part(part) or judged.part, size=size or settings.size,
-        band=settings.band, seed=derived_seed(judged.seed, "audit") if seed is None else seed,
+        benchmarks=frozenset(benchmark or ()), part=_part(part) or judged.part, size=size,
+        seed=derived_seed(judged.seed, "audit") if seed is None else seed,
     )
     total = 2 * sum(batch.verdicts.rows for batch in judged.of(plan.roles))
     with reporter("audit")("reading verdicts", total) as advance:
         items, keys = draw(store, judged, plan, advance)
-    write_sample(path, items, keys, settings.blind if blind is None else blind)
+    write_sample(path, items, keys, blind=not with_verdicts)
     for name, rows, of in described(keys):
         typer.echo(f"  {rows:6,} of {of:9,}  {name}")
     typer.echo(f"{len(items):,} verdicts to label: {path}\nwhat they are: {key_path(path)}")
@@ -132,14 +129,6 @@ def _find(run: str, artifacts: str) -> tuple[Store, JudgedRun]:
         raise ConfigError(f"{run[:200]!r} is no folder of a run.", "Or give a run id with --artifacts ROOT.")
     store = open_store(artifacts)
     return store, find_run(store, safe_name(run, "RUN"))
-
-
-def _out(out: str) -> str:
-    from thinksafe.errors import ConfigError
-
-    if not out:
-        raise ConfigError("Where to? Neither --out nor the config's audit.out names a file.", "Give --out audit.csv.")
-    return out
 
 
 def _part(part: str) -> Any:

@@ -131,12 +131,12 @@ def value_at(settings: object, path: str) -> float:
 ACCEPTANCE = CheckSpec(
     name="steerability/acceptance", makers=("diagnose",), group="Pilot", measure="acceptance", test="bound",
     subject="the accepted share of steered samples", side="lower", limit="diagnose.min_acceptance",
-    level="diagnose.alpha", waivable=False, meaning="steering makes the student refuse harmful prompts",
+    waivable=False, meaning="steering makes the student refuse harmful prompts",
 )
 FLIP_RATE = CheckSpec(
     name="steerability/flip_rate", makers=("diagnose",), group="Pilot", measure="flip_rate", test="bound",
     subject="the flip rate of prompts without a safe plain sample", side="lower", limit="diagnose.min_flip_rate",
-    level="diagnose.alpha", waivable=False, meaning="steering makes it refuse what it does not refuse without",
+    waivable=False, meaning="steering makes it refuse what it does not refuse without",
 )
 PILOT_UNKNOWN = CheckSpec(
     name="unknown", makers=("diagnose",), group="Pilot", measure="unknown", test="share",
@@ -165,7 +165,7 @@ AGREEMENT = CheckSpec(
 )
 SERVED_HARM = CheckSpec(
     name="served harm", makers=("rollout",), group="Served model", measure="served_harm", test="evidence",
-    subject="harm of the served model", limit="deploy.verification.max_harm", level="deploy.verification.alpha",
+    subject="harm of the served model", limit="deploy.verification.max_harm",
     waivable=False, meaning="there is no evidence that the served model is more harmful than allowed",
 )
 

@@ -9,6 +9,7 @@ from thinksafe.digests import digest_json
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from thinksafe.config.data import Benchmark
     from thinksafe.config.guard import GuardSettings
     from thinksafe.config.model import EngineSettings, RealignmentConfig
     from thinksafe.config.suite import SuiteConfig
@@ -20,6 +21,12 @@ ENGINE: dict[str, Any] = {
 }
 """Keys of ``engine`` in the first version of the digest. They stay in it, with this value where there is no such key
 any more."""
+
+FIELDS: dict[str, dict[str, str]] = {
+    "file": {name: name for name in ("id", "prompt", "answer", "category", "context", "options", "turns")},
+    "hub": {"prompt": "prompt", "answer": "", "category": ""},
+}
+"""In the first version each field of a source had a key of its own, ``prompt_field`` ...; the defaults of those."""
 
 OPTIONS = ("enforce_eager", "gpu_memory_utilization", "max_model_len")
 """Keys of that version that are ``engine.options`` now."""
@@ -42,7 +49,7 @@ def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["th
     reasoning_settings = evaluation.settings_reasoning
     return digest_json(
         [
-            [benchmark.model_dump(mode="json", exclude={"gated"}) for benchmark in evaluation.benchmarks],
+            [_benchmark(benchmark) for benchmark in evaluation.benchmarks],
             {
                 "engine": _engine(config.engine),
                 "settings": evaluation.settings.model_dump(mode="json"),
@@ -65,6 +72,15 @@ def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["th
     )
 
 
+def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
+    found = benchmark.model_dump(mode="json", exclude={"gated"})
+    if "fields" in found["prompts"]:
+        named = found["prompts"].pop("fields")
+        usual = FIELDS["hub" if benchmark.prompts.source == "hub" else "file"]
+        found["prompts"] |= {f"{name}_field": named.get(name, default) for name, default in usual.items()}
+    return found
+
+
 def _engine(engine: EngineSettings) -> dict[str, Any]:
     found = _as_first(engine, ENGINE)
     options = found.pop("options", {})
@@ -73,7 +89,8 @@ def _engine(engine: EngineSettings) -> dict[str, Any]:
 
 
 def _guard(guard: GuardSettings) -> dict[str, Any]:
-    return guard.model_dump(mode="json", exclude=set() if guard.options else {"options"})
+    found = guard.model_dump(mode="json", exclude=set() if guard.options else {"options"})
+    return found | {"min_mass": 0.5}  # a key of the first version
 
 
 def _as_first(section: BaseModel, first: dict[str, Any]) -> dict[str, Any]:

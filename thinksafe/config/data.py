@@ -14,6 +14,10 @@ from thinksafe.errors import ConfigError
 from thinksafe.records import Label, MetricKind
 from thinksafe.settings import LONGEST_NAME, Count, Name, Section
 
+FileField = Literal["id", "prompt", "answer", "category", "context", "options", "turns"]
+HubField = Literal["prompt", "answer", "category"]
+FieldName = Annotated[str, Field(min_length=1)]
+
 
 class _Source(Section):
     count: Count | None = None
@@ -36,27 +40,18 @@ class MicroSource(_Source):
 class FileSource(_Source):
     """Prompts in a file: JSON Lines, CSV, TSV or parquet, told by its suffix (anything else is JSON Lines).
 
-    Fields that are not named here are ignored. In CSV and TSV, ``turns`` and ``options`` are JSON lists.
+    A row has an ``id`` of its own and a ``prompt``, or ``turns``: the user turns of a conversation, a list of texts
+    (benchmarks only). It may have an ``answer`` (the reference), a ``category``, a ``context`` (a passage that goes in
+    front of the prompt) and ``options`` (of a multiple-choice problem, a list of texts; the answer is a letter then).
+    Other fields are ignored. In CSV and TSV, ``turns`` and ``options`` are JSON lists.
     """
 
     source: Literal["file", "jsonl"]
     """A file; ``jsonl`` says the same."""
     path: Annotated[str, Field(min_length=1)]
     """Local path (relative to the working directory), or ``s3://bucket/key``."""
-    id_field: str = "id"
-    """Field that holds a row's own id; every row needs one."""
-    prompt_field: str = "prompt"
-    """Field that holds the prompt; may be missing where ``turns`` are given."""
-    answer_field: str = "answer"
-    """Field that holds the reference answer."""
-    category_field: str = "category"
-    """Field that holds the category."""
-    context_field: str = "context"
-    """Field that holds a passage that goes in front of the prompt."""
-    options_field: str = "options"
-    """Field that holds the options of a multiple-choice problem, a list of texts; the answer is a letter then."""
-    turns_field: str = "turns"
-    """Field that holds the user turns of a conversation, a list of texts (benchmarks only)."""
+    fields: dict[FileField, FieldName] = {}
+    """Names of fields that are called otherwise in the file, e.g. ``{prompt: question}``; they must be there."""
     suffix: str = ""
     """Text put after every prompt, e.g. how a problem's answer is to be written."""
     only: dict[str, str] = {}
@@ -78,16 +73,13 @@ class HubSource(_Source):
     """Configuration of the data set, where it has several."""
     split: str = "train"
     """Split of the data set."""
-    prompt_field: str = "prompt"
-    """Field that holds the prompt."""
+    fields: dict[HubField, FieldName] = {}
+    """Names of the fields that are read: ``prompt`` is called so by default, ``answer`` (the reference) and
+    ``category`` are read only where they are named."""
     suffix: str = ""
     """Text put after every prompt, e.g. how a problem's answer is to be written."""
-    answer_field: str = ""
-    """Field that holds the reference answer; empty where there is none."""
     answer_after: str = ""
     """The answer is what follows the last occurrence of this text in its field, e.g. ``####`` for GSM8K."""
-    category_field: str = ""
-    """Field that holds the category; empty where there is none."""
     only: dict[str, str] = {}
     """Keep rows whose fields equal these values."""
     contains: dict[str, str] = {}
@@ -131,8 +123,6 @@ class DataSettings(Section):
     """Sampled with the refusal instruction in front."""
     benign: Annotated[tuple[PromptSet, ...], Field(min_length=1)]
     """Sampled as they are."""
-    ngram: Annotated[int, Field(gt=1, strict=True)] = 13
-    """Words that a training and an evaluation prompt may not share in sequence (decontamination)."""
     contaminated: Literal["drop", "keep"] = "drop"
     """Training prompts that overlap with a benchmark: ``drop`` them, or ``keep`` them and let the gate's
     ``max_contamination`` decide. Reported by id either way."""

@@ -68,7 +68,8 @@ class GateSettings(Section):
     """The gate is non-compensatory: an intersection-union test in which every check must pass at level alpha."""
 
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
-    """Level of each one-sided check; no correction is needed when all must pass (Berger 1982)."""
+    """Level of each one-sided check; no correction is needed when all must pass (Berger 1982). The pilot's and the
+    rollout's checks have it too."""
     harm: HarmLimit = HarmLimit()
     over_refusal: OverRefusalLimit = OverRefusalLimit()
     reasoning: ReasoningLimit = ReasoningLimit()

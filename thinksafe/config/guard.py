@@ -35,8 +35,6 @@ class GuardSettings(Section):
     """vLLM's own engine arguments, as in ``engine.options``: ``tensor_parallel_size``, ``quantization`` ..."""
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     """Llama-Guard-3: probability of unsafe, among {safe, unsafe}, from which on the verdict is unsafe."""
-    min_mass: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
-    """Llama-Guard-3: probability that safe and unsafe together must have; with less the verdict is unknown."""
     categories: bool = False
     """Llama-Guard-3: ask for the hazard categories of unsafe texts too; costs a generation for each."""
     match_refusals: bool = True
@@ -55,7 +53,7 @@ class GuardSettings(Section):
         foreign = {
             "micro-exact": set(GuardSettings.model_fields) - {"kind"},
             "refusal-match": set(GuardSettings.model_fields) - {"kind"},
-            "wildguard": {"threshold", "min_mass", "categories", "match_refusals"},
+            "wildguard": {"threshold", "categories", "match_refusals"},
             "llama-guard-3": set[str](),
         }[self.kind]
         fields = GuardSettings.model_fields.items()

@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from thinksafe.config.document import LONGEST, Location, read_yaml
 from thinksafe.config.model import RealignmentConfig
-from thinksafe.config.moved import moved_keys
+from thinksafe.config.moved import became_of, moved_keys
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.credentials import scrubbed
 from thinksafe.errors import ConfigError
@@ -215,8 +215,10 @@ def _explain(model: type[BaseModel], error: ValidationError, value: Any, lines: 
         if item["type"] == "extra_forbidden":
             known = _known_keys(model, item["loc"][:-1])
             near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(sorted(known))}"
-            found.append(f"  {name}{line}: unknown key{hint}")
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+            became = became_of(name)
+            what = f"there is no such key any more; {became}" if became else f"unknown key; {hint}"
+            found.append(f"  {name}{line}: {what}")
         elif item["type"] == "missing":
             found.append(f"  {name}{line}: required key is missing")
         else:

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
-from thinksafe.config.audit import AuditSettings
 from thinksafe.config.checks import check_names
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
@@ -74,8 +73,6 @@ class EngineSettings(Section):
     """Name under which the endpoint serves the student; ``student.model`` by default."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the endpoint's key; the key itself is never part of a config."""
-    timeout: Annotated[float, Field(gt=0.0)] = 600.0
-    """Seconds a request to the endpoint may take."""
 
 
 class SampleSettings(Section):
@@ -103,9 +100,6 @@ class DiagnoseSettings(Section):
     """Share of prompts with an unsafe plain sample that steering must turn into an accepted one (lower bound)."""
     on_failure: Literal["stop", "warn"] = "stop"
     """``stop``: an unsteerable student ends the run. ``warn``: it is noted, and the run goes on."""
-    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
-    """Level of each one-sided check."""
-
 
 class CurateSettings(Section):
     """Which judged samples become examples."""
@@ -122,9 +116,6 @@ class CurateSettings(Section):
 class TrainingSettings(Section):
     """How the adapter is trained; what training minimises, the method says."""
 
-    kl_chunk: Count = 64
-    """Response tokens of which the loss ``kl``, and ``fsdp``, hold the logits at once. A larger value takes
-    more memory, and changes no result but for rounding."""
     lora_rank: Count = 32
     """Rank of the adapter's matrices."""
     lora_alpha: Count = 16
@@ -237,7 +228,6 @@ class RealignmentConfig(Section):
     registry: RegistrySettings
     deploy: DeploySettings = DeploySettings()
     report: ReportSettings = ReportSettings()
-    audit: AuditSettings = AuditSettings()
     alarm: AlarmSettings = AlarmSettings()
     cluster: ClusterSettings | None = None
     """Where and how the pipeline runs on Kubeflow; not read by a run on this machine."""

@@ -1,14 +1,35 @@
-"""Keys that earlier versions took for the method, and what to write instead."""
+"""Keys of earlier versions, and what to write instead."""
 
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from typing import Any
 
 from thinksafe.config.document import Location
 
+REMOVED = {
+    "*.prompts.*_field": "the names of fields are in fields, e.g. fields: {prompt: question}",
+    "audit": "the options of `thinksafe audit sample` say it",
+    "data.ngram": "13 words in sequence, always",
+    "deploy.verification.alpha": "gate.alpha holds",
+    "deploy.verification.max_tokens": "64, always",
+    "deploy.verification.timeout": "a request may take longer the more tokens it may write",
+    "deploy.verification.workers": "8, always",
+    "diagnose.alpha": "gate.alpha holds",
+    "engine.timeout": "a request may take longer the more tokens it may write",
+    "guard.*.min_mass": "one half, always",
+    "training.kl_chunk": "64 tokens, always",
+}
+"""What became of a key, by a pattern of its path."""
+
 LOSSES = {"ce": "cross-entropy", "kl": "kl"}
 """Values of ``training.benign_loss``, and those of ``method.benign_loss``."""
+
+
+def became_of(path: str) -> str:
+    """Return what became of a key that earlier versions had; empty for one that there never was."""
+    return next((what for pattern, what in REMOVED.items() if fnmatchcase(path, pattern)), "")
 
 
 def moved_keys(value: dict[str, Any]) -> tuple[list[tuple[Location, str]], str]:

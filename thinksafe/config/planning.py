@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from thinksafe.config.checks import check_names
 from thinksafe.config.comparable import suite_digest
+from thinksafe.config.deploy import GREEDY_TOKENS
 from thinksafe.config.model import CurateSettings, RealignmentConfig
 from thinksafe.config.sections import (
     AlarmSection,
@@ -132,8 +133,8 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
         judge_evaluate=measured.judge,
         grade=measured.grade,
         diagnose=DiagnoseSection(
-            diagnose=config.diagnose, arm=pilot.arms["harmful"][-1], rules=method.rules()["harmful"],
-            reasoning=reasoning,
+            diagnose=config.diagnose, alpha=config.gate.alpha, arm=pilot.arms["harmful"][-1],
+            rules=method.rules()["harmful"], reasoning=reasoning,
         ),
         curate=CurateSection(
             curate=config.curate, rules=asked_rules(method.rules(), config.curate),
@@ -155,13 +156,14 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
         sample_rollout=measured.sample.model_copy(
             update={
                 "seed": derived_seed(config.seed, "sample", "rollout"), "n": 1, "n_reasoning": 1,
-                "settings": SamplingSettings(temperature=0.0, top_p=1.0, max_tokens=verification.max_tokens),
+                "settings": SamplingSettings(temperature=0.0, top_p=1.0, max_tokens=GREEDY_TOKENS),
                 "settings_reasoning": None, "prompts": verification.prompts,
             }
         ),
         deploy=DeploySection(
-            seed=derived_seed(config.seed, "deploy"), deploy=config.deploy, registry=config.registry,
-            guard=config.guard.evaluate, part=config.gate.harm.part, settings=evaluation.settings, reasoning=reasoning,
+            seed=derived_seed(config.seed, "deploy"), deploy=config.deploy, alpha=config.gate.alpha,
+            registry=config.registry, guard=config.guard.evaluate, part=config.gate.harm.part,
+            settings=evaluation.settings, reasoning=reasoning,
         ),
         report=ReportSection(
             report=config.report, registry=config.registry, recipe=config.name, method=method.kind

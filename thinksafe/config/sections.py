@@ -92,6 +92,8 @@ class DiagnoseSection(Section):
     """Thresholds of the diagnosis."""
 
     diagnose: DiagnoseSettings
+    alpha: float
+    """Level of each one-sided check."""
     arm: Arm
     """Arm of the pilot that is tried, against the plain one."""
     rules: tuple[Rule, ...]
@@ -169,6 +171,8 @@ class DeploySection(Section):
 
     seed: int
     deploy: DeploySettings
+    alpha: float
+    """Level of the bound of the harm check."""
     registry: RegistrySettings
     guard: GuardSettings
     """Guard of the evaluation."""

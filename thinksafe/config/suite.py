@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from thinksafe.config.alarm import AlarmSettings
-from thinksafe.config.audit import AuditSettings
 from thinksafe.config.checks import check_names
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.data import check_thinking
@@ -48,7 +47,6 @@ class SuiteConfig(Section):
     registry: RegistrySettings | None = None
     """Registered model whose champion or versions can be named."""
     report: ReportSettings = ReportSettings()
-    audit: AuditSettings = AuditSettings()
     alarm: AlarmSettings = AlarmSettings()
     cluster: ClusterSettings | None = None
     """Where and how the pipeline runs on Kubeflow."""

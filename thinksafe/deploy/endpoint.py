@@ -10,8 +10,10 @@ from thinksafe.config.deploy import DeploySettings
 from thinksafe.deploy.manifests import PORT
 from thinksafe.errors import ConfigError
 from thinksafe.records import SamplingSettings
-from thinksafe.sampling.engines.endpoint import as_written
+from thinksafe.sampling.engines.endpoint import ANSWER_SECONDS, TOKEN_SECONDS, as_written
 
+WORKERS = 8
+"""Requests under way at once."""
 RETRY_SECONDS = 30.0
 """How long a request that gets no useful answer is made again: routes to new pods take a moment."""
 _PASSING = frozenset({404, 408, 429, 500, 502, 503, 504})
@@ -51,7 +53,7 @@ class Endpoint:
 
     Args:
         address: Ends in ``/v1``.
-        settings: Name of the served model, time limit and the variable that holds the key.
+        settings: Name of the served model and the variable that holds the key.
         retry_seconds: How long a request without a useful answer is made again.
     """
 
@@ -60,9 +62,7 @@ class Endpoint:
 
         self.address, self.model = address, settings.name
         self._seconds = retry_seconds
-        timeout = urllib3.Timeout(connect=5.0, read=settings.verification.timeout)
-        workers = settings.verification.workers
-        self._pool = urllib3.PoolManager(maxsize=workers, retries=False, timeout=timeout)
+        self._pool = urllib3.PoolManager(maxsize=WORKERS, retries=False)
         self._headers = {"Content-Type": "application/json"}
         if settings.api_key_env:
             key = os.environ.get(settings.api_key_env, "").strip()
@@ -72,7 +72,7 @@ class Endpoint:
 
     def served(self) -> dict[str, str]:
         """Return what each served model name stands for: the path of its weights or adapter. Raises UnansweredError."""
-        found = self._ask("GET", "models", None)
+        found = self._ask("GET", "models", None, ANSWER_SECONDS)
         try:
             return {str(card["id"]): str(card.get("root") or "") for card in found["data"]}
         except (KeyError, TypeError, AttributeError) as error:
@@ -84,7 +84,7 @@ class Endpoint:
             "model": self.model, "messages": [{"role": "user", "content": prompt}], "n": 1, "seed": seed,
             "temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k or -1,
             "max_tokens": settings.max_tokens,
-        })
+        }, ANSWER_SECONDS + settings.max_tokens * TOKEN_SECONDS)
         try:
             choice = found["choices"][0]
             message, finish = choice["message"], choice["finish_reason"]
@@ -96,13 +96,15 @@ class Endpoint:
             raise UnansweredError("a response ended neither by itself nor by its length")
         return Reply(as_written(content, thought, finish, thinks=thinks), finish)
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> Any:
         import tenacity
+        import urllib3
         from urllib3.exceptions import HTTPError
 
         def attempt() -> Any:
             response = self._pool.request(
-                method, f"{self.address}/{path}", headers=self._headers, body=None if body is None else json.dumps(body)
+                method, f"{self.address}/{path}", headers=self._headers,
+                body=None if body is None else json.dumps(body), timeout=urllib3.Timeout(connect=5.0, read=seconds),
             )
             if response.status in _PASSING:
                 raise _Passing(f"HTTP {response.status}")

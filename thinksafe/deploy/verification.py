@@ -12,7 +12,7 @@ from typing import Any
 
 from thinksafe.config.checks import ADAPTER, AGREEMENT, SERVED_HARM
 from thinksafe.config.sections import DeploySection
-from thinksafe.deploy.endpoint import Endpoint, Reply, UnansweredError
+from thinksafe.deploy.endpoint import WORKERS, Endpoint, Reply, UnansweredError
 from thinksafe.deploy.target import Target
 from thinksafe.digests import derived_seed
 from thinksafe.judging.guards import open_guard
@@ -93,7 +93,7 @@ def _agreement(
     shown = "thoughts included" if thinks else "whole responses"
     return Check(
         name=AGREEMENT.name, unit=AGREEMENT.unit, passed=passed, value=share, n=n,
-        threshold=verification.min_agreement, interval=_wilson(sum(equal), n, verification.alpha),
+        threshold=verification.min_agreement, interval=_wilson(sum(equal), n, section.alpha),
         reason=f"{sum(equal)} of {n} greedy responses ({shown}) equal the pipeline's; at least "
         f"{verification.min_agreement:.0%} must.{_silent(replies)}",
     )
@@ -120,7 +120,7 @@ def _harm(
     safe = sum(opinion.verdict == "safe" for opinion in opinions)
     unknown = sum(opinion.verdict == "unknown" for opinion in opinions)
     n = len(rows)
-    interval = _wilson(n - safe, n, verification.alpha)
+    interval = _wilson(n - safe, n, section.alpha)
     passed = interval.low <= limit
     return Check(
         name=SERVED_HARM.name, unit=SERVED_HARM.unit, passed=passed, value=(n - safe) / n, n=n, threshold=limit,
@@ -143,7 +143,7 @@ def _replies(
         finally:
             advance(1)
 
-    with ThreadPoolExecutor(section.deploy.verification.workers) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(one, asked))
 
 

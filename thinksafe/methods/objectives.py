@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,15 +12,12 @@ from thinksafe.settings import Section
 class Sft(Section):
     """Cross-entropy of the response tokens of all rows."""
 
-    chunked: ClassVar[bool] = False
-    """Whether logits exist for ``training.kl_chunk`` tokens at a time."""
     kind: Literal["sft"] = "sft"
 
 
 class Kl(Section):
     """Cross-entropy on harmful rows; on benign ones forward KL from the student with the adapter switched off."""
 
-    chunked: ClassVar[bool] = True
     kind: Literal["kl"] = "kl"
 
 

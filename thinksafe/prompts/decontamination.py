@@ -15,6 +15,8 @@ from typing import Literal
 
 from thinksafe.records import Count, Prompt, Record, Text
 
+NGRAM = 13
+"""Words that a training and an evaluation prompt may not share in sequence."""
 _WORD = re.compile(r"\w+")
 Kind = Literal["exact", "ngram", "request"]
 Asked = Callable[[str], str]

@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -14,6 +14,7 @@ from thinksafe.benchmarks.options import LETTERS, MOST, letter_of, with_options
 from thinksafe.benchmarks.variations import varied
 from thinksafe.config.data import (
     Benchmark,
+    FileField,
     FileSource,
     HubSource,
     KnownSource,
@@ -105,13 +106,9 @@ def _micro(name: str, source: MicroSource, label: Label, seed: int) -> list[Prom
 
 
 def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
-    named = {
-        field: getattr(source, f"{field}_field")
-        for field in ("id", "prompt", "answer", "category", "context", "options", "turns")
-    }
+    named: dict[str, str] = {field: source.fields.get(field, field) for field in get_args(FileField)}
     # a column that the config names has to be there; the usual names may be missing
-    usual = FileSource.model_fields
-    asked = {column for field, column in named.items() if column != usual[f"{field}_field"].default}
+    asked = set(source.fields.values())
     for where, row in file_rows(source.path):
         if not _kept(row, source, where):
             continue
@@ -161,10 +158,11 @@ def _texts(value: Any, field: str, where: str) -> list[str] | None:
 
 
 def _hub(name: str, source: HubSource) -> Iterator[Row]:
-    named = (source.prompt_field, source.answer_field, source.category_field, *source.only, *source.contains)
+    columns = {"prompt": "prompt"} | {str(field): column for field, column in source.fields.items()}
+    named = (*columns.values(), *source.only, *source.contains)
     for number, (where, row) in enumerate(hub_rows(source.repo, source.revision, source.subset, source.split)):
         for field in named:
-            if field and field not in row:
+            if field not in row:
                 raise InputError(
                     f"The data set {source.repo!r} has no field {field!r}.", f"Its fields are: {', '.join(row)}."
                 )
@@ -172,13 +170,14 @@ def _hub(name: str, source: HubSource) -> Iterator[Row]:
             continue
         if any(value not in str(row[field]) for field, value in source.contains.items()):
             continue
-        text = row[source.prompt_field]
+        text = row[columns["prompt"]]
         fields = {
             "id": f"{name}-{number:06d}-{digest_bytes(str(text).encode('utf-8', 'replace'))[:8]}",
             "prompt": text, "suffix": source.suffix,
-            "category": row[source.category_field] if source.category_field else "",
+            "category": row[columns["category"]] if "category" in columns else "",
         }
-        if field := source.answer_field:
+        if "answer" in columns:
+            field = columns["answer"]
             fields["answer"] = answer_after(row[field], field, source.answer_after, where)
         yield where, fields
 

@@ -87,7 +87,7 @@ class _Pilot:
     """What came of the pilot, by prompt and arm."""
 
     def __init__(self, section: DiagnoseSection) -> None:
-        self.confidence = 1 - 2 * section.diagnose.alpha
+        self.confidence = 1 - 2 * section.alpha
         self.arm = section.arm
         """The arm that is tried, against the plain one."""
         self._section = section

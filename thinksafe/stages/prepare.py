@@ -12,7 +12,7 @@ from thinksafe.config.sections import PrepareSection
 from thinksafe.digests import derived_seed, digest_json
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json, write_records
-from thinksafe.prompts.decontamination import Contamination, find_contamination, normalise
+from thinksafe.prompts.decontamination import NGRAM, Contamination, find_contamination, normalise
 from thinksafe.prompts.sources import load_benchmark, load_set, set_digest
 from thinksafe.records import Label, Prompt
 from thinksafe.run.record import StageContext, StageResult, recorded
@@ -100,7 +100,7 @@ def _compare(training: list[Prompt], evaluation: list[Prompt], section: PrepareS
         return find_contamination((), evaluation, 1)
     micro = any(isinstance(prompts.prompts, MicroSource) for _, prompts in _training_sets(section))
     return find_contamination(
-        training, evaluation, section.data.ngram, drop=section.data.contaminated == "drop",
+        training, evaluation, NGRAM, drop=section.data.contaminated == "drop",
         asked=_micro_request if micro else None,
     )
 

@@ -119,9 +119,7 @@ def train_job_settings() -> ClusterSettings | None:
 def _deciding(section: TrainSection, processes: int) -> dict[str, Any]:
     """Return the settings that an adapter depends on, with the number of processes that there are on all nodes."""
     settings = section.training
-    chunked = section.objective.chunked or settings.strategy == "fsdp"
-    unused = {"checkpoint_steps", "nodes"} | (set() if chunked else {"kl_chunk"})
-    return settings.model_dump(mode="json", exclude=unused) | {"processes": processes}
+    return settings.model_dump(mode="json", exclude={"checkpoint_steps", "nodes"}) | {"processes": processes}
 
 
 def _train(

@@ -21,6 +21,7 @@ from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.data import Row
 from thinksafe.training.drift import Drift, chosen_rows, measure_drift
+from thinksafe.training.logits import CHUNK
 from thinksafe.training.objectives import Given, make_trainer
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def train_adapter(
         if trainer.is_world_process_zero() or sharded:
             read = chosen_rows(rows, section.seed)
             with context.track("drift", len(read)) as advance:
-                drift = measure_drift(trainer.model, read, section.training.kl_chunk, advance)
+                drift = measure_drift(trainer.model, read, CHUNK, advance)
         trainer.accelerator.wait_for_everyone()  # nobody leaves the group while the first process measures
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
         raise StageError(

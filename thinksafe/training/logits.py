@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from thinksafe.errors import ConfigError
 from thinksafe.training.data import IGNORED
 
+CHUNK = 64
+"""Response tokens whose logits exist at once. More take more memory, and change results by rounding only."""
+
 if TYPE_CHECKING:
     from torch import Tensor
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from thinksafe.audit.draw import Plan, allocate, described, draw
 from thinksafe.audit.population import Batch, JudgedRun, find_run
 from thinksafe.audit.records import AuditItem, AuditKey
-from thinksafe.config.audit import AuditSettings
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.records import Sample, Verdict
 from thinksafe.run.manifests import write_chunk
@@ -22,7 +21,7 @@ from thinksafe.store.local import LocalStore
 
 def plan(**changes: Any) -> Plan:
     given = {
-        "roles": ("base", "candidate"), "benchmarks": frozenset(), "part": "whole", "size": 80, "band": 0.1, "seed": 5,
+        "roles": ("base", "candidate"), "benchmarks": frozenset(), "part": "whole", "size": 80, "seed": 5,
     }
     return Plan(**(given | changes))
 
@@ -62,7 +61,7 @@ def test_strata_weights_and_texts(judged: Callable[..., Any], store: LocalStore)
     assert {key.role for key in keys} == {"base", "candidate"}
     by_stratum = Counter(key.stratum for key in keys)
     for item, key in zip(items, keys, strict=True):
-        near = key.p_unsafe is not None and abs(key.p_unsafe - 0.5) <= 0.1
+        near = key.p_unsafe is not None and abs(key.p_unsafe - 0.5) <= 0.25
         assert key.stratum == f"{key.role}/{key.benchmark}/{key.verdict}{'/near' if near else ''}"
         assert key.stratum_rows == by_stratum[key.stratum]
         assert key.probability == key.stratum_rows / key.stratum_size == pytest.approx(1 / key.weight)
@@ -129,7 +128,7 @@ def test_a_conversation_is_shown_as_the_guard_read_it(
     row = make_sample(prompt, "t</think>Yes.", replies=("u</think>Hi.",))
     verdict = Verdict(sample_id=row.id, part="answer", guard="g", verdict="safe")
     batch = Batch("base", write_chunk(store, "s", 0, [row]), write_chunk(store, "v", 0, [verdict]), "think", None)
-    run = JudgedRun("r", (batch,), 0, "whole", AuditSettings())
+    run = JudgedRun("r", (batch,), 0, "whole")
     (item,), (key,) = drawn(store, run, roles=("base",), part="answer", size=1)
     assert item.prompt == "User:\nHello\n\nModel:\nHi.\n\nUser:\nGo on"
     assert item.response == "Yes."

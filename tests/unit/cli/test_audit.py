@@ -14,7 +14,6 @@ from judged_runs import judge_run
 from thinksafe.audit.kept import kept
 from thinksafe.audit.records import AuditKey, AuditScores
 from thinksafe.cli.local import LocalRun
-from thinksafe.config import load_config, load_suite, sections_of
 from thinksafe.errors import InputError
 from thinksafe.jsonl import read_record, read_records, write_json
 from thinksafe.records import Sample
@@ -29,7 +28,7 @@ def folder(tmp_path: Path, make_sample: Callable[..., Sample]) -> Path:
     out = tmp_path / "out"
     out.mkdir()
     write_json(out / "run.json", LocalRun(run_id="run-1", recipe="micro", config_digest="d"))
-    judge_run(LocalStore(out / "store"), make_sample, text=SECRET, audit={"size": 90})
+    judge_run(LocalStore(out / "store"), make_sample, text=SECRET)
     return out
 
 
@@ -48,7 +47,7 @@ def fill(path: Path, label: Callable[[AuditKey], str]) -> None:
 
 def test_sample_label_score(cli: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "audit.csv"
-    ended = cli("audit", "sample", folder, "--out", path)
+    ended = cli("audit", "sample", folder, "--out", path, "--size", 90)
     assert ended.code == 0, ended.err
     assert "90 verdicts to label" in ended.out
     assert SECRET.strip() in path.read_text("utf-8-sig")
@@ -68,23 +67,17 @@ def test_sample_label_score(cli: Callable[..., Any], folder: Path, tmp_path: Pat
     assert everything.rates_if_unsure_is_safe.specificity.value < 1
 
 
-def test_the_sample_is_the_configs_and_the_options_stand_above(
-    cli: Callable[..., Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert cli("audit", "sample", folder).code == 2
-    store = LocalStore(folder / "store")
-    plan = json.loads(store.get("runs/run-1/plan.json"))
-    plan["details"]["config"]["audit"] |= {"out": "configured.jsonl", "blind": False}
-    store.put("runs/run-1/plan.json", json.dumps(plan).encode())
-    assert cli("audit", "sample", folder).code == 0
-    rows = [json.loads(line) for line in Path("configured.jsonl").read_text("utf-8").splitlines()]
-    assert len(rows) == 90
+def test_the_options_of_a_sample(cli: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    assert cli("audit", "sample", folder).code == 2, "nothing says where to"
+    out = tmp_path / "a.jsonl"
+    assert cli("audit", "sample", folder, "--out", out, "--with-verdicts").code == 0
+    rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert len(rows) == 300
     assert all(row["probability"] * row["weight"] == pytest.approx(1) for row in rows)
-    assert cli("audit", "sample", folder).code == 2, "a file that may hold labels is kept"
-    options = "--replace", "--blind", "--size", 40, "--role", "candidate", "--benchmark", "xstest", "--part", "answer"
-    assert cli("audit", "sample", folder, *options).code == 0
-    rows = [json.loads(line) for line in Path("configured.jsonl").read_text("utf-8").splitlines()]
+    assert cli("audit", "sample", folder, "--out", out).code == 2, "a file that may hold labels is kept"
+    options = "--replace", "--size", 40, "--role", "candidate", "--benchmark", "xstest", "--part", "answer"
+    assert cli("audit", "sample", folder, "--out", out, *options).code == 0
+    rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert [set(row) for row in rows] == [{"id", "label", "note", "prompt", "response"}] * 40
 
 
@@ -118,7 +111,7 @@ def test_what_cannot_be_drawn(
 
 def test_bad_labels_and_missing_ones(cli: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "audit.csv"
-    cli("audit", "sample", folder, "--out", path)
+    cli("audit", "sample", folder, "--out", path, "--size", 90)
     ended = cli("audit", "score", path)
     assert ended.code == 2
     assert "90 of 90 rows have no label (first id: a-" in ended.err
@@ -145,15 +138,9 @@ def test_bad_labels_and_missing_ones(cli: Callable[..., Any], folder: Path, tmp_
         assert cli("audit", "score", moved, "--partial", "--sample", tmp_path / sample).code == 0
 
 
-def test_audit_settings_change_no_stage() -> None:
-    plain, changed = (sections_of(load_config("micro", more)) for more in ([], ["audit={size: 5, out: x.csv}"]))
-    assert plain == changed
-    assert load_suite("micro", ["audit.size=7"]).audit.size == 7
-
-
 def test_scores_are_kept_with_their_run(cli: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     path, store = tmp_path / "audit.csv", LocalStore(folder / "store")
-    cli("audit", "sample", folder, "--out", path)
+    cli("audit", "sample", folder, "--out", path, "--size", 90)
     fill(path, lambda key: "unsafe")
     assert kept(store, "run-1") == []
     for given in ([folder], ["run-1", "--artifacts", folder / "store"]):

@@ -11,6 +11,7 @@ import yaml
 
 from thinksafe.config import RealignmentConfig, load_config, recipe_names
 from thinksafe.config.load import canonical, config_schema, find_document
+from thinksafe.config.moved import REMOVED
 from thinksafe.errors import ConfigError
 
 MICRO = (resources.files("thinksafe_configs") / "micro.yaml").read_text("utf-8")
@@ -82,6 +83,13 @@ def test_unknown_key(old: str, new: str, expected: str) -> None:
     wrong = new.strip().splitlines()[0]
     line = next(number for number, found in enumerate(text.splitlines(), start=1) if wrong in found)
     assert expected.format(line) in complaint(text)
+
+
+@pytest.mark.parametrize("pattern", REMOVED)
+def test_a_key_of_an_earlier_version_is_told_what_became_of_it(pattern: str) -> None:
+    path = pattern.replace("*.prompts.*", "data.harmful.0.prompts.answer").replace("guard.*", "guard.filter")
+    found = complaint("micro", f"{path.replace('*', 'train')}=1")
+    assert f": there is no such key any more; {REMOVED[pattern]}" in found
 
 
 @pytest.mark.parametrize(

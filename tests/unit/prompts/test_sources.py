@@ -58,15 +58,12 @@ def test_filters(jsonl: Callable[..., PromptSet]) -> None:
 
 def test_columns_of_other_names(jsonl: Callable[..., PromptSet]) -> None:
     rows = [{"key": "a", "question": "What?", "solution": 5, "kind": "k", "passage": "Once.", "prompt": "ignored"}]
-    columns = {
-        "id_field": "key", "prompt_field": "question", "answer_field": "solution", "category_field": "kind",
-        "context_field": "passage",
-    }
-    assert load_set(jsonl(rows, **columns, suffix=" Box it."), "benign", 0) == [
+    columns = {"id": "key", "prompt": "question", "answer": "solution", "category": "kind", "context": "passage"}
+    assert load_set(jsonl(rows, fields=columns, suffix=" Box it."), "benign", 0) == [
         Prompt(id="a", prompt="Once.\n\n---\n\nWhat? Box it.", label="benign", source="set", category="k", answer="5")
     ]
     with pytest.raises(InputError, match="line 1: there is no field 'solutoin'"):
-        load_set(jsonl(rows, **columns | {"answer_field": "solutoin"}), "benign", 0)
+        load_set(jsonl(rows, fields=columns | {"answer": "solutoin"}), "benign", 0)
 
 
 def test_a_set_with_every_default_written_out_reads_the_same(jsonl: Callable[..., PromptSet]) -> None:
@@ -235,18 +232,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def hub(folder: Path, **changes: Any) -> PromptSet:
-    given = {"source": "hub", "repo": str(folder), "prompt_field": "vanilla"}
-    return PromptSet(name="h", prompts=HubSource(**(given | changes)))
+    given = {"source": "hub", "repo": str(folder)}
+    fields = {"prompt": "vanilla"} | changes.pop("fields", {})
+    return PromptSet(name="h", prompts=HubSource(**given, **changes, fields=fields))
 
 
 def test_hub_data_set_in_a_folder(folder: Path) -> None:
-    found = load_set(hub(folder, contains={"label": "harmful"}, category_field="label"), "harmful", 0)
+    found = load_set(hub(folder, contains={"label": "harmful"}, fields={"category": "label"}), "harmful", 0)
     assert [(p.prompt, p.category, p.answer) for p in found] == [
         ("What is 0?", "vanilla_harmful", None), ("What is 2?", "adversarial_harmful", None),
     ]
     assert [p.id.rpartition("-")[0] for p in found] == ["h-000000", "h-000002"]
-    assert found == load_set(hub(folder, contains={"label": "harmful"}, category_field="label"), "harmful", 0)
-    found = load_set(hub(folder, only={"label": "vanilla_benign"}, answer_field="solution", count=1), "benign", 0)
+    assert found == load_set(hub(folder, contains={"label": "harmful"}, fields={"category": "label"}), "harmful", 0)
+    found = load_set(hub(folder, only={"label": "vanilla_benign"}, fields={"answer": "solution"}, count=1), "benign", 0)
     assert [p.answer for p in found] in (["1"], ["3"])
 
 
@@ -258,7 +256,7 @@ def test_hub_answer_after_a_mark_and_suffix(tmp_path: Path) -> None:
     ]
     (tmp_path / "main").mkdir()
     (tmp_path / "main" / "test.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
-    given = {"prompt_field": "question", "answer_field": "answer", "split": "test", "suffix": "\n\nBox it."}
+    given = {"fields": {"prompt": "question", "answer": "answer"}, "split": "test", "suffix": "\n\nBox it."}
     source = hub(tmp_path / "main", **given, answer_after="####")
     assert [(p.prompt, p.answer) for p in load_set(source, "benign", 0)] == [
         ("2 + 1?\n\nBox it.", "3"), ("500 * 2?\n\nBox it.", "1,000"),
@@ -271,7 +269,7 @@ def test_hub_answer_after_a_mark_and_suffix(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", ["@@", "3"])
 def test_hub_row_without_the_mark_or_with_nothing_after_it(tmp_path: Path, mark: str) -> None:
     (tmp_path / "train.jsonl").write_text('{"question": "2 + 1?", "answer": "#### 3"}\n')
-    source = hub(tmp_path, prompt_field="question", answer_field="answer", answer_after=mark)
+    source = hub(tmp_path, fields={"prompt": "question", "answer": "answer"}, answer_after=mark)
     with pytest.raises(InputError, match=f"row 0: the field 'answer' holds no answer after '{mark}'"):
         load_set(source, "benign", 0)
 
@@ -287,15 +285,15 @@ def test_hub_subset_of_tab_separated_files(tmp_path: Path) -> None:
     (tmp_path / "eval" / "eval.tsv").write_text(
         'adversarial\tlabel\tdata_type\nHow, "so"?\t1\tadversarial_harmful\nWhy?\t0\tadversarial_benign\n'
     )
-    source = hub(tmp_path, subset="eval", prompt_field="adversarial", only={"data_type": "adversarial_harmful"})
+    source = hub(tmp_path, subset="eval", fields={"prompt": "adversarial"}, only={"data_type": "adversarial_harmful"})
     assert [p.prompt for p in load_set(source, "harmful", 0)] == ['How, "so"?']
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"prompt_field": "prompt"}, "no field 'prompt'. Its fields are: vanilla, label, solution"),
-        ({"answer_field": "answer"}, "no field 'answer'"),
+        ({"fields": {"prompt": "prompt"}}, "no field 'prompt'. Its fields are: vanilla, label, solution"),
+        ({"fields": {"answer": "answer"}}, "no field 'answer'"),
         ({"contains": {"lable": "x"}}, "no field 'lable'"),
         ({"split": "test"}, "Cannot load the data set"),
         ({"contains": {"label": "nothing"}}, "'h' is empty"),

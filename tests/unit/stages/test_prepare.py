@@ -38,7 +38,7 @@ def run(
 
     def prepared(
         harmful: dict[str, Rows], benign: dict[str, Rows], harm: Rows | None = None, reasoning: Rows | None = None,
-        seed: int = 1, pilot: int = 2, ngram: int = 13, contaminated: str = "drop",
+        seed: int = 1, pilot: int = 2, contaminated: str = "drop",
     ) -> tuple[StageResult, dict[str, list[Prompt]]]:
         sets = {
             label: tuple(PromptSet(name=name, prompts=source(name, content)) for name, content in given.items())
@@ -54,7 +54,7 @@ def run(
             ),
         ]
         section = PrepareSection(
-            seed=seed, data=DataSettings(**sets, ngram=ngram, contaminated=contaminated), pilot=pilot,
+            seed=seed, data=DataSettings(**sets, contaminated=contaminated), pilot=pilot,
             benchmarks=tuple(benchmarks),
         )
         files = {use: tmp_path / f"{use}.out" for use in ("pilot", "training", "evaluation")}

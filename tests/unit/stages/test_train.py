@@ -266,13 +266,12 @@ def test_the_key_notices_all_that_determines_an_adapter(stage: Stage, monkeypatc
         key(section=changed(lora_alpha=1)),
         key(processes=2),
         key(section=SECTION.model_copy(update={"objective": Kl()})),
-        key(section=changed(kl_chunk=1).model_copy(update={"objective": Kl()})),
         key(student(revision="c" * 40)),
         key(student(model="team/student")),
         key(student(dtype="bfloat16")),
     ]
-    # what changes no number: checkpoints, how the number of processes came about, a chunk size that is not used
-    for same in ({"checkpoint_steps": 5}, {"processes": 1}, {"kl_chunk": 1}):
+    # what changes no number: checkpoints, how the number of processes came about
+    for same in ({"checkpoint_steps": 5}, {"processes": 1}):
         assert key(section=changed(**same)) == keys[0]
     with (stage.student / "chat_template.jinja").open("a") as stream:
         stream.write(" ")

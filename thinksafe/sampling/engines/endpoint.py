@@ -16,6 +16,10 @@ from thinksafe.sampling.engines.base import Generation, Turn, opening_of
 from thinksafe.store import Store
 from thinksafe.traces import CLOSE, OPEN
 
+ANSWER_SECONDS = 600.0
+TOKEN_SECONDS = 0.05
+"""How long a request may take, and how much longer for each token that it may write: a loaded server is slow."""
+
 
 class EndpointEngine:
     """``/v1/chat/completions`` with one seed per conversation.
@@ -43,7 +47,6 @@ class EndpointEngine:
         self._errors = openai.OpenAIError
         self._client = openai.OpenAI(
             base_url=settings.base_url, api_key=os.environ.get(settings.api_key_env) or "none", max_retries=6,
-            timeout=settings.timeout,
         )
 
     def generate(
@@ -80,6 +83,7 @@ class EndpointEngine:
         answer = self._client.chat.completions.create(
             model=self._model, messages=turns, temperature=settings.temperature, top_p=settings.top_p,
             max_tokens=settings.max_tokens, seed=seed, n=1, extra_body=extra,
+            timeout=ANSWER_SECONDS + settings.max_tokens * TOKEN_SECONDS,
         )
         choice, usage = answer.choices[0], answer.usage
         if choice.finish_reason not in ("stop", "length") or usage is None:

@@ -16,7 +16,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from thinksafe.training import sharding
 from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.batches import Collator, EpochOrder, dataset
-from thinksafe.training.logits import add_losses, check_projection
+from thinksafe.training.logits import CHUNK, add_losses, check_projection
 from thinksafe.training.objectives import Given
 
 
@@ -39,7 +39,7 @@ class SftTrainer(SFTTrainer):
             student = model.get_base_model()
             if self.is_world_process_zero() or not self._sharded:  # the others have no weights yet
                 check_projection(student)
-            add_losses(student, settings.kl_chunk)
+            add_losses(student, CHUNK)
         if self._sharded:
             sharding.checkpoint_layers(model)
 

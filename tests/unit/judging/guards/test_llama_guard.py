@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from thinksafe.config.model import GuardSettings
 from thinksafe.config.sections import JudgeSection
 from thinksafe.errors import InputError
-from thinksafe.judging.guards import open_guard
+from thinksafe.judging.guards import llama_guard, open_guard
 from thinksafe.judging.guards.llama_guard import check_rendering, parse_categories, verdict_token
 from thinksafe.judging.guards.rendering import LEAST, MARKER, Encoder, load_format
 from thinksafe.records import Sample, SamplingSettings, Verdict
@@ -218,24 +218,27 @@ def test_the_threshold_decides(llama_folder, tiny, guard, above, verdict):
     assert judged(strict, tiny, "Mix flour.")[0].verdict == verdict
 
 
-def test_a_verdict_token_outside_the_returned_ones_is_unknown(tiny, tmp_path):
+def test_a_verdict_token_outside_the_returned_ones_is_unknown(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(llama_guard, "MIN_MASS", 1e-6)
     tokenizer = tiny.llama_tokenizer(tmp_path)
     others = [chr(letter) for letter in range(ord("A"), ord("A") + 20)]
     tiny.llama_model(tmp_path, tokenizer, favoured=["safe", *others])
     # safe alone is certain enough for a guard that looks at one token only
-    [opinion] = judged(open_guard(settings_for(tmp_path, min_mass=1e-6)), tiny, "Mix flour.")
+    [opinion] = judged(open_guard(settings_for(tmp_path)), tiny, "Mix flour.")
     assert opinion.verdict == "unknown"
     assert opinion.p_unsafe is None
     assert opinion.refusal is None
     assert "not both among the 20 likeliest" in opinion.reason
 
 
-def test_improbable_verdicts_are_unknown(tiny, tmp_path):
+def test_improbable_verdicts_are_unknown(tiny, tmp_path, monkeypatch):
     tokenizer = tiny.llama_tokenizer(tmp_path)
     tiny.llama_model(tmp_path, tokenizer, favoured=["safe", "unsafe", "A", "B", "C", "D", "E", "F"])
-    found = judged(open_guard(settings_for(tmp_path, min_mass=1e-6)), tiny, "Mix flour.")[0]
+    monkeypatch.setattr(llama_guard, "MIN_MASS", 1e-6)
+    found = judged(open_guard(settings_for(tmp_path)), tiny, "Mix flour.")[0]
     assert found.verdict in ("safe", "unsafe")
-    [opinion] = judged(open_guard(settings_for(tmp_path, min_mass=0.9)), tiny, "Mix flour.")
+    monkeypatch.setattr(llama_guard, "MIN_MASS", 0.9)
+    [opinion] = judged(open_guard(settings_for(tmp_path)), tiny, "Mix flour.")
     assert opinion.verdict == "unknown"
     assert "have probability 0." in opinion.reason
 
@@ -421,12 +424,12 @@ def test_the_fingerprint_is_that_of_what_decides(tmp_path, llama_folder, guard, 
     assert open_guard(settings_for(moved)).fingerprint == guard.fingerprint
     others = [
         settings_for(llama_folder, threshold=0.4), settings_for(llama_folder, max_length=1000),
-        settings_for(llama_folder, match_refusals=False), settings_for(llama_folder, min_mass=0.6),
+        settings_for(llama_folder, match_refusals=False),
     ]
     config = json.loads((moved / "generation_config.json").read_text())
     (moved / "generation_config.json").write_text(json.dumps(config | {"eos_token_id": [1, 2]}))
     prints = {open_guard(each).fingerprint for each in (*others, settings_for(moved))} | {guard.fingerprint}
-    assert len(prints) == 6
+    assert len(prints) == 5
 
 
 def test_weights_are_loaded_for_a_text_to_judge_only(llama_folder, tiny, monkeypatch):

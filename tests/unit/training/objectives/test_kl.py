@@ -53,11 +53,14 @@ def test_the_first_loss_is_the_cross_entropy_of_harmful_rows_over_all_response_t
     assert last["loss"] == pytest.approx(parts / sum(tokens.values()), abs=1e-5)
 
 
-def test_neither_chunks_nor_accumulation_change_the_adapter(student: Student, tmp_path: Path) -> None:
+def test_neither_chunks_nor_accumulation_change_the_adapter(
+    student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = rows(4)  # all in one step, as rows are put together in other ways where a pass has fewer
     variants = {"a": (4, 128), "b": (1, 128), "c": (2, 3)}
     for name, (micro, chunk) in variants.items():
-        given = section(objective=Kl(), micro_batch_size=micro, kl_chunk=chunk, epochs=3)
+        given = section(objective=Kl(), micro_batch_size=micro, epochs=3)
+        monkeypatch.setattr("thinksafe.training.objectives.sft.CHUNK", chunk)
         student.train(tmp_path / name, given, data)
     student.train(tmp_path / "ce", section(epochs=3), data)
     assert furthest(tmp_path / "a", tmp_path / "b") < 1e-4
