@@ -13,6 +13,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.errors import ConfigError, StageError
 
 CONNECT_S, READ_S = 5.0, 30.0
+TOKEN_VARIABLE = "KFP_TOKEN"  # noqa: S105 - a name
 """Seconds that one request may take to connect, and between two pieces of its answer."""
 _POD_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
 
@@ -142,7 +143,7 @@ def _action(status: int, cluster: ClusterSettings) -> str:
             return "Check cluster.kfp.namespace, and that ml-pipeline runs there (`kubectl -n NAMESPACE get pods`)."
     if status in (401, 403):
         return (
-            "Give a token that is valid (cluster.kfp.access and token_env), and in multi-user mode the right to use "
+            "Give a token that is valid (cluster.kfp.access and KFP_TOKEN), and in multi-user mode the right to use "
             "pipelines in cluster.namespace (role kubeflow-pipelines-edit)."
         )
     if status == 404:
@@ -189,12 +190,12 @@ def _token(cluster: ClusterSettings) -> str:
         raise ConfigError(f"{settings.token_file} holds no text.", "Check cluster.kfp.token_file.") from error
     where, token = settings.token_file, token.strip()
     if not token:
-        where, token = settings.token_env, os.environ.get(settings.token_env, "").strip()
+        where, token = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, "").strip()
     if not token:
         empty = f" and {settings.token_file} is empty" if settings.token_file else ""
         raise ConfigError(
-            f"There is no token for Kubeflow Pipelines: {settings.token_env} is not set{empty}.",
-            f"Set {settings.token_env}, or cluster.kfp.token_file; with the chart, the secret that kfpToken names.",
+            f"There is no token for Kubeflow Pipelines: {TOKEN_VARIABLE} is not set{empty}.",
+            f"Set {TOKEN_VARIABLE}, or cluster.kfp.token_file; with the chart, the secret that kfpToken names.",
         )
     if not (token.isascii() and token.isprintable()):  # no header may hold it, and the error of one would show it
         raise ConfigError(

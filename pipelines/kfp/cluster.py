@@ -9,8 +9,8 @@ from typing import Any
 
 from kfp import kubernetes
 
-from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.cluster_stages import StageSettings
+from thinksafe.config.cluster import MODEL_CACHE, ClusterSettings
+from thinksafe.config.cluster_stages import FIRST_WAIT_S, StageSettings
 from thinksafe.config.kubernetes import seconds
 from thinksafe.config.pods import CERTIFICATES, MODEL_STAGES, environment, pod_labels, secret_variables
 
@@ -70,7 +70,7 @@ def _resources(settings: StageSettings, task: Any) -> None:
     retries = settings.retries
     if retries is not None and retries.count:
         task.set_retry(
-            num_retries=retries.count, backoff_duration=f"{seconds(retries.backoff)}s", backoff_factor=retries.factor,
+            num_retries=retries.count, backoff_duration=f"{FIRST_WAIT_S}s", backoff_factor=2,
             backoff_max_duration=f"{seconds(retries.within)}s",  # Argo's maxDuration: over all attempts, work included
         )
     if settings.deadline is not None:
@@ -104,10 +104,10 @@ def _volumes(cluster: ClusterSettings, settings: StageSettings, task: Any, *, mo
     if not models:
         return
     if cache.kind == "claim":
-        kubernetes.mount_pvc(task, pvc_name=cache.claim, mount_path=cache.path)
+        kubernetes.mount_pvc(task, pvc_name=cache.claim, mount_path=MODEL_CACHE)
     elif cache.kind == "ephemeral":
         kubernetes.add_ephemeral_volume(
-            task, volume_name="model-cache", mount_path=cache.path, access_modes=["ReadWriteOnce"], size=cache.size,
+            task, volume_name="model-cache", mount_path=MODEL_CACHE, access_modes=["ReadWriteOnce"], size=cache.size,
             storage_class_name=cache.storage_class or None,
         )
 

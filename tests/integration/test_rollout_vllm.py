@@ -28,7 +28,7 @@ def serve_parser() -> Any:
 
 def test_vllm_takes_the_arguments() -> None:
     require_vllm()
-    settings = settings_of(gpus=2, reasoning_parser="qwen3", max_model_len=4096)
+    settings = settings_of(gpus=2, reasoning_parser="qwen3", options={"max_model_len": 4096})
     read = serve_parser().parse_args(arguments(settings, replace(TARGET, trust_remote_code=True)))
     (adapter,) = read.lora_modules
     assert (adapter.name, adapter.path) == ("guarded", f"/adapters/{DIGEST}")

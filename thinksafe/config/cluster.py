@@ -73,22 +73,12 @@ class ImageSettings(Section):
     """``train``: torch, TRL, PEFT."""
 
 
-_TAKEN = re.compile(
-    r"/(opt|var)/?|/(bin|boot|dev|etc|lib|lib64|opt/thinksafe|proc|run|sbin|sys|usr|var/run|kfp-launcher)(/.*)?"
-)
-"""Folders of images, of Kubernetes and of Kubeflow's launcher: a volume over one of them hides what a pod needs."""
-
-
-def _mount(value: str) -> str:
-    if any(part in ("", ".", "..") for part in value.split("/")[1:]):
-        raise ValueError("write the path of a folder without empty parts, . and ..")
-    if _TAKEN.fullmatch(value):
-        raise ValueError("hides a folder that pods need; choose one of its own, such as /cache")
-    return value
+MODEL_CACHE = "/cache"
+"""Folder at which pods find the volume with models."""
 
 
 class ModelCacheSettings(Section):
-    """Volume that keeps models fetched from the hub or copied from S3, mounted in all stages that read models."""
+    """Volume that keeps models fetched from the hub or copied from S3, at ``/cache`` in all stages that read models."""
 
     kind: Literal["none", "claim", "ephemeral"] = "none"
     """``none``: the container's own disk. ``claim``: a PersistentVolumeClaim that exists, shared by all pods
@@ -99,22 +89,17 @@ class ModelCacheSettings(Section):
     """Size of the ephemeral volume."""
     storage_class: OptionalName = ""
     """Its storage class; the cluster's default when empty."""
-    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9]$"), AfterValidator(_mount)] = "/cache"
-    """Where it is mounted."""
 
     @model_validator(mode="after")
     def _claim_named(self) -> ModelCacheSettings:
         if (self.kind == "claim") != bool(self.claim):
             raise ValueError("kind claim and the claim's name go together")
-        if self.claim and self.path == "/tmp":  # noqa: S108 - refused
-            raise ValueError("path /tmp is each pod's own, and all pods share a claim; choose another")
         return self
 
     @model_validator(mode="after")
     def _nothing_unused(self) -> ModelCacheSettings:
-        means = {"none": (), "claim": ("path",), "ephemeral": ("path", "size", "storage_class")}[self.kind]
-        for name in ("path", "size", "storage_class"):
-            if name not in means and getattr(self, name) != ModelCacheSettings.model_fields[name].default:
+        for name in ("size", "storage_class"):
+            if self.kind != "ephemeral" and getattr(self, name) != ModelCacheSettings.model_fields[name].default:
                 raise ValueError(f"{name} means nothing with kind {self.kind}; set kind, or leave it out")
         return self
 
@@ -207,12 +192,6 @@ class ClusterSettings(Section):
         for name in self.stages:
             if excess := self.stage(name).excess():
                 raise ValueError(f"stages.{name}: {excess}")
-        return self
-
-    @model_validator(mode="after")
-    def _one_volume_a_place(self) -> ClusterSettings:
-        if self.train_job.enabled and self.model_cache.kind != "none" and self.model_cache.path == "/tmp":  # noqa: S108
-            raise ValueError("model_cache.path is /tmp, where the pods of a TrainJob have a volume of their own")
         return self
 
     @model_validator(mode="after")

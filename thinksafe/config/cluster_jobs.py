@@ -34,6 +34,3 @@ class TrainJobSettings(Section):
     """Service account of the job's pods, which read and write the store; ``cluster.service_account`` when empty."""
     pending: Duration = "30m"
     """How long a pod may wait for a node before the stage gives up."""
-    keep: Duration = "24h"
-    """How long a failed job is kept for inspection; after that, the next training deletes it. A completed job is
-    deleted at once."""

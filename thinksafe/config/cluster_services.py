@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from thinksafe.config.kubernetes import DataKey, DnsLabel, OptionalKey, OptionalName, Variable
+from thinksafe.config.kubernetes import DataKey, DnsLabel, OptionalKey, OptionalName
 from thinksafe.config.placeholders import without_placeholders
 from thinksafe.credentials import holds_secret
 from thinksafe.settings import Section
@@ -65,10 +65,8 @@ class KfpSettings(Section):
     access: Literal["in-cluster", "token", "port-forward"] = "in-cluster"
     """``in-cluster``: from a pod, with its service account's token where one is mounted. ``token``: a bearer token.
     ``port-forward``: from a workstation, through the Kubernetes API."""
-    token_env: Variable = "KFP_TOKEN"  # noqa: S105 - a name
-    """Environment variable that holds the token of ``access: token``."""
     token_file: str = ""
-    """File that holds it instead."""
+    """File that holds the token of ``access: token``; without one the environment variable ``KFP_TOKEN`` does."""
     ca_file: str = ""
     """Certificates of the API's authority, where the system does not know it."""
     experiment: Annotated[str, Field(min_length=1, max_length=128)] = "thinksafe"

@@ -35,6 +35,9 @@ IMAGE_KINDS = {"sample": "sampler", "judge": "sampler", "train": "trainer", "dep
 """Kind of image by stage; all others need no GPU and run in ``cpu``. ``deploy`` judges what the served model says, with
 the guard of the evaluation."""
 
+FIRST_WAIT_S = 30
+"""Seconds before a failed task is started again for the first time; each wait is twice the one before."""
+
 UNREPEATED = frozenset({"diagnose", "gate", "monitor", "alarm"})
 """Stages that give or tell a verdict; they are never tried again, so that none is re-rolled or told twice."""
 
@@ -114,22 +117,18 @@ class NodeAffinityTerm(Section):
 
 
 class RetrySettings(Section):
-    """How often a failed task is started again; finished chunks are kept."""
+    """How often a failed task is started again, after waits that double; finished chunks are kept."""
 
     count: CountOrZero = 3
     """Further attempts; 0 for none."""
-    backoff: Duration = "30s"
-    """Wait before the first one."""
-    factor: Annotated[int, Field(ge=1, le=10, strict=True)] = 2
-    """Each wait is so many times the one before; a whole number, Argo takes no other."""
     within: Duration = "168h"
     """Counted from the start of the first attempt: later none is started, and one that still runs is ended. It bounds
     work and waits together, so give it more than a stage takes."""
 
     @model_validator(mode="after")
     def _time_for_one(self) -> RetrySettings:
-        if self.count and seconds(self.backoff) >= seconds(self.within):
-            raise ValueError(f"the first wait, {self.backoff}, is not shorter than within, {self.within}")
+        if self.count and seconds(self.within) <= FIRST_WAIT_S:
+            raise ValueError(f"within, {self.within}, is not longer than the first wait, {FIRST_WAIT_S} s")
         return self
 
 

@@ -26,17 +26,9 @@ from thinksafe.config.kubernetes import (
     UserId,
     amount,
 )
+from thinksafe.config.vllm import ServerOptions
 from thinksafe.records import Share
-from thinksafe.settings import Count, CountOrZero, Section
-
-OWN_OPTIONS = frozenset({
-    "--model", "--revision", "--tokenizer-revision", "--served-model-name", "--enable-lora", "--lora-modules",
-    "--max-lora-rank", "--max-loras", "--reasoning-parser", "--dtype", "--max-model-len", "--host", "--port",
-    "--tensor-parallel-size", "--trust-remote-code", "--api-key", "--ssl-certfile", "--ssl-keyfile",
-    "--enable-ssl-refresh",
-})
-"""Options of ``vllm serve`` that the rollout sets itself, or that would carry a secret."""
-
+from thinksafe.settings import Count, Section
 
 GREEDY_TOKENS = 64
 """Tokens of each greedy response of the verification; the longer, the more a difference in rounding shows."""
@@ -98,10 +90,9 @@ class DeploySettings(Section):
     """PersistentVolumeClaim with the student's weights, mounted at ``/cache``."""
     reasoning_parser: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
     """vLLM's parser that hands thought and answer apart, e.g. ``qwen3`` or ``deepseek_r1``; empty hands out both."""
-    max_model_len: CountOrZero = 0
-    """Longest prompt and response together, in tokens; 0 takes the model's own."""
-    extra_args: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Further options of ``vllm serve``."""
+    options: ServerOptions = {}
+    """Further options of ``vllm serve``, by vLLM's names as in ``engine.options``: ``max_model_len``,
+    ``enable_prefix_caching`` ..."""
     s3: S3Settings = S3Settings()
     hub: HubSettings = HubSettings()
     service_account: OptionalName = ""
@@ -144,9 +135,6 @@ class DeploySettings(Section):
             raise ValueError(f"cpu_limit, {self.cpu_limit}, is less than cpu, {self.cpu}, which is requested")
         if self.model.startswith("/") and not (self.model.startswith("/cache/") and self.cache_claim):
             raise ValueError("a path as model must be below /cache, with cache_claim set")
-        taken = {argument.partition("=")[0].replace("_", "-") for argument in self.extra_args} & OWN_OPTIONS
-        if taken:
-            raise ValueError(f"extra_args has {', '.join(sorted(taken))}, which the rollout sets or must not hold")
         return self
 
 

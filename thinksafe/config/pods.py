@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster import MODEL_CACHE, ClusterSettings
 from thinksafe.config.cluster_services import S3Settings
 from thinksafe.config.cluster_stages import StageSettings, TolerationSettings
 from thinksafe.digests import canonical_json
@@ -50,8 +50,7 @@ def environment(cluster: ClusterSettings, stage: str) -> dict[str, str]:
         found |= {"HF_ENDPOINT": cluster.hub.endpoint, HUB_MIRROR_VARIABLE: cluster.mirrors.hub}
         found["HF_HUB_OFFLINE"] = "1" if cluster.mirrors.hub else ""
         if cluster.model_cache.kind != "none":
-            path = cluster.model_cache.path
-            found |= {"HF_HOME": f"{path}/huggingface", "THINKSAFE_CACHE": f"{path}/thinksafe"}
+            found |= {"HF_HOME": f"{MODEL_CACHE}/huggingface", "THINKSAFE_CACHE": f"{MODEL_CACHE}/thinksafe"}
     if stage == "train" and cluster.train_job.enabled:
         text = cluster.model_dump(mode="json", exclude={"kfp", "schedule"}, exclude_defaults=True)
         found[TRAIN_JOB_VARIABLE] = canonical_json(text)

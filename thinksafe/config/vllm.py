@@ -20,6 +20,12 @@ OWN = frozenset({
 OWN_OF_ENGINE = OWN | {"enable_lora", "lora_modules", "max_lora_rank", "max_loras", "tensor_parallel_size"}
 OWN_OF_GUARD = OWN | {"enable_lora", "max_logprobs", "max_model_len"}
 
+OWN_OF_SERVER = OWN - {"disable_log_stats", "load_format", "seed", "skip_tokenizer_init", "tokenizer"} | {
+    "api_key", "enable_lora", "enable_ssl_refresh", "host", "lora_modules", "max_lora_rank", "max_loras", "port",
+    "reasoning_parser", "ssl_certfile", "ssl_keyfile", "tensor_parallel_size",
+}
+"""What the rollout sets itself for ``vllm serve``, or what would carry a secret."""
+
 
 def _refuse(options: Mapping[str, Any], own: frozenset[str]) -> None:
     if taken := sorted(own & set(options)):
@@ -40,9 +46,15 @@ def _of_guard(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+def _of_server(options: dict[str, Any]) -> dict[str, Any]:
+    _refuse(options, OWN_OF_SERVER)
+    return options
+
+
 _Option = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 EngineOptions = Annotated[dict[_Option, Any], AfterValidator(_of_engine)]
 GuardOptions = Annotated[dict[_Option, Any], AfterValidator(_of_guard)]
+ServerOptions = Annotated[dict[_Option, Any], AfterValidator(_of_server)]
 
 
 def parallel(options: Mapping[str, Any], tensor: int = 1) -> int:

@@ -6,6 +6,7 @@ They hold exactly the fields that the rollout owns; everything else is left to d
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from thinksafe.config.deploy import DeploySettings
@@ -241,8 +242,6 @@ def arguments(settings: DeploySettings, target: Target) -> list[str]:
         found += ["--revision", target.revision, "--tokenizer-revision", target.revision]
     if settings.gpus > 1:
         found += ["--tensor-parallel-size", str(settings.gpus)]
-    if settings.max_model_len:
-        found += ["--max-model-len", str(settings.max_model_len)]
     if settings.reasoning_parser:
         found += ["--reasoning-parser", settings.reasoning_parser]
     if settings.kserve_tls:
@@ -251,7 +250,17 @@ def arguments(settings: DeploySettings, target: Target) -> list[str]:
         found += ["--ssl-keyfile", f"{_CERTIFICATE}/tls.key"]
     if target.trust_remote_code:
         found.append("--trust-remote-code")
-    return found + list(settings.extra_args)
+    for name, value in settings.options.items():
+        found += _option(name.replace("_", "-"), value)
+    return found
+
+
+def _option(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    if isinstance(value, list):
+        return [f"--{name}", *map(str, value)]
+    return [f"--{name}", json.dumps(value) if isinstance(value, dict) else str(value)]
 
 
 def _values(**values: str) -> list[Manifest]:

@@ -33,7 +33,7 @@ imagePullSecrets:
 - name: HOME
   value: /tmp
 {{- if .Values.kfpToken.secret }}
-{{ include "thinksafe.fromSecret" (list .Values.cluster.kfp.token_env .Values.kfpToken.secret .Values.kfpToken.key) }}
+{{ include "thinksafe.fromSecret" (list "KFP_TOKEN" .Values.kfpToken.secret .Values.kfpToken.key) }}
       # the pod starts without it, and its log says what is missing
       optional: true
 {{- end }}

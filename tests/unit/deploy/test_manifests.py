@@ -15,7 +15,8 @@ from thinksafe.deploy.target import Target
 
 FULL: dict[str, Any] = {
     "replicas": 2, "gpus": 4, "gpu_resource": "amd.com/gpu", "surge": False, "cache_claim": "weights",
-    "reasoning_parser": "qwen3", "max_model_len": 32768, "extra_args": ["--enable-prefix-caching"],
+    "reasoning_parser": "qwen3",
+    "options": {"max_model_len": 32768, "enable_prefix_caching": True, "enforce_eager": False},
     "s3": {
         "secret": {"name": "s3", "access_key_id": "id", "secret_access_key": "key"}, "endpoint": "http://s3:9000",
         "region": "eu-1",
@@ -108,8 +109,8 @@ def test_the_arguments_of_vllm() -> None:
         "Qwen/Qwen3-8B", "--served-model-name", "guarded-base", "--host", "0.0.0.0", "--port", "8000",
         "--dtype", "bfloat16", "--enable-lora", "--max-loras", "1", "--max-lora-rank", "32",
         "--lora-modules", f"guarded=/adapters/{DIGEST}", "--revision", "b" * 40, "--tokenizer-revision", "b" * 40,
-        "--tensor-parallel-size", "4", "--max-model-len", "32768", "--reasoning-parser", "qwen3",
-        "--trust-remote-code", "--enable-prefix-caching",
+        "--tensor-parallel-size", "4", "--reasoning-parser", "qwen3", "--trust-remote-code",
+        "--max-model-len", "32768", "--enable-prefix-caching", "--no-enforce-eager",
     ]
     assert "--reasoning-parser" not in arguments(settings_of(), TARGET)
 

@@ -213,7 +213,7 @@ class TestReadiness:
         apply(cluster)
         assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
         api.controller = lambda found: None
-        apply(cluster, max_model_len=9)
+        apply(cluster, options={"max_model_len": 9})
         state = wait_until_ready(cluster, SETTINGS, DIGEST, seconds=0.5)
         assert (state.ready, state.reason) == (
             False, "not ready after 0.5 s: its controller has not seen the change yet"
@@ -283,7 +283,7 @@ class TestKserve:
         apply(cluster, kind=kind)
         assert wait_until_ready(cluster, settings, DIGEST, seconds=0.5).reason == "not ready after 0.5 s: NotYet"
         self.ready = "True"
-        apply(cluster, kind=kind, max_model_len=9)
+        apply(cluster, kind=kind, options={"max_model_len": 9})
         state = wait_until_ready(cluster, settings, DIGEST, seconds=5)
         assert (state.ready, state.url) == (True, "http://guarded.serving.svc.cluster.local")
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,8 @@ from thinksafe.training.trainjob import pods
 from thinksafe.training.trainjob.manifest import ADAPTER, OURS, job_name, train_job
 
 KIND = "TrainJob"
+KEPT_H = 24
+"""Hours for which a failed job is kept for inspection. A completed job is deleted at once."""
 LOOK_SECONDS = 15.0
 """Longest time between two looks at the pods."""
 PAUSE_SECONDS = 1.0
@@ -204,7 +206,7 @@ class Launcher:
             self._remember(pods.pods_of(self._api, self.name))
         self._clear()
         said = clean(": ".join(part for part in (state.reason, state.message) if part), 300)
-        action = f"The job is kept for {self._cluster.train_job.keep}: inspect it and its pods."
+        action = f"The job is kept for {KEPT_H} h: inspect it and its pods."
         if state.reason == "TrainingRuntimeNotSupported":
             action = "Name a runtime with Kubeflow Trainer's torch policy in cluster.train_job.runtime."
         raise self._failed(f"failed ({said or 'no reason given'})", action)
@@ -273,7 +275,7 @@ class Launcher:
                 if state.name != "failed" or name == self.name or not state.since:
                     continue
                 age = datetime.now(UTC) - datetime.fromisoformat(state.since)
-                if age.total_seconds() > seconds(self._cluster.train_job.keep):
+                if age > timedelta(hours=KEPT_H):
                     self._api.delete(KIND, name)
 
     def _say(self, what: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster import MODEL_CACHE, ClusterSettings
 from thinksafe.config.cluster_stages import NodeAffinityTerm, StageSettings
 from thinksafe.config.kubernetes import seconds
 from thinksafe.config.pods import (
@@ -151,12 +151,12 @@ def _volumes(cluster: ClusterSettings, settings: StageSettings) -> tuple[list[Ob
         mount("certificates", CERTIFICATES, {"configMap": {"name": cluster.certificates.config_map}})
     cache = cluster.model_cache
     if cache.kind == "claim":
-        mount("model-cache", cache.path, {"persistentVolumeClaim": {"claimName": cache.claim}})
+        mount("model-cache", MODEL_CACHE, {"persistentVolumeClaim": {"claimName": cache.claim}})
     elif cache.kind == "ephemeral":
         spec: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": cache.size}}}
         if cache.storage_class:
             spec["storageClassName"] = cache.storage_class
-        mount("model-cache", cache.path, {"ephemeral": {"volumeClaimTemplate": {"spec": spec}}})
+        mount("model-cache", MODEL_CACHE, {"ephemeral": {"volumeClaimTemplate": {"spec": spec}}})
     return volumes, mounts
 
 

@@ -31,7 +31,7 @@ EVERYTHING: dict[str, Any] = {
                 {"expressions": [{"key": "zone", "values": ["a", "b"]}]},
                 {"expressions": [{"key": "fast", "operator": "Exists"}], "weight": 10},
             ],
-            "priority_class": "high", "runtime_class": "nvidia", "retries": {"count": 2, "backoff": "1m"},
+            "priority_class": "high", "runtime_class": "nvidia", "retries": {"count": 2},
             "deadline": "3h",
         },
     },
@@ -104,7 +104,7 @@ def test_retries_and_caching(compiled: Compiled) -> None:
             assert bool(task.get("cachingOptions", {}).get("enableCache")) == (stage not in UNCACHED)
     if "train" in compiled.stages:
         assert compiled.stages["train"][0][0]["retryPolicy"] == {
-            "maxRetryCount": 2, "backoffDuration": "60s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"
+            "maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"
         }
 
 
