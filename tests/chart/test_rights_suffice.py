@@ -11,8 +11,8 @@ from kube_api import kube_api
 
 from thinksafe.config import load_config
 from thinksafe.config.pods import secret_variables
-from thinksafe.doctor.kube import Cluster
 from thinksafe.doctor.objects import kubernetes_checks
+from thinksafe.kube.client import connect
 
 FORBIDDEN = 403, {"kind": "Status", "reason": "Forbidden"}
 
@@ -79,7 +79,8 @@ def test_the_doctor_sees_all_that_the_values_name(tmp_path, monkeypatch, name):
         if cluster.model_cache.claim:
             spec = {"accessModes": ["ReadWriteMany"]}
             server.put("persistentvolumeclaims", cluster.model_cache.claim, namespace=NAMESPACE, spec=spec)
-        findings = [one for _, check in kubernetes_checks(cluster, Cluster(NAMESPACE)) for one in check()]
+        checks = kubernetes_checks(cluster, connect(NAMESPACE, section="cluster"))
+        findings = [one for _, check in checks for one in check()]
     assert not [finding for finding in findings if finding.status == "failed"]
     # nodes, classes and Trainer's runtimes are cluster-wide, which the release has no right to
     blind = {"rights", "nodes", "classes", "train job"}
@@ -97,5 +98,5 @@ def test_a_role_without_a_secret_would_be_noticed(tmp_path, monkeypatch):
     assert cluster is not None
     rules = [rule for rule in one(found, "Role", "-publisher")["rules"] if "secrets" not in rule["resources"]]
     with _enforcing(rules, tmp_path, monkeypatch):
-        checks = dict(kubernetes_checks(cluster, Cluster(NAMESPACE)))
+        checks = dict(kubernetes_checks(cluster, connect(NAMESPACE, section="cluster")))
         assert {finding.status for finding in checks["secrets"]()} == {"warning"}

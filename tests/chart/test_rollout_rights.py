@@ -13,7 +13,8 @@ from thinksafe.deploy.manifests import ADAPTERS, KINDS
 from thinksafe.deploy.manifests import manifests as served
 from thinksafe.deploy.readiness import wait_until_ready
 from thinksafe.errors import StageError
-from thinksafe.kube.client import RESOURCES, connect
+from thinksafe.kube.client import connect
+from thinksafe.kube.resources import RESOURCES
 
 VERBS = ("get", "list", "watch", "create", "patch", "update", "delete")
 
@@ -26,7 +27,7 @@ def _ready(found):
 
 
 def _rollout(api, settings):
-    cluster = connect(settings, retry_seconds=2.0)
+    cluster = connect(settings.namespace, section="deploy", retry_seconds=2.0)
     for manifest in served(settings, TARGET):
         cluster.apply(manifest, force=False)
     # KServe's object counts as ready when its pods have the adapter, so the pods are listed, too
@@ -36,8 +37,8 @@ def _rollout(api, settings):
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
     }]
     assert wait_until_ready(cluster, settings, TARGET.digest, seconds=20).ready
-    cluster.pods({"app.kubernetes.io/name": settings.name})
-    cluster.create_event({"metadata": {"name": "guarded.1"}, "reason": "RolledOut"})
+    cluster.find("Pod", {"app.kubernetes.io/name": settings.name})
+    cluster.post("Event", {"metadata": {"name": "guarded.1"}, "reason": "RolledOut"})
     return cluster
 
 

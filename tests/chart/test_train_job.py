@@ -15,7 +15,7 @@ from thinksafe.config.shape import Shape
 from thinksafe.doctor.trainer import RIGHTS
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_records
-from thinksafe.kube.client import connect_to
+from thinksafe.kube.client import connect
 from thinksafe.models.references import ModelReference
 from thinksafe.store.local import LocalStore
 from thinksafe.training.node import NodeJob
@@ -57,7 +57,7 @@ def test_the_role_of_runs_is_enough_to_start_a_train_job_and_to_tell_why_it_fail
             return condition("Failed", "FailedJobs")
 
         api.controller = failed
-        cluster = connect_to(NAMESPACE, section="cluster", retry_seconds=2.0)
+        cluster = connect(NAMESPACE, section="cluster", retry_seconds=2.0)
         for _ in range(2):  # the second attempt deletes the job of the first one
             with pytest.raises(StageError, match="the last line"):
                 Launcher(

@@ -19,8 +19,8 @@ from s3_servers import BUCKET, moto_s3
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding, findings
-from thinksafe.doctor.kube import Cluster
 from thinksafe.doctor.services import as_pods_see_it, service_checks
+from thinksafe.kube.client import KubernetesClient, connect
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def bucket(s3: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(s3.environment["AWS_ENDPOINT_URL"])
 
 
-def check(name: str, *, api: Cluster | None = None, **changed: Any) -> list[Finding]:
+def check(name: str, *, api: KubernetesClient | None = None, **changed: Any) -> list[Finding]:
     config = load_config(cluster_document(**changed))
     cluster = config.cluster
     assert isinstance(cluster, ClusterSettings)
@@ -82,7 +82,7 @@ def test_credentials_come_from_the_secret_where_none_are_set(
         monkeypatch.delenv(name)
     with kube_api(tmp_path, monkeypatch) as api:
         api.contents.secret("s3", AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret")
-        (found,) = check("bucket", api=Cluster("thinksafe"), **store_at(bucket))
+        (found,) = check("bucket", api=connect("thinksafe", section="cluster"), **store_at(bucket))
     assert found.status == "ok"
     assert "AWS_ACCESS_KEY_ID" not in os.environ
 

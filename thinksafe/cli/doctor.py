@@ -12,8 +12,10 @@ import typer
 from thinksafe.config import load_config
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.doctor.checks import Check, Finding, failed, findings
-from thinksafe.errors import EXIT_FAILED, EXIT_OK, ConfigError, StageError
+from thinksafe.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
+RETRY_SECONDS = 2.0
+"""How long a call to Kubernetes that gets no answer is made again: somebody is waiting."""
 SYMBOLS = {"ok": "✓", "warning": "!", "failed": "✕"}
 
 
@@ -35,19 +37,19 @@ def run_doctor(config: str, overrides: list[str], *, cluster: bool, as_json: boo
 
 def _cluster_findings(config: RealignmentConfig) -> Iterator[Finding]:
     from thinksafe.doctor.gpus import gpu_findings
-    from thinksafe.doctor.kube import Cluster
     from thinksafe.doctor.objects import kubernetes_checks
     from thinksafe.doctor.services import as_pods_see_it, service_checks
+    from thinksafe.kube.client import KubernetesClient, connect
     from thinksafe.models.pins import require_pinned
 
     assert config.cluster is not None
-    api: Cluster | None = None
+    api: KubernetesClient | None = None
     checks: list[Check] = []
     yield from findings([("pins", lambda: _nothing(require_pinned(config))), ("gpus", lambda: gpu_findings(config))])
     try:
-        api = Cluster(config.cluster.namespace)
+        api = connect(config.cluster.namespace, section="cluster", retry_seconds=RETRY_SECONDS)
         checks = kubernetes_checks(config.cluster, api)
-    except StageError as error:
+    except ConfigError as error:
         yield failed("kubernetes", error.problem, error.action)
     yield from findings(checks)
     with as_pods_see_it(config.cluster, api):

@@ -86,7 +86,8 @@ def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:
     section = sections_of(load_config(config)).deploy if config else _planned(store, entry)
     if section.deploy.kind == "none":
         raise ConfigError("deploy.kind is none: there is nothing to roll out.", "Give the configuration with --config.")
-    roller = Roller(store, section, connect(section.deploy))
+    cluster = connect(section.deploy.namespace, section.deploy.context, section="deploy")
+    roller = Roller(store, section, cluster)
     where = f"{section.deploy.namespace}/{section.deploy.name}"
     if entry.action == "withdraw":
         roller.withdraw(entry)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from thinksafe.config.deploy import DeploySettings
 from thinksafe.deploy.manifests import KINDS
 from thinksafe.errors import StageError
-from thinksafe.kube.client import MANAGER, RESOURCES, Cluster
+from thinksafe.kube.client import MANAGER, KubernetesClient
+from thinksafe.kube.resources import RESOURCES
 
 REASONS = {
     "verified": "RolloutVerified", "rolled back": "RolloutRolledBack", "withdrawn": "RolloutWithdrawn",
@@ -15,19 +16,17 @@ REASONS = {
 }
 
 
-def event(cluster: Cluster, settings: DeploySettings, verdict: str, message: str) -> str:
+def event(cluster: KubernetesClient, settings: DeploySettings, verdict: str, message: str) -> str:
     """Write an event about the served object and return what went wrong; empty when nothing did."""
     kind = KINDS[settings.kind]
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     try:
-        found = cluster.read(kind, settings.name) or {}
-        group, version, _ = RESOURCES[kind]
-        cluster.create_event({
-            "apiVersion": "v1", "kind": "Event",
+        found, _ = cluster.look(kind, settings.name)
+        cluster.post("Event", {
             "metadata": {"generateName": f"{settings.name}-", "namespace": settings.namespace},
             "involvedObject": {
-                "apiVersion": f"{group}/{version}", "kind": kind, "name": settings.name,
-                "namespace": settings.namespace, "uid": found.get("metadata", {}).get("uid", ""),
+                "apiVersion": RESOURCES[kind].api_version, "kind": kind, "name": settings.name,
+                "namespace": settings.namespace, "uid": (found or {}).get("metadata", {}).get("uid", ""),
             },
             "reason": REASONS[verdict], "message": message[:1000],
             "type": "Warning" if verdict in ("rolled back", "withdrawn") else "Normal",

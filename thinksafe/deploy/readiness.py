@@ -10,7 +10,7 @@ from typing import Any
 from thinksafe.config.deploy import DeploySettings
 from thinksafe.deploy.manifests import ADAPTERS, KINDS, pod_selector
 from thinksafe.errors import StageError
-from thinksafe.kube.client import Cluster, DroppedError, GoneError, Object
+from thinksafe.kube.client import DroppedError, GoneError, KubernetesClient, Object
 
 PAUSE_SECONDS = 1.0
 """Before a watch that dropped is taken up again."""
@@ -69,7 +69,7 @@ def _url(status: Object) -> str:
 
 
 def wait_until_ready(
-    cluster: Cluster, settings: DeploySettings, digest: str, *, seconds: float | None = None
+    cluster: KubernetesClient, settings: DeploySettings, digest: str, *, seconds: float | None = None
 ) -> Readiness:
     """Watch the rollout until it is ready, cannot become so, or the deadline has passed.
 
@@ -119,9 +119,9 @@ def wait_until_ready(
     return Readiness(False, "; ".join([state.reason, *_pod_problems(cluster, settings)]), failed=True, url=state.url)
 
 
-def _others(cluster: Cluster, settings: DeploySettings, digest: str) -> str:
+def _others(cluster: KubernetesClient, settings: DeploySettings, digest: str) -> str:
     """Return what the pods lack that should all be ready with an adapter; empty when they lack nothing."""
-    pods = [pod for pod in cluster.pods(pod_selector(settings)) if not pod["metadata"].get("deletionTimestamp")]
+    pods = [pod for pod in cluster.find("Pod", pod_selector(settings)) if not pod["metadata"].get("deletionTimestamp")]
     serving = [pod for pod in pods if f"{ADAPTERS}/" in str(pod.get("spec", {}).get("containers"))]
     right = [pod for pod in serving if f"{ADAPTERS}/{digest}" in str(pod["spec"]["containers"])]
     ready = [
@@ -133,10 +133,10 @@ def _others(cluster: Cluster, settings: DeploySettings, digest: str) -> str:
     return f"{len(right)} of {len(serving)} pods have the new adapter, {len(ready)} of these are ready"
 
 
-def _pod_problems(cluster: Cluster, settings: DeploySettings) -> list[str]:
+def _pod_problems(cluster: KubernetesClient, settings: DeploySettings) -> list[str]:
     """Return why pods do not run, as far as it can be read: containers that wait or ended badly."""
     try:
-        pods = cluster.pods(pod_selector(settings))
+        pods = cluster.find("Pod", pod_selector(settings))
     except StageError:
         return []  # the right to list pods is a convenience
     found: dict[str, None] = {}

@@ -18,7 +18,7 @@ from thinksafe.deploy.readiness import Readiness, wait_until_ready
 from thinksafe.deploy.target import Target, target_of
 from thinksafe.deploy.verification import verify
 from thinksafe.errors import ConfigError, ConflictError, StageError
-from thinksafe.kube.client import Cluster
+from thinksafe.kube.client import KubernetesClient
 from thinksafe.records import Check, Prompt, Record, Sample, Text
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import LedgerEntry
@@ -72,7 +72,7 @@ class Roller:
 
     store: Store
     section: DeploySection
-    cluster: Cluster
+    cluster: KubernetesClient
     open_endpoint: Callable[[str], Endpoint] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -132,8 +132,8 @@ class Roller:
 
     def _served_generation(self) -> int:
         """Return the generation that the live object names; 0 for none."""
-        found = self.cluster.read(KINDS[self.section.deploy.kind], self.section.deploy.name) or {}
-        named = str((found.get("metadata", {}).get("annotations") or {}).get(GENERATION, ""))
+        found, _ = self.cluster.look(KINDS[self.section.deploy.kind], self.section.deploy.name)
+        named = str(((found or {}).get("metadata", {}).get("annotations") or {}).get(GENERATION, ""))
         return int(named) if named.isdigit() else 0
 
     def _endpoint(self, state: Readiness) -> Endpoint:

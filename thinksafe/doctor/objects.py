@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
-from typing import Any, get_args
+from collections.abc import Iterator
+from typing import get_args
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_stages import StageName
 from thinksafe.config.pods import secret_variables
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
-from thinksafe.doctor.kube import Absent, Cluster, Forbidden
 from thinksafe.doctor.placement import reasons
+from thinksafe.doctor.rights import may
 from thinksafe.doctor.trainer import train_job_findings
+from thinksafe.kube.client import KubernetesClient, Object
+from thinksafe.kube.refusals import ForbiddenError
+from thinksafe.kube.resources import RESOURCES
 
 STAGES = tuple(name for name in get_args(StageName) if name != "default")
 _LOOK = "Ignore this if pods start; otherwise give the doctor the right to get it in this namespace."
 
 
-def kubernetes_checks(cluster: ClusterSettings, api: Cluster) -> list[Check]:
+def kubernetes_checks(cluster: ClusterSettings, api: KubernetesClient) -> list[Check]:
     """Return the checks of a cluster's objects."""
     return [
         ("rights", lambda: _rights(cluster, api)),
@@ -34,23 +37,26 @@ def kubernetes_checks(cluster: ClusterSettings, api: Cluster) -> list[Check]:
     ]
 
 
-def _looked_up(check: str, kind: str, name: str, where: str, look: Callable[[str], Any]) -> tuple[Any, Finding | None]:
+def _looked_up(check: str, kind: str, name: str, api: KubernetesClient) -> tuple[Object, Finding | None]:
+    """Return an object, and a finding if it cannot be read; then the object is empty."""
+    what = f"{kind} {name}" + (f" in {api.namespace}" if RESOURCES[kind].namespaced else "")
     try:
-        return look(name), None
-    except Absent:
-        return None, failed(check, f"There is no {kind} {name}{where}.", f"Create the {kind} {name}{where}.")
-    except Forbidden:
-        return None, warning(check, f"No permission to read the {kind} {name}{where}.", _LOOK)
+        found = api.get(kind, name)
+    except ForbiddenError:
+        return {}, warning(check, f"No permission to read the {what}.", _LOOK)
+    if found is None:
+        return {}, failed(check, f"There is no {what}.", f"Create the {what}.")
+    return found, None
 
 
-def _rights(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+def _rights(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     needed: list[tuple[str, str, str]] = []
     if cluster.kfp.multi_user:
         kinds = {"pipelines": "create list", "experiments": "create list", "runs": "create list",
                  "jobs": "create list delete"}
         needed = [(verb, kind, "pipelines.kubeflow.org") for kind, verbs in kinds.items() for verb in verbs.split()]
     missing = [
-        f"{verb} {kind}" for verb, kind, group in needed if not api.may(verb, kind, group, cluster.namespace)
+        f"{verb} {kind}" for verb, kind, group in needed if not may(api, verb, kind, group, cluster.namespace)
     ]
     if missing:
         yield failed(
@@ -59,9 +65,9 @@ def _rights(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
         )
     blind = [
         f"the {kind} {name}" for kind, resource, name in _looked_at(cluster)
-        if not api.may("get", resource, "", cluster.namespace, name)
+        if not may(api, "get", resource, "", cluster.namespace, name)
     ]
-    blind += [] if api.may("list", "nodes") else ["nodes"]
+    blind += [] if may(api, "list", "nodes") else ["nodes"]
     if blind:
         yield warning("rights", f"No permission to read {', '.join(blind)}, so they are not checked.", _LOOK)
     if not missing and not blind:
@@ -86,15 +92,14 @@ def _accounts(cluster: ClusterSettings) -> list[str]:
     return [cluster.service_account, *(name for name in nodes if name and name != cluster.service_account)]
 
 
-def _service_account(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
-    where = f" in {cluster.namespace}"
+def _service_account(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     for name in _accounts(cluster):
-        account, trouble = _looked_up("service account", "ServiceAccount", name, where, api.service_account)
-        yield trouble or ok("service account", f"{account.metadata.name} exists.")
+        _, trouble = _looked_up("service account", "ServiceAccount", name, api)
+        yield trouble or ok("service account", f"{name} exists.")
 
 
-def _secrets(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
-    yield from _with_keys("Secret", _secret_keys(cluster), cluster.namespace, api.secret)
+def _secrets(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
+    yield from _with_keys("Secret", _secret_keys(cluster), api)
 
 
 def _secret_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
@@ -105,8 +110,8 @@ def _secret_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
     return wanted
 
 
-def _config_maps(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
-    yield from _with_keys("ConfigMap", _config_map_keys(cluster), cluster.namespace, api.config_map)
+def _config_maps(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
+    yield from _with_keys("ConfigMap", _config_map_keys(cluster), api)
 
 
 def _config_map_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
@@ -116,16 +121,14 @@ def _config_map_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
     return wanted
 
 
-def _with_keys(
-    kind: str, wanted: dict[str, set[str]], namespace: str, look: Callable[[str], Any]
-) -> Iterator[Finding]:
+def _with_keys(kind: str, wanted: dict[str, set[str]], api: KubernetesClient) -> Iterator[Finding]:
     check = "secrets" if kind == "Secret" else "config maps"
     for name, keys in sorted(wanted.items()):
-        found, trouble = _looked_up(check, kind, name, f" in {namespace}", look)
+        found, trouble = _looked_up(check, kind, name, api)
         if trouble is not None:
             yield trouble
             continue
-        there = found.data or {}
+        there = found.get("data") or {}
         if missing := sorted(key for key in keys if not there.get(key)):
             yield failed(
                 check, f"The {kind} {name} has no {', '.join(missing)}.",
@@ -135,17 +138,17 @@ def _with_keys(
             yield ok(check, f"{name} has {', '.join(sorted(keys))}.")
 
 
-def _pull_secrets(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+def _pull_secrets(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     hosts = {_registry(cluster.image(stage)) for stage in STAGES}
     covered: set[str] = set()
     for name in cluster.image_pull_secrets:
-        secret, trouble = _looked_up("image pull", "Secret", name, f" in {cluster.namespace}", api.secret)
+        secret, trouble = _looked_up("image pull", "Secret", name, api)
         if trouble is not None:
             yield trouble
             covered |= hosts  # it cannot be told
             continue
         try:
-            logins = json.loads(base64.b64decode(secret.data[".dockerconfigjson"]))["auths"]
+            logins = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))["auths"]
             covered |= {address.removeprefix("https://").split("/", 1)[0] for address in logins}
             yield ok("image pull", f"{name} logs in to {', '.join(sorted(logins))}.")
         except (KeyError, TypeError, ValueError):
@@ -165,10 +168,10 @@ def _registry(image: str) -> str:
     return first if slash and ("." in first or ":" in first or first == "localhost") else "index.docker.io"
 
 
-def _nodes(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+def _nodes(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     try:
-        nodes = api.nodes()
-    except Forbidden:
+        nodes = api.find("Node")
+    except ForbiddenError:
         yield warning("nodes", "No permission to list nodes, to see where pods fit.", "Ask an administrator.")
         return
     for stage in ("sample", "judge", "train"):
@@ -185,26 +188,26 @@ def _nodes(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
             )
 
 
-def _storage(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+def _storage(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     cache = cluster.model_cache
     if cache.kind == "claim":
-        claim, trouble = _looked_up(
-            "storage", "PersistentVolumeClaim", cache.claim, f" in {cluster.namespace}", api.claim
-        )
+        claim, trouble = _looked_up("storage", "PersistentVolumeClaim", cache.claim, api)
+        modes = (claim.get("spec") or {}).get("accessModes") or []
         if trouble is not None:
             yield trouble
-        elif "ReadWriteMany" in (claim.spec.access_modes or []):
+        elif "ReadWriteMany" in modes:
             yield ok("storage", f"Many nodes can mount {cache.claim}.")
         else:
             yield warning(
-                "storage",
-                f"Only one node at a time can mount the claim {cache.claim} ({', '.join(claim.spec.access_modes)}).",
+                "storage", f"Only one node at a time can mount the claim {cache.claim} ({', '.join(modes)}).",
                 "Use a claim with ReadWriteMany, or keep all pods on one node with a node selector.",
             )
     elif cache.kind == "ephemeral":
         try:
-            classes = {item.metadata.name: item.metadata.annotations or {} for item in api.storage_classes()}
-        except Forbidden:
+            classes = {
+                item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in api.find("StorageClass")
+            }
+        except ForbiddenError:
             yield warning("storage", "No permission to list storage classes.", _LOOK)
             return
         default = [name for name, notes in classes.items()
@@ -223,13 +226,9 @@ def _storage(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
             yield ok("storage", f"Storage class {cache.storage_class or default[0]}.")
 
 
-def _classes(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
-    kinds: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
-        ("PriorityClass", "priority_class", api.priority_class),
-        ("RuntimeClass", "runtime_class", api.runtime_class),
-    )
-    for kind, field, look in kinds:
+def _classes(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
+    for kind, field in (("PriorityClass", "priority_class"), ("RuntimeClass", "runtime_class")):
         names = {value for stage in STAGES if (value := getattr(cluster.stage(stage), field))}
         for name in sorted(names):
-            _, trouble = _looked_up("classes", kind, name, "", look)
+            _, trouble = _looked_up("classes", kind, name, api)
             yield trouble or ok("classes", f"{kind} {name} exists.")

@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from thinksafe.config.cluster_stages import NodeExpression, StageSettings, TolerationSettings
+from thinksafe.kube.client import Object
 
 
-def refusals(node: Any, settings: StageSettings) -> str:
+def refusals(node: Object, settings: StageSettings) -> str:
     """Return why a node cannot take a pod of the stage, "" where it can; preferences refuse nothing.
 
     Args:
-        node: V1Node of the kubernetes client.
+        node: A Kubernetes Node.
         settings: Settings of the stage.
     """
-    labels = node.metadata.labels or {}
+    labels, spec = node["metadata"].get("labels") or {}, node.get("spec") or {}
     for key, value in (settings.node_selector or {}).items():
         if labels.get(key) != value:
             return f"label {key}={value}"
     required = [term for term in settings.affinity or () if not term.weight]
     if required and not any(all(_meets(labels, one) for one in term.expressions) for term in required):
         return "affinity"
-    if node.spec.unschedulable:
+    if spec.get("unschedulable"):
         return "cordoned"
-    for taint in node.spec.taints or []:
-        if taint.effect != "PreferNoSchedule" and not any(_bears(taint, one) for one in settings.tolerations or ()):
-            return f"taint {taint.key}"
+    for taint in spec.get("taints") or []:
+        if taint["effect"] != "PreferNoSchedule" and not any(_bears(taint, one) for one in settings.tolerations or ()):
+            return f"taint {taint['key']}"
     gpu = settings.gpu
     if gpu is not None and gpu.count:
-        has = int((node.status.allocatable or {}).get(gpu.type, 0))
+        has = int(((node.get("status") or {}).get("allocatable") or {}).get(gpu.type, 0))
         if has < gpu.count:
             return f"{has} of {gpu.count} {gpu.type}"
     return ""
 
 
-def _bears(taint: Any, toleration: TolerationSettings) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
+def _bears(taint: Object, toleration: TolerationSettings) -> bool:
+    if toleration.effect and toleration.effect != taint["effect"]:
         return False
     if not toleration.key:
         return True
-    if toleration.key != taint.key:
+    if toleration.key != taint["key"]:
         return False
-    return toleration.operator == "Exists" or toleration.value == (taint.value or "")
+    return toleration.operator == "Exists" or toleration.value == (taint.get("value") or "")
 
 
 def _meets(labels: Mapping[str, str], demand: NodeExpression) -> bool:
@@ -64,7 +64,7 @@ def _meets(labels: Mapping[str, str], demand: NodeExpression) -> bool:
             return number > limit if demand.operator == "Gt" else number < limit
 
 
-def reasons(nodes: Iterable[Any], settings: StageSettings) -> tuple[int, str]:
+def reasons(nodes: Iterable[Object], settings: StageSettings) -> tuple[int, str]:
     """Return how many nodes could take the stage, and of the others the reasons with their counts."""
     counted: dict[str, int] = {}
     fitting = 0

@@ -13,8 +13,8 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.model import RegistrySettings
 from thinksafe.config.pods import environment, secret_variables
 from thinksafe.doctor.checks import Check, Finding, failed, ok
-from thinksafe.doctor.kube import Absent, Cluster, Forbidden
 from thinksafe.errors import ConflictError, StageError
+from thinksafe.kube.client import KubernetesClient
 
 PATIENCE_S = "8"
 """Seconds for which the store retries a failing call; a run is more patient."""
@@ -30,7 +30,7 @@ def service_checks(cluster: ClusterSettings, registry: RegistrySettings | None) 
 
 
 @contextmanager
-def as_pods_see_it(cluster: ClusterSettings, api: Cluster | None) -> Iterator[None]:
+def as_pods_see_it(cluster: ClusterSettings, api: KubernetesClient | None) -> Iterator[None]:
     """Set the environment that a planning pod has.
 
     Credentials that are set already stay, others come from Kubernetes. Addresses are always the configuration's.
@@ -46,8 +46,8 @@ def as_pods_see_it(cluster: ClusterSettings, api: Cluster | None) -> Iterator[No
             wanted.pop(name)  # mounted in pods only
     for secret, key, variable in secret_variables(cluster, "plan"):
         if api is not None and variable not in os.environ and variable.startswith(("AWS_", "MLFLOW_")):
-            with suppress(Absent, Forbidden, StageError, ValueError):
-                value = (api.secret(secret).data or {}).get(key)
+            with suppress(StageError, ValueError):
+                value = ((api.get("Secret", secret) or {}).get("data") or {}).get(key)
                 if value:
                     wanted[variable] = base64.b64decode(value).decode()
     wanted["THINKSAFE_S3_RETRY_SECONDS"] = PATIENCE_S

@@ -7,28 +7,30 @@ from typing import Any
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding, failed, ok, warning
-from thinksafe.doctor.kube import Absent, Cluster, Forbidden
+from thinksafe.doctor.rights import account_may
+from thinksafe.kube.client import KubernetesClient
+from thinksafe.kube.refusals import ForbiddenError
+from thinksafe.kube.resources import RESOURCES
 
-CHECK, GROUP, VERSION, NODE = "train job", "trainer.kubeflow.org", "v1alpha1", "node"
+CHECK, NODE = "train job", "node"
+GROUP, VERSION = RESOURCES["TrainJob"].group, RESOURCES["TrainJob"].version
 RIGHTS = (
     ("trainjobs", GROUP, ("list", "watch", "create", "delete")), ("pods", "", ("list",)), ("pods/log", "", ("get",)),
 )
 """What the stage ``train`` does where it starts a TrainJob."""
 
 
-def train_job_findings(cluster: ClusterSettings, api: Cluster) -> Iterator[Finding]:
+def train_job_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     """Yield what was found of Kubeflow Trainer; nothing where no TrainJob is wanted."""
     if not cluster.train_job.enabled:
         return
     try:
-        kinds = api.kinds(GROUP, VERSION)
-    except Absent:
-        kinds = set()
-    except Forbidden:
+        kinds = api.plurals(GROUP, VERSION)
+    except ForbiddenError:
         kinds = {"trainjobs"}  # the next look tells
     if "trainjobs" not in kinds:
         yield failed(
-            CHECK, "The cluster has no TrainJobs (trainer.kubeflow.org/v1alpha1).",
+            CHECK, f"The cluster has no TrainJobs ({GROUP}/{VERSION}).",
             "Install Kubeflow Trainer 2.2 or later, or set cluster.train_job.enabled: false and training.nodes: 1.",
         )
         return
@@ -36,20 +38,20 @@ def train_job_findings(cluster: ClusterSettings, api: Cluster) -> Iterator[Findi
     yield _rights(cluster, api)
 
 
-def _runtime(cluster: ClusterSettings, api: Cluster) -> Finding:
+def _runtime(cluster: ClusterSettings, api: KubernetesClient) -> Finding:
     runtime = cluster.train_job.runtime
-    named, everywhere = f"{runtime.kind} {runtime.name}", runtime.kind == "ClusterTrainingRuntime"
+    named = f"{runtime.kind} {runtime.name}"
     try:
-        found = api.custom(GROUP, VERSION, f"{runtime.kind.lower()}s", runtime.name, everywhere=everywhere)
-    except Absent:
-        where = "" if everywhere else f" in {cluster.namespace}"
+        found = api.get(runtime.kind, runtime.name)
+    except ForbiddenError:
+        return warning(
+            CHECK, f"No permission to read the {named}.", f"Ask an administrator to run: kubectl get {named.lower()}"
+        )
+    if found is None:
+        where = f" in {cluster.namespace}" if RESOURCES[runtime.kind].namespaced else ""
         return failed(
             CHECK, f"There is no {named}{where}.",
             "Install the runtimes of Kubeflow Trainer, or name an existing one in cluster.train_job.runtime.",
-        )
-    except Forbidden:
-        return warning(
-            CHECK, f"No permission to read the {named}.", f"Ask an administrator to run: kubectl get {named.lower()}"
         )
     spec: dict[str, Any] = found.get("spec") or {}
     if (spec.get("mlPolicy") or {}).get("torch") is None:
@@ -67,14 +69,14 @@ def _runtime(cluster: ClusterSettings, api: Cluster) -> Finding:
     return ok(CHECK, f"{named} exists.")
 
 
-def _rights(cluster: ClusterSettings, api: Cluster) -> Finding:
+def _rights(cluster: ClusterSettings, api: KubernetesClient) -> Finding:
     account = cluster.service_account
     try:
         missing = [
             (verb, resource, group) for resource, group, verbs in RIGHTS for verb in verbs
-            if not api.account_may(account, verb, resource, group)
+            if not account_may(api, account, verb, resource, group)
         ]
-    except Forbidden:
+    except ForbiddenError:
         return warning(
             CHECK, f"No permission to ask what the account {account} may do (LocalSubjectAccessReview).",
             f"Ask an administrator to run: kubectl auth can-i create trainjobs -n {cluster.namespace} "

@@ -1,19 +1,21 @@
-"""The Kubernetes API, as far as a rollout or a TrainJob needs it: apply, create, read, watch, delete, logs, events.
+"""The Kubernetes API, as rollouts, TrainJobs and the doctor use it: one class for all of them.
 
 Objects are plain dictionaries, whatever their kind. What passes by waiting (no answer, 429, 5xx) is tried again for a
-while; everything else becomes a StageError that says what to do.
+while; everything else becomes a StageError that says what to do. Requests are those of ``kubernetes.dynamic``, without
+its discovery; see :mod:`thinksafe.kube.resources`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from typing import Any, NamedTuple
+from typing import Any
 
-from thinksafe.config.deploy import DeploySettings
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.kube.refusals import explained
+from thinksafe.kube.resources import RESOURCES, Resource
 
 MANAGER = "thinksafe"
 """Field manager: what it applied it owns, and it touches nothing else."""
@@ -23,29 +25,11 @@ WATCH_SECONDS = 60
 """Longest single watch; a connection that died without a word is noticed after that."""
 LOG_BYTES = 65536
 """Longest log that is fetched."""
-APPLY = "application/apply-patch+yaml"
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_NOT_FOUND, _CONFLICT = 404, 409
+_STRICT = ("fieldValidation", "Strict")
 
 Object = dict[str, Any]
-
-
-class Resource(NamedTuple):
-    """Where objects of a kind live in the API."""
-
-    group: str
-    version: str
-    plural: str
-
-
-RESOURCES = {
-    "Service": Resource("", "v1", "services"),
-    "Pod": Resource("", "v1", "pods"),
-    "Event": Resource("", "v1", "events"),
-    "Deployment": Resource("apps", "v1", "deployments"),
-    "InferenceService": Resource("serving.kserve.io", "v1beta1", "inferenceservices"),
-    "LLMInferenceService": Resource("serving.kserve.io", "v1alpha1", "llminferenceservices"),
-    "TrainJob": Resource("trainer.kubeflow.org", "v1alpha1", "trainjobs"),
-}
 
 
 class GoneError(Exception):
@@ -56,21 +40,16 @@ class DroppedError(Exception):
     """A watch ended before its time, or did not begin."""
 
 
-def connect(settings: DeploySettings, *, retry_seconds: float = RETRY_SECONDS) -> Cluster:
-    """Return the cluster that a rollout goes to; see :func:`connect_to`."""
-    return connect_to(settings.namespace, settings.context, retry_seconds=retry_seconds)
-
-
-def connect_to(
-    namespace: str, context: str = "", *, section: str = "deploy", retry_seconds: float = RETRY_SECONDS
-) -> Cluster:
-    """Return the cluster of the pod's service account, or outside a pod that of the kubeconfig.
+def connect(
+    namespace: str, context: str = "", *, section: str, retry_seconds: float = RETRY_SECONDS
+) -> KubernetesClient:
+    """Return the client of the pod's service account, or outside a pod that of the kubeconfig.
 
     Args:
         namespace: Where the objects are.
         context: Of the kubeconfig, which then is taken in a pod, too.
         section: Section of the configuration that errors name.
-        retry_seconds: See :class:`Cluster`.
+        retry_seconds: See :class:`KubernetesClient`.
 
     Raises:
         ConfigError: there is neither.
@@ -84,32 +63,35 @@ def connect_to(
         config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:
         try:
-            config.load_kube_config(context=context or None, client_configuration=configuration)
+            config.load_kube_config(
+                os.environ.get("KUBECONFIG") or None, context=context or None, client_configuration=configuration
+            )
         except (config.ConfigException, OSError, ValueError) as error:
             settable = "KUBECONFIG and deploy.context" if section == "deploy" else "KUBECONFIG"
             raise ConfigError(
                 "There is no Kubernetes cluster: this is not a pod with a service account token, and no kubeconfig "
                 f"{f'with the context {context!r} ' if context else ''}can be loaded.",
-                f"Set {settable}, or run the stage in the cluster.",
+                f"Set {settable}, or run this in the cluster.",
             ) from error
     configuration.retries = False  # the loop here is the only one
-    return Cluster(client.ApiClient(configuration), namespace, retry_seconds, section)
+    return KubernetesClient(client.ApiClient(configuration), namespace, section, retry_seconds)
 
 
-class Cluster:
-    """One namespace of a cluster.
+class KubernetesClient:
+    """One namespace of a cluster, and what lies outside namespaces.
 
     Args:
         api: ``kubernetes.client.ApiClient``.
         namespace: Where the objects are.
-        retry_seconds: How long a call that gets no useful answer is made again.
         section: Section of the configuration that errors name.
+        retry_seconds: How long a call that gets no useful answer is made again.
     """
 
-    def __init__(
-        self, api: Any, namespace: str, retry_seconds: float = RETRY_SECONDS, section: str = "deploy"
-    ) -> None:
-        self._api, self.namespace, self._seconds, self._section = api, namespace, retry_seconds, section
+    def __init__(self, api: Any, namespace: str, section: str, retry_seconds: float = RETRY_SECONDS) -> None:
+        from kubernetes.dynamic import DynamicClient
+
+        self._client = DynamicClient(api, discoverer=lambda *_: None)
+        self.namespace, self._section, self._seconds = namespace, section, retry_seconds
 
     def apply(self, manifest: Object, *, force: bool) -> Object:
         """Apply the fields of a manifest (server-side) and return the object.
@@ -121,40 +103,51 @@ class Cluster:
         Raises:
             StageError: a conflict, a refusal, or no answer; see :mod:`thinksafe.kube.refusals`.
         """
-        query = [("fieldManager", MANAGER), ("force", "true" if force else "false"), ("fieldValidation", "Strict")]
-        return self._call("patch", manifest["kind"], manifest["metadata"]["name"], "PATCH", query, manifest, APPLY)
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        answer: Object = self._parsed("patch", RESOURCES[kind], name, lambda: self._client.server_side_apply(
+            self._resource(kind), manifest, namespace=self.namespace, field_manager=MANAGER,
+            force_conflicts=str(force).lower(), query_params=[_STRICT], **_options(),
+        ))
+        return answer
 
-    def read(self, kind: str, name: str) -> Object | None:
-        """Return an object, or None when there is none. Raises StageError."""
-        found, _ = self.look(kind, name)
+    def get(self, kind: str, name: str) -> Object | None:
+        """Return an object, or None when there is none; needs the right ``get``. Raises StageError."""
+        found: Object | None = self._parsed("get", RESOURCES[kind], name, lambda: self._client.get(
+            self._resource(kind), name, self.namespace, **_options()
+        ), none_on=_NOT_FOUND)
         return found
 
     def look(self, kind: str, name: str) -> tuple[Object | None, str]:
-        """Return an object, or None, and the version of the list from which to watch on. Raises StageError."""
-        found = self._call("list", kind, "", "GET", [("fieldSelector", f"metadata.name={name}")])
+        """Return an object, or None, and the version of the list from which to watch on; needs the right ``list``.
+
+        Raises:
+            StageError: the API refused, or did not answer.
+        """
+        found = self._listed(kind, field_selector=f"metadata.name={name}")
         items = found.get("items") or []
         return (items[0] if items else None), str(found.get("metadata", {}).get("resourceVersion", ""))
 
-    def pods(self, labels: dict[str, str]) -> list[Object]:
-        """Return the pods with these labels. Raises StageError."""
-        return self.labelled("Pod", labels)
-
-    def labelled(self, kind: str, labels: dict[str, str]) -> list[Object]:
-        """Return the objects of a kind with these labels. Raises StageError."""
-        chosen = ",".join(f"{key}={value}" for key, value in labels.items())
-        return list(self._call("list", kind, "", "GET", [("labelSelector", chosen)]).get("items") or [])
+    def find(self, kind: str, labels: dict[str, str] | None = None) -> list[Object]:
+        """Return the objects of a kind that have these labels. Raises StageError."""
+        chosen = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
+        return list(self._listed(kind, label_selector=chosen or None).get("items") or [])
 
     def create(self, manifest: Object) -> bool:
         """Make an object and return whether it was made: not where one of this name is there. Raises StageError."""
-        query = [("fieldManager", MANAGER), ("fieldValidation", "Strict")]
         kind, name = manifest["kind"], manifest["metadata"]["name"]
-        try:
-            self._call("create", kind, "", "POST", query, manifest, named=name)
-        except StageError as error:
-            if getattr(error.__cause__, "status", None) == 409:
-                return False
-            raise
-        return True
+        made = self._parsed("create", RESOURCES[kind], name, lambda: self._client.create(
+            self._resource(kind), manifest, self.namespace, field_manager=MANAGER, query_params=[_STRICT], **_options()
+        ), none_on=_CONFLICT)
+        return made is not None
+
+    def post(self, kind: str, manifest: Object) -> Object:
+        """Send what has no name, an event or an access review, and return the answer. Raises StageError."""
+        resource = RESOURCES[kind]
+        body = {"apiVersion": resource.api_version, "kind": kind, **manifest}
+        answer: Object = self._parsed("create", resource, "", lambda: self._client.create(
+            self._resource(kind), body, self.namespace, **_options()
+        ))
+        return answer
 
     def delete(self, kind: str, name: str) -> None:
         """Delete an object, which stays until what belongs to it is gone; one that is not there is no error.
@@ -163,18 +156,32 @@ class Cluster:
             StageError: the API refused, or did not answer.
         """
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
-        try:
-            self._call("delete", kind, name, "DELETE", [], options)
-        except StageError as error:
-            if getattr(error.__cause__, "status", None) != 404:
-                raise
+        self._parsed("delete", RESOURCES[kind], name, lambda: self._client.delete(
+            self._resource(kind), name, self.namespace, body=options, **_options()
+        ), none_on=_NOT_FOUND)
 
     def logs(self, pod: str, container: str, lines: int, *, previous: bool = False) -> str:
         """Return the last lines of a container's log, or of the log before it was started again. Raises StageError."""
         query = [("container", container), ("tailLines", str(lines)), ("limitBytes", str(LOG_BYTES))]
         query += [("previous", "true")] if previous else []
-        data: bytes = self._answered("get", "Pod", f"{pod}/log", "GET", query)
+        path = self._resource("Pod").path(pod, self.namespace) + "/log"
+        data: bytes = self._answered(
+            "get", RESOURCES["Pod"], f"{pod}/log",
+            lambda: self._client.request("get", path, query_params=[*query], **_options()), bytes,
+        )
         return data.decode("utf-8", "replace")
+
+    def plurals(self, group: str, version: str) -> set[str]:
+        """Return the plurals of the kinds of an API group; none where the cluster does not know it.
+
+        Raises:
+            StageError: the API refused, or did not answer.
+        """
+        of = Resource(group, version, "resources", namespaced=False)
+        found = self._parsed("get", of, "", lambda: self._client.request(
+            "get", f"/apis/{group}/{version}", **_options()
+        ), none_on=_NOT_FOUND)
+        return {str(item["name"]) for item in (found or {}).get("resources") or []}
 
     def watch(self, kind: str, name: str, version: str, seconds: float) -> Iterator[Object]:
         """Yield the object as it changes after a version; None of its changes is lost between two watches.
@@ -191,12 +198,13 @@ class Cluster:
         from urllib3.exceptions import HTTPError
 
         limit = max(1, min(WATCH_SECONDS, int(seconds)))
-        query = [
-            ("watch", "true"), ("fieldSelector", f"metadata.name={name}"), ("resourceVersion", version),
-            ("timeoutSeconds", str(limit)), ("allowWatchBookmarks", "true"),
-        ]
         try:
-            response = self._request(kind, "", "GET", query, None, "application/json", limit + 5.0)
+            # not by its Watch, which trips over an error event without a reason
+            response = self._client.get(
+                self._resource(kind), namespace=self.namespace, field_selector=f"metadata.name={name}",
+                resource_version=version, timeout_seconds=limit, watch="true",
+                query_params=[("allowWatchBookmarks", "true")], **_options(limit + 5.0),
+            )
             with closing(response):
                 for line in iter_resp_lines(response):
                     if line.strip():
@@ -210,31 +218,34 @@ class Cluster:
         except (HTTPError, OSError, ValueError) as error:  # ValueError: a line that was cut short
             raise DroppedError from error
 
-    def create_event(self, event: Object) -> None:
-        """Write an event. Raises StageError."""
-        self._call("create", "Event", "", "POST", [], event)
+    def _listed(self, kind: str, **selector: str | None) -> Object:
+        found: Object = self._parsed("list", RESOURCES[kind], "", lambda: self._client.get(
+            self._resource(kind), namespace=self.namespace, **selector, **_options()
+        ))
+        return found
 
-    def _call(
-        self, verb: str, kind: str, name: str, method: str, query: list[tuple[str, str]], body: Object | None = None,
-        content: str = "application/json", named: str = "",
-    ) -> Object:
-        def parsed(data: bytes) -> Object:
-            found: Object = json.loads(data)
-            return found
+    def _resource(self, kind: str) -> Any:
+        from kubernetes.dynamic import Resource as Place
 
-        answer: Object = self._answered(verb, kind, name, method, query, body, content, parsed, named)
-        return answer
+        group, version, plural, namespaced = RESOURCES[kind]
+        return Place(
+            prefix="apis" if group else "api", group=group, api_version=version, kind=kind, name=plural,
+            namespaced=namespaced, client=self._client,
+        )
+
+    def _parsed(
+        self, verb: str, resource: Resource, name: str, request: Callable[[], Any], none_on: int = 0
+    ) -> Any:
+        return self._answered(verb, resource, name, request, json.loads, none_on)
 
     def _answered(
-        self, verb: str, kind: str, name: str, method: str, query: list[tuple[str, str]], body: Object | None = None,
-        content: str = "application/json", read: Callable[[bytes], Any] = bytes, named: str = "",
+        self, verb: str, resource: Resource, name: str, request: Callable[[], Any], read: Callable[[bytes], Any],
+        none_on: int = 0,
     ) -> Any:
+        """Return what a request is answered with, None for the HTTP status ``none_on``. Raises StageError."""
         import tenacity
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
-
-        def attempt() -> Any:
-            return read(self._request(kind, name, method, query, body, content, ANSWER_SECONDS).data)
 
         def passing(error: BaseException) -> bool:
             if isinstance(error, ApiException):
@@ -246,27 +257,21 @@ class Cluster:
                 retry=tenacity.retry_if_exception(passing), reraise=True,
                 wait=tenacity.wait_random_exponential(multiplier=0.25, max=5.0),
                 stop=tenacity.stop_after_delay(self._seconds),
-            )(attempt)
+            )(lambda: read(request().data))
         except ApiException as error:
-            raise explained(error, verb, RESOURCES[kind], name or named, self.namespace, self._section) from error
+            if none_on and error.status == none_on:
+                return None
+            raise explained(error, verb, resource, name, self.namespace, self._section) from error
         except (HTTPError, OSError, ValueError) as error:
             raise StageError(
-                f"The Kubernetes API at {self._api.configuration.host} does not answer ({type(error).__name__}).",
-                "Check the network, and start the same stage again; what was applied is found.",
+                f"The Kubernetes API at {self._client.configuration.host} does not answer ({type(error).__name__}).",
+                "Check KUBECONFIG, the network and the VPN, and try again; what was already applied is found.",
             ) from error
 
-    def _request(
-        self, kind: str, name: str, method: str, query: list[tuple[str, str]], body: Object | None, content: str,
-        seconds: float,
-    ) -> Any:
-        group, version, plural = RESOURCES[kind]
-        root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-        path = f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
-        return self._api.call_api(
-            path, method, query_params=query, body=body, auth_settings=["BearerToken"],
-            header_params={"Accept": "application/json", "Content-Type": content},
-            _preload_content=False, _return_http_data_only=True, _request_timeout=(CONNECT_SECONDS, seconds),
-        )
+
+def _options(seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+    """Return what every request takes: time limits, and the answer as it came."""
+    return {"_request_timeout": (CONNECT_SECONDS, seconds), "serialize": False}
 
 
 def _changes(event: Any) -> Iterator[Object]:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from thinksafe.errors import StageError
-
-if TYPE_CHECKING:
-    from thinksafe.kube.client import Resource
+from thinksafe.kube.resources import Resource
 
 _OWNER = re.compile(r'conflict with "(?P<owner>[^"]+)"')
 _CANNOT = re.compile(r'cannot (?P<verb>\w+) resource "(?P<plural>[^"]+)" in API group "(?P<group>[^"]*)"')
 _USER = re.compile(r'User "(?P<user>[^"]+)"')
 
 
+class ForbiddenError(StageError):
+    """The account does not have the right."""
+
+
 class FieldConflictError(StageError):
     """Another field manager owns a field that the rollout sets. Nothing was changed."""
 
 
-def explained(
-    error: Any, verb: str, resource: Resource, name: str, namespace: str, section: str = "deploy"
-) -> StageError:
+def explained(error: Any, verb: str, resource: Resource, name: str, namespace: str, section: str) -> StageError:
     """Return an error of the Kubernetes API (``ApiException``) as one that a person can act on.
 
     Args:
@@ -34,14 +34,15 @@ def explained(
         section: Section of the configuration that says what is asked for.
     """
     status = _status(error)
-    what = f"{resource.plural}{f'.{resource.group}' if resource.group else ''}"
-    where = f"{what}{f' {name!r}' if name else ''} in the namespace {namespace!r}"
+    what = resource.full_name
+    where = f"{what} {name!r}" if name else what
+    where += f" in the namespace {namespace!r}" if resource.namespaced else ""
     message = str(status.get("message", "")) or str(getattr(error, "reason", "") or "no reason given")
     match error.status:
         case 401:
             return StageError(
                 "The Kubernetes API does not accept the credentials.",
-                "Renew the kubeconfig or the service account's token, and start the same stage again.",
+                "Renew the kubeconfig or the service account's token, and try again.",
             )
         case 403:
             return _forbidden(message, verb, resource, where, section)
@@ -66,7 +67,7 @@ def explained(
             )
     return StageError(
         f"The Kubernetes API could not {verb} {where} (HTTP {error.status}: {message:.300}).",
-        "Start the same stage again; it finds what was already applied.",
+        "Try again; what was already applied is found.",
     )
 
 
@@ -89,7 +90,7 @@ def _forbidden(message: str, verb: str, resource: Resource, where: str, section:
     group, plural = resource.group, resource.plural
     if missing := _CANNOT.search(message):  # an apply that makes an object needs create, too
         verb, plural, group = missing["verb"], missing["plural"], missing["group"]
-    return StageError(
+    return ForbiddenError(
         f"{who} may not {verb} {where}.",
         f'Add to its Role: apiGroups: ["{group}"], resources: ["{plural}"], verbs: ["{verb}"].',
     )

@@ -51,7 +51,8 @@ def run(
             )
         asked = list(read_records(prompts, Prompt))
         expected = list(read_rows(context.store, manifest, Sample))
-        roller = Roller(context.store, section, connect(section.deploy))
+        cluster = connect(section.deploy.namespace, section.deploy.context, section="deploy")
+        roller = Roller(context.store, section, cluster)
         harm = section.deploy.verification.harm_prompts
         with context.track("verifying", len(expected) + harm) as advance:
             rollout = roller.run(entry, asked, expected, advance)

@@ -144,7 +144,7 @@ def _train_on_nodes(
     key: str,
 ) -> tuple[AdapterManifest, int]:
     """Train in a TrainJob, whose first node settles the adapter; return as :func:`_train` does."""
-    from thinksafe.kube.client import connect_to
+    from thinksafe.kube.client import connect
     from thinksafe.training.node import NodeJob
     from thinksafe.training.trainjob import launcher
 
@@ -152,7 +152,7 @@ def _train_on_nodes(
         section=section, base=base, examples_digest=digest_file(examples), key=key, run_id=context.run_id,
         task=context.task,
     )
-    api = connect_to(cluster.namespace, section="cluster", retry_seconds=launcher.RETRY_SECONDS)
+    api = connect(cluster.namespace, section="cluster", retry_seconds=launcher.RETRY_SECONDS)
 
     def done() -> bool:
         return find_adapter(context.store, base, key) is not None

@@ -13,9 +13,8 @@ from kube_contents import KubeContents
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding, findings
-from thinksafe.doctor.kube import Cluster
 from thinksafe.doctor.objects import kubernetes_checks
-from thinksafe.errors import StageError
+from thinksafe.kube.client import connect
 from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 H100 = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
@@ -43,7 +42,7 @@ def healthy(server: KubeContents) -> KubeContents:
 def found(name: str = "plain", **changed: Any) -> dict[str, list[Finding]]:
     cluster = ClusterSettings.model_validate({**copy.deepcopy(CLUSTERS[name]), **changed})
     of: dict[str, list[Finding]] = {}
-    for finding in findings(kubernetes_checks(cluster, Cluster(cluster.namespace))):
+    for finding in findings(kubernetes_checks(cluster, connect(cluster.namespace, section="cluster"))):
         of.setdefault(finding.check, []).append(finding)
     return of
 
@@ -183,16 +182,11 @@ def test_a_claim_for_one_node_is_a_warning(healthy: KubeContents) -> None:
     assert [one.status for one in found()["storage"]] == ["warning"]
 
 
-def test_without_a_kubeconfig_the_doctor_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    with pytest.raises(StageError, match="no access to Kubernetes"):
-        Cluster("thinksafe")
-
-
 def test_a_slow_api_does_not_hold_the_doctor_up(healthy: KubeContents) -> None:
     healthy.delay = 3
     cluster = ClusterSettings.model_validate(CLUSTERS["plain"])
-    checks = [check for check in kubernetes_checks(cluster, Cluster("thinksafe")) if check[0] == "nodes"]
+    api = connect("thinksafe", section="cluster")
+    checks = [check for check in kubernetes_checks(cluster, api) if check[0] == "nodes"]
     (finding,) = findings(checks, limit=0.5)
     assert (finding.check, finding.status) == ("nodes", "failed")
     assert "No answer within" in finding.message

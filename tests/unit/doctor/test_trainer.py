@@ -11,8 +11,8 @@ from kube_contents import KubeContents
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding
-from thinksafe.doctor.kube import Cluster
 from thinksafe.doctor.trainer import train_job_findings
+from thinksafe.kube.client import connect
 from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 RUNTIME = "clustertrainingruntimes/torch-distributed"
@@ -28,7 +28,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeCont
 def found(**train_job: object) -> list[Finding]:
     section = {**CLUSTERS["plain"], "train_job": {"enabled": True, **train_job}}
     cluster = ClusterSettings.model_validate(section)
-    return list(train_job_findings(cluster, Cluster(cluster.namespace)))
+    return list(train_job_findings(cluster, connect(cluster.namespace, section="cluster")))
 
 
 def test_a_cluster_that_has_all_is_well(server: KubeContents) -> None:

@@ -17,8 +17,8 @@ from thinksafe.deploy import readiness as waiting
 from thinksafe.deploy.manifests import manifests
 from thinksafe.deploy.readiness import wait_until_ready
 from thinksafe.errors import ConfigError, StageError
-from thinksafe.kube.client import Cluster, connect
-from thinksafe.kube.refusals import FieldConflictError
+from thinksafe.kube.client import KubernetesClient, connect
+from thinksafe.kube.refusals import FieldConflictError, ForbiddenError
 
 SETTINGS = settings_of()
 
@@ -32,16 +32,16 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeApi]:
 
 
 @pytest.fixture
-def cluster(api: KubeApi) -> Cluster:
-    return connect(SETTINGS, retry_seconds=2.0)
+def cluster(api: KubeApi) -> KubernetesClient:
+    return connect("serving", section="deploy", retry_seconds=2.0)
 
 
-def apply(cluster: Cluster, *, force: bool = False, **changed: Any) -> None:
+def apply(cluster: KubernetesClient, *, force: bool = False, **changed: Any) -> None:
     for manifest in manifests(settings_of(**changed), TARGET):
         cluster.apply(manifest, force=force)
 
 
-def test_apply_owns_its_fields_only(api: KubeApi, cluster: Cluster) -> None:
+def test_apply_owns_its_fields_only(api: KubeApi, cluster: KubernetesClient) -> None:
     apply(cluster)
     calls = [request for request in api.requests if request.method == "PATCH"]
     assert [call.path for call in calls] == [
@@ -60,13 +60,13 @@ def test_apply_owns_its_fields_only(api: KubeApi, cluster: Cluster) -> None:
     assert (found["spec"]["minReadySeconds"], found["spec"]["replicas"]) == (30, 2)
 
 
-def test_replicas_are_given_up_to_an_autoscaler(api: KubeApi, cluster: Cluster) -> None:
+def test_replicas_are_given_up_to_an_autoscaler(api: KubeApi, cluster: KubernetesClient) -> None:
     apply(cluster)
     apply(cluster, replicas=None)
     assert "replicas" not in api.objects["deployments", "guarded"]["spec"]
 
 
-def test_a_conflict_names_owner_field_and_step(api: KubeApi, cluster: Cluster) -> None:
+def test_a_conflict_names_owner_field_and_step(api: KubeApi, cluster: KubernetesClient) -> None:
     api.apply("deployments", "guarded", "keda", {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}, "spec": {"replicas": 5},
     }, force=False)
@@ -85,7 +85,7 @@ def test_a_conflict_names_owner_field_and_step(api: KubeApi, cluster: Cluster) -
     ("verb", "plural", "group"), [("patch", "deployments", "apps"), ("patch", "services", "")]
 )
 def test_what_is_forbidden_says_what_to_grant(
-    api: KubeApi, cluster: Cluster, verb: str, plural: str, group: str
+    api: KubeApi, cluster: KubernetesClient, verb: str, plural: str, group: str
 ) -> None:
     api.forbidden.add((verb, plural))
     with pytest.raises(StageError) as caught:
@@ -94,7 +94,7 @@ def test_what_is_forbidden_says_what_to_grant(
     assert f'apiGroups: ["{group}"], resources: ["{plural}"], verbs: ["{verb}"]' in caught.value.action
 
 
-def test_the_right_to_create_is_named_where_it_is_missing(api: KubeApi, cluster: Cluster) -> None:
+def test_the_right_to_create_is_named_where_it_is_missing(api: KubeApi, cluster: KubernetesClient) -> None:
     message = 'deployments.apps is forbidden: User "ann" cannot create resource "deployments" in API group "apps"'
     api.fault("PATCH", "deployments", "status", code=403, message=message)
     with pytest.raises(StageError, match="ann may not create deployments") as caught:
@@ -102,8 +102,29 @@ def test_the_right_to_create_is_named_where_it_is_missing(api: KubeApi, cluster:
     assert 'verbs: ["create"]' in caught.value.action
 
 
+def test_what_is_only_looked_at(api: KubeApi) -> None:
+    cluster = connect("thinksafe", section="cluster", retry_seconds=0.5)
+    assert cluster.get("Secret", "hub-token") is None
+    assert cluster.plurals("trainer.kubeflow.org", "v1alpha1") == set()
+    api.contents.secret("hub-token", token="t")
+    api.contents.trainer()
+    api.contents.node("gpu-1")
+    assert set((cluster.get("Secret", "hub-token") or {})["data"]) == {"token"}
+    assert "trainjobs" in cluster.plurals("trainer.kubeflow.org", "v1alpha1")
+    assert cluster.get("ClusterTrainingRuntime", "torch-distributed") is not None
+    assert [node["metadata"]["name"] for node in cluster.find("Node")] == ["gpu-1"]
+    assert not [request.path for request in api.requests if request.path in ("/version", "/apis", "/api/v1")]
+
+
+def test_a_missing_right_outside_namespaces_names_no_namespace(api: KubeApi) -> None:
+    api.contents.forbidden = {"/api/v1/nodes"}
+    with pytest.raises(ForbiddenError, match=r"may not list nodes\.") as caught:
+        connect("thinksafe", section="cluster").find("Node")
+    assert 'resources: ["nodes"], verbs: ["list"]' in caught.value.action
+
+
 @pytest.mark.parametrize("verb", ["list", "watch"])
-def test_a_wait_that_is_forbidden_ends_at_once(api: KubeApi, cluster: Cluster, verb: str) -> None:
+def test_a_wait_that_is_forbidden_ends_at_once(api: KubeApi, cluster: KubernetesClient, verb: str) -> None:
     api.controller = lambda found: None
     apply(cluster)
     api.forbidden.add((verb, "deployments"))
@@ -122,7 +143,7 @@ def test_a_wait_that_is_forbidden_ends_at_once(api: KubeApi, cluster: Cluster, v
     ],
 )
 def test_other_refusals(
-    api: KubeApi, cluster: Cluster, code: int, message: str, problem: str, action: str
+    api: KubeApi, cluster: KubernetesClient, code: int, message: str, problem: str, action: str
 ) -> None:
     api.fault("PATCH", "deployments", "status", code=code, message=message)
     with pytest.raises(StageError, match=problem) as caught:
@@ -130,7 +151,7 @@ def test_other_refusals(
     assert action in caught.value.action
 
 
-def test_without_kserve(api: KubeApi, cluster: Cluster) -> None:
+def test_without_kserve(api: KubeApi, cluster: KubernetesClient) -> None:
     api.fault("PATCH", "inferenceservices", "status", code=404, message="the server could not find it")
     with pytest.raises(StageError, match=r"no inferenceservices.serving.kserve.io") as caught:
         apply(cluster, kind="inference-service")
@@ -139,7 +160,7 @@ def test_without_kserve(api: KubeApi, cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("action", ["drop", "status"])
 @pytest.mark.parametrize("code", [429, 503])
-def test_what_passes_by_waiting_is_tried_again(api: KubeApi, cluster: Cluster, action: str, code: int) -> None:
+def test_what_passes_by_waiting_is_tried_again(api: KubeApi, cluster: KubernetesClient, action: str, code: int) -> None:
     for path in ("services", "deployments"):
         api.fault("PATCH", path, action, code=code, times=2)
     apply(cluster)
@@ -150,10 +171,10 @@ def test_what_passes_by_waiting_is_tried_again(api: KubeApi, cluster: Cluster, a
 def test_an_api_that_does_not_come_back(api: KubeApi) -> None:
     api.fault("PATCH", "services", "drop", times=1000)
     with pytest.raises(StageError, match=r"The Kubernetes API at http://127.* does not answer"):
-        apply(connect(SETTINGS, retry_seconds=0.5))
+        apply(connect("serving", section="deploy", retry_seconds=0.5))
 
 
-def test_a_slow_api_is_waited_for(api: KubeApi, cluster: Cluster) -> None:
+def test_a_slow_api_is_waited_for(api: KubeApi, cluster: KubernetesClient) -> None:
     api.fault("PATCH", "deployments", "delay", seconds=0.5)
     api.fault("GET", "deployments", "delay", seconds=0.5)
     apply(cluster)
@@ -164,15 +185,15 @@ def test_wrong_credentials(api: KubeApi, tmp_path: Path) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(kubeconfig.read_text().replace("secret-token", "stale"))
     with pytest.raises(StageError, match="does not accept the credentials"):
-        apply(connect(SETTINGS))
+        apply(connect("serving", section="deploy"))
 
 
 def test_no_cluster(api: KubeApi, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="with the context 'elsewhere'"):
-        connect(settings_of(context="elsewhere"))
+        connect("serving", "elsewhere", section="deploy")
     (tmp_path / "kubeconfig").unlink()
     with pytest.raises(ConfigError, match="There is no Kubernetes cluster"):
-        connect(SETTINGS)
+        connect("serving", section="deploy")
 
 
 class TestReadiness:
@@ -185,7 +206,7 @@ class TestReadiness:
     def watches(self, api: KubeApi) -> list[str]:
         return [request.query["resourceVersion"] for request in api.requests if request.method == "WATCH"]
 
-    def test_it_is_watched_for(self, api: KubeApi, cluster: Cluster) -> None:
+    def test_it_is_watched_for(self, api: KubeApi, cluster: KubernetesClient) -> None:
         apply(cluster)
         began = time.monotonic()
         assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
@@ -194,7 +215,7 @@ class TestReadiness:
         assert len([request for request in api.requests if request.method == "GET"]) == 1
 
     @pytest.mark.parametrize("action", ["drop", "half", "status"])
-    def test_a_dropped_watch_goes_on_where_it_was(self, api: KubeApi, cluster: Cluster, action: str) -> None:
+    def test_a_dropped_watch_goes_on_where_it_was(self, api: KubeApi, cluster: KubernetesClient, action: str) -> None:
         api.fault("WATCH", "deployments", action, times=2)
         apply(cluster)
         version = str(api.version)
@@ -203,13 +224,13 @@ class TestReadiness:
         assert len([request for request in api.requests if request.method == "GET"]) == 1
 
     @pytest.mark.parametrize("action", ["gone", "status"])
-    def test_after_gone_it_is_looked_at_again(self, api: KubeApi, cluster: Cluster, action: str) -> None:
+    def test_after_gone_it_is_looked_at_again(self, api: KubeApi, cluster: KubernetesClient, action: str) -> None:
         api.fault("WATCH", "deployments", action, code=410)
         apply(cluster)
         assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
         assert len([request for request in api.requests if request.method == "GET"]) == 2
 
-    def test_the_status_of_an_older_generation_says_nothing(self, api: KubeApi, cluster: Cluster) -> None:
+    def test_the_status_of_an_older_generation_says_nothing(self, api: KubeApi, cluster: KubernetesClient) -> None:
         apply(cluster)
         assert wait_until_ready(cluster, SETTINGS, DIGEST).ready
         api.controller = lambda found: None
@@ -219,7 +240,7 @@ class TestReadiness:
             False, "not ready after 0.5 s: its controller has not seen the change yet"
         )
 
-    def test_the_deadline_says_why_pods_do_not_run(self, api: KubeApi, cluster: Cluster) -> None:
+    def test_the_deadline_says_why_pods_do_not_run(self, api: KubeApi, cluster: KubernetesClient) -> None:
         api.controller = lambda found: {
             **ready_deployment(found), "availableReplicas": 0, "updatedReplicas": 1, "replicas": 2
         }
@@ -239,7 +260,7 @@ class TestReadiness:
         api.forbidden.add(("list", "pods"))
         assert wait_until_ready(cluster, SETTINGS, DIGEST, seconds=0.1).reason.endswith("1 old left")
 
-    def test_a_rollout_that_cannot_succeed_ends_the_wait(self, api: KubeApi, cluster: Cluster) -> None:
+    def test_a_rollout_that_cannot_succeed_ends_the_wait(self, api: KubeApi, cluster: KubernetesClient) -> None:
         api.controller = lambda found: {
             "observedGeneration": found["metadata"]["generation"],
             "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}],
@@ -248,7 +269,7 @@ class TestReadiness:
         state = wait_until_ready(cluster, SETTINGS, DIGEST)
         assert (state.ready, state.failed, state.reason) == (False, True, "ProgressDeadlineExceeded")
 
-    def test_an_outage_while_waiting_is_ridden_out(self, api: KubeApi, cluster: Cluster) -> None:
+    def test_an_outage_while_waiting_is_ridden_out(self, api: KubeApi, cluster: KubernetesClient) -> None:
         api.controller_seconds = 1.0
         apply(cluster)
         api.fault("WATCH", "deployments", "drop", times=1000)
@@ -268,7 +289,7 @@ class TestKserve:
     """Whose objects say when they are ready and where, and whose pods say with which adapter."""
 
     @pytest.fixture
-    def settings(self, api: KubeApi, cluster: Cluster, kind: str) -> DeploySettings:
+    def settings(self, api: KubeApi, cluster: KubernetesClient, kind: str) -> DeploySettings:
         self.ready = "True"
         api.controller = lambda found: {
             "observedGeneration": 1 if kind == "inference-service" else found["metadata"]["generation"],
@@ -278,7 +299,7 @@ class TestKserve:
         api.pods = [pod(DIGEST)]
         return settings_of(kind=kind)
 
-    def test_ready(self, api: KubeApi, cluster: Cluster, settings: DeploySettings, kind: str) -> None:
+    def test_ready(self, api: KubeApi, cluster: KubernetesClient, settings: DeploySettings, kind: str) -> None:
         self.ready = "False"
         apply(cluster, kind=kind)
         assert wait_until_ready(cluster, settings, DIGEST, seconds=0.5).reason == "not ready after 0.5 s: NotYet"
@@ -296,14 +317,14 @@ class TestKserve:
         ],
     )
     def test_pods_that_are_old_or_not_ready(
-        self, api: KubeApi, cluster: Cluster, settings: DeploySettings, kind: str, pods: list[Any], reason: str
+        self, api: KubeApi, cluster: KubernetesClient, settings: DeploySettings, kind: str, pods: list[Any], reason: str
     ) -> None:
         api.pods = pods
         apply(cluster, kind=kind)
         assert reason in wait_until_ready(cluster, settings, DIGEST, seconds=0.5).reason
 
     def test_old_pods_are_waited_for(
-        self, api: KubeApi, cluster: Cluster, settings: DeploySettings, kind: str
+        self, api: KubeApi, cluster: KubernetesClient, settings: DeploySettings, kind: str
     ) -> None:
         api.pods = [pod("e" * 64), pod(DIGEST, "False")]
         apply(cluster, kind=kind)

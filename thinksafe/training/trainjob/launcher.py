@@ -22,7 +22,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.kubernetes import seconds
 from thinksafe.config.shape import shape_of
 from thinksafe.errors import MissingError, StageError, ThinkSafeError
-from thinksafe.kube.client import Cluster, DroppedError, GoneError, Object
+from thinksafe.kube.client import DroppedError, GoneError, KubernetesClient, Object
 from thinksafe.store import Store
 from thinksafe.text import clean
 from thinksafe.training.launch import Outcome
@@ -79,7 +79,7 @@ class Launcher:
     """
 
     def __init__(
-        self, store: Store, cluster: ClusterSettings, api: Cluster, job: NodeJob, examples: Path,
+        self, store: Store, cluster: ClusterSettings, api: KubernetesClient, job: NodeJob, examples: Path,
         done: Callable[[], bool], look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._store, self._cluster, self._api, self._job, self._examples = store, cluster, api, job, examples
@@ -112,7 +112,7 @@ class Launcher:
         """Create the job, unless there is one to wait for."""
         end = time.monotonic() + GONE_SECONDS
         while True:
-            found = self._api.read(KIND, self.name)
+            found, _ = self._api.look(KIND, self.name)
             if found is None:
                 if self._create():
                     return self._say("started")
@@ -270,7 +270,7 @@ class Launcher:
     def _sweep(self) -> None:
         """Delete jobs that failed long ago; errors in this are ignored."""
         with suppress(StageError, ValueError):
-            for found in self._api.labelled(KIND, OURS):
+            for found in self._api.find(KIND, OURS):
                 state, name = state_of(found), found["metadata"]["name"]
                 if state.name != "failed" or name == self.name or not state.since:
                     continue

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from thinksafe.credentials import scrubbed
 from thinksafe.errors import StageError
-from thinksafe.kube.client import Cluster, Object
+from thinksafe.kube.client import KubernetesClient, Object
 from thinksafe.text import clean
 from thinksafe.training.trainjob.manifest import NODE
 
@@ -50,9 +50,9 @@ class End(NamedTuple):
         return f"{self.pod}: {self.reason}{code}{':' if said else ''}{said}"
 
 
-def pods_of(api: Cluster, name: str) -> list[Object]:
+def pods_of(api: KubernetesClient, name: str) -> list[Object]:
     """Return the pods of a job. Raises StageError."""
-    return api.pods({JOB_LABEL: name})
+    return api.find("Pod", {JOB_LABEL: name})
 
 
 class Waiting:
@@ -101,7 +101,7 @@ def _obstacles(pod: Object) -> Iterator[tuple[str, StageError]]:
             )
 
 
-def ends(api: Cluster, pods: list[Object], known: Sequence[End] = ()) -> list[End]:
+def ends(api: KubernetesClient, pods: list[Object], known: Sequence[End] = ()) -> list[End]:
     """Return how containers of pods ended that failed, the first one first.
 
     Args:
@@ -149,7 +149,7 @@ def phases(pods: list[Object]) -> str:
     return ", ".join(f"{named.count(phase)} {phase}" for phase in sorted(set(named))) or "no pods"
 
 
-def _lines(api: Cluster, pod: str, *, previous: bool) -> tuple[str, ...]:
+def _lines(api: KubernetesClient, pod: str, *, previous: bool) -> tuple[str, ...]:
     try:
         log = api.logs(pod, NODE, 4 * LINES, previous=previous)
     except StageError as error:

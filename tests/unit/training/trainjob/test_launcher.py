@@ -22,7 +22,7 @@ from thinksafe.config.model import StudentSettings
 from thinksafe.config.shape import Shape
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.jsonl import write_records
-from thinksafe.kube.client import connect_to
+from thinksafe.kube.client import connect
 from thinksafe.models.references import ModelReference
 from thinksafe.store.local import LocalStore
 from thinksafe.training.launch import Outcome
@@ -63,7 +63,7 @@ class World:
     def launcher(self, *, retry_seconds: float = 2.0, **train_job: Any) -> Launcher:
         given = {"enabled": True, "deadline": "60s", **train_job}  # a test that goes wrong must end
         settings = ClusterSettings.model_validate({**CLUSTER, "train_job": given})
-        api = connect_to("serving", section="cluster", retry_seconds=retry_seconds)
+        api = connect("serving", section="cluster", retry_seconds=retry_seconds)
         return Launcher(self.store, settings, api, self.job, self.examples, lambda: self.there, look_seconds=1.0)
 
     def refused(self, **train_job: Any) -> StageError:

@@ -1,0 +1,36 @@
+"""Who may do what in Kubernetes, by access reviews: the API server says what its roles allow."""
+
+from __future__ import annotations
+
+from thinksafe.kube.client import KubernetesClient
+
+
+def may(
+    api: KubernetesClient, verb: str, resource: str, group: str = "", namespace: str = "", name: str = ""
+) -> bool:
+    """Return whether we may do something, by a SelfSubjectAccessReview. Raises StageError.
+
+    A role can give a right to objects of certain names only (``resourceNames``); without the name it counts as
+    lacking.
+    """
+    attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace}
+    named = {"name": name} if name else {}
+    answer = api.post("SelfSubjectAccessReview", {"spec": {"resourceAttributes": {**attributes, **named}}})
+    return bool(answer["status"]["allowed"])
+
+
+def account_may(api: KubernetesClient, account: str, verb: str, resource: str, group: str) -> bool:
+    """Return whether a service account of the namespace may do something, by a LocalSubjectAccessReview.
+
+    Raises:
+        ForbiddenError: we may not ask.
+        StageError: the API refused, or did not answer.
+    """
+    plural, _, part = resource.partition("/")
+    attributes = {"verb": verb, "resource": plural, "group": group, "namespace": api.namespace}
+    answer = api.post("LocalSubjectAccessReview", {"spec": {
+        "user": f"system:serviceaccount:{api.namespace}:{account}",
+        "groups": ["system:serviceaccounts", f"system:serviceaccounts:{api.namespace}", "system:authenticated"],
+        "resourceAttributes": {**attributes, **({"subresource": part} if part else {})},
+    }})
+    return bool(answer["status"]["allowed"])
