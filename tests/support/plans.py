@@ -16,5 +16,6 @@ def write_plan(path: Path, run_id: str = "run", **sections: BaseModel | dict[str
         name: section.model_dump(mode="json") if isinstance(section, BaseModel) else section
         for name, section in sections.items()
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(PlanDocument(run_id=run_id, sections=plain).model_dump_json(), "utf-8")
     return path
