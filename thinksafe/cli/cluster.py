@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from thinksafe.cli.people import ConfigArgument, Overrides, config
+from thinksafe.cli.commands import ConfigArgument, Overrides, config
 
 if TYPE_CHECKING:
     from thinksafe.config.cluster import ClusterSettings

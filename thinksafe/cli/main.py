@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from thinksafe import __version__
-from thinksafe.cli import audit, cluster, evaluation_stages, people, rollout_stages, stages
+from thinksafe.cli import audit, cluster, commands, evaluation_stages, rollout_stages, stages
 from thinksafe.errors import EXIT_FAILED, ThinkSafeError, full_disk
 
 EXIT_INTERRUPTED = 130
@@ -42,7 +42,7 @@ def _root(
     pass
 
 
-people.add_to(app)
+commands.add_to(app)
 cluster.add_to(app)
 audit.add_to(app)
 stages.add_to(app)

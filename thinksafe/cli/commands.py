@@ -14,19 +14,19 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config key (dotted), repeated.")
 ]
 
-people = typer.Typer()
+commands = typer.Typer()
 models = typer.Typer(no_args_is_help=True, help="Real models that come in Python packages.")
 config = typer.Typer(no_args_is_help=True, help="Check, show and document configurations.")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the people's commands to the application."""
-    app.registered_commands += people.registered_commands
+    """Add the commands to the application."""
+    app.registered_commands += commands.registered_commands
     app.add_typer(config, name="config")
     app.add_typer(models, name="models")
 
 
-@people.command()
+@commands.command()
 def run(
     config: ConfigArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of this run; the same DIR resumes it.")],
@@ -61,7 +61,7 @@ def run(
     )
 
 
-@people.command()
+@commands.command()
 def evaluate(
     suite: Annotated[str, typer.Option(metavar="SUITE", help="A suite file, or a recipe whose evaluation is taken.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of this run; the same DIR resumes it.")],
@@ -86,7 +86,7 @@ def evaluate(
     sys.exit(run_suite(suite, model, out, override or [], fresh, artifacts, tracking_uri))
 
 
-@people.command("compile")
+@commands.command("compile")
 def compile_(
     config: ConfigArgument,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="IR YAML to write.")],
@@ -106,7 +106,7 @@ def compile_(
     typer.echo(f"wrote {out}")
 
 
-@people.command()
+@commands.command()
 def rollback(
     model: Annotated[str, typer.Argument(metavar="NAME", help="Registered model name.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of a local run.")] = None,
@@ -148,7 +148,7 @@ def rollback(
         typer.echo(deploy_rollback(store, entry, config))
 
 
-@people.command()
+@commands.command()
 def history(
     model: Annotated[str, typer.Argument(metavar="NAME", help="Registered model name.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of a local run.")] = None,
@@ -162,7 +162,7 @@ def history(
     show_history(artifacts or existing_root(out), model, html)
 
 
-@people.command()
+@commands.command()
 def report(
     run: Annotated[
         str, typer.Argument(metavar="[DIR|RUN]", help="Folder of a run, or a run's id with --artifacts: rebuild.")
@@ -210,7 +210,7 @@ def report(
         typer.echo(f"wrote {page}" + ("" if tracked else "; MLflow left out: no server is named (--tracking-uri)"))
 
 
-@people.command()
+@commands.command()
 def benchmarks() -> None:
     """List the known benchmarks: metric, prompts, licence, and where they come from."""
     from thinksafe.benchmarks.definitions import definition, definition_names
