@@ -7,16 +7,7 @@ from typing import Any
 
 from kfp.dsl import base_component
 
-STAGES = (
-    "plan", "prepare", "due", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics",
-    "gate", "promote", "deploy", "plan_evaluation", "monitor", "alarm", "report",
-)
-"""Stages that have a component, in the order in which a realignment meets them, then those of an evaluation."""
-
-UNCACHED = frozenset(
-    {"plan", "due", "register", "gate", "promote", "deploy", "plan_evaluation", "monitor", "alarm", "report"}
-)
-"""Stages that read or change something outside their inputs (registry, ledger, records), so must always run."""
+from thinksafe.config.stage_table import STAGES
 
 
 def load(stage: str, image: str) -> base_component.BaseComponent:
@@ -30,7 +21,7 @@ def load_all(
 ) -> SimpleNamespace:
     """Return all components with their images, as attributes named by stage; calling one adds a task.
 
-    Tasks of the stages in :data:`UNCACHED` have caching switched off.
+    Stages that :data:`thinksafe.config.stage_table.STAGES` says not to cache have caching switched off.
 
     Args:
         image: Returns the image of a stage; see :mod:`thinksafe_components.images`.
@@ -44,7 +35,7 @@ def _task_maker(
 ) -> Any:
     def make(**inputs: Any) -> Any:
         task = component(**inputs)
-        if stage in UNCACHED:
+        if not STAGES[stage].cached:
             task.set_caching_options(enable_caching=False)
         if configure is not None:
             configure(stage, task)

@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 from thinksafe import __version__
-from thinksafe.config.cluster_stages import IMAGE_KINDS
+from thinksafe.config.stage_table import STAGES
 
 VARIABLE = "THINKSAFE_IMAGE"
 """Environment variable that replaces all default images when compiling; ``THINKSAFE_IMAGE_CPU``,
@@ -21,7 +21,7 @@ class Images(NamedTuple):
 
     def of(self, stage: str) -> str:
         """Return the image of a stage."""
-        image: str = getattr(self, IMAGE_KINDS.get(stage, "cpu"))
+        image: str = getattr(self, STAGES[stage].image)
         return image
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 from docstring_parser import parse
 
-from thinksafe_components.catalog import STAGES, load
+from thinksafe.config.stage_table import STAGES
+from thinksafe_components.catalog import load
 
 
 def read_metadata(stage: str) -> dict[str, Any]:

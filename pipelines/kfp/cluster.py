@@ -12,7 +12,8 @@ from kfp import kubernetes
 from thinksafe.config.cluster import MODEL_CACHE, ClusterSettings
 from thinksafe.config.cluster_stages import FIRST_WAIT_S, StageSettings
 from thinksafe.config.kubernetes import seconds
-from thinksafe.config.pods import CERTIFICATES, MODEL_STAGES, environment, pod_labels, secret_variables
+from thinksafe.config.pods import CERTIFICATES, environment, pod_labels, secret_variables
+from thinksafe.config.stage_table import STAGES
 
 WAITING_LONGER = 1800
 """Seconds that a task waits for its TrainJob beyond the job's own deadline: the job's end is told, not cut off."""
@@ -38,7 +39,7 @@ def configure(cluster: ClusterSettings, stage: str, task: Any) -> None:
     _secrets(cluster, stage, task)
     _resources(settings, task)
     _placement(settings, task)
-    _volumes(cluster, settings, task, models=stage in MODEL_STAGES and not waits)
+    _volumes(cluster, settings, task, models=STAGES[stage].reads_models and not waits)
     _pod(cluster, settings, stage, task)
 
 

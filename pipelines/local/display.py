@@ -21,11 +21,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from thinksafe.config.stage_table import STAGES
 from thinksafe.text import clean
 from thinksafe_pipelines.local.host import TaskOutcome
-
-QUIET_STAGES = frozenset({"merge"})
-"""Stages that are not worth a line of their own when they succeed."""
 
 LINE_SECONDS = 15.0
 """Least time between two plain progress lines of a task."""
@@ -84,7 +82,7 @@ class Display:
             bar = self._bars.pop(outcome.task, None)
             if bar is not None:
                 self._progress.remove_task(bar)
-            if outcome.status == "succeeded" and outcome.stage in QUIET_STAGES:
+            if outcome.status == "succeeded" and not STAGES[outcome.stage].shown:
                 return
             self._print(f"  {MARKS[outcome.status]} {outcome.seconds:8.1f} s  {escape(outcome.task)}")
             for text in filter(None, (outcome.error, outcome.action) if outcome.status == "failed" else ()):

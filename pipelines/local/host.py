@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
+from thinksafe.config.stage_table import STAGES
 from thinksafe.errors import ThinkSafeError
 from thinksafe.run.parents import dying_with
 from thinksafe_pipelines.local import prefork
@@ -28,9 +29,6 @@ from thinksafe_pipelines.local.containers import Containers
 
 GRACE_SECONDS = 5.0
 """Time a stage has to end after SIGTERM before it is killed."""
-
-EXIT_STAGES = frozenset({"report"})
-"""Stages that run after a failure."""
 
 ERROR_TAIL = 64 * 1024
 """Bytes at the end of a task's log that are searched for its error."""
@@ -126,7 +124,7 @@ class Session:
             image: Image of the component, where stages are containers.
         """
         stage, task = describe(command)
-        if stage not in EXIT_STAGES and self._failed_besides(task):
+        if not STAGES[stage].runs_after_failure and self._failed_besides(task):
             return False
         log = self.logs / f"{re.sub(r'[^A-Za-z0-9._-]', '_', task)}.log"
         clock = time.monotonic()

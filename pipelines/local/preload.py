@@ -14,14 +14,15 @@ import weakref
 from contextlib import suppress
 from importlib import import_module
 
+from thinksafe.config.stage_table import STAGES
 from thinksafe.run.parents import dying_with
 
 MODULES = (
-    "thinksafe.cli.main", "thinksafe.run.progress", "thinksafe.kube.executor", "thinksafe.stages.plan",
-    "thinksafe.stages.sample", "thinksafe.stages.judge", "thinksafe.stages.grade", "thinksafe.stages.merge",
-    "thinksafe.stages.metrics", "thinksafe.stages.gate", "thinksafe.stages.register", "thinksafe.store.local",
-    "thinksafe.sampling.engines.transformers", "torch", "peft", "mlflow", "mlflow.store.tracking.sqlalchemy_store",
-    "mlflow.store.model_registry.sqlalchemy_store", "scipy.optimize", "scipy.special",
+    "thinksafe.cli.main", "thinksafe.run.progress", "thinksafe.kube.executor",
+    *(f"thinksafe.stages.{stage}" for stage, spec in STAGES.items() if spec.preloaded),
+    "thinksafe.store.local", "thinksafe.sampling.engines.transformers", "torch", "peft", "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "scipy.optimize",
+    "scipy.special",
 )
 
 SERVER = os.getpid()

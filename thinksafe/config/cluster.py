@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -23,11 +23,8 @@ from thinksafe.config.cluster_services import (
     SentText,
 )
 from thinksafe.config.cluster_stages import (
-    IMAGE_KINDS,
-    UNREPEATED,
     RetrySettings,
     SecurityContextSettings,
-    StageName,
     StageSettings,
 )
 from thinksafe.config.cron import parse
@@ -41,6 +38,7 @@ from thinksafe.config.kubernetes import (
     OptionalName,
     Variable,
 )
+from thinksafe.config.stage_table import STAGES, StageName, spec_of
 from thinksafe.digests import digest_json
 from thinksafe.settings import Section
 
@@ -183,7 +181,7 @@ class ClusterSettings(Section):
     @classmethod
     def _verdicts_stand(cls, stages: dict[StageName, StageSettings]) -> dict[StageName, StageSettings]:
         for name, settings in stages.items():
-            if name in UNREPEATED and settings.retries is not None and settings.retries.count:
+            if not spec_of(name).retried and settings.retries is not None and settings.retries.count:
                 raise ValueError(f"{name}: a stage that gives a verdict is not tried again; leave retries out")
         return stages
 
@@ -201,7 +199,7 @@ class ClusterSettings(Section):
 
         bare = self.model_copy(update={"secrets": (), "config_maps": ()})
         own: set[str] = set()
-        for stage in get_args(StageName):
+        for stage in ("default", *STAGES):
             own |= environment(bare, stage).keys() | {item.variable for item in secret_variables(bare, stage)}
         named = Counter(name for source in (*self.secrets, *self.config_maps) for name in source.keys.values())
         for name, times in named.items():
@@ -223,12 +221,12 @@ class ClusterSettings(Section):
         stages: dict[str, StageSettings] = {str(stage): own for stage, own in self.stages.items()}
         own, default = stages.get(name), stages.get("default") or StageSettings()
         settings = own.over(default) if own is not None else default
-        retries = RetrySettings(count=0) if name in UNREPEATED else settings.retries or RetrySettings()
+        retries = settings.retries or RetrySettings() if spec_of(name).retried else RetrySettings(count=0)
         return settings.model_copy(update={"retries": retries})
 
     def image(self, stage: str) -> str:
         """Return the image of a stage, from the mirror where there is one."""
-        image: str = getattr(self.images, IMAGE_KINDS.get(stage, "cpu"))
+        image: str = getattr(self.images, spec_of(stage).image)
         if not self.mirrors.images:
             return image
         registry, _, rest = image.partition("/")

@@ -25,21 +25,8 @@ from thinksafe.config.kubernetes import (
 )
 from thinksafe.settings import CountOrZero, Section
 
-StageName = Literal[
-    "default", "plan", "prepare", "sample", "judge", "grade", "merge", "diagnose", "curate", "train", "register",
-    "metrics", "gate", "promote", "deploy", "due", "plan_evaluation", "monitor", "alarm", "report",
-]
-"""``default`` is what the other stages take where they say nothing."""
-
-IMAGE_KINDS = {"sample": "sampler", "judge": "sampler", "train": "trainer", "deploy": "sampler"}
-"""Kind of image by stage; all others need no GPU and run in ``cpu``. ``deploy`` judges what the served model says, with
-the guard of the evaluation."""
-
 FIRST_WAIT_S = 30
 """Seconds before a failed task is started again for the first time; each wait is twice the one before."""
-
-UNREPEATED = frozenset({"diagnose", "gate", "monitor", "alarm"})
-"""Stages that give or tell a verdict; they are never tried again, so that none is re-rolled or told twice."""
 
 
 class ResourceAmounts(Section):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thinksafe.config.cluster_stages import GpuSettings, StageName, StageSettings
+from thinksafe.config.cluster_stages import GpuSettings, StageSettings
 from thinksafe.config.shape import gpus_of
+from thinksafe.config.stage_table import StageName
 from thinksafe.config.vllm import parallel
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from thinksafe.config.cluster import MODEL_CACHE, ClusterSettings
 from thinksafe.config.cluster_services import S3Settings
 from thinksafe.config.cluster_stages import StageSettings, TolerationSettings
+from thinksafe.config.stage_table import spec_of
 from thinksafe.digests import canonical_json
 
 DIGEST_VARIABLE = "THINKSAFE_CLUSTER_DIGEST"
@@ -18,11 +19,6 @@ TRAIN_JOB_VARIABLE = "THINKSAFE_TRAIN_JOB"
 """The ``cluster`` section as JSON, in the pod of a train stage that starts a TrainJob instead of training itself."""
 HUB_MIRROR_VARIABLE = "THINKSAFE_HUB_MIRROR"
 """Address of the hub's copy in S3 (:mod:`thinksafe.models.hub`)."""
-PLANS = frozenset({"plan", "plan_evaluation"})
-MODEL_STAGES = PLANS | {"prepare", "sample", "judge", "train", "deploy"}
-"""Stages that read the hub or copies of it: they get its token and the model cache."""
-MLFLOW_STAGES = PLANS | {"register", "gate", "promote", "deploy", "report"}
-"""Stages that talk to MLflow: only they get its credentials."""
 
 CERTIFICATES = "/etc/thinksafe/certificates"
 """Folder in which pods find the certificates of the cluster's own authority."""
@@ -42,11 +38,11 @@ def environment(cluster: ClusterSettings, stage: str) -> dict[str, str]:
     if cluster.certificates.config_map:
         path = f"{CERTIFICATES}/{cluster.certificates.key}"
         found |= {"AWS_CA_BUNDLE": path, "REQUESTS_CA_BUNDLE": path, "SSL_CERT_FILE": path}
-    if stage in MLFLOW_STAGES:
+    if spec_of(stage).mlflow:
         found["MLFLOW_TRACKING_URI"] = cluster.mlflow.uri
-    if stage in PLANS:
+    if spec_of(stage).plans:
         found[DIGEST_VARIABLE] = cluster.digest
-    if stage in MODEL_STAGES:
+    if spec_of(stage).reads_models:
         found |= {"HF_ENDPOINT": cluster.hub.endpoint, HUB_MIRROR_VARIABLE: cluster.mirrors.hub}
         found["HF_HUB_OFFLINE"] = "1" if cluster.mirrors.hub else ""
         if cluster.model_cache.kind != "none":
@@ -90,13 +86,13 @@ def secret_variables(cluster: ClusterSettings, stage: str) -> list[SecretVariabl
     """Return the variables that a stage's pods take from Secrets."""
     mlflow, hub = cluster.mlflow.secret, cluster.hub
     found = s3_variables(cluster.s3)
-    if stage in MLFLOW_STAGES:
+    if spec_of(stage).mlflow:
         found += [
             SecretVariable(mlflow.name, mlflow.token, "MLFLOW_TRACKING_TOKEN"),
             SecretVariable(mlflow.name, mlflow.username, "MLFLOW_TRACKING_USERNAME"),
             SecretVariable(mlflow.name, mlflow.password, "MLFLOW_TRACKING_PASSWORD"),
         ]
-    if stage in MODEL_STAGES:
+    if spec_of(stage).reads_models:
         found.append(SecretVariable(hub.secret, hub.secret_key, "HF_TOKEN"))
     found += [
         SecretVariable(source.name, key, name) for source in cluster.secrets for key, name in source.keys.items()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from typing import get_args
 
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.cluster_stages import StageName
 from thinksafe.config.pods import secret_variables
+from thinksafe.config.stage_table import STAGES
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
 from thinksafe.doctor.placement import reasons
 from thinksafe.doctor.rights import may
@@ -18,7 +17,6 @@ from thinksafe.kube.client import KubernetesClient, Object
 from thinksafe.kube.refusals import ForbiddenError
 from thinksafe.kube.resources import RESOURCES
 
-STAGES = tuple(name for name in get_args(StageName) if name != "default")
 _LOOK = "Ignore this if pods start; otherwise give the doctor the right to get it in this namespace."
 
 

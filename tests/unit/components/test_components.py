@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import typer.main
 
-from thinksafe import __version__
+from thinksafe import __version__, stages
 from thinksafe.cli.main import app
-from thinksafe_components.catalog import STAGES, UNCACHED, load, load_all
+from thinksafe.config.stage_table import STAGES
+from thinksafe_components.catalog import load, load_all
 from thinksafe_components.images import Images, default_images
 from thinksafe_components.readme import main, read_metadata
 
@@ -30,9 +31,10 @@ def options(stage: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_catalogue_is_the_folders() -> None:
+def test_every_stage_has_a_component_and_a_module() -> None:
     assert sorted(STAGES) == sorted(path.parent.name for path in FOLDER.glob("*/component.py"))
-    assert set(STAGES) >= UNCACHED
+    modules = {path.stem for path in Path(stages.__file__).parent.glob("*.py")} - {"__init__"}
+    assert set(STAGES) == modules
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -15,8 +15,8 @@ from kfp.components import load_component_from_file
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.placeholders import holds_placeholder
+from thinksafe.config.stage_table import STAGES
 from thinksafe.errors import ConfigError, StageError
-from thinksafe_components.catalog import UNCACHED
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 from thinksafe_pipelines.kfp import snapshot
@@ -97,8 +97,8 @@ def test_stages_with_effects_are_never_cached(tmp_path: Path, name: str) -> None
         (stage, bool(task.get("cachingOptions", {}).get("enableCache")))
         for _, task in tasks_of(spec) if (stage := stage_of(spec, task))
     }
-    assert {stage for stage, on in cached if not on} == {stage for stage, _ in cached} & UNCACHED
-    assert not {stage for stage, on in cached if on} & UNCACHED
+    assert {stage for stage, on in cached if not on} == {stage for stage, _ in cached if not STAGES[stage].cached}
+    assert all(STAGES[stage].cached for stage, on in cached if on)
 
 
 @pytest.mark.parametrize(("name", "count"), [("realign", 5), ("evaluate", 2)])

@@ -8,9 +8,8 @@ import yaml
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.cluster_stages import UNREPEATED
-from thinksafe.config.pods import MLFLOW_STAGES, MODEL_STAGES, TRAIN_JOB_VARIABLE
-from thinksafe_components.catalog import UNCACHED
+from thinksafe.config.pods import TRAIN_JOB_VARIABLE
+from thinksafe.config.stage_table import STAGES
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 from thinksafe_pipelines.kfp.snapshot import CLUSTERS
@@ -90,18 +89,18 @@ def test_only_stages_that_need_them_get_credentials(compiled: Compiled) -> None:
         plain = {entry["name"] for entry in found[0][1]["env"]}
         assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "ALSO_THE_ID"} <= variables
         assert ("MLFLOW_TRACKING_PASSWORD" in variables) == ("MLFLOW_TRACKING_URI" in plain) == (
-            stage in MLFLOW_STAGES
+            STAGES[stage].mlflow
         )
-        assert ("HF_TOKEN" in variables) == ("HF_ENDPOINT" in plain) == (stage in MODEL_STAGES)
-        assert ("genericEphemeralVolume" in found[0][2]) == (stage in MODEL_STAGES)
+        assert ("HF_TOKEN" in variables) == ("HF_ENDPOINT" in plain) == STAGES[stage].reads_models
+        assert ("genericEphemeralVolume" in found[0][2]) == STAGES[stage].reads_models
         assert {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE"} <= plain
 
 
 def test_retries_and_caching(compiled: Compiled) -> None:
     for stage, found in compiled.stages.items():
         for task, _, _ in found:
-            assert ("retryPolicy" in task) == (stage not in UNREPEATED)
-            assert bool(task.get("cachingOptions", {}).get("enableCache")) == (stage not in UNCACHED)
+            assert ("retryPolicy" in task) == STAGES[stage].retried
+            assert bool(task.get("cachingOptions", {}).get("enableCache")) == STAGES[stage].cached
     if "train" in compiled.stages:
         assert compiled.stages["train"][0][0]["retryPolicy"] == {
             "maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"
