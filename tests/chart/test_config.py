@@ -50,6 +50,8 @@ def test_the_defaults_are_those_of_the_config():
         "labels": {
             "app.kubernetes.io/instance": "safe", "app.kubernetes.io/part-of": "thinksafe", "thinksafe/pods": "runs",
         },
+        # the recipe is on vLLM, so that it asks for these itself
+        "stages": {stage: {"gpu": {"count": 1}} for stage in ("sample", "judge", "train")},
     })
 
 
