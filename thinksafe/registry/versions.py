@@ -13,7 +13,7 @@ from thinksafe.models.references import ModelReference
 from thinksafe.registry import ledger
 from thinksafe.registry.registration import ADAPTER, RUN_ID
 from thinksafe.run.details import PlanDetails
-from thinksafe.run.record import find_record
+from thinksafe.run.record import find_evidence
 from thinksafe.store import Store
 from thinksafe.training.details import TrainDetails
 
@@ -102,7 +102,7 @@ def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> Model
         raise InputError(
             f"Version {version} of {name!r} was not registered by a realignment.", "Name a version that was."
         )
-    plan, train = (find_record(store, run_id, task) for task in ("plan", "train"))
+    plan, train = (find_evidence(store, run_id, task) for task in ("plan", "train"))
     if plan is None or train is None:
         raise InputError(
             f"The store {store.root} has no records of the run {run_id}, which made version {version} of {name!r}.",

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from thinksafe.errors import MissingError, ThinkSafeError, full_disk
+from thinksafe.errors import DamagedError, MissingError, ThinkSafeError, full_disk
 from thinksafe.records import Count, Record
 from thinksafe.run.details import Details
 from thinksafe.store import Store
@@ -190,11 +190,31 @@ class RunRecords:
 
 def find_record(store: Store, run_id: str, task: str) -> StageRecord | None:
     """Return the record of a task; None for one that is missing, or that :func:`list_records` counts as a problem."""
+    found = _find(store, run_id, task)
+    return found if isinstance(found, StageRecord) else None
+
+
+def find_evidence(store: Store, run_id: str, task: str) -> StageRecord | None:
+    """Return the record of a task, None for one that is missing.
+
+    For what is written down for good (registry, ledger): there a record that cannot be read is no missing one.
+
+    Raises:
+        DamagedError: the record is there, and :func:`list_records` would count it as a problem.
+    """
+    found = _find(store, run_id, task)
+    if isinstance(found, str):
+        raise DamagedError(f"{found}.", "Restore it from a backup, or start a new run.")
+    return found
+
+
+def _find(store: Store, run_id: str, task: str) -> StageRecord | str | None:
+    """Return the record of a task, what is wrong with it, or None where there is none."""
+    key = record_key(run_id, task)
     try:
-        found = _parse(record_key(run_id, task), store.get(record_key(run_id, task)))
+        return _parse(key, store.get(key))
     except MissingError:
         return None
-    return found if isinstance(found, StageRecord) else None
 
 
 def list_records(store: Store, run_id: str) -> RunRecords:

@@ -15,7 +15,7 @@ from thinksafe.registry import ledger
 from thinksafe.registry.ledger import Digests, LedgerEntry
 from thinksafe.registry.mlflow_client import connect, resolve_tracking_uri
 from thinksafe.registry.registration import Registration, set_champion, verify_adapter, verify_version
-from thinksafe.run.record import StageContext, StageResult, find_record, recorded
+from thinksafe.run.record import StageContext, StageResult, find_evidence, recorded
 
 _DECIDE_AGAIN = "Start a new run: it decides again, against the champion of now."
 
@@ -43,7 +43,7 @@ def run(
     Raises:
         StageError: the gate refused, the inputs belong to different candidates, the champion is no longer the one
             that the gate compared with (names who promoted it), a waiver has expired since, or MLflow failed.
-        StoreError: the adapter's files are missing or changed, or the ledger is malformed.
+        StoreError: the adapter's files are missing or changed, or the ledger or the record of the metrics is malformed.
         InputError: an input file is missing or malformed.
         ConfigError: no MLflow server is named.
     """
@@ -139,6 +139,6 @@ def _identity(model: ModelReference | None) -> str:
 
 
 def _metrics_digest(context: StageContext) -> str:
-    record = find_record(context.store, context.run_id, "metrics-candidate")
+    record = find_evidence(context.store, context.run_id, "metrics-candidate")
     metrics = record.details.get("metrics") if record is not None else None
     return digest_json(metrics) if metrics else ""

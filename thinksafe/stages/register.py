@@ -11,7 +11,7 @@ from thinksafe.jsonl import write_json
 from thinksafe.models.references import read_reference
 from thinksafe.registry.registration import register_candidate
 from thinksafe.run.details import PlanDetails
-from thinksafe.run.record import StageContext, StageResult, find_record, recorded
+from thinksafe.run.record import StageContext, StageResult, find_evidence, recorded
 
 
 def run(
@@ -29,7 +29,7 @@ def run(
     Raises:
         ConfigError: no MLflow server is named.
         InputError: an input file is missing or malformed.
-        StoreError: the adapter's files are missing or changed.
+        StoreError: the adapter's files are missing or changed, or the record of the plan is damaged.
         StageError: MLflow failed, or the adapter does not name its base as the configuration does.
     """
     with recorded(context, section) as result:
@@ -38,7 +38,7 @@ def run(
             data = digest_file(examples)
         except OSError as error:
             raise InputError(f"Cannot read {examples}: {error.strerror or error}.", "Check the path.") from error
-        plan = find_record(context.store, context.run_id, "plan")
+        plan = find_evidence(context.store, context.run_id, "plan")
         registration = register_candidate(
             context.store, reference, section.registry, run_id=context.run_id, data_digest=data,
             config_digest=plan.read(PlanDetails).config_digest if plan is not None else "",

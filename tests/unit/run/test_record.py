@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from thinksafe.config.sections import GradeSection
-from thinksafe.errors import StageError, StoreError
+from thinksafe.errors import DamagedError, StageError, StoreError
 from thinksafe.run.record import (
     StageContext,
     StageRecord,
+    find_evidence,
     find_record,
     list_records,
     recorded,
@@ -125,6 +126,8 @@ def test_what_cannot_be_read_is_named_and_stands_for_no_record(store: LocalStore
     (found,) = records.problems
     assert re.fullmatch(rf"runs/run-1/x.json {problem}.*", found)
     assert find_record(store, "run-1", "x") is None
+    with pytest.raises(DamagedError, match=rf"runs/run-1/x.json {problem}"):
+        find_evidence(store, "run-1", "x")
 
 
 def test_what_is_no_json_is_named(store: LocalStore) -> None:
@@ -132,6 +135,7 @@ def test_what_is_no_json_is_named(store: LocalStore) -> None:
     assert list_records(store, "run-1").problems == ("runs/run-1/x.json is not a stage record",)
     assert find_record(store, "run-1", "x") is None
     assert find_record(store, "run-1", "y") is None
+    assert find_evidence(store, "run-1", "y") is None
 
 
 def test_silent_progress() -> None:

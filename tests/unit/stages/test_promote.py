@@ -13,7 +13,7 @@ import pytest
 from registry_runs import PASSED, REFUSED, Run, World
 
 from thinksafe.digests import digest_json
-from thinksafe.errors import ConfigError, ConflictError, StageError, StoreError
+from thinksafe.errors import ConfigError, ConflictError, DamagedError, StageError, StoreError
 from thinksafe.jsonl import read_record
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Check, Decision, WaiverUse
@@ -84,6 +84,15 @@ def test_a_refused_candidate_is_not_promoted(world: World) -> None:
     assert world.history == []
     assert world.alias == ""
     assert not run.out.exists()
+
+
+def test_a_damaged_record_of_the_metrics_promotes_nothing(world: World) -> None:
+    run = world.run("a")
+    world.store.put("runs/a/metrics-candidate.json", b"{")
+    with pytest.raises(DamagedError, match=r"runs/a/metrics-candidate\.json is not a stage record"):
+        run.promote()
+    assert world.history == []
+    assert world.alias == ""
 
 
 def waived(expires: str) -> Decision:

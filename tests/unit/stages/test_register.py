@@ -11,7 +11,7 @@ import pytest
 from thinksafe.config.model import RegistrySettings, StudentSettings
 from thinksafe.config.sections import RegisterSection
 from thinksafe.digests import digest_bytes, digest_folder
-from thinksafe.errors import InputError, StoreError
+from thinksafe.errors import DamagedError, InputError, StoreError
 from thinksafe.jsonl import read_record, write_json
 from thinksafe.models.loading import ADAPTER_FILES
 from thinksafe.models.references import ModelReference
@@ -88,3 +88,11 @@ def test_failures_are_recorded_and_write_nothing(inputs: dict[str, Any], tmp_pat
     assert record.status == "failed"
     assert "digest differs" in record.error
     assert not inputs["registration_out"].exists()
+
+
+def test_a_damaged_record_of_the_plan_registers_nothing(inputs: dict[str, Any]) -> None:
+    inputs["context"].store.put("runs/run-1/plan.json", b"{")
+    with pytest.raises(DamagedError, match=r"runs/run-1/plan\.json is not a stage record"):
+        register.run(**inputs)
+    assert not inputs["registration_out"].exists()
+    assert not connect(inputs["section"].registry.tracking_uri).search_model_versions("name = 'm'")
