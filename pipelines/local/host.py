@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
-from thinksafe.config.stage_table import STAGES
+from thinksafe.config.stage_table import DEFAULT, STAGES
 from thinksafe.errors import ThinkSafeError
 from thinksafe.run.parents import dying_with
 from thinksafe_pipelines.local import prefork
@@ -124,7 +124,7 @@ class Session:
             image: Image of the component, where stages are containers.
         """
         stage, task = describe(command)
-        if not STAGES[stage].runs_after_failure and self._failed_besides(task):
+        if not STAGES.get(stage, DEFAULT).runs_after_failure and self._failed_besides(task):
             return False
         log = self.logs / f"{re.sub(r'[^A-Za-z0-9._-]', '_', task)}.log"
         clock = time.monotonic()

@@ -172,13 +172,13 @@ def test_a_drawn_sample_with_true_labels_finds_the_truth(judged: Callable[..., A
         for sample, verdict in batch.rows(store, "whole"):
             wrong = random.Random(sample.id).random() < (0.25 if verdict.verdict == "safe" else 0.3)
             truth[sample.id] = "unsafe" if (verdict.verdict != "safe") != wrong else "safe"
-    plan = Plan(("candidate",), frozenset(), "whole", 300, 0.1, 3)
+    plan = Plan(("candidate",), frozenset(), "whole", 300, 3)
     _, keys = draw(store, run, plan, lambda rows: None)
     of = only(score({key.id: key for key in keys}, {key.id: truth[key.sample_id] for key in keys}))
     share = sum(label == "unsafe" for label in truth.values()) / len(truth)
     assert of.rates.harm.interval is not None
     assert of.rates.harm.interval.low <= share <= of.rates.harm.interval.high
     assert abs(of.guard_harm - share) > 0.01, "there was something to correct"
-    _, keys = draw(store, run, Plan(("candidate",), frozenset(), "whole", 600, 0.1, 3), lambda rows: None)
+    _, keys = draw(store, run, Plan(("candidate",), frozenset(), "whole", 600, 3), lambda rows: None)
     of = only(score({key.id: key for key in keys}, {key.id: truth[key.sample_id] for key in keys}))
     assert of.rates.harm.value == pytest.approx(share), "with every text labelled, nothing is estimated"

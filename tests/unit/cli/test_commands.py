@@ -11,9 +11,9 @@ import pytest
 import report_runs as runs
 import yaml
 
-from thinksafe.cli import check
 from thinksafe.config import load_config
 from thinksafe.config.load import canonical
+from thinksafe.deciding import feasibility
 from thinksafe.deciding.power import Finding
 from thinksafe.errors import ConfigError
 from thinksafe.run.record import write_stage_record
@@ -54,12 +54,12 @@ def test_config_check(cli: Callable[..., Any]) -> None:
 
 def test_a_hopeless_gate_is_refused_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load_config("micro")
-    check.refuse_hopeless_gate(config)
+    feasibility.refuse_hopeless_gate(config)
     with pytest.raises(ConfigError, match="can never pass"):
-        check.refuse_hopeless_gate(load_config("micro", ["gate.harm.max=0"]))
+        feasibility.refuse_hopeless_gate(load_config("micro", ["gate.harm.max=0"]))
     warning = Finding(check="harm", message="x", level="warning")
-    monkeypatch.setattr(check, "gate_feasibility", lambda loaded: [warning])
-    check.refuse_hopeless_gate(config)
+    monkeypatch.setattr(feasibility, "gate_feasibility", lambda loaded: [warning])
+    feasibility.refuse_hopeless_gate(config)
 
 
 @pytest.mark.parametrize("command", ["show", "check"])

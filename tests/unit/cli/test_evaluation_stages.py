@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ def plan(
 ) -> Callable[..., Any]:
     monkeypatch.setattr("thinksafe.registry.tracking.ensure_parent_run", lambda *arguments: "mlflow-1")
     files = [
-        "--model-out", tmp_path / "model", "--passed-out", tmp_path / "passed", "--output", f"run_id={tmp_path / 'run'}"
+        "--model-out", tmp_path / "model", "--passed-out", tmp_path / "passed", "--plan-out", tmp_path / "plan",
+        "--shards-evaluation-out", tmp_path / "shards",
     ]
     return lambda *options: cli(
         "plan_evaluation", "--suite", "micro", "--artifacts", tmp_path / "store", "--run-id", "run-1", *files, *options
@@ -27,7 +29,8 @@ def test_before_the_first_promotion(plan: Callable[..., Any], tmp_path: Path) ->
     for flag in ("true", "True"):
         ended = plan("--model", "champion", "--if-champion", flag)
         assert ended.code == 0, ended.err
-        assert [(tmp_path / name).read_text() for name in ("passed", "run")] == ["false", "run-1"]
+        assert (tmp_path / "passed").read_text() == "false"
+        assert json.loads((tmp_path / "plan").read_text())["run_id"] == "run-1"
     ended = plan("--model", "champion", "--if-champion", "false")
     assert ended.code == 2
     assert "has no champion" in ended.err

@@ -63,7 +63,7 @@ def test_publishes_page_and_files_and_records_their_digests(context: StageContex
     decision = json.loads(context.store.get(f"reports/{runs.RUN_ID}/decision.json"))
     assert (decision["passed"], decision["stopped_by"], len(decision["checks"])) == (False, "gate", 28)
     assert set(decision["checks"][0]) == {
-        "name", "passed", "status", "value", "interval", "threshold", "n", "reason",
+        "name", "passed", "status", "value", "interval", "threshold", "unit", "n", "reason", "undecided",
     }
     record = list_records(context.store, runs.RUN_ID).found["report"]
     assert (record.status, record.verdict) == ("succeeded", "refused by gate")

@@ -202,7 +202,7 @@ def test_a_failed_job_tells_the_last_lines_of_its_pods(world: World) -> None:
     assert max(map(len, error.problem.split("\n"))) < 300
     assert world.jobs() == [NAME]  # it is kept for inspection
     assert world.store.keys("train-jobs/") == []  # the text of the examples is not
-    assert "24h" in error.action
+    assert "24 h" in error.action
 
 
 def test_many_pods_with_long_lines_make_no_endless_error(world: World) -> None:
