@@ -19,8 +19,8 @@ from thinksafe.config.stage_table import STAGES
 from thinksafe.errors import ConfigError, StageError
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
-from thinksafe_pipelines.kfp import snapshot
 from thinksafe_pipelines.kfp.canonical import canonicalise
+from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 IMAGES = Images("registry/cpu:1", "registry/sampler:1", "registry/trainer:1")
 
@@ -73,7 +73,7 @@ def test_a_configuration_is_compiled_in_without_what_kubeflow_would_fill_in(tmp_
 def test_a_configuration_too_long_for_a_pod_is_refused_for_a_cluster_only(tmp_path: Path) -> None:
     document = "name: x\n" + "# a long comment\n" * 7000
     compile_pipeline("realign", document, [], tmp_path / "pipeline.yaml", IMAGES)
-    cluster = ClusterSettings.model_validate(snapshot.CLUSTERS["plain"])
+    cluster = ClusterSettings.model_validate(CLUSTERS["plain"])
     with pytest.raises(ConfigError, match="100,000"):
         compile_pipeline("realign", document, [], tmp_path / "cluster.yaml", cluster=cluster)
     assert not (tmp_path / "cluster.yaml").exists()
@@ -217,16 +217,6 @@ def test_compiling_gives_the_same_text_in_every_process(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=environment)
         texts.add(path.read_text())
     assert len(texts) == 1
-
-
-def test_the_snapshots_are_current() -> None:
-    assert snapshot.main(["--check"]) == 0, "run python -m thinksafe_pipelines.kfp.snapshot"
-
-
-def test_a_stale_snapshot_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(snapshot, "SNAPSHOT_IMAGES", IMAGES)
-    assert snapshot.main(["--check"]) == 1
-    assert "out of date: snapshots/realign.yaml" in capsys.readouterr().out
 
 
 def test_components_get_executors_of_their_own() -> None:
