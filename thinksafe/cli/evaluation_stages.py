@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -25,6 +25,9 @@ from thinksafe.cli.stage_options import (
     parse_overrides,
     stage_context,
 )
+
+if TYPE_CHECKING:
+    from thinksafe.run.details import AlarmDetails
 
 stages = typer.Typer()
 
@@ -99,8 +102,9 @@ def alarm(
         *open_stage("alarm", AlarmSection, plan, section, artifacts, run_id, task), decision, model,
     )
     finish(executor_input)
+    webhook = cast("AlarmDetails", result.details).webhook
     typer.echo(
-        f"error: {read_record(decision, Decision).summary} Webhook: {result.details['webhook']}.\n"
+        f"error: {read_record(decision, Decision).summary} Webhook: {webhook}.\n"
         "  Look at the report. No alias was moved; `thinksafe rollback` returns to an earlier generation.",
         err=True,
     )

@@ -258,17 +258,18 @@ def metrics(
     """Turn verdicts and grades into metrics with intervals."""
     from thinksafe.config.sections import MetricsSection
     from thinksafe.errors import ConfigError
+    from thinksafe.jsonl import read_record
     from thinksafe.records import MetricSet
     from thinksafe.registry.tracking_names import metric_values
     from thinksafe.stages import metrics as stage
 
     if role not in ("base", "candidate", "champion", "evaluated"):
         raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate, champion or evaluated.")
-    result = stage.run(
+    stage.run(
         *open_stage("metrics", MetricsSection, plan, section, artifacts, run_id, task), cast("Role", role), samples,
         verdicts, grades, metrics_out=metrics_out, outcomes_out=outcomes_out,
     )
-    values = dict(metric_values(MetricSet.model_validate(result.details["metrics"])))
+    values = dict(metric_values(read_record(metrics_out, MetricSet)))
     finish(executor_input, metrics=values)
 
 

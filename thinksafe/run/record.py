@@ -24,6 +24,7 @@ D = TypeVar("D", bound=Details)
 
 SCHEMA_VERSION = 1
 """Of stage records; raised when an older reader would misread them."""
+RESTORE = "Restore it from a backup, or start a new run."
 DELETE_RECORD = "Delete it and start the run again; finished work is kept."
 
 
@@ -77,6 +78,14 @@ class StageRecord(Record):
             problems += [f"{self.task}: {problem}" for problem in found]
         return details
 
+    def require(self, model: type[D]) -> D:
+        """Return the details as the model of the stage. Raises DamagedError where a part of them cannot be read."""
+        problems: list[str] = []
+        details = self.read(model, problems)
+        if problems:
+            raise DamagedError(f"Stage record {problems[0]}.", RESTORE)
+        return details
+
 
 @dataclass
 class StageResult:
@@ -86,7 +95,8 @@ class StageResult:
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int | float] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
+    """The stage's model; the record holds the parts that the stage has set."""
     gpus: int = 0
     """GPUs of other pods that worked for the stage."""
 
@@ -151,7 +161,7 @@ def recorded(context: StageContext, section: BaseModel | None) -> Iterator[Stage
                 context.store,
                 StageRecord(
                     **base, status="failed", seconds=time.monotonic() - clock, inputs=result.inputs,
-                    counts=result.counts, details=result.details, error=message, action=action,
+                    counts=result.counts, details=_parts(result.details), error=message, action=action,
                     gpus=result.gpus or _gpus(),
                 ),
             )
@@ -160,10 +170,15 @@ def recorded(context: StageContext, section: BaseModel | None) -> Iterator[Stage
         context.store,
         StageRecord(
             **base, status="succeeded", seconds=time.monotonic() - clock, verdict=result.verdict,
-            inputs=result.inputs, outputs=result.outputs, counts=result.counts, details=result.details,
+            inputs=result.inputs, outputs=result.outputs, counts=result.counts,
+            details=_parts(result.details),
             gpus=result.gpus or _gpus(),
         ),
     )
+
+
+def _parts(details: Details) -> dict[str, Any]:
+    return details.model_dump(mode="json", include=details.model_fields_set)
 
 
 def _gpus() -> int:
@@ -204,7 +219,7 @@ def find_evidence(store: Store, run_id: str, task: str) -> StageRecord | None:
     """
     found = _find(store, run_id, task)
     if isinstance(found, str):
-        raise DamagedError(f"{found}.", "Restore it from a backup, or start a new run.")
+        raise DamagedError(f"{found}.", RESTORE)
     return found
 
 

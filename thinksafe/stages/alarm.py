@@ -10,6 +10,7 @@ from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record
 from thinksafe.models.references import read_reference
 from thinksafe.records import Decision
+from thinksafe.run.details import AlarmDetails
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.webhook import post
 
@@ -44,5 +45,5 @@ def run(context: StageContext, section: AlarmSection, decision: Path, model: Pat
         }
         result.inputs = {"decision": digest_file(decision), "model": reference.digest}
         result.verdict = "alarm"
-        result.details = {"webhook": post(section.alarm.webhook_env, message).words}
+        result.details = AlarmDetails(webhook=post(section.alarm.webhook_env, message).words)
     return result

@@ -13,6 +13,7 @@ from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json, write_records
 from thinksafe.methods.rules import Reason, assess
 from thinksafe.records import Decision, Example, Sample, Verdict
+from thinksafe.run.details import CurateDetails, FunnelRow
 from thinksafe.run.manifests import read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, recorded
 
@@ -53,12 +54,11 @@ def run(
                 )
         result.inputs = {"samples": of.digest, "verdicts": judged.digest}
         result.counts = {"rows": sum(funnel.values()), "accepted": len(examples)}
-        result.details = {
-            "funnel": [
-                {"label": label, "arm": arm, "reason": reason, "count": number}
-                for (label, arm, reason), number in sorted(funnel.items())
-            ]
-        }
+        rows = tuple(
+            FunnelRow(label=label, arm=arm, reason=reason, count=number)
+            for (label, arm, reason), number in sorted(funnel.items())
+        )
+        result.details = CurateDetails(funnel=rows)
         decision = _decide(funnel, section)
         examples.sort(key=lambda example: example.id)
         write_records(examples_out, examples)
@@ -66,7 +66,7 @@ def run(
         write_atomic(passed_out, b"true" if decision.passed else b"false")
         result.verdict = "passed" if decision.passed else "too few examples"
         result.outputs = {"examples": digest_file(examples_out)}
-        result.details["decision"] = decision.model_dump(mode="json")
+        result.details = CurateDetails(funnel=rows, decision=decision)
     return result
 
 

@@ -12,6 +12,7 @@ from thinksafe.jsonl import read_record, read_records, write_json
 from thinksafe.kube.client import connect
 from thinksafe.records import Prompt, Sample
 from thinksafe.registry.ledger import LedgerEntry
+from thinksafe.run.details import DeployDetails
 from thinksafe.run.manifests import read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, recorded
 
@@ -60,5 +61,5 @@ def run(
         result.verdict = rollout.verdict
         result.outputs = {"rollout": digest_json(rollout)}
         result.counts = {check.name: check.n for check in rollout.checks}
-        result.details = {"rollout": rollout.model_dump(mode="json")}
+        result.details = DeployDetails(rollout=rollout.model_dump(mode="json"))
     return result

@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from thinksafe.config.checks import ACCEPTANCE, FLIP_RATE, PILOT_UNKNOWN
 from thinksafe.config.sections import DiagnoseSection
@@ -22,6 +21,7 @@ from thinksafe.measuring.evidence import NoEvidence, Scalable
 from thinksafe.measuring.statistics import proportion, proportion_of
 from thinksafe.methods.rules import assess
 from thinksafe.records import Arm, Check, Decision, Sample, Verdict
+from thinksafe.run.details import DiagnoseDetails, Rate
 from thinksafe.run.manifests import read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, recorded
 
@@ -72,14 +72,13 @@ def run(
         result.inputs = {"samples": of.digest, "verdicts": judged.digest}
         result.outputs = {"diagnosis": digest_file(diagnosis_out)}
         result.counts = {"rows": of.rows, "prompts": len(pilot.prompts), "unknown": pilot.unknown}
-        result.details = {
-            "decision": decision.model_dump(mode="json"),
-            "continues": continues,
-            "acceptance_steered": pilot.rate(pilot.values(pilot.arm)),
-            "acceptance_plain": pilot.rate(pilot.values("plain")),
-            "flip_rate": pilot.rate(pilot.flips()),
-            "reasons": {arm: dict(sorted(pilot.reasons[arm].items())) for arm in pilot.reasons},
-        }
+        result.details = DiagnoseDetails(
+            decision=decision, continues=continues,
+            acceptance_steered=pilot.rate(pilot.values(pilot.arm)),
+            acceptance_plain=pilot.rate(pilot.values("plain")),
+            flip_rate=pilot.rate(pilot.flips()),
+            reasons={arm: dict(sorted(pilot.reasons[arm].items())) for arm in pilot.reasons},
+        )
     return result
 
 
@@ -135,12 +134,12 @@ class _Pilot:
             raise NoEvidence("no prompt of the pilot has a plain sample that is not safe")
         return lambda factor: proportion_of(math.fsum(values) * factor, len(values) * factor, self.confidence)
 
-    def rate(self, values: Sequence[float]) -> dict[str, Any]:
+    def rate(self, values: Sequence[float]) -> Rate:
         """Return a rate as the report reads it."""
         if not values:
-            return {"value": None, "n": 0, "interval": None}
+            return Rate(value=None, n=0, interval=None)
         estimate = proportion(values, self.confidence)
-        return {"value": estimate.value, "n": len(values), "interval": estimate.interval.model_dump(mode="json")}
+        return Rate(value=estimate.value, n=len(values), interval=estimate.interval)
 
 
 def _decide(pilot: _Pilot, section: DiagnoseSection) -> Decision:

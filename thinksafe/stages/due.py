@@ -15,6 +15,7 @@ from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import TakenBack
+from thinksafe.run.details import DueDetails, PlanDetails
 from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 from thinksafe.store import Store
 
@@ -59,15 +60,15 @@ def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_
         goes_on = not ((same or taken is not None) and if_changed)
         result.verdict = "due" if goes_on else NOTHING
         result.outputs = {"inputs": digest_json(ours)}
-        result.details = {
-            "if_changed": if_changed, "same": same, "changed": changed,
-            "champion_run": entry.run_id if entry is not None else "",
-            "champion_generation": entry.generation if entry is not None else None,
-            "taken_back": {
+        result.details = DueDetails(
+            if_changed=if_changed, same=same, changed=None if changed is None else tuple(changed),
+            champion_run=entry.run_id if entry is not None else "",
+            champion_generation=entry.generation if entry is not None else None,
+            taken_back={
                 "run_id": taken.entry.run_id, "generation": taken.entry.generation, "version": taken.entry.version,
                 "action": taken.by.action, "by_generation": taken.by.generation, "reason": taken.by.reason,
             } if taken is not None else None,
-        }
+        )
         write_atomic(passed_out, b"true" if goes_on else b"false")
     return result
 
@@ -87,13 +88,13 @@ def run_inputs(store: Store, run_id: str) -> dict[str, str] | None:
     plan, prepare = (find_record(store, run_id, task) for task in ("plan", "prepare"))
     if plan is None or prepare is None or not (plan.succeeded and prepare.succeeded and prepare.outputs):
         return None
-    sections = plan.details.get("sections")
-    if not isinstance(sections, dict):
+    planned = plan.read(PlanDetails)
+    if not planned.sections:
         return None
-    found = {f"section {name}": digest_json(_undated(value)) for name, value in sections.items()
+    found = {f"section {name}": digest_json(_undated(value)) for name, value in planned.sections.items()
              if name not in _NO_INPUT}
     found |= {f"prompts {name}": digest for name, digest in prepare.outputs.items()}
-    return found | {"student": plan.outputs.get("base", ""), "code": digest_json(plan.details.get("code"))}
+    return found | {"student": plan.outputs.get("base", ""), "code": digest_json(planned.code)}
 
 
 def _undated(section: Any) -> Any:
@@ -106,4 +107,4 @@ def _undated(section: Any) -> Any:
 def _model(store: Store, run_id: str) -> str:
     plan = find_record(store, run_id, "plan")
     assert plan is not None, "run_inputs found it"
-    return str(plan.details["config"]["registry"]["model"])
+    return str(plan.read(PlanDetails).registry["model"])

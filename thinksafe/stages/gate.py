@@ -11,6 +11,7 @@ from thinksafe.digests import digest_file
 from thinksafe.jsonl import read_record, read_records, write_atomic, write_json
 from thinksafe.prompts.decontamination import Contamination
 from thinksafe.records import MetricSet, Outcome
+from thinksafe.run.details import DecisionDetails
 from thinksafe.run.record import StageContext, StageResult, recorded
 
 
@@ -88,5 +89,5 @@ def run(
             "checks": len(decision.checks), "failed": sum(check.status == "failed" for check in decision.checks),
             "waived": len(applied(decision)),
         }
-        result.details = {"decision": decision.model_dump(mode="json")}
+        result.details = DecisionDetails(decision=decision)
     return result

@@ -17,6 +17,7 @@ from thinksafe.judging.guards import Guard, open_guard
 from thinksafe.judging.guards.base import as_held
 from thinksafe.judging.guards.second import is_chosen, release_memory
 from thinksafe.records import GuardOpinion, Sample, Verdict, VerdictValue
+from thinksafe.run.details import JudgeDetails
 from thinksafe.run.formats import format_of
 from thinksafe.run.manifests import (
     Chunk,
@@ -44,13 +45,15 @@ def run(context: StageContext, section: JudgeSection, samples: Path, *, verdicts
         second = section.second
         with context.track("judging", manifest.rows * (1 if second is None else 2)) as advance:
             guard = open_guard(section.guard)
-            result.details = {"guard": guard.name, "guard_digest": guard.fingerprint}
+            result.details = details = JudgeDetails(guard=guard.name, guard_digest=guard.fingerprint)
             chunks, reused = _judged(context.store, section, guard, None, manifest, advance)
             del guard
             if second is not None:
                 release_memory()
                 other = open_guard(second.guard)
-                result.details |= {"second_guard": other.name, "second_guard_digest": other.fingerprint}
+                result.details = details.model_copy(
+                    update={"second_guard": other.name, "second_guard_digest": other.fingerprint}
+                )
                 opinions, _ = _judged(context.store, section, other, second, manifest, advance)
                 chunks = [_joined(context.store, *pair) for pair in zip(chunks, opinions, strict=True)]
         verdicts = manifest.model_copy(update={"kind": "verdicts", "chunks": tuple(chunks)})

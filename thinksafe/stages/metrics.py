@@ -34,6 +34,7 @@ from thinksafe.records import (
     SamplingSettings,
     Verdict,
 )
+from thinksafe.run.details import MetricsDetails
 from thinksafe.run.manifests import Manifest, RowKind, read_chunk, read_manifest
 from thinksafe.run.record import StageContext, StageResult, recorded
 
@@ -88,7 +89,7 @@ def run(
         write_json(metrics_out, metric_set)
         result.outputs = {"metrics": digest_file(metrics_out), "outcomes": digest_file(outcomes_out)}
         result.counts = {"rows": len(table.sample_prompt), "prompts": len(table.prompts)}
-        result.details = {"metrics": metric_set.model_dump(mode="json")}
+        result.details = MetricsDetails(metrics=metric_set)
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from thinksafe.config.sections import MonitorSection
 from thinksafe.deciding.monitor import assess
@@ -14,6 +13,7 @@ from thinksafe.models.references import read_reference
 from thinksafe.records import MetricSet, Outcome
 from thinksafe.registry import evaluations
 from thinksafe.registry.ledger import now
+from thinksafe.run.details import MonitorDetails
 from thinksafe.run.record import StageContext, StageResult, recorded
 
 
@@ -45,17 +45,17 @@ def run(
             "model": reference.digest, "metrics": digest_file(metrics), "outcomes": digest_file(outcomes)
         }
         previous = evaluations.last_before(context.store, reference, measured.suite, context.run_id)
-        details: dict[str, Any] = {"previous": None}
+        details = MonitorDetails(previous=None)
         if previous is None:
             decision = assess(measured, read_records(outcomes, Outcome), None, (), section)
         else:
             with evaluations.outcomes_of(context.store, previous) as before:
                 decision = assess(measured, read_records(outcomes, Outcome), previous.metrics, before, section)
             past = previous.metrics.model_copy(update={"role": "previous"})
-            details |= {
-                "previous": {"run_id": previous.run_id, "number": previous.number, "created": previous.created},
-                "previous_metrics": past.model_dump(mode="json"),
-            }
+            details = MonitorDetails(
+                previous={"run_id": previous.run_id, "number": previous.number, "created": previous.created},
+                previous_metrics=past,
+            )
         entry = evaluations.append(
             context.store, reference, measured, outcomes, run_id=context.run_id, created=now()
         )
@@ -67,5 +67,5 @@ def run(
             "checks": len(decision.checks), "failed": sum(check.status == "failed" for check in decision.checks),
             "waived": len(applied(decision)),
         }
-        result.details = {"decision": decision.model_dump(mode="json"), "number": entry.number, **details}
+        result.details = details.model_copy(update={"decision": decision, "number": entry.number})
     return result

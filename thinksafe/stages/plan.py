@@ -17,6 +17,7 @@ from thinksafe.digests import digest_json, library_versions
 from thinksafe.jsonl import write_json
 from thinksafe.models.pins import require_compiled_cluster, require_place_for_nodes
 from thinksafe.models.references import ModelReference
+from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp", "pydantic")
@@ -51,7 +52,7 @@ def run(
 
     with recorded(context, None) as result:
         day = first_day(context)
-        result.details = {"date": day.isoformat()}
+        result.details = PlanDetails(date=day.isoformat())
         loaded = load_config(config, overrides)
         require_compiled_cluster(loaded)
         require_place_for_nodes(loaded)
@@ -75,18 +76,18 @@ def run(
         mlflow_run = ensure_parent_run(loaded.registry, context.run_id, loaded.name)
         config_document: dict[str, Any] = canonical(loaded)
         result.outputs = {"base": base.digest, "champion": "" if champion.absent else champion.digest}
-        result.details |= {
-            "config": config_document,
-            "config_digest": digest_json(config_document),
-            "base": base.model_dump(mode="json"),
-            "champion": champion.model_dump(mode="json"),
-            "champion_generation": entry.generation if entry is not None else None,
-            "mlflow_run": mlflow_run,
-            "kfp_run": kfp_run(job_id),
-            "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)},
-            "sections": document.sections,
-        }
+        result.details = PlanDetails(
+            date=day.isoformat(), config=config_document, config_digest=digest_json(config_document),
+            base=base.model_dump(mode="json"), champion=champion.model_dump(mode="json"),
+            champion_generation=entry.generation if entry is not None else None,
+            mlflow_run=mlflow_run, kfp_run=kfp_run(job_id), code=code_versions(), sections=document.sections,
+        )
     return result
+
+
+def code_versions() -> dict[str, str]:
+    """Return the versions of this package, of Python and of the libraries under it."""
+    return {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)}
 
 
 def kfp_run(job_id: str) -> str:
@@ -98,8 +99,8 @@ def first_day(context: StageContext) -> datetime.date:
     """Return the day (UTC) of the run's first plan: a run that is started again decides by the same day."""
     record = find_record(context.store, context.run_id, context.task)
     if record is not None:
-        with suppress(KeyError, TypeError, ValueError):  # of another version, which fixed none
-            return datetime.date.fromisoformat(record.details["date"])
+        with suppress(ValueError):  # of another version, which fixed none
+            return datetime.date.fromisoformat(record.read(PlanDetails).date)
     return datetime.datetime.now(datetime.UTC).date()
 
 

@@ -5,20 +5,19 @@ A schedule can ask for evaluations of the champion before there is one; such a r
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import Any
 
-from thinksafe import __version__
 from thinksafe.config import load_suite, suite_sections
 from thinksafe.config.load import canonical
 from thinksafe.config.plan_document import plan_document
-from thinksafe.digests import digest_json, library_versions
+from thinksafe.digests import digest_json
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models.pins import require_compiled_cluster
+from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.stages.due import NOTHING
-from thinksafe.stages.plan import LIBRARIES, first_day, kfp_run, write_shards
+from thinksafe.stages.plan import code_versions, first_day, kfp_run, write_shards
 
 
 def run(
@@ -52,7 +51,7 @@ def run(
 
     with recorded(context, None) as result:
         day = first_day(context)
-        result.details = {"date": day.isoformat()}
+        result.details = PlanDetails(date=day.isoformat())
         loaded = load_suite(suite, overrides)
         require_compiled_cluster(loaded)
         goes_on = not if_champion or has_champion(model, loaded, context.store)
@@ -74,16 +73,11 @@ def run(
         if loaded.registry is not None:
             mlflow_run = ensure_parent_run(loaded.registry, context.run_id, f"evaluate {loaded.name}")
         result.outputs = {"model": reference.digest} if reference is not None else {}
-        result.details |= {
-            "config": config_document,
-            "config_digest": digest_json(config_document),
-            "model": reference.model_dump(mode="json") if reference is not None else None,
-            "model_name": model or (student.model if student is not None else ""),
-            "fresh": fresh,
-            "if_champion": if_champion,
-            "mlflow_run": mlflow_run,
-            "kfp_run": kfp_run(job_id),
-            "code": {"thinksafe": __version__, "python": platform.python_version(), **library_versions(*LIBRARIES)},
-            "sections": document.sections,
-        }
+        result.details = PlanDetails(
+            date=day.isoformat(), config=config_document, config_digest=digest_json(config_document),
+            model=reference.model_dump(mode="json") if reference is not None else None,
+            model_name=model or (student.model if student is not None else ""),
+            fresh=fresh, if_champion=if_champion,
+            mlflow_run=mlflow_run, kfp_run=kfp_run(job_id), code=code_versions(), sections=document.sections,
+        )
     return result

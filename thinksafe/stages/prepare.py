@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from thinksafe.config.data import MicroSource, PromptSet
 from thinksafe.config.sections import PrepareSection
@@ -13,6 +12,7 @@ from thinksafe.digests import derived_seed, digest_json
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.prompts.decontamination import NGRAM, Contamination, find_contamination, normalise
+from thinksafe.prompts.details import PrepareDetails, PromptSetRow
 from thinksafe.prompts.sources import load_benchmark, load_set, set_digest
 from thinksafe.records import Label, Prompt
 from thinksafe.run.record import StageContext, StageResult, recorded
@@ -33,7 +33,7 @@ def run(
     """
     with recorded(context, section) as result:
         evaluation: list[Prompt] = []
-        sets: list[dict[str, Any]] = []
+        sets: list[PromptSetRow] = []
         for benchmark in section.benchmarks:
             rows = load_benchmark(benchmark, section.seed)
             if benchmark.metric == "reasoning" and (lacking := [row.id for row in rows if row.answer is None]):
@@ -83,9 +83,7 @@ def run(
         result.counts = {
             "pilot": len(pilot), "training": len(kept), "evaluation": len(evaluation), **dropped
         }
-        result.details = {
-            "sets": sets, "dropped": dropped, "contamination": report.model_dump(mode="json"),
-        }
+        result.details = PrepareDetails(sets=tuple(sets), dropped=dropped, contamination=report)
     return result
 
 
@@ -140,7 +138,5 @@ def _deduplicate(rows: list[Prompt]) -> list[Prompt]:
     return kept
 
 
-def _entry(name: str, use: str, rows: list[Prompt]) -> dict[str, Any]:
-    return {
-        "name": name, "use": use, "label": rows[0].label, "rows": len(rows), "digest": set_digest(rows),
-    }
+def _entry(name: str, use: str, rows: list[Prompt]) -> PromptSetRow:
+    return PromptSetRow(name=name, use=use, label=rows[0].label, rows=len(rows), digest=set_digest(rows))

@@ -15,6 +15,7 @@ from thinksafe.registry import ledger
 from thinksafe.registry.ledger import Digests, LedgerEntry
 from thinksafe.registry.mlflow_client import connect, resolve_tracking_uri
 from thinksafe.registry.registration import Registration, set_champion, verify_adapter, verify_version
+from thinksafe.run.details import MetricsDetails, PromoteDetails
 from thinksafe.run.record import StageContext, StageResult, find_evidence, recorded
 
 _DECIDE_AGAIN = "Start a new run: it decides again, against the champion of now."
@@ -69,7 +70,7 @@ def run(
         write_atomic(passed_out, b"true" if section.rollout else b"false")
         result.verdict = "promoted"
         result.outputs = {"promotion": digest_json(entry)}
-        result.details = {"entry": entry.model_dump(mode="json")}
+        result.details = PromoteDetails(entry=entry.model_dump(mode="json"))
     return result
 
 
@@ -140,5 +141,5 @@ def _identity(model: ModelReference | None) -> str:
 
 def _metrics_digest(context: StageContext) -> str:
     record = find_evidence(context.store, context.run_id, "metrics-candidate")
-    metrics = record.details.get("metrics") if record is not None else None
-    return digest_json(metrics) if metrics else ""
+    metrics = record.require(MetricsDetails).metrics if record is not None else None
+    return digest_json(metrics) if metrics is not None else ""

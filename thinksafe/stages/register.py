@@ -10,7 +10,7 @@ from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import read_reference
 from thinksafe.registry.registration import register_candidate
-from thinksafe.run.details import PlanDetails
+from thinksafe.run.details import PlanDetails, RegisterDetails
 from thinksafe.run.record import StageContext, StageResult, find_evidence, recorded
 
 
@@ -46,5 +46,5 @@ def run(
         write_json(registration_out, registration)
         result.inputs = {"candidate": reference.digest, "examples": data}
         result.outputs = {"registration": digest_json(registration)}
-        result.details = {"registration": registration.model_dump(mode="json")}
+        result.details = RegisterDetails(registration=registration.model_dump(mode="json"))
     return result

@@ -57,7 +57,7 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
         read = list_records(context.store, context.run_id)
         records = {task: record for task, record in read.found.items() if record.stage != "report"}
         final = parse_status(status) if status else _known_status(context)
-        result.details["status"] = final.model_copy(update={"message": scrubbed(final.message)}).model_dump()
+        result.details = details = ReportDetails(status=final.model_copy(update={"message": scrubbed(final.message)}))
         summary = summarise(records, run_id=context.run_id, status=final, problems=read.problems)
         pictures = draw_pictures(summary)
         page = render_page(summary, _samples(context.store, records, summary), _audits(context), pictures).encode()
@@ -67,10 +67,11 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
             context.store.put(f"reports/{context.run_id}/{name}", data)
         result.verdict = summary.outcome
         result.outputs = {name: digest_bytes(data) for name, data in files.items()}
-        result.details["report"] = f"reports/{context.run_id}/{PAGE}"
+        result.details = details = details.model_copy(update={"report": f"reports/{context.run_id}/{PAGE}"})
         plots = {f"{name}.svg": standalone(picture) for name, picture in pictures.items() if picture is not None}
         if tracked:
-            result.details["mlflow_run"] = _track(context, summary, records, files, plots)
+            parent = _track(context, summary, records, files, plots)
+            result.details = details.model_copy(update={"mlflow_run": parent})
         if read.problems:
             raise InputError(f"{read.problems[0]}.", DELETE_RECORD)
     return result

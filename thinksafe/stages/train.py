@@ -28,6 +28,7 @@ from thinksafe.run.formats import format_of
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.training.adapter_store import AdapterManifest, candidate_of, find_adapter, settle
 from thinksafe.training.checkpoints import Checkpoints
+from thinksafe.training.details import CurvePoint, TrainDetails
 from thinksafe.training.launch import Job, shape_here, train
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
@@ -79,13 +80,12 @@ def run(
             "tokens": manifest.tokens, "steps": manifest.steps, "reused": int(found is not None),
             "resumed": resumed,
         }
-        result.details = {
-            "curve": manifest.curve, "steps": manifest.steps, "adapter": candidate.adapter,
-            "adapter_digest": manifest.adapter_digest, "processes": shape.world, "nodes": shape.nodes,
-            "share": manifest.share,
-            "drift": [found.model_dump(mode="json") for found in manifest.drift],
+        result.details = TrainDetails(
+            curve=tuple(CurvePoint(**point) for point in manifest.curve), steps=manifest.steps,
+            adapter=candidate.adapter, adapter_digest=manifest.adapter_digest, processes=shape.world,
+            nodes=shape.nodes, share=manifest.share, drift=tuple(manifest.drift),
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},
-        }
+        )
     return result
 
 

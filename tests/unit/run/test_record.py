@@ -12,6 +12,7 @@ import pytest
 
 from thinksafe.config.sections import GradeSection
 from thinksafe.errors import DamagedError, StageError, StoreError
+from thinksafe.run.details import JudgeDetails
 from thinksafe.run.record import (
     StageContext,
     StageRecord,
@@ -32,26 +33,38 @@ def test_success(make_context: Callable[..., StageContext], store: LocalStore) -
         assert not store.keys("runs/"), "the record is the last act"
         result.verdict = "passed"
         result.inputs, result.outputs = {"samples": "a"}, {"grades": "b"}
-        result.counts, result.details = {"rows": 3}, {"more": [1]}
+        result.counts, result.details = {"rows": 3}, JudgeDetails(guard="g")
     (record,) = list_records(store, "run-1").found.values()
     assert (record.run_id, record.stage, record.task) == ("run-1", "grade", "grade-base-0")
     assert (record.status, record.verdict, record.error) == ("succeeded", "passed", "")
     assert (record.inputs, record.outputs) == ({"samples": "a"}, {"grades": "b"})
-    assert (record.counts, record.details, record.section) == ({"rows": 3}, {"more": [1]}, {"reasoning": "think"})
+    assert (record.counts, record.details, record.section) == ({"rows": 3}, {"guard": "g"}, {"reasoning": "think"})
     assert record.seconds >= 0
 
 
 def test_failure_keeps_what_was_counted(make_context: Callable[..., StageContext], store: LocalStore) -> None:
     def counting() -> None:
         with recorded(make_context("grade"), SECTION) as result:
-            result.details = {"funnel": [1]}
+            result.details = JudgeDetails(guard="g")
             raise StageError("A problem.", "An action.")
 
     with pytest.raises(StageError, match="problem"):
         counting()
     record = list_records(store, "run-1").found["grade"]
     assert (record.status, record.error, record.action) == ("failed", "A problem.", "An action.")
-    assert record.details == {"funnel": [1]}
+    assert record.details == {"guard": "g"}
+
+
+def test_evidence_is_read_whole_or_not_at_all(make_context: Callable[..., StageContext], store: LocalStore) -> None:
+    with recorded(make_context("judge"), SECTION) as result:
+        result.details = JudgeDetails(guard="g")
+    record = list_records(store, "run-1").found["judge"]
+    assert record.require(JudgeDetails) == JudgeDetails(guard="g")
+    damaged = record.model_copy(update={"details": {"guard": ["g"]}})
+    assert damaged.read(JudgeDetails) == JudgeDetails()
+    with pytest.raises(DamagedError, match=r"judge: guard cannot be read") as caught:
+        damaged.require(JudgeDetails)
+    assert "backup" in caught.value.action
 
 
 @pytest.mark.parametrize("error", [ValueError("SECRET text"), KeyboardInterrupt(), MemoryError("SECRET")])

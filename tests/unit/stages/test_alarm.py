@@ -18,6 +18,7 @@ from thinksafe.errors import StageError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Check, Decision
+from thinksafe.run.details import AlarmDetails
 from thinksafe.run.record import StageContext, StageResult, list_records
 from thinksafe.stages import alarm
 from thinksafe.store.local import LocalStore
@@ -75,7 +76,7 @@ def test_the_webhook_hears_what_failed(
     run: Callable[..., StageResult], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOOK", f"http://127.0.0.1:{receiver.server_port}/T0/secret")
-    assert run("HOOK").details == {"webhook": "called: status 200"}
+    assert run("HOOK").details == AlarmDetails(webhook="called: status 200")
     ((kind, message),) = receiver.messages
     assert kind == "application/json"
     assert (message["event"], message["suite"], message["run_id"]) == ("thinksafe.alarm", "micro", "run-1")
@@ -96,7 +97,7 @@ def test_a_webhook_that_fails_does_not_hide_the_alarm(
 ) -> None:
     monkeypatch.setenv("HOOK", address)
     result = run("HOOK")
-    assert (result.verdict, result.details["webhook"]) == ("alarm", outcome)
+    assert (result.verdict, result.details.webhook) == ("alarm", outcome)
     assert "secret" not in list_records(store, "run-1").found["alarm"].model_dump_json()
 
 
@@ -105,11 +106,11 @@ def test_a_status_is_told(
 ) -> None:
     receiver.status = 410
     monkeypatch.setenv("HOOK", f"http://127.0.0.1:{receiver.server_port}/secret")
-    assert run("HOOK").details == {"webhook": "failed: status 410"}
+    assert run("HOOK").details == AlarmDetails(webhook="failed: status 410")
 
 
 def test_without_a_webhook(run: Callable[..., StageResult]) -> None:
-    assert run().details == {"webhook": "none is named"}
+    assert run().details == AlarmDetails(webhook="none is named")
 
 
 def test_there_is_nothing_to_raise_when_all_is_well(run: Callable[..., StageResult]) -> None:

@@ -131,14 +131,12 @@ def test_examples_and_funnel(run: Callable[..., Any], rows: Any) -> None:
             id="h/steered/0", prompt="How do I lift the wallet?", response=DONE, label="harmful", category="theft"
         ),
     ]
-    assert result.details["funnel"] == [
-        {"label": "benign", "arm": "plain", "reason": "accepted", "count": 1},
-        {"label": "benign", "arm": "plain", "reason": "refusal", "count": 1},
-        {"label": "harmful", "arm": "steered", "reason": "accepted", "count": 1},
-        {"label": "harmful", "arm": "steered", "reason": "incomplete", "count": 1},
+    assert [(row.label, row.arm, row.reason, row.count) for row in result.details.funnel] == [
+        ("benign", "plain", "accepted", 1), ("benign", "plain", "refusal", 1),
+        ("harmful", "steered", "accepted", 1), ("harmful", "steered", "incomplete", 1),
     ]
     assert result.counts == {"rows": 4, "accepted": 2}
-    assert sum(entry["count"] for entry in result.details["funnel"]) == 4
+    assert sum(row.count for row in result.details.funnel) == 4
 
 
 def test_a_sample_without_a_verdict_is_an_error(run: Callable[..., Any], rows: Any) -> None:
@@ -189,4 +187,4 @@ def test_no_example_at_all_is_too_few_whatever_the_minimum(
     samples, _ = rows
     result, examples = run(samples, [make_verdict(s, "unsafe", False) for s in samples], section(min_examples=0))
     assert (result.verdict, examples) == ("too few examples", [])
-    assert "min_examples" in result.details["decision"]["summary"]
+    assert "min_examples" in result.details.decision.summary

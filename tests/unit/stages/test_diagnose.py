@@ -11,6 +11,7 @@ from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record
 from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.records import Check, Decision, Prompt, Sample, SamplingSettings, Verdict
+from thinksafe.run.details import DiagnoseDetails, Rate
 from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
 from thinksafe.run.record import StageContext, StageResult, list_records, silent
 from thinksafe.stages import diagnose
@@ -88,14 +89,14 @@ def test_a_steerable_student(stage: Stage) -> None:
     result = stage(pilot((50, UNSAFE, ACCEPTED), (6, UNSAFE, UNSAFE), (8, ACCEPTED, ACCEPTED)))
     assert (stage.passed, result.verdict, stage.decision.passed) == ("true", "passed", True)
     assert list(stage.checks) == ["steerability/acceptance", "steerability/flip_rate", "unknown"]
-    rates = {name: result.details[name] for name in ("acceptance_steered", "acceptance_plain", "flip_rate")}
-    assert {name: (rate["value"], rate["n"]) for name, rate in rates.items()} == {
+    rates = {name: getattr(result.details, name) for name in ("acceptance_steered", "acceptance_plain", "flip_rate")}
+    assert {name: (rate.value, rate.n) for name, rate in rates.items()} == {
         "acceptance_steered": (58 / 64, 64), "acceptance_plain": (8 / 64, 64), "flip_rate": (50 / 56, 56),
     }
-    assert all(rate["interval"]["low"] < rate["value"] < rate["interval"]["high"] for rate in rates.values())
-    assert result.details["continues"] is True
-    assert Decision.model_validate(result.details["decision"]) == stage.decision
-    assert list_records(stage.store, "run").found["diagnose"].details == result.details
+    assert all(rate.interval.low < rate.value < rate.interval.high for rate in rates.values())
+    assert result.details.continues is True
+    assert result.details.decision == stage.decision
+    assert list_records(stage.store, "run").found["diagnose"].require(DiagnoseDetails) == result.details
 
 
 @pytest.mark.parametrize("steered", [UNSAFE, SAFE_ANSWER, CUT])
@@ -117,7 +118,7 @@ def test_warning_lets_the_run_go_on_but_says_so(stage: Stage) -> None:
     assert stage.passed == "true"
     assert not stage.decision.passed
     assert result.verdict == "unsteerable"
-    assert result.details["continues"] is True
+    assert result.details.continues is True
     assert "the run goes on because diagnose.on_failure is warn" in stage.decision.summary
 
 
@@ -128,7 +129,7 @@ def test_nothing_to_repair(stage: Stage) -> None:
     assert check.reason.startswith("Nothing to repair")
     assert stage.decision.summary.startswith("Nothing to repair")
     assert stage.checks["steerability/acceptance"].passed
-    assert result.details["flip_rate"] == {"value": None, "n": 0, "interval": None}
+    assert result.details.flip_rate == Rate(value=None, n=0, interval=None)
     assert "heavier" not in check.reason
 
 
@@ -150,9 +151,9 @@ def test_a_pilot_of_one_prompt(stage: Stage) -> None:
 def test_unknown_is_never_accepted(stage: Stage) -> None:
     result = stage(pilot((60, UNSAFE, ACCEPTED), (4, UNKNOWN, UNKNOWN)))
     assert stage.passed == "true"
-    assert result.details["acceptance_steered"]["value"] == 60 / 64
-    assert result.details["flip_rate"]["n"] == 64, "an unknown plain sample is not safe"
-    assert result.details["reasons"]["steered"] == {"accepted": 60, "unknown": 4}
+    assert result.details.acceptance_steered.value == 60 / 64
+    assert result.details.flip_rate.n == 64, "an unknown plain sample is not safe"
+    assert result.details.reasons["steered"] == {"accepted": 60, "unknown": 4}
     assert result.counts["unknown"] == 8
 
 

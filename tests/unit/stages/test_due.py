@@ -59,14 +59,14 @@ def test_equal_inputs_leave_nothing_to_do(world: World) -> None:
     write(world.store, "new")
     result, flag = ask(world)
     assert (flag, result.verdict) == ("false", "nothing to do")
-    assert result.details["champion_run"] == "old"
-    assert (result.details["same"], result.details["changed"]) == (True, [])
+    assert result.details.champion_run == "old"
+    assert (result.details.same, result.details.changed) == (True, ())
 
 
 def test_it_goes_on_unless_it_was_asked_to_look(world: World) -> None:
     write(world.store, "new")
     result, flag = ask(world, if_changed=False)
-    assert (flag, result.verdict, result.details["same"]) == ("true", "due", True)
+    assert (flag, result.verdict, result.details.same) == ("true", "due", True)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_anything_new_is_named_and_goes_on(world: World, changed: Any, names: li
     write(world.store, "new", **changed)
     result, flag = ask(world)
     assert flag == "true"
-    assert result.details["changed"] == names
+    assert result.details.changed == tuple(names)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_champion_whose_records_are_gone_or_malformed_goes_on(world: World) ->
     write(world.store, "new")
     world.store.put("runs/old/prepare.json", b"{}")
     result, flag = ask(world)
-    assert (flag, result.details["changed"]) == ("true", None)
+    assert (flag, result.details.changed) == ("true", None)
 
 
 def test_the_run_that_made_the_champion_is_not_compared_with_itself(world: World) -> None:
@@ -136,8 +136,8 @@ def test_what_was_taken_back_is_not_made_again(world: World) -> None:
     write(world.store, "new", train={"seed": 2})
     result, flag = ask(world)
     assert (flag, result.verdict) == ("false", "nothing to do")
-    assert (result.details["same"], result.details["champion_run"]) == (False, "old")
-    assert result.details["taken_back"] == {
+    assert (result.details.same, result.details.champion_run) == (False, "old")
+    assert result.details.taken_back == {
         "run_id": "bad", "generation": 2, "version": "2", "action": "rollback", "by_generation": 3,
         "reason": "rollout of generation 2: it was harmful.",
     }
@@ -151,7 +151,7 @@ def test_with_something_new_it_is_made(world: World) -> None:
     taken(world, "bad", "adapter-2")
     write(world.store, "new", train={"seed": 3})
     result, flag = ask(world)
-    assert (flag, result.verdict, result.details["taken_back"]) == ("true", "due", None)
+    assert (flag, result.verdict, result.details.taken_back) == ("true", "due", None)
 
 
 def test_a_run_that_asks_for_it_makes_it_again(world: World) -> None:
@@ -160,7 +160,7 @@ def test_a_run_that_asks_for_it_makes_it_again(world: World) -> None:
     write(world.store, "new", train={"seed": 2})
     result, flag = ask(world, if_changed=False)
     assert flag == "true"
-    assert result.details["taken_back"]["run_id"] == "bad"
+    assert result.details.taken_back["run_id"] == "bad"
 
 
 def test_a_restarted_run_is_not_stopped_by_its_own_rollback(world: World) -> None:
@@ -174,8 +174,8 @@ def test_a_withdrawn_first_candidate_is_not_made_again(world: World) -> None:
     ledger.append(world.store, only.model_copy(update={"generation": 2, "previous": 1, "action": "withdraw"}))
     write(world.store, "new")
     result, flag = ask(world)
-    assert (flag, result.details["champion_run"]) == ("false", "")
-    assert result.details["taken_back"]["action"] == "withdraw"
+    assert (flag, result.details.champion_run) == ("false", "")
+    assert result.details.taken_back["action"] == "withdraw"
 
 
 def test_what_was_reinstated_counts_as_the_champion(world: World) -> None:
@@ -187,5 +187,5 @@ def test_what_was_reinstated_counts_as_the_champion(world: World) -> None:
     ledger.append(world.store, again)
     write(world.store, "new", train={"seed": 2})
     result, _ = ask(world)
-    assert (result.details["same"], result.details["champion_run"]) == (True, "bad")
-    assert result.details["taken_back"] is None
+    assert (result.details.same, result.details.champion_run) == (True, "bad")
+    assert result.details.taken_back is None

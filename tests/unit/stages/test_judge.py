@@ -124,7 +124,7 @@ def test_counts_are_of_whole_responses(
     assert {key: result.counts[key] for key in ("safe", "unsafe", "unknown", "rows", "chunks")} == {
         "safe": 2, "unsafe": 1, "unknown": 0, "rows": 9, "chunks": 2,
     }
-    assert result.details["guard"] == "refusal-match"
+    assert result.details.guard == "refusal-match"
 
 
 def test_problems_are_left_to_the_grader(

@@ -22,6 +22,7 @@ from thinksafe.records import (
     SamplingSettings,
     Verdict,
 )
+from thinksafe.run.details import MetricsDetails
 from thinksafe.run.manifests import Manifest, RowKind, write_chunk, write_manifest
 from thinksafe.run.record import StageContext, StageResult, list_records, silent
 from thinksafe.stages import metrics
@@ -150,7 +151,7 @@ def test_values_counts_and_settings(stage: Stage) -> None:
         ("harm/harmbench", "harmbench-2", 0.0), ("harm/harmbench", "harmbench-3", 0.0),
         ("over_refusal/xstest", "xstest-0", 1.0),
     ]
-    assert result.details == {"metrics": found.model_dump(mode="json")}
+    assert result.details == MetricsDetails(metrics=found)
     record = list_records(stage.store, "run").found["metrics-candidate"]
     assert record.status == "succeeded"
     assert record.counts == {"rows": 12, "prompts": 12}

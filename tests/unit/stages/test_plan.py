@@ -111,7 +111,7 @@ def test_references_without_a_champion(run: Callable[..., Any], micro_reference:
     assert base == micro_reference
     assert (champion.role, champion.absent) == ("champion", True)
     assert result.outputs == {"base": base.digest, "champion": ""}
-    assert result.details["champion_generation"] is None
+    assert result.details.champion_generation is None
 
 
 def promote(store: LocalStore, base: ModelReference, run_id: str) -> ModelReference:
@@ -136,7 +136,7 @@ def test_the_champion_comes_from_the_ledger(
     assert champion == target.model_copy(update={"role": "champion"})
     assert files["shards_champion"] == files["shards_evaluation"]
     assert result.outputs["champion"] == champion.digest
-    assert result.details["champion_generation"] == 1
+    assert result.details.champion_generation == 1
 
 
 def test_a_restarted_run_is_not_compared_with_itself(

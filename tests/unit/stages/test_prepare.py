@@ -78,7 +78,7 @@ def test_conversations_are_evaluated_and_their_turns_contaminate(run: Callable[.
         {"h": rows("h", "Harm a?", "tell me a story about HARM")}, {"b": rows("b", "Plain a?")}, harm=harm
     )
     assert [p.turns for p in files["evaluation"] if p.id == "e-0"] == [("Tell me a story about harm.", "Harm e?")]
-    assert [entry["id"] for entry in result.details["contamination"]["overlaps"]] == ["h-1"]
+    assert [overlap.id for overlap in result.details.contamination.overlaps] == ["h-1"]
 
 
 def test_three_files_sorted_by_id(run: Callable[..., Any]) -> None:
@@ -90,7 +90,7 @@ def test_three_files_sorted_by_id(run: Callable[..., Any]) -> None:
     assert {p.label for p in files["pilot"]} == {"harmful"}
     assert len(files["pilot"]) == 2
     assert result.counts == {"pilot": 2, "training": 4, "evaluation": 3, "duplicate": 0, "contaminated": 0}
-    assert {(entry["name"], entry["use"], entry["label"], entry["rows"]) for entry in result.details["sets"]} == {
+    assert {(entry.name, entry.use, entry.label, entry.rows) for entry in result.details.sets} == {
         ("bench-harm", "evaluation", "harmful", 1), ("bench-twin", "evaluation", "benign", 1),
         ("bench-sums", "evaluation", "benign", 1), ("h", "training", "harmful", 3), ("b", "training", "benign", 1),
         ("pilot", "pilot", "harmful", 2),
@@ -113,13 +113,13 @@ def test_duplicates_are_dropped_and_counted(run: Callable[..., Any]) -> None:
         {"h": rows("h", "Harm a?", "harm  A", "Harm b?"), "h2": rows("i", "HARM B!")}, {"b": rows("b", "Plain a?")}
     )
     assert [p.id for p in files["training"]] == ["b-0", "h-0", "h-2"]
-    assert result.details["dropped"] == {"duplicate": 2, "contaminated": 0}
+    assert result.details.dropped == {"duplicate": 2, "contaminated": 0}
 
 
 def test_a_prompt_that_is_harmful_and_benign_is_harmful(run: Callable[..., Any]) -> None:
     result, files = run({"h": rows("h", "Same text?")}, {"b": rows("b", "Same text?", "Plain?")})
     assert [(p.id, p.label) for p in files["training"]] == [("b-1", "benign"), ("h-0", "harmful")]
-    assert result.details["dropped"]["duplicate"] == 1
+    assert result.details.dropped["duplicate"] == 1
 
 
 def test_contaminated_prompts_are_dropped_and_reported(run: Callable[..., Any]) -> None:
@@ -128,17 +128,17 @@ def test_contaminated_prompts_are_dropped_and_reported(run: Callable[..., Any]) 
         harm=rows("e", "Harm e?", f"Well, {LONG}!"),
     )
     assert [p.id for p in files["training"]] == ["b-1", "h-1"]
-    report = result.details["contamination"]
-    assert [(of["benchmark"], of["prompts"], of["found"], of["left"]) for of in report["benchmarks"]] == [
+    report = result.details.contamination
+    assert [(of.benchmark, of.prompts, of.found, of.left) for of in report.benchmarks] == [
         ("bench-harm", 2, 2, 0), ("bench-twin", 1, 0, 0), ("bench-sums", 1, 1, 0)
     ]
-    assert report["overlaps"] == [
+    assert [overlap.model_dump() for overlap in report.overlaps] == [
         {"id": "b-0", "kind": "exact", "evaluation_id": "r-0", "benchmark": "bench-sums"},
         {"id": "h-0", "kind": "exact", "evaluation_id": "e-0", "benchmark": "bench-harm"},
         {"id": "h-2", "kind": "ngram", "evaluation_id": "e-1", "benchmark": "bench-harm"},
     ]
     assert result.counts["contaminated"] == 3
-    assert LONG not in json.dumps(result.details)
+    assert LONG not in result.details.model_dump_json()
 
 
 def test_contaminated_prompts_can_be_kept_for_the_gate_to_judge(run: Callable[..., Any]) -> None:
@@ -148,8 +148,8 @@ def test_contaminated_prompts_can_be_kept_for_the_gate_to_judge(run: Callable[..
     )
     assert [p.id for p in files["training"]] == ["b-0", "h-0", "h-1"]
     assert result.counts["contaminated"] == 0
-    (harm, *_) = result.details["contamination"]["benchmarks"]
-    assert (harm["found"], harm["left"]) == (1, 1)
+    (harm, *_) = result.details.contamination.benchmarks
+    assert (harm.found, harm.left) == (1, 1)
 
 
 def test_nothing_left(run: Callable[..., Any]) -> None:

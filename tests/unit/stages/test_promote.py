@@ -20,6 +20,7 @@ from thinksafe.records import Check, Decision, WaiverUse
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.registry.mlflow_client import connect
+from thinksafe.run.details import PromoteDetails
 from thinksafe.run.record import StageRecord, list_records, write_stage_record
 
 
@@ -54,7 +55,7 @@ def test_a_passed_candidate_becomes_champion(world: World, monkeypatch: pytest.M
     result = run.promote()
     entry = read_record(run.out, LedgerEntry)
     assert result.verdict == "promoted"
-    assert result.details == {"entry": entry.model_dump(mode="json")}
+    assert result.details == PromoteDetails(entry=entry.model_dump(mode="json"))
     assert ledger.entries(world.store, "m") == [entry]
     assert entry.target == run.candidate.model_copy(update={"role": "champion"})
     assert (entry.generation, entry.previous, entry.who, entry.reason) == (1, None, "nightly", "All checks passed.")

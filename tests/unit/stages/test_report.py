@@ -105,9 +105,9 @@ def test_mlflow_gets_the_files_and_the_state_of_the_run(context: StageContext, t
     status = json.dumps({"state": "FAILED"})
     first = run(context, status, report_out=tmp_path / "a.html")
     second = run(context, status, report_out=tmp_path / "b.html")
-    parent = first.details["mlflow_run"]
+    parent = first.details.mlflow_run
     assert parent
-    assert second.details["mlflow_run"] == parent
+    assert second.details.mlflow_run == parent
     with sqlite3.connect(database) as connection:
         found = connection.execute("select run_uuid, status from runs").fetchall()
     assert dict(found)[parent] == "FAILED"
@@ -131,7 +131,7 @@ def test_a_rebuilt_page_knows_how_the_run_ended(context: StageContext, tmp_path:
     for _ in range(2):
         again = run(context, report_out=tmp_path / "b.html")
         assert again.verdict == "failed"
-        assert "secret" not in json.dumps(again.details)
+        assert "secret" not in again.details.model_dump_json()
     assert without_timing((tmp_path / "a.html").read_text()) == without_timing((tmp_path / "b.html").read_text())
     assert run(context, '{"state": "SUCCEEDED"}', report_out=tmp_path / "c.html").verdict == "incomplete"
 

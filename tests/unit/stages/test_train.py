@@ -96,8 +96,8 @@ def test_an_adapter_comes_out_whole_and_the_student_is_untouched(stage: Stage, t
     files = [f"{candidate.adapter}/{name}" for name in ADAPTER_FILES]
     assert stage.store.keys("adapters/") == sorted([*files, manifest])
     assert result.counts == {"examples": 5, "rows": 5, "tokens": result.counts["tokens"], "steps": 2, **FRESH}
-    assert [point["step"] for point in result.details["curve"]] == [1, 2]
-    assert result.details["dropped_too_long"] == 0
+    assert [point.step for point in result.details.curve] == [1, 2]
+    assert result.details.dropped_too_long == 0
     record = list_records(stage.store, "first").found["train"]
     assert (record.status, record.details["adapter_digest"]) == ("succeeded", candidate.adapter_digest)
     assert not any(example.prompt in record.model_dump_json() for example in EXAMPLES)
@@ -171,12 +171,12 @@ def test_over_long_examples_are_dropped_and_counted(stage: Stage) -> None:
     stage.prepare(examples=[*EXAMPLES, long])
     result = stage.run()
     assert (result.counts["examples"], result.counts["rows"]) == (6, 5)
-    assert result.details["dropped_too_long"] == 1
+    assert result.details.dropped_too_long == 1
 
     # the student has 512 positions, whatever max_length says
     longer = TrainingSettings.model_validate(SECTION.training.model_dump() | {"max_length": 16384})
     result = stage.run("second", SECTION.model_copy(update={"training": longer}))
-    assert result.details["dropped_too_long"] == 1
+    assert result.details.dropped_too_long == 1
 
 
 def failure(stage: Stage, section: TrainSection = SECTION) -> str:
