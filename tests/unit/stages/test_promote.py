@@ -16,7 +16,7 @@ from thinksafe.digests import digest_json
 from thinksafe.errors import ConfigError, ConflictError, DamagedError, StageError, StoreError
 from thinksafe.jsonl import read_record
 from thinksafe.models.references import ModelReference
-from thinksafe.records import Check, Decision, WaiverUse
+from thinksafe.records import Check, Decision, MetricSet, WaiverUse
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.registry.mlflow_client import connect
@@ -44,12 +44,12 @@ def world(database: Path, tmp_path: Path) -> World:
 def test_a_passed_candidate_becomes_champion(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THINKSAFE_ACTOR", "nightly")
     run = world.run("a")
-    metrics = {"role": "candidate", "suite": "s", "metrics": []}
+    metrics = MetricSet(role="candidate", suite="s", metrics=())
     write_stage_record(
         world.store,
         StageRecord(
             run_id="a", stage="metrics", task="metrics-candidate", status="succeeded", started=1.0, seconds=1.0,
-            details={"metrics": metrics},
+            details={"metrics": metrics.model_dump(mode="json")},
         ),
     )
     result = run.promote()
