@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from thinksafe.config.document import LONGEST, Location, read_yaml
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.config.moved import became_of, moved_keys
+from thinksafe.config.overrides import apply_override, change_method
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.credentials import scrubbed
 from thinksafe.errors import ConfigError
@@ -114,7 +115,7 @@ def _read(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dic
     value, lines = _parse(document)
     value = _inherit(value, document)
     for override in overrides:
-        changed = _override(value, override)
+        changed = apply_override(value, override)
         lines = {place: line for place, line in lines.items() if place[: len(changed)] != changed}
     return value, lines
 
@@ -159,7 +160,10 @@ def _inherit(value: dict[str, Any], document: Document) -> dict[str, Any]:
             f"Shipped recipes: {', '.join(recipe_names())}.",
         )
     base = _recipe(name)
-    return _merged(_inherit(_parse(base)[0], base), value)
+    below = _inherit(_parse(base)[0], base)
+    if isinstance(own := value.get("method"), dict):
+        change_method(below, own.get("kind"))
+    return _merged(below, value)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -168,38 +172,6 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         under = merged.get(key)
         merged[key] = _merged(under, item) if isinstance(under, dict) and isinstance(item, dict) else item
     return merged
-
-
-def _override(value: dict[str, Any], override: str) -> Location:
-    """Apply ``key=value`` and return the place that it set."""
-    key, equals, text = override.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise ConfigError(f"The override {override[:80]!r} is not of the form key=value.", "Write e.g. seed=7.")
-    setting, _ = read_yaml(f"the override of {key}", text)
-    *parents, last = key.split(".")
-    at: Any = value
-    place: list[str | int] = []
-    for step, parent in enumerate(parents):
-        path = ".".join(parents[: step + 1])
-        place.append(_index(at, parent, path) if isinstance(at, list) else parent)
-        at = _child(at, place[-1], path)
-    place.append(_index(at, last, key) if isinstance(at, list) else last)
-    at[place[-1]] = setting
-    return tuple(place)
-
-
-def _child(at: Any, name: str | int, path: str) -> Any:
-    child = at.setdefault(name, {}) if isinstance(at, dict) else at[name]
-    if not isinstance(child, dict | list):
-        raise ConfigError(f"The override goes through {path!r}, which is a value.", "Set that key itself.")
-    return child
-
-
-def _index(at: list[Any], name: str, path: str) -> int:
-    if not name.isdigit() or int(name) >= len(at):
-        raise ConfigError(f"The override {path!r} needs an index from 0 to {len(at) - 1}.", "Correct the key.")
-    return int(name)
 
 
 def _explain(model: type[BaseModel], error: ValidationError, value: Any, lines: dict[Location, int]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Union
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
 
@@ -17,3 +18,17 @@ if TYPE_CHECKING:
     AnyMethod = Method
 else:
     AnyMethod = Annotated[Union[METHODS], Field(discriminator="kind")]  # noqa: UP007 - of a tuple
+
+
+def carried_over(section: Mapping[str, Any], kind: object) -> dict[str, Any]:
+    """Return what a section ``method`` says when its kind becomes another: without options that only the old one has.
+
+    Args:
+        section: The section as it is written; it may be malformed.
+        kind: The new kind; an unknown one leaves everything, for the validation to refuse.
+    """
+    fields = {of.model_fields["kind"].default: set(of.model_fields) for of in METHODS}
+    lost: set[str] = set()
+    if isinstance(kind, str) and kind in fields:
+        lost = fields.get(section.get("kind", METHODS[0].model_fields["kind"].default), set()) - fields[kind]
+    return {key: value for key, value in section.items() if key not in lost}

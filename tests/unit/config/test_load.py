@@ -13,6 +13,7 @@ from thinksafe.config import RealignmentConfig, load_config, recipe_names
 from thinksafe.config.load import canonical, config_schema, find_document
 from thinksafe.config.moved import REMOVED
 from thinksafe.errors import ConfigError
+from thinksafe.methods.rejection import Rejection
 
 MICRO = (resources.files("thinksafe_configs") / "micro.yaml").read_text("utf-8")
 LINES = MICRO.splitlines()
@@ -252,6 +253,24 @@ def test_extends() -> None:
 def test_micro_kl_is_micro_but_for_the_loss_of_benign_rows() -> None:
     changes = {"name": "micro-kl", "registry.model": "micro-kl", "method.benign_loss": "kl"}
     assert load_config("micro-kl") == load_config("micro", [f"{key}={value}" for key, value in changes.items()])
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("extends: smollm2\nmethod: {kind: rejection}\n", []),
+        ("extends: smollm2\nmethod: {steering: thinksafe, benign_loss: kl}\n", ["method.kind=rejection"]),
+        ("extends: micro-kl\n", ["method.steering=thinksafe", "method.kind=rejection"]),
+    ],
+)
+def test_another_method_leaves_options_behind_that_it_does_not_have(text: str, overrides: list[str]) -> None:
+    kept = "kl" if "kl" in text else "cross-entropy"
+    assert load_config(text, overrides).method == Rejection(benign_loss=kept)
+
+
+def test_another_method_hides_no_mistake() -> None:
+    assert "method.sterring" in complaint("extends: micro\nmethod: {sterring: thinksafe}\n", "method.kind=rejection")
+    assert "method.steering" in complaint("extends: micro\nmethod: {kind: rejection, steering: thinksafe}\n")
 
 
 def test_batches_are_shared_out_among_processes() -> None:
