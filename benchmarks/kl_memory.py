@@ -67,13 +67,14 @@ def peak(objective: Sft | Kl, benign: int) -> dict[str, Any]:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    from thinksafe.config.model import StudentSettings, TrainingSettings
+    from thinksafe.config.model import TrainingSettings
     from thinksafe.config.sections import TrainSection
     from thinksafe.micro.students import student_path
     from thinksafe.models.loading import load_tokenizer
     from thinksafe.models.references import ModelReference
     from thinksafe.records import Label
     from thinksafe.run.record import StageContext, silent
+    from thinksafe.settings import StudentSettings
     from thinksafe.store import open_store
     from thinksafe.training import trainer as _loaded  # noqa: F401 - before the baseline
     from thinksafe.training.data import IGNORED, Row

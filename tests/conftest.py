@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import settings
 
-from thinksafe.config.model import EngineSettings, StudentSettings
+from thinksafe.config.model import EngineSettings
 from thinksafe.config.sections import SampleSection
 from thinksafe.digests import digest_bytes
 from thinksafe.jsonl import dump_lines, write_json, write_records
@@ -25,6 +25,7 @@ from thinksafe.registry.mlflow_sqlite import create_database
 from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
 from thinksafe.run.record import StageContext, silent
 from thinksafe.sampling.engines import Generation
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
 # machines of CI are busy: a test must not fail because it took its time

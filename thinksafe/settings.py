@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,3 +18,18 @@ class Section(BaseModel):
     """Base of all configuration sections: closed to unknown keys, immutable, finite numbers only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class StudentSettings(Section):
+    """A model that writes responses: the one to repair, or the teacher of a method that has one."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """``micro://<student>`` (shipped), a local folder, ``s3://bucket/prefix``, or a hub id."""
+    revision: str = ""
+    """Commit of a hub id; a branch name is resolved when planning."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Off by default, and shown in the report when on."""
+    reasoning: Literal["think", "none"] = "think"
+    """``think``: the response opens with a <think>...</think> thought. ``none``: the whole response is the answer."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Number format of the weights; float32 on CPUs without bfloat16 units."""

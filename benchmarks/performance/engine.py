@@ -23,7 +23,7 @@ def measure(model: Path) -> Result:
         raise SkippedError("vLLM is not installed (make vllm)")
     import vllm
 
-    from thinksafe.config.model import EngineSettings, StudentSettings
+    from thinksafe.config.model import EngineSettings
     from thinksafe.config.sections import SampleSection
     from thinksafe.digests import derived_seed
     from thinksafe.jsonl import write_json, write_records
@@ -33,6 +33,7 @@ def measure(model: Path) -> Result:
     from thinksafe.records import Prompt, SamplingSettings
     from thinksafe.run.record import StageContext, silent
     from thinksafe.sampling.engines import open_engine
+    from thinksafe.settings import StudentSettings
     from thinksafe.stages import sample
     from thinksafe.store import open_store
 

@@ -45,7 +45,7 @@ def measure(_model: Path) -> Result:
     """Compare trained tokens a second, prompts included, padding not counted."""
     import torch
 
-    from thinksafe.config.model import StudentSettings, TrainingSettings
+    from thinksafe.config.model import TrainingSettings
     from thinksafe.config.sections import TrainSection
     from thinksafe.jsonl import write_json, write_records
     from thinksafe.methods.objectives import Sft
@@ -53,6 +53,7 @@ def measure(_model: Path) -> Result:
     from thinksafe.models.references import ModelReference
     from thinksafe.records import Example
     from thinksafe.run.record import Progress, StageContext
+    from thinksafe.settings import StudentSettings
     from thinksafe.stages import train
     from thinksafe.store import open_store
 

@@ -84,13 +84,14 @@ def measure(_model: Path) -> Result:
     """Run the stage twice on one store: made, and found again."""
     if importlib.util.find_spec("moto") is None:
         raise SkippedError("moto is not installed")
-    from thinksafe.config.model import EngineSettings, StudentSettings
+    from thinksafe.config.model import EngineSettings
     from thinksafe.config.sections import SampleSection
     from thinksafe.jsonl import write_json, write_records
     from thinksafe.models.loading import resolve_student
     from thinksafe.models.references import ModelReference
     from thinksafe.records import Prompt, SamplingSettings
     from thinksafe.run.record import StageContext, silent
+    from thinksafe.settings import StudentSettings
     from thinksafe.stages import sample
     from thinksafe.store import open_store
 

@@ -13,8 +13,8 @@ from hub_copies import COMMIT, fill, hub_config
 from micro_runs import COMMAND, Run
 from s3_servers import bucket, moto_s3
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.models.loading import resolve_student
+from thinksafe.settings import StudentSettings
 from thinksafe.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]

@@ -12,13 +12,13 @@ from ceph import S3Server, stranger
 from s3_servers import BUCKET, bucket, moto_s3, real_s3
 
 from thinksafe.config.data import FileSource, PromptSet
-from thinksafe.config.model import StudentSettings
 from thinksafe.errors import ConfigError, ConflictError, DamagedError, InputError, MissingError, StoreError
 from thinksafe.micro.students import student_path
 from thinksafe.models.loading import resolve_student
 from thinksafe.prompts.sources import load_set
 from thinksafe.records import Grade
 from thinksafe.run.manifests import Manifest, ensure_chunk, find_chunk, read_rows
+from thinksafe.settings import StudentSettings
 from thinksafe.store import Store, open_store
 from thinksafe.store.remote import local_file, local_folder
 from thinksafe.store.s3 import PART, S3Store, s3_client

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from smollm2 import require_vllm, smollm2_folder
 
-from thinksafe.config.model import EngineSettings, StudentSettings
+from thinksafe.config.model import EngineSettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError
 from thinksafe.micro.world import prompts
@@ -25,6 +25,7 @@ from thinksafe.models.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models.references import ModelReference
 from thinksafe.records import SamplingSettings
 from thinksafe.sampling.engines import open_engine
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
 pytestmark = pytest.mark.slow

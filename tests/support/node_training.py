@@ -11,7 +11,7 @@ from typing import Any
 
 from plans import write_plan
 
-from thinksafe.config.model import StudentSettings, TrainingSettings
+from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file
 from thinksafe.jsonl import write_json, write_records
@@ -19,6 +19,7 @@ from thinksafe.methods.objectives import Sft
 from thinksafe.models.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Example, Label
+from thinksafe.settings import StudentSettings
 from thinksafe.stages.train import adapter_key
 from thinksafe.store import open_store
 from thinksafe.training.node import NodeJob, write_job

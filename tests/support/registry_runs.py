@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.config.model import RegistrySettings
 from thinksafe.config.sections import PromoteSection, RegisterSection
 from thinksafe.digests import digest_folder
 from thinksafe.errors import StageError
@@ -24,6 +24,7 @@ from thinksafe.registry.mlflow_client import connect
 from thinksafe.registry.registration import Registration, champion_version, register_candidate
 from thinksafe.registry.rollback import rollback, withdraw
 from thinksafe.run.record import StageContext, StageResult, silent
+from thinksafe.settings import StudentSettings
 from thinksafe.stages import plan, promote, register, report
 from thinksafe.store import Store, open_store
 

@@ -24,28 +24,13 @@ from thinksafe.config.vllm import EngineOptions
 from thinksafe.methods import AnyMethod
 from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.records import Part, SamplingSettings, Share
-from thinksafe.settings import Count, CountOrZero, Name, Section, Shards
+from thinksafe.settings import Count, CountOrZero, Name, Section, Shards, StudentSettings
 
 __all__ = [
     "AlarmSettings", "CurateSettings", "DiagnoseSettings", "EngineSettings", "EvaluationSettings", "GuardSettings",
     "GuardsSettings", "Name", "RealignmentConfig", "RegistrySettings", "ReportSettings", "SampleSettings", "Section",
-    "StudentSettings", "TrainingSettings",
+    "TrainingSettings",
 ]
-
-class StudentSettings(Section):
-    """The model to repair."""
-
-    model: Annotated[str, Field(min_length=1)]
-    """``micro://<student>`` (shipped), a local folder, ``s3://bucket/prefix``, or a hub id."""
-    revision: str = ""
-    """Commit of a hub id; a branch name is resolved when planning."""
-    trust_remote_code: bool = False
-    """Run code that comes with the model. Off by default, and shown in the report when on."""
-    reasoning: Literal["think", "none"] = "think"
-    """``think``: the response opens with a <think>...</think> thought. ``none``: the whole response is the answer."""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """Number format of the weights; float32 on CPUs without bfloat16 units."""
-
 
 class EngineSettings(Section):
     """What generates."""
@@ -262,6 +247,12 @@ class RealignmentConfig(Section):
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)
         check_servable(self.deploy, self.student.model)
+        teacher = self.method.responses().teacher
+        if teacher is not None and teacher.reasoning != self.student.reasoning:
+            raise ValueError(
+                f"method.teacher.reasoning is {teacher.reasoning!r} and student.reasoning is "
+                f"{self.student.reasoning!r}: the student would be trained on responses of another form"
+            )
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:
             raise ValueError("evaluation.parts has 'thought', and student.reasoning is none: there is nothing to score")
         return self

@@ -27,6 +27,7 @@ from thinksafe.config.sections import (
     SecondJudgeSection,
     Sections,
     SuiteSections,
+    TeacherSection,
     TrainSection,
 )
 from thinksafe.config.suite import SuiteConfig, known_checks
@@ -95,12 +96,15 @@ def asked_rules(rules: dict[Label, tuple[Rule, ...]], curate: CurateSettings) ->
     return {label: tuple(rule for rule in of if not off.get(rule)) for label, of in rules.items()}
 
 
-def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> Sections:
+def sections_of(
+    config: RealignmentConfig, day: datetime.date | None = None, resolved: TeacherSection | None = None
+) -> Sections:
     """Return the sections of a validated configuration.
 
     Args:
         config: The configuration.
         day: Day (UTC) by which waivers expire; without waivers it is in no section.
+        resolved: The method's teacher as the plan has found it, where there is one.
     """
     waivers, verification = config.gate.waivers, config.deploy.verification
     reasoning = config.student.reasoning
@@ -113,6 +117,7 @@ def sections_of(config: RealignmentConfig, day: datetime.date | None = None) -> 
             seed=derived_seed(config.seed, "sample", purpose), engine=config.engine, settings=sampling.settings, n=n,
             n_reasoning=n, chunk_size=sampling.chunk_size, template=of.template,
             arms=of.arms, reasoning=reasoning,
+            teacher=of.teacher and (resolved or TeacherSection(student=of.teacher)),
         )
 
     measured = measurement(config, reasoning)

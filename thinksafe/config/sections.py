@@ -23,12 +23,12 @@ from thinksafe.config.model import (
     RegistrySettings,
     ReportSettings,
     Section,
-    StudentSettings,
     TrainingSettings,
 )
 from thinksafe.methods.objectives import Objective
 from thinksafe.methods.rules import Rule
 from thinksafe.records import Arm, Label, MetricKind, Part, SamplingSettings
+from thinksafe.settings import StudentSettings
 
 
 class PrepareSection(Section):
@@ -40,6 +40,15 @@ class PrepareSection(Section):
     pilot: int
     """Harmful training prompts that the pilot samples."""
     benchmarks: tuple[Benchmark, ...]
+
+
+class TeacherSection(Section):
+    """The model that writes responses in place of the one to repair."""
+
+    student: StudentSettings
+    """Its settings, pinned to a commit where it is a hub id."""
+    digest: str = ""
+    """Digest of its weights, configuration and tokenizer; empty before the plan has found it."""
 
 
 class SampleSection(Section):
@@ -58,6 +67,8 @@ class SampleSection(Section):
     """Steering template of the steered arm; empty where no arm is steered."""
     arms: dict[Label, tuple[Arm, ...]]
     reasoning: Literal["think", "none"]
+    teacher: TeacherSection | None = None
+    """Who is sampled in place of the model that the stage is given; None for that model itself."""
     prompts: int = 0
     """A seeded choice of this many single-turn prompts is sampled; 0 samples all."""
 

@@ -23,9 +23,8 @@ from thinksafe.config.model import (
     RealignmentConfig,
     RegistrySettings,
     ReportSettings,
-    StudentSettings,
 )
-from thinksafe.settings import Name, Section
+from thinksafe.settings import Name, Section, StudentSettings
 
 
 class SuiteConfig(Section):

@@ -103,12 +103,13 @@ def _engine(config: RealignmentConfig) -> Iterator[Finding]:
 def _student(config: RealignmentConfig) -> Iterator[Finding]:
     from thinksafe.models.loading import resolve_student
 
-    model = config.student.model
-    if is_hub_id(model) and not Path(model).is_dir():
-        yield ok("student", f"{model} is on the hub.")
-        return
-    resolve_student(config.student)
-    yield ok("student", f"{model} can be used.")
+    teacher = config.method.responses().teacher
+    for key, of in (("student", config.student), *([("method.teacher", teacher)] if teacher is not None else [])):
+        if is_hub_id(of.model) and not Path(of.model).is_dir():
+            yield ok(key, f"{of.model} is on the hub.")
+        else:
+            resolve_student(of, key)
+            yield ok(key, f"{of.model} can be used.")
 
 
 def _hub(config: RealignmentConfig) -> Iterator[Finding]:

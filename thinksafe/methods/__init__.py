@@ -9,9 +9,10 @@ from pydantic import Field
 
 from thinksafe.methods.base import Method
 from thinksafe.methods.rejection import Rejection
+from thinksafe.methods.teacher import Teacher
 from thinksafe.methods.thinksafe import ThinkSafe
 
-METHODS: tuple[type[Method], ...] = (ThinkSafe, Rejection)
+METHODS: tuple[type[Method], ...] = (ThinkSafe, Rejection, Teacher)
 """All methods; the configuration, its schema and the table of docs/methods.md follow from it."""
 
 if TYPE_CHECKING:

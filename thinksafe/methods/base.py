@@ -12,7 +12,7 @@ from typing import ClassVar
 from thinksafe.methods.objectives import Objective
 from thinksafe.methods.rules import Rule
 from thinksafe.records import Arm, Label
-from thinksafe.settings import Section
+from thinksafe.settings import Section, StudentSettings
 
 DEFAULT_STEERING = "thinksafe"
 """Template of the pilot, and of the steered arm where nothing else is said."""
@@ -24,6 +24,8 @@ class Responses(Section):
     arms: dict[Label, tuple[Arm, ...]]
     template: str
     """Steering template of the arm ``steered``; empty where no arm is steered."""
+    teacher: StudentSettings | None = None
+    """Model that writes them; None for the student itself."""
 
 
 class Method(Section, ABC):

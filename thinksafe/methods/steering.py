@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from thinksafe.errors import ConfigError
+from thinksafe.settings import Name
 
 PLACE = "{prompt}"
 
@@ -37,3 +41,15 @@ def steer(prompt: str, template: str) -> str:
     """Return the user turn that asks for a refusal of ``prompt``; braces inside the prompt are text."""
     before, after = template.split(PLACE)
     return f"{before}{prompt}{after}"
+
+
+def _shipped(template: str) -> str:
+    try:
+        steering_template(template)
+    except ConfigError as error:
+        raise ValueError(str(error).rstrip(".")) from error
+    return template
+
+
+Steering = Annotated[Name, AfterValidator(_shipped)]
+"""Name of a shipped template, as an option of a method."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import field_validator
-
-from thinksafe.errors import ConfigError
 from thinksafe.methods.base import DEFAULT_STEERING, Method, Responses
 from thinksafe.methods.objectives import BenignLoss, Kl, Sft, with_benign_loss
-from thinksafe.methods.steering import steering_template
-from thinksafe.settings import Name
+from thinksafe.methods.steering import Steering
 
 
 class ThinkSafe(Method):
@@ -22,20 +18,11 @@ class ThinkSafe(Method):
     )
     kind: Literal["thinksafe"] = "thinksafe"
     """The student's own steered samples."""
-    steering: Name = DEFAULT_STEERING
+    steering: Steering = DEFAULT_STEERING
     """Name of a template file shipped in ``thinksafe/data/steering``."""
     benign_loss: BenignLoss = "cross-entropy"
     """Loss of benign rows. ``cross-entropy``: as on harmful rows. ``kl``: forward KL from the student with the adapter
     switched off, at each response token."""
-
-    @field_validator("steering")
-    @classmethod
-    def _shipped(cls, template: str) -> str:
-        try:
-            steering_template(template)
-        except ConfigError as error:
-            raise ValueError(str(error).rstrip(".")) from error
-        return template
 
     def responses(self) -> Responses:
         return Responses(arms={"harmful": ("steered",), "benign": ("plain",)}, template=self.steering)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import DamagedError, InputError, StageError
 from thinksafe.models.hub import hub_commit, is_commit, is_hub_id, mirrored
 from thinksafe.models.references import ModelReference
+from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
 from thinksafe.traces import CLOSE, OPEN
 
@@ -48,13 +48,17 @@ class ResolvedModel:
     """SHA-256 over a folder's weights, configuration and tokenizer; ``<hub id>@<commit>`` for a hub model."""
 
 
-def resolve_student(student: StudentSettings) -> ResolvedModel:
+def resolve_student(student: StudentSettings, key: str = "student") -> ResolvedModel:
     """Find a student and return what identifies it. Reads a local folder whole; asks the hub only for a branch or tag.
+
+    Args:
+        student: The settings.
+        key: Where they stand in the configuration, for messages.
 
     Raises:
         InputError: there is no such model, or it cannot be used (no configuration, tokenizer or safetensors).
     """
-    folder = _student_folder(student)
+    folder = _student_folder(student, key)
     if folder is not None:
         _check_files({path.name for path in folder.iterdir() if path.is_file()}, str(folder))
         # a copy of the hub's is found again by the commit; other folders have none
@@ -62,8 +66,8 @@ def resolve_student(student: StudentSettings) -> ResolvedModel:
         return ResolvedModel(str(folder), commit, digest_folder(folder, _model_files(folder)))
     commit = student.revision
     if not is_commit(commit):
-        commit, names = hub_commit("student.revision", student.model, commit)
-        _check_files(names, f"student.model {student.model!r}")
+        commit, names = hub_commit(f"{key}.revision", student.model, commit)
+        _check_files(names, f"{key}.model {student.model!r}")
     return ResolvedModel(student.model, commit, f"{student.model}@{commit}")
 
 
@@ -73,7 +77,7 @@ def local_source(student: StudentSettings) -> tuple[str, str]:
     return (str(folder), "") if folder is not None else (student.model, student.revision)
 
 
-def _student_folder(student: StudentSettings) -> Path | None:
+def _student_folder(student: StudentSettings, key: str = "student") -> Path | None:
     """Return the folder of a shipped, local or mirrored student, or None for a hub id that the hub is asked for."""
     model = student.model
     if model.startswith("micro://"):
@@ -82,22 +86,22 @@ def _student_folder(student: StudentSettings) -> Path | None:
         try:
             return student_path(model.removeprefix("micro://"))
         except (ValueError, FileNotFoundError) as error:
-            raise InputError(f"student.model {model!r}: {error}.", "Use one of the shipped students.") from error
+            raise InputError(f"{key}.model {model!r}: {error}.", "Use one of the shipped students.") from error
     if model.startswith("s3://"):
         from thinksafe.store.remote import local_folder
 
         return local_folder(model)
     if "://" in model:
         raise InputError(
-            f"student.model {model!r} has a scheme that is not supported.", "Use micro://, s3://, a folder or a hub id."
+            f"{key}.model {model!r} has a scheme that is not supported.", "Use micro://, s3://, a folder or a hub id."
         )
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise InputError(f"student.model {model!r} is a file.", "Name the folder that holds the model.")
+        raise InputError(f"{key}.model {model!r} is a file.", "Name the folder that holds the model.")
     if not is_hub_id(model):
-        raise InputError(f"student.model: the folder {model!r} does not exist.", "Check the path.")
+        raise InputError(f"{key}.model: the folder {model!r} does not exist.", "Check the path.")
     if copy := mirrored(model, student.revision):
         from thinksafe.store.remote import local_folder
 

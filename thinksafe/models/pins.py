@@ -118,6 +118,8 @@ def resolve(pin: Pin) -> str:
 def _named(config: RealignmentConfig | SuiteConfig) -> Iterator[Pin]:
     if config.student is not None:
         yield Pin("student.revision", "model", config.student.model, config.student.revision)
+    if isinstance(config, RealignmentConfig) and (teacher := config.method.responses().teacher) is not None:
+        yield Pin("method.teacher.revision", "model", teacher.model, teacher.revision)
     guards = {"filter": config.guard.filter, "evaluate": config.guard.evaluate, "second": config.guard.second}
     for use, guard in guards.items():
         if guard is not None and guard.model:

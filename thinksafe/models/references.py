@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.digests import digest_json
 from thinksafe.records import Record, Role
+from thinksafe.settings import StudentSettings
 
 
 class ModelReference(Record):

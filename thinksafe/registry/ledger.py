@@ -22,10 +22,11 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from thinksafe.config.model import Name, StudentSettings
+from thinksafe.config.model import Name
 from thinksafe.errors import ConfigError, ConflictError, StoreError
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Record, Text, WaiverUse
+from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
 
 ACTOR_VARIABLE = "THINKSAFE_ACTOR"

@@ -6,7 +6,7 @@ import re
 
 from pydantic import ValidationError
 
-from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.config.model import RegistrySettings
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.errors import ConfigError, InputError, StageError
 from thinksafe.models.references import ModelReference
@@ -14,6 +14,7 @@ from thinksafe.registry import ledger
 from thinksafe.registry.registration import ADAPTER, RUN_ID
 from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import find_evidence
+from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
 from thinksafe.training.details import TrainDetails
 

@@ -118,6 +118,11 @@ class PlanDetails(Details):
         return _mapping(self.config.get("registry"))
 
     @property
+    def teacher(self) -> dict[str, Any]:
+        """Teacher of the training samples, with its digest; empty where the student writes them."""
+        return _mapping(_mapping(self.sections.get("sample_training")).get("teacher"))
+
+    @property
     def part(self) -> Part:
         """Part of the responses that the gate reads."""
         part = _mapping(_mapping(self.config.get("gate")).get("harm")).get("part")

@@ -13,12 +13,14 @@ from thinksafe import __version__
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.load import canonical
 from thinksafe.config.plan_document import plan_document
+from thinksafe.config.sections import TeacherSection
 from thinksafe.digests import digest_json, library_versions
 from thinksafe.jsonl import write_json
 from thinksafe.models.pins import require_compiled_cluster, require_place_for_nodes
 from thinksafe.models.references import ModelReference
 from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import StageContext, StageResult, find_record, recorded
+from thinksafe.settings import StudentSettings
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp", "pydantic")
 
@@ -46,7 +48,6 @@ def run(
         ConfigError: the configuration is wrong, or for another cluster than the pipeline was compiled for.
         InputError: the student cannot be found or used.
     """
-    from thinksafe.models.loading import resolve_student
     from thinksafe.registry.ledger import champion_for_run
     from thinksafe.registry.tracking import ensure_parent_run
 
@@ -56,10 +57,14 @@ def run(
         loaded = load_config(config, overrides)
         require_compiled_cluster(loaded)
         require_place_for_nodes(loaded)
-        sections = sections_of(loaded, day)
-        student = resolve_student(loaded.student)
-        pinned = loaded.student.model_copy(update={"revision": student.revision})
-        base = ModelReference(role="base", student=pinned, base_digest=student.digest)
+        student, digest = _pinned(loaded.student, "student")
+        base = ModelReference(role="base", student=student, base_digest=digest)
+        teacher = loaded.method.responses().teacher
+        resolved = None
+        if teacher is not None:
+            found, digest = _pinned(teacher, "method.teacher")
+            resolved = TeacherSection(student=found, digest=digest)
+        sections = sections_of(loaded, day, resolved)
         entry = champion_for_run(context.store, loaded.registry.model, context.run_id)
         champion = (
             entry.target.model_copy(update={"role": "champion"})
@@ -83,6 +88,14 @@ def run(
             mlflow_run=mlflow_run, kfp_run=kfp_run(job_id), code=code_versions(), sections=document.sections,
         )
     return result
+
+
+def _pinned(student: StudentSettings, key: str) -> tuple[StudentSettings, str]:
+    """Return the settings of a model with the commit that they mean now, and the model's digest."""
+    from thinksafe.models.loading import resolve_student
+
+    found = resolve_student(student, key)
+    return student.model_copy(update={"revision": found.revision}), found.digest
 
 
 def code_versions() -> dict[str, str]:

@@ -51,7 +51,7 @@ def run(
         InputError: the prompts or the model are missing, malformed or empty.
     """
     with recorded(context, section) as result:
-        reference = read_reference(model)
+        reference = _writer(read_reference(model), section)
         result.inputs = {"model": reference.digest, "prompts": digest_file(prompts)}
         if reference.absent:
             write_manifest(samples_out, Manifest(kind="samples", absent=True, total=0, model=reference.digest))
@@ -74,6 +74,14 @@ def run(
         result.outputs = {"samples": manifest.digest}
         result.counts = {"rows": manifest.rows, "chunks": len(chunks), **maker.counts}
     return result
+
+
+def _writer(given: ModelReference, section: SampleSection) -> ModelReference:
+    """Return the model that is sampled: the one that the stage is given, or the section's teacher."""
+    teacher = section.teacher
+    if teacher is None:
+        return given
+    return ModelReference(role=given.role, student=teacher.student, base_digest=teacher.digest)
 
 
 def _chosen(rows: list[Prompt], section: SampleSection) -> list[Prompt]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thinksafe.config.model import StudentSettings, TrainingSettings
+from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.config.shape import shape_of
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.run.record import StageContext
+from thinksafe.settings import StudentSettings
 from thinksafe.training import sharding
 from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.checkpoints import Checkpoints

@@ -22,6 +22,21 @@ def kind_of(method: type[Method]) -> str:
     return str(method.model_fields["kind"].default)
 
 
+NEEDED = {"teacher": {"teacher": {"model": "micro://default"}}}
+"""Options without a default, by kind."""
+
+
+def example(method: type[Method]) -> Method:
+    """Return a method with its defaults."""
+    return method.model_validate(NEEDED.get(kind_of(method), {}))
+
+
+def asked(method: type[Method]) -> list[str]:
+    """Return the overrides that choose it."""
+    needed = NEEDED.get(kind_of(method), {})
+    return [f"method.kind={kind_of(method)}", *(f"method.{key}={canonical_json(of)}" for key, of in needed.items())]
+
+
 every_method = pytest.mark.parametrize("method", METHODS, ids=kind_of)
 
 
@@ -33,14 +48,14 @@ def test_kinds_are_unique_and_the_schema_has_them() -> None:
 
 @every_method
 def test_a_configuration_survives_as_json(method: type[Method]) -> None:
-    config = load_config("micro", [f"method.kind={kind_of(method)}"])
-    assert config.method == method()
+    config = load_config("micro", asked(method))
+    assert config.method == example(method)
     assert RealignmentConfig.model_validate(canonical(config)) == config
 
 
 @every_method
 def test_the_pipeline_knows_what_it_answers(method: type[Method]) -> None:
-    of = method()
+    of = example(method)
     for responses in (of.responses(), of.pilot()):
         assert {arm for arms in responses.arms.values() for arm in arms} <= set(get_args(Arm))
         assert bool(responses.template) == any("steered" in arms for arms in responses.arms.values())
@@ -52,9 +67,13 @@ def test_the_pipeline_knows_what_it_answers(method: type[Method]) -> None:
 
 @every_method
 def test_sections_hold_its_answers_and_its_name(method: type[Method]) -> None:
-    sections = sections_of(load_config("micro", [f"method.kind={kind_of(method)}"]))
-    of = method()
+    sections = sections_of(load_config("micro", asked(method)))
+    of = example(method)
     assert sections.sample_training.arms == of.responses().arms
+    teacher = sections.sample_training.teacher
+    assert (teacher and teacher.student) == of.responses().teacher
+    assert sections.sample_pilot.teacher is None
+    assert sections.sample_evaluation.teacher is None
     assert sections.curate.rules == of.rules()
     assert sections.train.objective == of.minimises()
     assert sections.report.method == kind_of(method)
@@ -67,5 +86,5 @@ def test_the_docs_have_its_row_and_every_option(method: type[Method]) -> None:
     for name, field in method.model_fields.items():
         if name != "kind":
             assert field.description, name
-            default = canonical_json(field.default).strip('"')
+            default = "required" if field.is_required() else canonical_json(field.default).strip('"')
             assert f"| `{kind_of(method)}` | `{name}` | `{default}` | {' '.join(field.description.split())} |" in text

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import InputError, StageError, StoreError
 from thinksafe.models.loading import (
@@ -26,6 +25,7 @@ from thinksafe.models.loading import (
     resolve_student,
 )
 from thinksafe.models.references import ModelReference
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
 Students = Callable[[str], Path]

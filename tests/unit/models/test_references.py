@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import ModelReference, read_reference
+from thinksafe.settings import StudentSettings
 
 
 def reference(student: dict[str, Any] | None = None, **changes: Any) -> ModelReference:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.errors import StoreError
 from thinksafe.jsonl import write_records
 from thinksafe.models.references import ModelReference
 from thinksafe.records import MetricSet, Outcome
 from thinksafe.registry import evaluations
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
 MODEL = ModelReference(role="evaluated", student=StudentSettings(model="micro://x"), base_digest="b")

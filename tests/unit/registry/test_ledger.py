@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.errors import ConfigError, ConflictError, StageError, StoreError
 from thinksafe.models.references import ModelReference
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import Digests, LedgerEntry
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
 STUDENT = StudentSettings(model="micro://default")

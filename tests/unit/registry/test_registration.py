@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.config.model import RegistrySettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError, StageError, StoreError
 from thinksafe.models.loading import ADAPTER_FILES
@@ -22,6 +22,7 @@ from thinksafe.registry.decision_tags import tag_decision
 from thinksafe.registry.ledger import Digests, LedgerEntry
 from thinksafe.registry.mlflow_client import connect
 from thinksafe.registry.registration import Registration, check_base, register_candidate, set_champion
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
 STUDENT = StudentSettings(model="micro://default")

@@ -8,7 +8,6 @@ import pytest
 import report_runs as runs
 from rich.console import Console
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.errors import ConfigError, StoreError
 from thinksafe.models.references import ModelReference
 from thinksafe.registry import ledger
@@ -17,6 +16,7 @@ from thinksafe.report.history import champion_words, history_table, render_histo
 from thinksafe.report.summary import reasoning_average, summarise
 from thinksafe.report.timeline import timeline
 from thinksafe.run.record import StageRecord, record_key, write_stage_record
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 from thinksafe.text import DASH
 

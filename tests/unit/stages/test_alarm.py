@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from thinksafe.config.alarm import AlarmSettings
-from thinksafe.config.model import StudentSettings
 from thinksafe.config.sections import AlarmSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_json
@@ -20,6 +19,7 @@ from thinksafe.models.references import ModelReference
 from thinksafe.records import Check, Decision
 from thinksafe.run.details import AlarmDetails
 from thinksafe.run.record import StageContext, StageResult, list_records
+from thinksafe.settings import StudentSettings
 from thinksafe.stages import alarm
 from thinksafe.store.local import LocalStore
 

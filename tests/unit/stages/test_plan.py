@@ -68,6 +68,24 @@ def test_a_gate_threshold_changes_no_other_section(run: Callable[..., Any]) -> N
     assert {name for name in before if before[name] != after[name]} == {"plan", "gate"}
 
 
+def test_a_teacher_is_found_and_pinned(run: Callable[..., Any], micro_reference: ModelReference) -> None:
+    _, plain = run()
+    assert json.loads(plain["sample_training"])["teacher"] is None
+    method = "method={kind: teacher, steered: false, teacher: {model: micro://default}}"
+    _, files = run("micro", method)
+    found = json.loads(files["sample_training"])
+    assert found["teacher"]["digest"] == micro_reference.base_digest
+    assert (found["arms"]["harmful"], found["template"]) == (["plain"], "")
+    assert json.loads(files["sample_pilot"])["teacher"] is None
+    with pytest.raises(InputError, match=r"method\.teacher\.model: the folder './nowhere' does not exist"):
+        run("micro", method.replace("micro://default", "./nowhere"))
+
+
+def test_a_teacher_thinks_as_the_student_does(run: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigError, match=r"method\.teacher\.reasoning is 'none'"):
+        run("micro", "method={kind: teacher, teacher: {model: micro://default, reasoning: none}}")
+
+
 WAIVED = "gate.waivers=[{check: reasoning/loss, person: Ann, reason: known, expires: 2030-01-31}]"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config.model import RegistrySettings, StudentSettings
+from thinksafe.config.model import RegistrySettings
 from thinksafe.config.sections import RegisterSection
 from thinksafe.digests import digest_bytes, digest_folder
 from thinksafe.errors import DamagedError, InputError, StoreError
@@ -18,6 +18,7 @@ from thinksafe.models.references import ModelReference
 from thinksafe.registry.mlflow_client import connect
 from thinksafe.registry.registration import Registration
 from thinksafe.run.record import StageContext, StageRecord, list_records, silent, write_stage_record
+from thinksafe.settings import StudentSettings
 from thinksafe.stages import register
 from thinksafe.store.local import LocalStore
 

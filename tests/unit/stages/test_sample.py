@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from thinksafe.config.model import EngineSettings
-from thinksafe.config.sections import SampleSection
+from thinksafe.config.sections import SampleSection, TeacherSection
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import ModelReference
@@ -406,3 +406,15 @@ def test_progress_counts_every_row_once(
     run(sample_section(), track=Counting)
     run(sample_section(), track=Counting)
     assert seen == [("sampling", 12), 4, 6, 2, ("sampling", 12), 4, 6, 2]
+
+
+def test_a_teacher_is_sampled_in_place_of_the_model(
+    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
+    micro_reference: ModelReference,
+) -> None:
+    _, own = run(sample_section())
+    teacher = TeacherSection(student=micro_reference.student, digest="another")
+    result, manifest = run(sample_section(teacher=teacher))
+    reference = micro_reference.model_copy(update={"base_digest": "another"})
+    assert manifest.model == result.inputs["model"] == reference.digest != own.model
+    assert not {chunk.key for chunk in manifest.chunks} & {chunk.key for chunk in own.chunks}

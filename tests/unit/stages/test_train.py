@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config.model import StudentSettings, TrainingSettings
+from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file, digest_folder
 from thinksafe.errors import InputError, StageError, StoreError
@@ -19,6 +19,7 @@ from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Example
 from thinksafe.run.formats import FORMATS
 from thinksafe.run.record import StageContext, StageResult, list_records, silent
+from thinksafe.settings import StudentSettings
 from thinksafe.stages import train
 from thinksafe.store.local import LocalStore
 from thinksafe.training import launch

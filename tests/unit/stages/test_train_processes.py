@@ -15,13 +15,14 @@ import pytest
 from node_training import EXAMPLES
 from plans import write_plan
 
-from thinksafe.config.model import StudentSettings, TrainingSettings
+from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.methods.objectives import Kl, Sft
 from thinksafe.models.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models.references import ModelReference
 from thinksafe.run.record import StageRecord, list_records
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
 pytestmark = pytest.mark.slow

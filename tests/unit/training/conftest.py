@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from training_runs import Student
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.models.loading import resolve_student
 from thinksafe.models.references import ModelReference
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
 

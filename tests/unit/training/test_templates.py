@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from tiny_students import ASSISTANT, BEGIN, DECLINES, END, FAMILIES, TEMPLATES, USER, write_student
 
-from thinksafe.config.model import StudentSettings
 from thinksafe.errors import InputError
 from thinksafe.models.loading import check_template, load_tokenizer
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Example
 from thinksafe.sampling.engines.tokens import Codec
+from thinksafe.settings import StudentSettings
 from thinksafe.training.data import IGNORED, Rows, encode_examples
 
 TURN_END = {"qwen3": "<|im_end|>", "r1-distill-qwen": END, "r1-distill-llama": END}

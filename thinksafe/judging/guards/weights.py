@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from thinksafe.config.model import GuardSettings, StudentSettings
+from thinksafe.config.model import GuardSettings
 from thinksafe.errors import InputError, StageError
 from thinksafe.models.hub import mirrored
 from thinksafe.models.references import ModelReference
+from thinksafe.settings import StudentSettings
 from thinksafe.store import Store, open_store
 
 _WANTED = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt"})

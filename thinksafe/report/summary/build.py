@@ -77,7 +77,7 @@ def summarise(
         run_id=run_id, outcome=outcome, steps=steps, failures=failures, prompt_sets=prepare.sets,
         recipe=str(config.get("name", "")), method=_kind(config.get("method")), config=config,
         config_digest=plan.config_digest, base=_blanked(plan.base or plan.model or {}),
-        champion=_blanked(plan.champion), code=plan.code, guards=_guards(found),
+        champion=_blanked(plan.champion), teacher=_blanked(plan.teacher), code=plan.code, guards=_guards(found),
         adapter_digest=train.adapter_digest, digests=_digests(found),
         registration=registration, promotion=promotion,
     )

@@ -95,6 +95,8 @@ class Provenance(Record):
     """The whole configuration with every default, thresholds included; credentials in URIs are blanked."""
     base: dict[str, Any]
     champion: dict[str, Any]
+    teacher: dict[str, Any] = {}
+    """Settings and digest of the model that wrote the training responses; empty where the student did."""
     guards: dict[str, dict[str, Any]]
     """``filter`` | ``evaluate`` | ``second`` -> name and digest of the guard that judged."""
     code: dict[str, Any]

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config.model import EngineSettings, StudentSettings
+from thinksafe.config.model import EngineSettings
 from thinksafe.errors import InputError
 from thinksafe.models.loading import resolve_student
 from thinksafe.models.references import ModelReference
 from thinksafe.records import SamplingSettings
 from thinksafe.sampling.engines import Engine, Generation, open_engine
 from thinksafe.sampling.engines.tokens import Codec
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
 HOT = SamplingSettings(temperature=2.0, top_p=1.0, max_tokens=20)

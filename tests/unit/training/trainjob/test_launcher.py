@@ -18,12 +18,12 @@ from node_training import EXAMPLES, section
 from trainer_controller import Controller, condition, pod
 
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.model import StudentSettings
 from thinksafe.config.shape import Shape
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.jsonl import write_records
 from thinksafe.kube.client import connect
 from thinksafe.models.references import ModelReference
+from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 from thinksafe.training.launch import Outcome
 from thinksafe.training.node import NodeError, NodeJob
