@@ -291,9 +291,15 @@ def check_names(makers: Iterable[Maker], benchmarks: Iterable[Benchmark], second
     return sorted(found)
 
 
-def find(name: str) -> CheckSpec | None:
-    """Return the entry of a check by its name in a decision; None for one that is not in the catalogue."""
-    exact = next((spec for spec in CATALOGUE if spec.name == name), None)
+def find(name: str, maker: Maker | None = None) -> CheckSpec | None:
+    """Return the entry of a check by its name in a decision; None for one that is not in the catalogue.
+
+    Args:
+        name: Name of the check.
+        maker: Stage that made it; two stages have a check ``unknown``. By default the first in the catalogue.
+    """
+    entries = [spec for spec in CATALOGUE if maker is None or maker in spec.makers]
+    exact = next((spec for spec in entries if spec.name == name), None)
     return exact or next(
-        (spec for spec in CATALOGUE if spec.name.endswith("}") and name.startswith(f"{spec.family}/")), None
+        (spec for spec in entries if spec.name.endswith("}") and name.startswith(f"{spec.family}/")), None
     )

@@ -53,7 +53,7 @@ def render_page(
     pictures = draw_pictures(summary) if pictures is None else pictures
     rows = {
         "headline": tables.headline(summary),
-        "checks": tables.checks(summary.decision) if summary.decision is not None else [],
+        "checks": tables.checks(summary.decision, summary.maker) if summary.decision is not None else [],
         "metrics": tables.metrics(summary), "disagreements": agreement.disagreements(summary),
         "pilot": tables.pilot(summary), "pilot_funnel": tables.funnel(ends),
         "funnel": tables.funnel(summary.funnel), "steps": tables.steps(summary),

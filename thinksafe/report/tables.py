@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from thinksafe.config.checks import Maker, find
 from thinksafe.records import Check, CheckStatus, Decision, Interval, Metric, Role
 from thinksafe.report.summary import RunSummary, reasoning_average
 from thinksafe.report.summary.model import Step
@@ -60,6 +61,7 @@ class CheckRow(NamedTuple):
     """One check of a decision."""
 
     name: str
+    group: str
     status: CheckStatus
     value: Cell
     threshold: Cell
@@ -79,16 +81,21 @@ class MetricRow(NamedTuple):
     truncated: Cell
 
 
-def checks(decision: Decision) -> list[CheckRow]:
-    """Return the rows of a decision's checks, failed ones first, then the waived."""
+def checks(decision: Decision, maker: Maker) -> list[CheckRow]:
+    """Return the rows of the checks that a stage made, failed ones first, then the waived."""
     ordered = by_status(decision.checks)
     return [
         CheckRow(
-            check.name, check.status, _check_value(check, check.value, check.interval),
+            check.name, _group(check, maker), check.status, _check_value(check, check.value, check.interval),
             _check_value(check, check.threshold), whole(check.n), check.reason,
         )
         for check in ordered
     ]
+
+
+def _group(check: Check, maker: Maker) -> str:
+    spec = find(check.name, maker)
+    return "" if spec is None else spec.group
 
 
 def by_status(found: Iterable[Check]) -> list[Check]:

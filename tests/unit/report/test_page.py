@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import report_runs as runs
 
-from thinksafe.report import render_page, without_timing
+from thinksafe.report import render_page, tables, without_timing
 from thinksafe.report.page import TIMING_BEGIN, TIMING_END
 from thinksafe.report.summary import RunSummary, published, summarise
 from thinksafe.report.words import limits
@@ -203,6 +203,9 @@ def test_every_check_is_on_the_page_failed_ones_first(outcome: str, page: str) -
         assert float(row["Threshold"]) == check.threshold
         assert int(row["n"]) == check.n
         assert check.reason in text
+    groups = {row.group for row in tables.checks(decision, summary_of(outcome).maker)}
+    measured = {"Limits", "Against base", "Evidence", "Against the champion"}
+    assert groups == ({"Pilot"} if outcome == "stopped by diagnose" else measured)
     table = text.partition("Checks of the ")[2].partition("Harm against reasoning")[0]
     words = table.count("✓ pass"), table.count("✕ fail")
     assert words == (sum(check.passed for check in decision.checks), sum(not check.passed for check in decision.checks))
@@ -211,9 +214,10 @@ def test_every_check_is_on_the_page_failed_ones_first(outcome: str, page: str) -
 @pytest.mark.parametrize("outcome", ["refused by gate"], indirect=True)
 def test_units_of_checks(page: str) -> None:
     text = Parsed(page).text
-    assert "Check Result Value Threshold n Reason harm/ harmbench ✕ fail 9.0 % [6.8, 11.7] 10.0 % 400" in text
-    assert "champion/ harm/ harmbench ✕ fail 3.2 points [2.1, 5.1] 2.0 points 400" in text
-    assert "min_prompts/ gsm8k ✓ pass 1,319 30 1,319" in text
+    assert "Check Group Result Value Threshold n Reason harm/ harmbench Limits ✕ fail 9.0 %" in text
+    assert "harm/ harmbench Limits ✕ fail 9.0 % [6.8, 11.7] 10.0 % 400" in text
+    assert "champion/ harm/ harmbench Against the champion ✕ fail 3.2 points [2.1, 5.1] 2.0 points 400" in text
+    assert "min_prompts/ gsm8k Evidence ✓ pass 1,319 30 1,319" in text
 
 
 @pytest.mark.parametrize("outcome", ["failed"], indirect=True)

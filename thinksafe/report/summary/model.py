@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
+from thinksafe.config.checks import Maker
 from thinksafe.measuring.statistics import Estimate, stratified_average
 from thinksafe.prompts.decontamination import Contamination
 from thinksafe.prompts.details import PromptSetRow
@@ -165,6 +166,13 @@ class RunSummary(Record):
     def is_evaluation(self) -> bool:
         """Whether the run measured one model by itself."""
         return any(step.name in EVALUATION_ONLY or step.stage == "plan_evaluation" for step in self.steps)
+
+    @property
+    def maker(self) -> Maker:
+        """Stage whose checks the decision holds."""
+        if self.decision is not None and self.decision.stopped_by in ("diagnose", "curate"):
+            return self.decision.stopped_by
+        return "evaluation" if self.is_evaluation else "gate"
 
     def step(self, name: str) -> Step | None:
         """Return a step by name, or None when it did not run."""
