@@ -2,7 +2,7 @@
 
 ``kfp.local`` runs container components in Docker only, and there takes some that failed for successes. For the time of
 a run, :func:`replaced_parts` puts our own task handlers in the place of its own and keeps its log off the terminal. The
-replaced parts are internal to KFP: tests/unit/pipelines/test_kfp_contract.py fails when any of them changes.
+replaced parts are internal to KFP: tests/unit/pipelines/local/test_kfp_contract.py fails when any of them changes.
 """
 
 from __future__ import annotations
