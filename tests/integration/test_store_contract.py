@@ -357,8 +357,10 @@ def test_addresses_without_an_object_are_wrong_input(
 def test_wrong_keys_are_refused_by_the_real_server(gateway: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**gateway.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(StoreError, match="AWS_SECRET_ACCESS_KEY"):
-        open_store("s3://thinksafe/x").put("a", b"")
+    store = open_store("s3://thinksafe/x")
+    for verb, more in (("put", [b""]), ("get", []), ("exists", []), ("keys", [])):
+        with pytest.raises(StoreError, match="AWS_SECRET_ACCESS_KEY"):
+            getattr(store, verb)("a", *more)
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from thinksafe.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
 RETRY_SECONDS = 2.0
 """How long a call to Kubernetes that gets no answer is made again: somebody is waiting."""
+CHECK_WIDTH = 15
+"""Columns of a check's name."""
 SYMBOLS = {"ok": "✓", "warning": "!", "failed": "✕"}
 
 
@@ -68,14 +70,22 @@ def _report(found: Iterable[Finding], as_json: bool) -> int:
     with nullcontext() if as_json else console.status("checking"):
         for finding in found:
             kept.append(finding)
-            if not as_json:
+            if console.is_terminal and not as_json:
                 _print(console, finding)
+            elif not as_json:
+                typer.echo(_lines(finding))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in kept], indent=2))
     else:
         counts = {status: sum(one.status == status for one in kept) for status in SYMBOLS}
         typer.echo(f"{counts['ok']} passed, {counts['warning']} warnings, {counts['failed']} failed")
     return EXIT_FAILED if any(finding.status == "failed" for finding in kept) else EXIT_OK
+
+
+def _lines(finding: Finding) -> str:
+    """Return a finding for a log: nobody knows how wide it is shown, and a host name must not be cut in two."""
+    first = f"{SYMBOLS[finding.status]} {finding.check:<{CHECK_WIDTH}} {finding.message}"
+    return f"{first}\n{'':<{CHECK_WIDTH + 2}} → {finding.action}" if finding.action else first
 
 
 def _print(console: object, finding: Finding) -> None:
@@ -86,7 +96,7 @@ def _print(console: object, finding: Finding) -> None:
     assert isinstance(console, Console)
     table = Table.grid(padding=(0, 1))
     table.add_column(width=1)
-    table.add_column(width=15)
+    table.add_column(width=CHECK_WIDTH)
     table.add_column(overflow="fold")
     table.add_row(SYMBOLS[finding.status], finding.check, Text(finding.message))
     if finding.action:

@@ -22,7 +22,7 @@ from thinksafe.errors import ConfigError, ConflictError, DamagedError, MissingEr
 from thinksafe.files import writing
 from thinksafe.store.base import check_key, check_prefix, is_listed
 from thinksafe.store.retries import default_retry_seconds, retried
-from thinksafe.store.s3_errors import NO_BUCKET, explained, is_transient
+from thinksafe.store.s3_errors import NO_BUCKET, explained, is_refusal, is_transient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -202,13 +202,25 @@ class S3Store:
         )
 
     def _head(self, key: str) -> HeadObjectOutputTypeDef:
-        return self._call(
-            "look up", key, lambda: self._client.head_object(Bucket=self._bucket, Key=self._key(key))
-        )
+        of: Any = {"Bucket": self._bucket, "Key": self._key(key)}
+
+        def look() -> HeadObjectOutputTypeDef:
+            return _with_reason(
+                lambda: self._client.head_object(**of), lambda: self._client.get_object(**of, Range="bytes=0-0")
+            )
+
+        return self._call("look up", key, look)
 
     def _look_up_bucket(self) -> None:
+        of: Any = {"Bucket": self._bucket}
+
+        def look() -> object:
+            return _with_reason(
+                lambda: self._client.head_bucket(**of), lambda: self._client.list_objects_v2(**of, MaxKeys=1)
+            )
+
         try:
-            self._call("look up", "", lambda: self._client.head_bucket(Bucket=self._bucket))
+            self._call("look up", "", look)
         except MissingError as error:
             raise StoreError(f"There is no bucket {self._bucket!r}.", NO_BUCKET) from error
         self._bucket_seen = True
@@ -266,6 +278,22 @@ def s3_client(attempts: int = 1) -> S3Client:
         raise ConfigError(
             f"The S3 client cannot be made ({type(error).__name__}).", "Check AWS_ENDPOINT_URL and AWS_PROFILE."
         ) from error
+
+
+def _with_reason(head: Callable[[], T], get: Callable[[], object]) -> T:
+    """Return the answer to a HEAD. Where it is refused, the same question as a GET is refused with the reason."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return head()
+    except ClientError as error:
+        if is_refusal(error):
+            try:
+                get()
+            except ClientError as reason:
+                if is_refusal(reason):
+                    raise reason from error
+        raise
 
 
 def _check_root(prefix: str, root: str) -> None:

@@ -61,6 +61,11 @@ def is_transient(error: BaseException) -> bool:
     )
 
 
+def is_refusal(error: ClientError) -> bool:
+    """Return whether access was refused. The answer to HEAD has no body that could say why."""
+    return _code(error)[1] == 403
+
+
 def explained(error: BaseException, verb: str, where: str, root: str) -> StoreError | ConfigError | None:
     """Return what to raise for an error of boto3 or the network; None for one that is not theirs.
 
@@ -80,7 +85,12 @@ def explained(error: BaseException, verb: str, where: str, root: str) -> StoreEr
     from botocore.parsers import ResponseParserError
 
     error = _cause(error)
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+    if isinstance(error, PartialCredentialsError):
+        return ConfigError(
+            f"The credentials for {root} are incomplete: {error.kwargs['cred_var']} is missing.",
+            "Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither of them.",
+        )
+    if isinstance(error, NoCredentialsError):
         return ConfigError(
             f"There are no credentials for {root}.",
             "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a workload identity.",

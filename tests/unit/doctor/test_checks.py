@@ -4,7 +4,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from thinksafe.doctor.checks import Finding, findings, ok
+import pytest
+
+from thinksafe.doctor.checks import Finding, failed, findings, ok
 from thinksafe.errors import StageError
 
 
@@ -43,3 +45,16 @@ def test_a_config_without_cluster_has_no_cluster_to_look_at(cli: Callable[..., A
     ended = cli("doctor", "micro", "--cluster")
     assert ended.code == 2
     assert "no section cluster" in ended.err
+
+
+def test_a_log_has_each_message_on_one_line(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    host = "s3." + "very-long-name." * 10 + "example"
+    checks = [("s3", lambda: [failed("s3", f"{host} does not answer.", f"Check {host}.")])]
+    monkeypatch.setattr("thinksafe.doctor.laptop.laptop_checks", lambda config: checks)
+    ended = cli("doctor")
+    assert ended.code == 1
+    assert ended.out.splitlines() == [
+        f"✕ s3              {host} does not answer.", f"                  → Check {host}.",
+        "0 passed, 0 warnings, 1 failed",
+    ]

@@ -72,7 +72,7 @@ def test_what_may_pass(error: Exception) -> None:
         (answer("412", 412), ConflictError, "decide again"),
         (failed_upload(answer("AccessDenied", 403)), StoreError, "read, write and list"),
         (boto.NoCredentialsError(), ConfigError, "AWS_ACCESS_KEY_ID"),
-        (boto.PartialCredentialsError(provider="env", cred_var="x"), ConfigError, "AWS_SECRET_ACCESS_KEY"),
+        (boto.PartialCredentialsError(provider="env", cred_var="KEY"), ConfigError, "or neither"),
         (boto.ParamValidationError(report="bucket"), ConfigError, "Correct the address"),
         (boto.SSLError(error="[SSL: CERTIFICATE_VERIFY_FAILED]", **URL), StoreError, "AWS_ENDPOINT_URL"),
         (PermissionError(), None, ""),
