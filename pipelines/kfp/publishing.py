@@ -15,6 +15,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.digests import digest_bytes, digest_json
 from thinksafe_pipelines.commands import compile_pipeline
 from thinksafe_pipelines.kfp.access import connect, speaking, user_namespace
+from thinksafe_pipelines.kfp.versions import without_reach
 from thinksafe_pipelines.kfp.wanted import Wanted, wanted
 
 PAGE = 100
@@ -30,7 +31,7 @@ class Published:
     pipeline_id: str = ""
     version_id: str = ""
     version: str = ""
-    """Name of the version: the digest of the compiled pipeline."""
+    """Name of the version: the digest of the compiled pipeline. How the API was reached is no part of it."""
     experiment_id: str = ""
     recurring_run_id: str = ""
     """Empty where the schedule is off."""
@@ -70,10 +71,9 @@ def publish(
     """
     want = wanted(cluster, pipeline)
     client, done = connect(cluster), Published(name=want.name)
+    text, changed = without_reach(config_document, overrides)
     with tempfile.TemporaryDirectory() as folder, speaking(cluster):
-        package = compile_pipeline(
-            pipeline, config_document, overrides, Path(folder) / "pipeline.yaml", cluster=cluster
-        )
+        package = compile_pipeline(pipeline, text, changed, Path(folder) / "pipeline.yaml", cluster=cluster)
         done.version = f"sha256-{digest_bytes(package.read_bytes())[:32]}"
         done.pipeline_id = _pipeline(client, cluster, want, done)
         done.version_id = _version(client, package, done)

@@ -53,6 +53,10 @@ def _refuse_without(section: Section, name: str, *keys: str) -> None:
             raise ValueError(f"{key} is given without {name}, and would do nothing; give both")
 
 
+REACH = ("host", "access", "token_file", "ca_file")
+"""Keys of ``cluster.kfp`` that say how its API is reached from one place; they are no part of a pipeline's version."""
+
+
 class KfpSettings(Section):
     """Kubeflow Pipelines: where its API is, and the names that are used there."""
 

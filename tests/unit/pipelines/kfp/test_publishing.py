@@ -183,6 +183,26 @@ def test_another_configuration_is_another_version_that_the_schedule_takes(server
     assert made["pipeline_version_reference"]["pipeline_version_id"] == second.version_id
 
 
+def test_the_way_to_the_api_makes_no_version(
+    server: KfpServer, kubernetes: KubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = document(server)
+    version = publishing.publish(cluster_of(text), text, []).version
+    monkeypatch.setenv("KFP_TOKEN", "sesame")
+    for overrides in (
+        ["cluster.kfp.host=''", "cluster.kfp.access=port-forward"],
+        [f"cluster.kfp.host={server.address}/", "cluster.kfp.access=token"],
+    ):
+        cluster = load_config(text, overrides).cluster
+        assert cluster is not None
+        done, _ = publishing.submit(cluster, text, overrides, "by hand")
+        assert (done.version, done.changes) == (version, [])
+    other = document(server, kfp={"access": "token", "token_file": str(tmp_path / "token")})
+    (tmp_path / "token").write_text("sesame")
+    assert publishing.publish(cluster_of(other), other, []).version == version
+    assert publishing.publish(cluster_of(text), text, ["seed=7"]).version != version
+
+
 def test_a_recurring_run_that_somebody_disabled_is_replaced(server: KfpServer) -> None:
     publish(server)
     server.recurring_runs[0]["mode"] = "DISABLE"
