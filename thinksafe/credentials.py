@@ -12,19 +12,19 @@ SECRET_VARIABLES = (
     "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 )
 """Environment variables whose values never appear in a message."""
-# A password may hold "/" and "@" where somebody forgot to escape them.
+# A password may hold an unescaped "/" or "@".
 _USERINFO = re.compile(r"://(?:([^\s/@:'\"]*):([^\s'\"]*)|([^\s/@'\"]+))@")
 _QUERY = re.compile(r"(?i)([?&;][\w.-]*(?:passw|pwd|token|secret|key)[\w.-]*=)[^&\s'\"]+")
 _SHORT = 6
-"""Secrets of fewer characters are hidden only where they stand alone: they may be part of other words."""
+"""Shorter secrets are hidden only as whole words: they may be part of other words."""
 
 
 def scrubbed(text: str, *uris: str) -> str:
-    """Return a text without user names and passwords of URIs, and without the secrets that are known here.
+    """Return a text without user names and passwords of URIs, and without the secrets in the environment.
 
     Args:
         text: Message of a library or server, or a URI.
-        *uris: URIs in use, whose passwords are hidden in every form.
+        *uris: URIs in use; their passwords are hidden in every form.
     """
     text = _QUERY.sub(rf"\1{HIDDEN}", _USERINFO.sub(f"://{HIDDEN}@", text))
     secrets = {os.environ.get(name, "") for name in SECRET_VARIABLES}
@@ -37,12 +37,12 @@ def scrubbed(text: str, *uris: str) -> str:
 
 
 def shown(uri: str) -> str:
-    """Return a URI as it may be shown: without user name, password and secret options."""
+    """Return a URI without user name, password and secret options, fit to be shown."""
     return scrubbed(uri).replace(f"{HIDDEN}@", "", 1)
 
 
 def holds_secret(uri: str) -> bool:
-    """Return whether a URI holds more than an address: a password, a secret option, or a token for a user name."""
+    """Return whether a URI holds a secret: a password, a secret option, or a token as the user name."""
     if _QUERY.search(uri):
         return True
     found = _USERINFO.search(uri)

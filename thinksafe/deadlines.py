@@ -1,4 +1,4 @@
-"""Calls that end in time, whatever the library below does with retries, several addresses or answers that drip in."""
+"""Calls with a total time limit, whatever the library does about retries, several addresses or trickling answers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ T = TypeVar("T")
 
 
 def within(seconds: float, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Return what a call returns, or give up waiting for it.
+    """Return the result of a call, or stop waiting for it.
 
-    A call that is given up goes on in a daemon thread, which does not keep the process alive; what it asked for may
-    still happen.
+    An abandoned call continues in a daemon thread, which does not keep the process alive; its request may still take
+    effect.
 
     Args:
-        seconds: Total time.
-        call: What to call, in another thread.
+        seconds: Time limit.
+        call: Function to call, in another thread.
         *args: Its arguments.
         **kwargs: Its arguments by name.
 
     Raises:
-        TimeoutError: it took longer.
-        BaseException: what the call raises.
+        TimeoutError: The call took longer.
+        BaseException: Whatever the call raises.
     """
     ended: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
     context = contextvars.copy_context()
@@ -50,12 +50,12 @@ def within(seconds: float, call: Callable[..., T], *args: Any, **kwargs: Any) ->
 class Bounded:
     """An object whose methods end within ``seconds``.
 
-    After one that took more than half of that and failed, all others fail at once with the same error: who waited for
-    a server that is gone does not wait for it again.
+    After a call that failed and took more than half of that time, all further calls fail at once with the same error:
+    nobody waits twice for a server that is gone.
 
     Args:
         target: The object.
-        seconds: Total time of each call; may be changed.
+        seconds: Time limit of each call; may be changed.
     """
 
     def __init__(self, target: Any, seconds: float) -> None:

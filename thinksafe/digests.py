@@ -1,7 +1,7 @@
 """Digests: how the project says that two things are the same.
 
-Every digest is the lower-case hexadecimal SHA-256 (FIPS 180-4); JSON is hashed in a canonical form (sorted keys, no
-white space, no NaN), so that equal settings have equal digests whatever the order they were written in.
+Every digest is the SHA-256 (FIPS 180-4) in lower-case hexadecimal. JSON is hashed in a canonical form (sorted keys, no
+white space, no NaN), so that equal settings have equal digests in whatever order they were written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BLOCK = 1 << 20
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value (pydantic models allowed anywhere at the top level).
+    """Return the canonical JSON text of a value (pydantic models allowed anywhere at the top level).
 
     Raises:
         ValueError: the value holds NaN or infinity.
@@ -42,7 +42,7 @@ def digest_json(value: Any) -> str:
 
 
 def digest_lines(lines: Iterable[str]) -> str:
-    """Return the digest of strings, order and boundaries included, without holding them all."""
+    """Return the digest of strings, including order and boundaries, without holding them all in memory."""
     sha = hashlib.sha256()
     for line in lines:
         sha.update(hashlib.sha256(line.encode()).digest())
@@ -75,7 +75,7 @@ def digest_folder(folder: Path, names: Iterable[str] | None = None) -> str:
 
 
 def library_versions(*names: str) -> dict[str, str]:
-    """Return the versions of distributions by name, of those that are installed: for keys, and for the record."""
+    """Return the versions of those distributions that are installed, by name, for keys and for the record."""
     found = {}
     for name in names:
         try:
@@ -91,5 +91,5 @@ def model_library_versions(*, vllm: bool) -> dict[str, str]:
 
 
 def derived_seed(seed: int, *names: str | int) -> int:
-    """Return a seed in [0, 2**31) for one purpose, so that purposes sharing a run seed do not share a stream."""
+    """Return a seed in [0, 2**31) for one purpose, so that purposes with the same run seed use different streams."""
     return int(digest_json([seed, *names])[:8], 16) >> 1

@@ -1,4 +1,4 @@
-"""Errors that a person is meant to read: the problem, where it is, and the corrective action.
+"""Errors for people to read: the problem, where it is, and the corrective action.
 
 Exit codes are the contract of every command: 0 done (a verdict included), 1 a stage could not do its work, 2 bad
 configuration, arguments or input, 3 (people's commands only) a verdict stopped the run.
@@ -47,28 +47,28 @@ class StageError(ThinkSafeError):
 
 
 class StoreError(StageError):
-    """The artifact store failed, or what it holds is not what was written."""
+    """The artifact store failed, or its content is not what was written."""
 
 
 class MissingError(StoreError):
-    """There is no such object. An outage or a refusal never looks like this."""
+    """There is no such object. An outage or a denied access never raises this."""
 
 
 class DamagedError(StoreError):
-    """An object is there, but it is not what was written."""
+    """An object exists, but its content is not what was written."""
 
 
 class ConflictError(StoreError):
-    """Somebody else created the object first (conditional create lost)."""
+    """Another writer created the object first (a conditional create failed)."""
 
 
 _FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 
 
 def full_disk(error: BaseException) -> StageError | None:
-    """Return a StageError for an error whose cause is a full disk, and None for any other.
+    """Return a StageError if the cause of an error is a full disk, None for any other error.
 
-    Libraries wrap the system's error in types of their own (safetensors, SQLite), some with nothing left but its text.
+    Libraries wrap the system's error in other types (safetensors, SQLite); some keep only its text.
     """
     seen: set[int] = set()
     cause: BaseException | None = error

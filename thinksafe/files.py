@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY = ".tmp-"
-"""Prefix of the names of unfinished files; no object of a store is called so."""
+"""Prefix of the names of unfinished files; no object of a store has such a name."""
 
 
 @contextmanager
 def writing(path: Path, *, new: bool = False, mode: int = 0o666, durable: bool = True) -> Iterator[BinaryIO]:
-    """Open a file that gets its name when the block ends; after an error nothing is left of it.
+    """Open a file that gets its name when the block ends; after an error no trace of it is left.
 
     Args:
-        path: Its name. Folders above it are made.
-        new: Refuse to replace a file of that name, also one that another process made meanwhile.
-        mode: Who may read it, less the umask.
-        durable: Wait for the disk before the file gets its name.
+        path: Name of the file. Parent folders are created.
+        new: Do not replace an existing file, not even one that another process has just made.
+        mode: Permissions, before the umask.
+        durable: Sync to disk before the file gets its name.
 
     Raises:
-        FileExistsError: there is something of that name, and ``new``.
+        FileExistsError: The name exists and ``new`` is set.
         OSError: disk full, no access.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def writing(path: Path, *, new: bool = False, mode: int = 0o666, durable: bool =
                 stream.flush()
                 os.fsync(stream.fileno())
         if new:
-            os.link(partial, path)  # fails when the name exists
+            os.link(partial, path)  # fails if the name exists
         else:
             os.replace(partial, path)
     finally:

@@ -1,7 +1,7 @@
-r"""JSON Lines files of records: read with the line in every error, written atomically.
+r"""JSON Lines files of records: errors name the line, writes are atomic.
 
-Lines are split at ``\n`` only (U+2028 and friends are text), blank lines are skipped, and a file written here ends
-in a newline.
+Lines are split at ``\n`` only (U+2028 and the like are text), blank lines are skipped, and a file written here ends
+with a newline.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[\w-]{1,40}")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the whole of it or nothing. Raises StageError (disk full, no access)."""
+    """Write a file atomically: a reader sees all of it or nothing. Raises StageError (disk full, no access)."""
     try:
         with writing(path) as stream:
             stream.write(data)
@@ -45,7 +45,7 @@ def write_records(path: Path, rows: Iterable[BaseModel]) -> None:
 
 
 def write_json(path: Path, value: BaseModel | dict[str, Any] | list[Any]) -> None:
-    """Write one readable JSON document atomically (two spaces, sorted keys where not a record)."""
+    """Write one readable JSON document atomically (two spaces; sorted keys unless it is a record)."""
     if isinstance(value, BaseModel):
         text = value.model_dump_json(indent=2)
     else:
@@ -54,7 +54,7 @@ def write_json(path: Path, value: BaseModel | dict[str, Any] | list[Any]) -> Non
 
 
 def read_lines(path: Path, name: str = "") -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, text) of the non-blank lines; ``name`` stands for the path in errors.
+    """Yield (line number from 1, text) of the non-blank lines; errors show ``name`` instead of the path.
 
     Raises:
         InputError: the file is missing, unreadable or not UTF-8.
@@ -63,7 +63,7 @@ def read_lines(path: Path, name: str = "") -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
-                # some editors put a byte order mark in front of a file
+                # some editors start a file with a byte order mark
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if line.strip():
                     yield number, line
@@ -74,15 +74,15 @@ def read_lines(path: Path, name: str = "") -> Iterator[tuple[int, str]]:
 
 
 def read_json_rows(path: Path, name: str = "") -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, JSON object) of a JSON Lines file; ``name`` stands for the path in errors.
+    """Yield (line number, JSON object) of a JSON Lines file; errors show ``name`` instead of the path.
 
     Raises:
-        InputError: a line is not a JSON object; names file and line, never the text.
+        InputError: A line is not a JSON object; names the file and line, never the text.
     """
     for number, line in read_lines(path, name):
         try:
             value = json.loads(line)
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
+        except (ValueError, RecursionError) as error:  # a number with thousands of digits raises a plain ValueError
             detail = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             raise InputError(
                 f"{name or path}, line {number}: not valid JSON{detail}.", "Each line must be one JSON object."
@@ -125,11 +125,11 @@ def read_record(path: Path, record: type[R]) -> R:
 
 
 def _problems(error: ValidationError) -> str:
-    """Name fields and rules, leaving out input values: they may be harmful text."""
+    """Name fields and rules without input values, which may be harmful text."""
     found = error.errors(include_input=False, include_url=False, include_context=False)
     return "; ".join(f"{_field(item['loc'])}: {item['msg']}" for item in found[:5])
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    # an unknown key is the row's own text, so only what looks like a field name is shown
+    # an unknown key is text of the row, so it is shown only if it looks like a field name
     return ".".join(part if _NAME.fullmatch(part) else "?" for part in map(str, location)) or "row"

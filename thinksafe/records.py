@@ -1,4 +1,4 @@
-"""The record types that the stages exchange: typed, versioned, one JSON object a line on disk.
+"""The record types that the stages exchange: typed, versioned, one JSON object per line on disk.
 
 A :class:`Prompt` is steered into a :class:`Sample`; a guard gives the sample a :class:`Verdict` (or a grader a
 :class:`Grade`); curated samples are :class:`Example` rows; verdicts and grades on evaluation prompts give a
@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 SCHEMA_VERSION = 1
-"""Raised whenever a record changes in a way that an older reader would misread."""
+"""Goes up whenever an older reader would misread a changed record."""
 
 Label = Literal["harmful", "benign"]
 Arm = Literal["plain", "steered"]
-"""Where a response comes from: the model, asked as it is or with the steering template around the prompt."""
+"""How the model was asked: ``plain``, or with the steering template around the prompt."""
 Part = Literal["whole", "thought", "answer"]
 VerdictValue = Literal["safe", "unsafe", "unknown"]
 Finish = Literal["stop", "length"]
@@ -26,7 +26,7 @@ Role = Literal["base", "candidate", "champion", "evaluated", "previous"]
 """``evaluated``: the model of an evaluation by itself. ``previous``: the same model at its last evaluation."""
 StoppedBy = Literal["diagnose", "curate", "gate", "monitor"]
 Unit = Literal["%", "points", "count"]
-"""Of a check's value, threshold and interval: a share, a difference of two shares, or a number of things."""
+"""Unit of a check's value, threshold and interval: a share, a difference of two shares, or a count."""
 CheckStatus = Literal["passed", "failed", "waived"]
 WaiverEffect = Literal["applied", "expired", "not needed", "no data"]
 
@@ -36,7 +36,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Record(BaseModel):
-    """Base of all records: immutable, and closed to unknown fields so that a typo cannot pass as data."""
+    """Base of all records: immutable, and without unknown fields, so that a typo cannot pass as data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,32 +49,32 @@ class Prompt(Record):
     prompt: Text
     label: Label
     source: Text
-    """Name of the prompt set it came from."""
+    """Name of the prompt set that it belongs to."""
     category: str = ""
     answer: str | None = None
     """Reference answer of a graded problem; None for prompts that a guard judges."""
     options: Annotated[int, Field(ge=0, le=26)] = 0
-    """Lettered options that the problem has, and ``answer`` is then a letter; 0 for a free answer."""
+    """Number of lettered options, ``answer`` is then a letter; 0 for a free answer."""
     turns: tuple[Text, ...] = ()
-    """What the user says in place of ``prompt``, turn by turn; the model answers each, and the last answer is judged.
-    Empty where ``prompt`` is said as it is."""
+    """User turns that replace ``prompt``; the model answers each, and the last answer is judged. Empty if ``prompt``
+    itself is the only turn."""
     opening: str = ""
-    """What the model's (last) response is made to begin with; empty leaves it free."""
+    """Text that the model's (last) response is made to begin with; empty leaves it free."""
 
 
 class SamplingSettings(Record):
-    """How a response was drawn; carried by every sample so that no number is separated from its settings."""
+    """How a response was drawn; every sample carries it, so that no number loses its settings."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.6
-    """0 always takes the likeliest token."""
+    """0 always takes the most likely token."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
-    """Probability mass of the likeliest tokens that are sampled from; 1 is all."""
+    """Sample from the most likely tokens with this total probability; 1 is all."""
     top_k: Count = 0
-    """Number of the likeliest tokens that are sampled from; 0 is all."""
+    """Sample from this many of the most likely tokens; 0 is all."""
     max_tokens: Annotated[int, Field(gt=0)] = 16384
-    """New tokens a response may have; a response that reaches it is truncated."""
+    """Limit of new tokens; a response that reaches it is truncated."""
 
 
 class Sample(Record):
@@ -84,17 +84,17 @@ class Sample(Record):
     """``<prompt id>/<arm>/<index>``."""
     prompt: Prompt
     index: Count
-    """Which of the n samples of this prompt it is, from 0."""
+    """Index among the n samples of this prompt, from 0."""
     arm: Arm
     response: str
     """Everything the model wrote, thought included; an opening think tag that the chat template prefilled, and the
     prompt's ``opening``, are put back in front (METHOD.md section 2, completeness)."""
     replies: tuple[str, ...] = ()
-    """Responses to all turns but the last, thoughts included; the model was shown their answers only."""
+    """Responses to all turns but the last, thoughts included; the model saw only their answers."""
     finish: Finish
     """``length`` when max_tokens cut the response, or a reply before it."""
     tokens: Count
-    """New tokens, those of the replies included."""
+    """New tokens, including those of the replies."""
     prompt_tokens: Count
     """Tokens in front of the response: of the whole conversation where there is one."""
     seed: int
@@ -103,33 +103,33 @@ class Sample(Record):
 
 
 class GuardOpinion(Record):
-    """What a guard says of a text."""
+    """What a guard says about a text."""
 
     guard: Text
     verdict: VerdictValue
     refusal: bool | None = None
-    """Whether the text declines the request; None when this guard cannot tell."""
+    """Whether the text declines the request; None if this guard cannot tell."""
     p_unsafe: Share | None = None
     """Probability of unsafe, renormalised over {safe, unsafe}; None for guards without log-probabilities."""
     shortened: bool = False
-    """The text was longer than the guard's context and only its head and tail were read."""
+    """The text was longer than the guard's context, so the guard read only its head and tail."""
     reason: str = ""
     """Why a verdict is unknown; never model text."""
 
 
 class Verdict(GuardOpinion):
-    """What a guard says of one part of a sample. ``unknown`` is never a pass."""
+    """What a guard says about one part of a sample. ``unknown`` never passes."""
 
     sample_id: Text
     part: Part
     categories: tuple[str, ...] = ()
-    """Hazard categories of an unsafe part (``S1`` to ``S14``), where the guard was asked for them."""
+    """Hazard categories of an unsafe part (``S1`` to ``S14``), if the guard was asked for them."""
     second: GuardOpinion | None = None
-    """Of the second guard, on every n-th sample; changes no filter and no other metric."""
+    """What the second guard says, on every n-th sample; changes no filter and no other metric."""
 
     @property
     def confirmed(self) -> bool | None:
-        """Whether the second guard says the same, None without one; an unknown confirms nothing, not even another."""
+        """Whether the second guard agrees, None without one; an unknown confirms nothing, not even another unknown."""
         return None if self.second is None else self.verdict == self.second.verdict != "unknown"
 
 
@@ -139,9 +139,9 @@ class Grade(Record):
     sample_id: Text
     correct: bool
     extracted: str | None
-    """The answer found after the thought; None when none was stated."""
+    """The answer found after the thought; None if there is none."""
     truncated: bool
-    """No finished thought or a response cut by max_tokens; such a sample is never correct."""
+    """The thought is unfinished or max_tokens cut the response; such a sample is never correct."""
 
 
 class Example(Record):
@@ -170,7 +170,7 @@ class Interval(Record):
 
 
 class Metric(Record):
-    """One number over one benchmark, with its counts, its settings and its interval."""
+    """One number on one benchmark, with its counts, settings and interval."""
 
     name: Text
     """``<kind>/<benchmark>`` or ``<kind>/<benchmark>/<part>``: stable, used as the MLflow metric name."""
@@ -179,7 +179,7 @@ class Metric(Record):
     part: Part = "whole"
     value: Share
     n: Annotated[int, Field(gt=0)]
-    """Prompts that the value is an average over. A metric over nothing does not exist (it is an error)."""
+    """Number of prompts in the average. A metric over no prompts is an error."""
     samples: Annotated[int, Field(gt=0)]
     unknown: Count = 0
     """Samples whose verdict is unknown; they count as failures in ``value``."""
@@ -189,7 +189,7 @@ class Metric(Record):
 
 
 class Disagreement(Record):
-    """How often the second guard does not confirm the first; counts are of what both judged (n: prompts)."""
+    """How often the second guard does not confirm the first; counts cover what both judged (n: prompts)."""
 
     name: Text
     """``disagreement/<benchmark>`` or ``disagreement/<benchmark>/<part>``."""
@@ -198,7 +198,7 @@ class Disagreement(Record):
     guard: Text
     second: Text
     value: Share
-    """Mean over prompts of the share of their doubly judged samples whose verdict is not confirmed."""
+    """Mean over prompts of the share of samples judged by both guards whose verdict is not confirmed."""
     n: Annotated[int, Field(gt=0)]
     samples: Annotated[int, Field(gt=0)]
     matrix: tuple[tuple[Count, Count, Count], ...]
@@ -218,12 +218,12 @@ class MetricSet(Record):
     schema_version: Literal[1] = 1
     role: Role
     absent: bool = False
-    """There is no such model (no champion yet); then ``metrics`` is empty."""
+    """There is no such model (no champion yet); ``metrics`` is then empty."""
     suite: str
-    """Digest of the evaluation prompts, guard and sampling settings: sets are comparable only when it is equal."""
+    """Digest of the evaluation prompts, guard and sampling settings: sets are comparable only if it is equal."""
     metrics: tuple[Metric, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
-    """Of the second guard, where there is one, for each benchmark that a guard judges and each part."""
+    """Disagreement of the second guard, if there is one, for each part of each benchmark that a guard judges."""
 
     @model_validator(mode="after")
     def _absent_is_empty(self) -> MetricSet:
@@ -238,12 +238,12 @@ class MetricSet(Record):
 
 
 class Outcome(Record):
-    """Result of one prompt under one metric: what paired comparisons are computed from."""
+    """Result of one prompt under one metric; paired comparisons are computed from these."""
 
     metric: Text
     prompt_id: Text
     value: Share
-    """Mean over the prompt's samples: share harmful, refused or correct."""
+    """Mean over the prompt's samples: the share that is harmful, refused or correct."""
 
 
 class Check(Record):
@@ -252,15 +252,15 @@ class Check(Record):
     name: Text
     passed: bool
     status: CheckStatus = "failed"
-    """``waived``: it failed, and a named person answers for it; by default what ``passed`` says."""
+    """``waived``: it failed, and a named person takes responsibility. By default it follows ``passed``."""
     value: float | None
-    """None when the number could not be computed; such a check never passes."""
+    """None if the number could not be computed; such a check never passes."""
     interval: Interval | None = None
     threshold: float | None = None
     unit: Unit | None = None
     """None in decisions of versions that did not record it."""
     undecided: bool = False
-    """It failed for want of prompts: the estimate keeps the threshold, and only its bound does not."""
+    """It failed only because there are too few prompts: the estimate is within the threshold, its bound is not."""
     n: Count
     reason: Text
 
@@ -281,16 +281,16 @@ class Check(Record):
 
 
 class WaiverUse(Record):
-    """A waiver and what it did to a decision."""
+    """A waiver and its effect on a decision."""
 
     check: Text
     person: Text
     reason: Text
     expires: datetime.date
-    """Last day (UTC) on which it counts."""
+    """Last day (UTC) on which it is valid."""
     effect: WaiverEffect
-    """``applied``: the check failed and does not stop the candidate. ``expired``, ``no data`` (nothing can be waived
-    where nothing was measured): it failed and does. ``not needed``: it passed, or was not made."""
+    """``applied``: the check failed and does not stop the candidate. ``expired`` or ``no data`` (a check without data
+    cannot be waived): it failed and stops it. ``not needed``: it passed or was not made."""
 
 
 class Decision(Record):
@@ -302,10 +302,10 @@ class Decision(Record):
     checks: Annotated[tuple[Check, ...], Field(min_length=1)]
     summary: Text
     notes: tuple[Text, ...] = ()
-    """What a reader of the decision must know of its evidence."""
+    """What a reader of the decision must know about its evidence."""
     waivers: tuple[WaiverUse, ...] = ()
     waivers_on: datetime.date | None = None
-    """Day (UTC) on which the run was planned, by which waivers expire; None without waivers."""
+    """Day (UTC) on which the run was planned; waivers expire by it. None without waivers."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Decision:

@@ -1,4 +1,4 @@
-"""What all parts of the configuration share."""
+"""Base classes and types that all parts of the configuration share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# strict: YAML's `yes` is no number, and "7" is a text
+# strict: YAML's `yes` is not a number, and "7" is text
 Count = Annotated[int, Field(gt=0, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, strict=True)]
 Shards = Annotated[int, Field(gt=0, le=256, strict=True)]
@@ -15,13 +15,13 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 class Section(BaseModel):
-    """Base of all configuration sections: closed to unknown keys, immutable, finite numbers only."""
+    """Base of all configuration sections: no unknown keys, immutable, finite numbers only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class StudentSettings(Section):
-    """A model that writes responses: the one to repair, or the teacher of a method that has one."""
+    """A model that writes responses: the model to repair, or the teacher if the method has one."""
 
     model: Annotated[str, Field(min_length=1)]
     """``micro://<student>`` (shipped), a local folder, ``s3://bucket/prefix``, or a hub id."""

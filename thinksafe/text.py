@@ -1,4 +1,4 @@
-"""Numbers and hostile text, as they are shown."""
+"""Format numbers and untrusted text for display."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from thinksafe.records import Interval
 
 LIMIT = 400
-"""Characters of one text on the page; what is longer is cut and says so."""
+"""Characters of one text on the page; longer text is cut and marked."""
 
 DASH = "–"  # noqa: RUF001
-"""Stands where there is no number."""
+"""Shown in place of a missing number."""
 
-# line and paragraph controls, surrogates and the marks that reverse the direction of what follows them
+# line and paragraph controls, surrogates and marks that reverse the direction of the following text
 _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
 )
@@ -23,13 +23,13 @@ _COMBINING_RUN = 4
 
 
 def clean(text: str, limit: int = LIMIT) -> str:
-    """Return text that is safe to lay out: no controls, no reversed direction, no towers of accents, bounded.
+    """Return text that is safe to lay out: no controls, no reversed direction, no stacked accents, limited length.
 
-    Markup is left as it is; the page escapes it.
+    Markup is left in place; the page escapes it.
 
     Args:
         text: Any text, lone surrogates included.
-        limit: Characters to keep; the count of those cut is appended.
+        limit: Characters to keep; the number of characters cut is appended.
     """
     cut = len(text) - limit
     text = _UNPRINTABLE.sub("\ufffd", text[:limit])

@@ -1,4 +1,4 @@
-"""Thought and answer of a response.
+"""Split a response into thought and answer.
 
 Reasoning models write ``<think>thought</think>answer``. R1-Distill templates prefill the opening tag, so its raw
 output holds the closing tag only; a parser that needs both tags would strip nothing (METHOD.md section 5).
@@ -14,21 +14,21 @@ OPEN, CLOSE = "<think>", "</think>"
 
 @dataclass(frozen=True)
 class Trace:
-    """A response taken apart."""
+    """A response split into its parts."""
 
     thought: str | None
-    """Text inside the think tags; None where the model does not think."""
+    """Text inside the think tags; None if the model does not think."""
     answer: str
-    """What a user is shown: everything after the first closing tag."""
+    """What the user sees: everything after the first closing tag."""
     complete: bool
-    """The thought was closed (always true for models without thoughts)."""
+    """The thought is closed (always true for models without thoughts)."""
 
 
 def split(response: str, reasoning: Literal["think", "none"]) -> Trace:
     """Split a response into thought and answer.
 
-    The first closing tag ends the thought, so that nothing a user would be shown is counted as thought. A response
-    with an open thought has no answer; one without any tag is all answer, but not complete.
+    The first closing tag ends the thought, so nothing that a user would see counts as thought. A response with an open
+    thought has no answer; one without any tag is all answer, but incomplete.
     """
     if reasoning == "none":
         return Trace(None, response, True)
@@ -41,7 +41,7 @@ def split(response: str, reasoning: Literal["think", "none"]) -> Trace:
 
 
 def part_text(response: str, part: Literal["whole", "thought", "answer"], reasoning: Literal["think", "none"]) -> str:
-    """Return the text of one part of a response; empty when the response does not have it."""
+    """Return the text of one part of a response; empty if the response does not have it."""
     if part == "whole":
         return response
     trace = split(response, reasoning)

@@ -14,29 +14,29 @@ TIMEOUT = 10.0
 """Seconds to connect, and for the answer."""
 ATTEMPTS = 3
 PAUSE = 1.0
-"""Seconds before the third attempt, doubled; there is no wait before the second."""
+"""Seconds before the third attempt, doubled after that; the second attempt follows at once."""
 BUSY = frozenset({429, 502, 503, 504})
-"""Statuses after which the call is repeated."""
+"""HTTP statuses after which the call is repeated."""
 
 
 class Answer(NamedTuple):
     """The result of a call."""
 
     failed: bool
-    """A webhook is named, but it did not accept the message."""
+    """A webhook is configured but did not accept the message."""
     words: str
-    """For a record or a log; without the address."""
+    """Result for a record or a log, without the address."""
 
 
 def post(variable: str, message: Mapping[str, object]) -> Answer:
     """Send a message and return the result.
 
-    The message is sent again if the connection failed or the receiver was busy, but not once it was sent completely,
-    since it may have arrived. The environment's proxy and certificates apply. Redirects are not followed: the message
-    is for the named address only.
+    The message is sent again if the connection failed or the receiver was busy, but not after it was sent completely:
+    it may have arrived. The environment's proxy and certificates apply. Redirects are not followed: the message is for
+    the configured address only.
 
     Args:
-        variable: Environment variable with the address; empty where no webhook is named.
+        variable: Environment variable with the address; empty if no webhook is configured.
         message: Becomes the JSON document.
     """
     import requests

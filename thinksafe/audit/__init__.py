@@ -1,1 +1,1 @@
-"""The audit of the guard: a sample of its verdicts for people, and what their labels say of it."""
+"""The audit of the guard: a sample of its verdicts for people to label, and what their labels say about it."""

@@ -1,10 +1,10 @@
 """A stratified, seeded sample of a run's verdicts.
 
-Strata are role, benchmark, verdict and, where the guard gives a probability, whether it is near the threshold. Each
-gets a few rows, and the others go to strata in proportion to the square root of their size (power allocation: Bankier,
-The American Statistician 42, 1988), so that rare strata, such as unsafe verdicts on a repaired model, get enough to say
-something, and large ones still more. Within a stratum every subset of its size is equally likely: rows are taken in
-the order of a seeded digest of their ids, whatever the chunks and the shards.
+A stratum is a role, a benchmark, a verdict and, if the guard gives a probability, whether it is near the threshold.
+Each stratum gets a few rows. The rest are shared out in proportion to the square root of the stratum's size (power
+allocation: Bankier, The American Statistician 42, 1988): rare strata, such as unsafe verdicts on a repaired model, get
+enough rows to be informative, and large ones still get more. Within a stratum every subset of its size is equally
+likely: rows are taken in the order of a seeded digest of their ids, independent of chunks and shards.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from thinksafe.records import Part, Sample, Verdict
 from thinksafe.store import Store
 
 FLOOR = 5
-"""Rows that a stratum gets where it has them and the size allows."""
+"""Rows that a stratum gets if it has them and the size allows."""
 
 BAND = 0.25
-"""How near to the threshold p(unsafe) makes a stratum of its own: there a guard errs most."""
+"""Verdicts with p(unsafe) this near to the threshold form separate strata: a guard errs most there."""
 
 Domain = tuple[str, str]
 """Role and benchmark."""
@@ -53,7 +53,7 @@ class Plan:
 @dataclass(frozen=True, order=True)
 class _Drawn:
     place: int
-    """Seeded digest; a stratum's rows with the smallest are its sample."""
+    """Seeded digest; the rows with the smallest digests are the stratum's sample."""
     batch: int
     sample_id: str
 
@@ -63,7 +63,7 @@ class _Stratum:
     domain: Domain
     size: int = 0
     kept: list[tuple[int, int, str]] = field(default_factory=list)
-    """Heap with the largest place on top, negated."""
+    """Heap with the largest place on top (stored negated)."""
 
     def add(self, drawn: _Drawn, limit: int) -> None:
         self.size += 1
@@ -78,20 +78,20 @@ class _Stratum:
 def draw(
     store: Store, run: JudgedRun, plan: Plan, advance: Callable[[int], None]
 ) -> tuple[list[AuditItem], list[AuditKey]]:
-    """Return the rows for people, in a seeded order that tells nothing, and their keys in the same order.
+    """Return the rows for people, in a seeded order that reveals nothing, and their keys in the same order.
 
-    The run's rows are read twice, a chunk at a time; only the rows that are drawn are held.
+    The run's rows are read twice, one chunk at a time; only the drawn rows are kept in memory.
 
     Args:
         store: Where the run's rows are.
-        run: The run.
+        run: Run to draw from.
         plan: What to draw.
-        advance: Called with the number of rows that were read.
+        advance: Called with the number of rows just read.
 
     Raises:
         ConfigError: ``plan.size`` is less than the number of strata.
-        InputError: there is nothing to draw from, or a role or benchmark does not exist.
-        StoreError: rows are missing or changed.
+        InputError: There is nothing to draw from, or a role or benchmark does not exist.
+        StoreError: Rows are missing or have changed.
     """
     batches = run.of(plan.roles)
     strata, prompts = _survey(store, batches, plan, advance)
@@ -114,7 +114,7 @@ def draw(
 
 
 def allocate(sizes: Mapping[str, int], total: int) -> dict[str, int]:
-    """Return the rows of each stratum: none gets more than it has or less than one, and together they are ``total``.
+    """Return how many rows each stratum gets: at least one, at most what it has, and ``total`` in all.
 
     Raises:
         ConfigError: there are more strata than rows.
@@ -122,7 +122,7 @@ def allocate(sizes: Mapping[str, int], total: int) -> dict[str, int]:
     if total < len(sizes):
         raise ConfigError(
             f"{total} rows are fewer than the {len(sizes)} strata, and each needs one.",
-            f"Give a size of {len(sizes)} or more, or fewer roles or benchmarks.",
+            f"Set --size to {len(sizes)} or more, or name fewer roles or benchmarks.",
         )
     total = min(total, sum(sizes.values()))
     floor = max((level for level in range(1, FLOOR + 1) if _floors(sizes, level) <= total), default=1)
@@ -133,7 +133,7 @@ def allocate(sizes: Mapping[str, int], total: int) -> dict[str, int]:
         shares = {name: min(root / whole * left, sizes[name] - given[name]) for name, root in open_.items()}
         for name, share in shares.items():
             given[name] += int(share)
-        if not any(map(int, shares.values())):  # largest remainders take what is left
+        if not any(map(int, shares.values())):  # the largest remainders get what is left
             for name in sorted(shares, key=lambda name: (-shares[name], name))[:left]:
                 given[name] += 1
     return given
@@ -161,9 +161,9 @@ def _survey(
                 prompts[domain] += sample.index == 0
         advance(batch.verdicts.rows)
     if missing := sorted(plan.benchmarks - seen):
-        raise InputError(f"There are no verdicts on {missing[0]!r:.80}.", f"There are on: {', '.join(sorted(seen))}.")
+        raise InputError(f"There are no verdicts on {missing[0]!r:.80}.", f"Choose from: {', '.join(sorted(seen))}.")
     if not strata:
-        raise InputError("No verdict is on a prompt that is labelled harmful.", "Name benchmarks with --benchmark.")
+        raise InputError("There is no verdict on a prompt labelled harmful.", "Name benchmarks with --benchmark.")
     return dict(sorted(strata.items())), prompts
 
 
@@ -194,5 +194,5 @@ def _row(
 
 
 def described(keys: Iterable[AuditKey]) -> list[tuple[str, int, int]]:
-    """Return name, rows and size of every stratum, in order."""
+    """Return the name, rows drawn and size of every stratum, in order."""
     return sorted({(key.stratum, key.stratum_rows, key.stratum_size) for key in keys})

@@ -1,9 +1,10 @@
-"""Arithmetic of an audit: shares of a stratified population, from a sample of each stratum.
+"""Arithmetic of an audit: estimate shares of a stratified population from a sample of each stratum.
 
-What is estimated is what the guard and the model do on prompts like these; so intervals count what was not labelled and
-which prompts there were. A stratum's share has its Clopper-Pearson interval. Intervals of what is made from several are
-recovered from theirs (MOVER: Zou and Donner, Statistics in Medicine 27, 2008), which keeps some width where all labels
-agree. A ratio has the values at which the MOVER interval of the linear form that it makes zero holds zero (Fieller).
+The estimates describe what the guard and the model do on prompts like these, so intervals cover two sources of chance:
+which verdicts were labelled and which prompts there were. The share of one stratum has a Clopper-Pearson interval. An
+estimate from several strata combines their intervals (MOVER: Zou and Donner, Statistics in Medicine 27, 2008), which
+keeps some width even if all labels agree. The interval of a ratio r = a / b holds the values of r for which the MOVER
+interval of a - r b contains zero (Fieller).
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ DRAWS = 4000
 
 @dataclass(frozen=True)
 class Stratum:
-    """Labels of a stratum."""
+    """The labels of one stratum."""
 
     size: int
     """Verdicts in the population."""
     labels: int
     """Labels, at least 1."""
     unsafe: int
-    """Of these, unsafe ones."""
+    """How many of them are unsafe."""
     positive: bool
-    """The guard does not call its texts safe."""
+    """The guard does not call the texts of this stratum safe."""
 
     @property
     def flipped(self) -> Stratum:
-        """The same with safe and unsafe labels exchanged."""
+        """Return the stratum with safe and unsafe labels swapped."""
         return Stratum(self.size, self.labels, self.labels - self.unsafe, self.positive)
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """An estimate and its limits."""
+    """An estimate and the limits of its interval."""
 
     value: float
     low: float
@@ -51,16 +52,16 @@ class Bounds:
 
 
 def harm_ratio(strata: Sequence[Stratum], prompts: int, confidence: float) -> Bounds:
-    """Return the harm ratio had people judged everything, with its interval.
+    """Return the harm ratio that people would have found if they had judged everything, with its interval.
 
     The estimate is the post-stratified mean of the labels. It is what Rogan and Gladen's (1978) formula
     ``(apparent + specificity - 1) / (recall + specificity - 1)`` gives when recall and specificity come from the same
-    weighted labels, without its denominator: that one is zero or undefined when one label or one verdict does not
-    occur or the guard is no better than chance, and can lead outside [0, 1].
+    weighted labels, but without the denominator. The denominator is zero or undefined if one label or one verdict does
+    not occur or the guard is no better than chance, and it can push the result outside [0, 1].
 
     The interval adds two variances, as in double sampling for stratification (Cochran, Sampling Techniques, ch. 12):
-    that of having labelled a part (with the finite-population correction; none is left when everything is labelled)
-    and that of the prompts (Clopper-Pearson at the number of prompts, the method of the gate).
+    that of labelling only a part (with the finite-population correction, so it vanishes if everything is labelled) and
+    that of the prompts (Clopper-Pearson at the number of prompts, as in the gate).
     """
     whole = sum(stratum.size for stratum in strata)
     value = low = high = 0.0
@@ -78,11 +79,11 @@ def harm_ratio(strata: Sequence[Stratum], prompts: int, confidence: float) -> Bo
 
 
 def side_share(strata: Sequence[Stratum], n: float, confidence: float) -> Bounds:
-    """Return the share of unsafe texts among those that the guard called the same.
+    """Return the share of unsafe texts among those on one side of the guard's verdict.
 
     Args:
-        strata: Strata of one side, one or more.
-        n: Prompts of that side; a prompt more or less in a stratum moves the share, too.
+        strata: Strata of one side; at least one.
+        n: Prompts of that side; one prompt more or less in a stratum changes the share, too.
         confidence: Two-sided.
     """
     whole = sum(stratum.size for stratum in strata)
@@ -98,15 +99,15 @@ def side_share(strata: Sequence[Stratum], n: float, confidence: float) -> Bounds
 def caught(
     strata: Sequence[Stratum], others: Sequence[Stratum], prompts: int, confidence: float
 ) -> Bounds | None:
-    """Return the share of all unsafe texts that lies in the strata of one side; None where no text is unsafe.
+    """Return the share of all unsafe texts that are in the strata of one side; None if no text is unsafe.
 
-    With the strata that the guard did not call safe it is the guard's recall; with safe and unsafe exchanged and the
-    strata that it called safe, the specificity.
+    For the strata that the guard did not call safe, this is the guard's recall. With safe and unsafe swapped, for the
+    strata that it called safe, it is the specificity.
 
     Args:
-        strata: Strata of that side; may be none.
-        others: Strata of the other side; may be none.
-        prompts: Prompts of both.
+        strata: Strata of that side; may be empty.
+        others: Strata of the other side; may be empty.
+        prompts: Prompts of both sides.
         confidence: Two-sided.
     """
     from scipy.optimize import brentq
@@ -114,7 +115,7 @@ def caught(
     size, rest = sum(s.size for s in strata), sum(s.size for s in others)
     side = proportion_of(prompts * size / (size + rest), prompts, confidence)
     w, w_low, w_high = side.value, side.interval.low, side.interval.high
-    # of a side that nothing is on, everything may be unsafe
+    # if a side has no strata, all of it may be unsafe
     a = side_share(strata, prompts * w, confidence) if strata else Bounds(1.0, 0.0, 1.0)
     b = side_share(others, prompts * (1 - w), confidence) if others else Bounds(1.0, 0.0, 1.0)
     inside, outside = w * a.value, (1 - w) * b.value
@@ -136,10 +137,10 @@ def caught(
 
 
 def kappa(strata: Sequence[Stratum], confidence: float, seed: int) -> Bounds | None:
-    """Return Cohen's kappa between guard and labels, weighted; None where one verdict or one label is all there is.
+    """Return the weighted Cohen's kappa between guard and labels; None if all verdicts or all labels are the same.
 
     The limits are percentiles over ``DRAWS`` seeded draws of the strata's shares from their Jeffreys posteriors, which
-    have some width whatever the labels.
+    have some width for any labels.
     """
     import numpy as np
 
@@ -159,7 +160,7 @@ def kappa(strata: Sequence[Stratum], confidence: float, seed: int) -> Bounds | N
 
 
 def _kappa(weights: Any, positive: Any, shares: Any) -> Any:
-    """Return kappa for each row of shares of unsafe labels by stratum; not a number where it is undefined."""
+    """Return kappa for each row of shares of unsafe labels by stratum; NaN where it is undefined."""
     import numpy as np
 
     both = (weights * positive * shares).sum(1)
@@ -177,8 +178,8 @@ def youden(p: Any, unsafe: Any, weights: Any, always: Any, threshold: float) -> 
         p: p(unsafe) by row; ignored where ``always``.
         unsafe: Whether the label is unsafe.
         weights: Verdicts that the row stands for.
-        always: The verdict is unknown whatever the threshold, and counts as unsafe.
-        threshold: From which on a text is called unsafe.
+        always: Whether the verdict is unknown; it then counts as unsafe at any threshold.
+        threshold: A text with p(unsafe) at or above it is called unsafe.
     """
     called = always | (p >= threshold)
     return (

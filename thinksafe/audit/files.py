@@ -1,7 +1,7 @@
-"""The files of an audit: what a person labels, and the key that says what the rows are.
+"""The files of an audit: the rows that a person labels, and the key that says what the rows are.
 
-The file for people holds prompts and responses and nothing that says what the guard thinks of them, unless it is
-asked for; the key holds the rest and no text. Both can be read by their owner only.
+The file for people holds prompts and responses. It shows the guard's verdicts only on request. The key holds the rest
+and no text. Only their owner can read either file.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ LABELS: tuple[Label, ...] = get_args(Label)
 SUFFIXES = (".csv", ".jsonl")
 KEY_SUFFIX = ".key.jsonl"
 SHOWN = ("role", "benchmark", "verdict", "p_unsafe", "stratum", "probability", "weight")
-"""Fields of the key that a file which is not blind has too."""
+"""Fields of the key that a file with verdicts has too."""
 LONGEST_CELL = 32_767
-"""Characters that spreadsheet programs keep of a cell."""
+"""Longest cell, in characters, that spreadsheet programs keep whole."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 _FIELD = 1 << 30
 
 
 def key_path(path: Path) -> Path:
-    """Return the file of the key that belongs to a file for people: ``audit.csv`` has ``audit.key.jsonl``."""
+    """Return the path of the key for a file for people: ``audit.key.jsonl`` for ``audit.csv``."""
     return path if path.name.endswith(KEY_SUFFIX) else path.with_name(path.stem + KEY_SUFFIX)
 
 
 def check_place(out: str, store: Store, replace: bool) -> Path:
-    """Return the path for a file with harmful text.
+    """Return the path of a new file that will hold harmful text.
 
     Raises:
-        ConfigError: it has no known ending, is an address or inside the store, or is there already: the labels of
-            hours would be lost.
+        ConfigError: The ending is unknown, it is an address or inside the store, or the file exists: hours of
+            labelling could be lost.
     """
     path = Path(out)
     if "://" in out or path.suffix not in SUFFIXES or path.name.endswith(KEY_SUFFIX):
         raise ConfigError(
-            f"The audit cannot be written to {out[:200]!r}.", "Name a file of this machine that ends in .csv or .jsonl."
+            f"The audit cannot be written to {out[:200]!r}.", "Name a file on this machine that ends in .csv or .jsonl."
         )
     if "://" not in store.root and path.absolute().resolve().is_relative_to(Path(store.root).absolute().resolve()):
         raise ConfigError(
@@ -53,12 +53,12 @@ def check_place(out: str, store: Store, replace: bool) -> Path:
         )
     for file in (path, key_path(path)):
         if file.exists() and not replace:
-            raise ConfigError(f"There is a file {file} already; it may hold labels.", "Name another, or add --replace.")
+            raise ConfigError(f"The file {file} exists and may hold labels.", "Name another file, or add --replace.")
     return path
 
 
 def write_sample(path: Path, items: Sequence[AuditItem], keys: Sequence[AuditKey], blind: bool) -> None:
-    """Write the key, then the file for people, as CSV or JSON Lines by its ending; each whole or not at all."""
+    """Write the key, then the file for people (CSV or JSON Lines, by its ending); each is written atomically."""
     rows = [
         item.model_dump() | ({} if blind else key.model_dump(include=set(SHOWN)))
         for item, key in zip(items, keys, strict=True)
@@ -81,9 +81,9 @@ def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
 
 
 def defused(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: one that begins like it gets an apostrophe in front.
+    """Return a cell that no spreadsheet takes for a formula: text that starts like one gets an apostrophe in front.
 
-    NUL, which no reader of CSV knows how to take, becomes the replacement character.
+    NUL, which CSV readers cannot handle, becomes the replacement character.
     """
     cell = cell.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
@@ -98,11 +98,11 @@ def _write_private(path: Path, data: bytes) -> None:
 
 
 def read_key(path: Path) -> dict[str, AuditKey]:
-    """Return the keys by id. Raises InputError naming the line or id of what is wrong."""
+    """Return the keys by id. Raises InputError, which names the line or id of the first problem."""
     keys: dict[str, AuditKey] = {}
     for key in read_records(path, AuditKey):
         if key.id in keys:
-            raise InputError(f"{path}: the id {key.id!r:.80} is there twice.", "Draw the sample again.")
+            raise InputError(f"{path}: the id {key.id!r:.80} occurs twice.", "Draw the sample again.")
         keys[key.id] = key
     if not keys:
         raise InputError(f"{path} is empty.", "Draw the sample again.")
@@ -117,7 +117,7 @@ def _require_whole(path: Path, keys: dict[str, AuditKey]) -> None:
     for name, of in rows.items():
         if any((key.stratum_size, key.stratum_rows) != (of[0].stratum_size, len(of)) for key in of):
             raise InputError(
-                f"{path}: the stratum {name!r:.80} is not whole: it has {len(of)} of {of[0].stratum_rows} rows.",
+                f"{path}: the stratum {name!r:.80} is incomplete: it has {len(of)} of {of[0].stratum_rows} rows.",
                 "Use the key as it was written.",
             )
     if len({key.part for key in keys.values()}) != 1:
@@ -125,21 +125,21 @@ def _require_whole(path: Path, keys: dict[str, AuditKey]) -> None:
 
 
 class Labels(NamedTuple):
-    """Labels by id, and the ids of the rows that have none."""
+    """Labels by id, and the ids of the rows without one."""
 
     given: dict[str, Label]
     missing: list[str]
 
 
 def read_labels(path: Path, known: Iterable[str]) -> Labels:
-    """Return what people wrote into a file for people, CSV or JSON Lines; other columns are ignored.
+    """Return the labels in a file for people, CSV or JSON Lines; other columns are ignored.
 
     Args:
         path: The file.
         known: Ids of the sample.
 
     Raises:
-        InputError: names file, line and id of the first row that is wrong; never a text.
+        InputError: A row is wrong; names the file, line and id of the first one, never its text.
     """
     ids = set(known)
     given: dict[str, Label] = {}
@@ -154,7 +154,7 @@ def read_labels(path: Path, known: Iterable[str]) -> Labels:
         if name not in ids:
             raise InputError(f"{place}: this id is not in the sample.", "Give the sample that was labelled (--sample).")
         if name in given or name in blank:
-            raise InputError(f"{place}: this id is there twice.", "Keep one of the rows.")
+            raise InputError(f"{place}: this id occurs twice.", "Keep one of the rows.")
         label = row.get("label")
         word = label.strip().casefold() if isinstance(label, str) else label
         if word in ("", None):
@@ -162,13 +162,13 @@ def read_labels(path: Path, known: Iterable[str]) -> Labels:
             continue
         label_ = next((known_ for known_ in LABELS if known_ == word), None)
         if label_ is None:
-            raise InputError(f"{place}: the label is none of {', '.join(LABELS)}.", "Correct it, or leave it empty.")
+            raise InputError(f"{place}: the label is not one of {', '.join(LABELS)}.", "Correct it, or leave it empty.")
         given[name] = label_
     return Labels(given, sorted(ids - set(given)))
 
 
 def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Return (line number, row) of a CSV file, however a spreadsheet program separated its cells."""
+    """Return (line number, row) of a CSV file, whichever separator the spreadsheet program used."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -181,7 +181,7 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
         names = [name.strip().casefold() for name in next(reader, [])]
         if not {"id", "label"} <= set(names):
-            raise InputError(f"{path} has no columns id and label.", "Keep the first line as it was written.")
+            raise InputError(f"{path} has no columns 'id' and 'label'.", "Keep the first line as it was written.")
         found, line = [], reader.line_num + 1
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -189,6 +189,6 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
             line = reader.line_num + 1
         return found
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not CSV.", "Save it as CSV UTF-8.") from error
+        raise InputError(f"{path}, line {reader.line_num}: this is not CSV.", "Save it as CSV UTF-8.") from error
     finally:
         csv.field_size_limit(before)

@@ -1,6 +1,6 @@
-"""Scores of audits beside the runs that they are about: ``audits/<run id>/<digest>.json`` in the store.
+"""Scores of audits in the store, filed under the run they are about: ``audits/<run id>/<digest>.json``.
 
-The digest is the scores' own, so that an audit is never overwritten by another, and the same one is kept once. Nothing
+The digest is that of the scores, so one audit never overwrites another, and the same audit is kept once. No stage
 of a run depends on them; its report can show them.
 """
 
@@ -17,10 +17,10 @@ from thinksafe.store import Store
 
 
 def keep(store: Store, run_id: str, scores: AuditScores) -> str:
-    """Keep scores with their run and return the key.
+    """Store scores with their run and return the key.
 
     Raises:
-        InputError: the scores are of another run, or of several.
+        InputError: The scores are about another run, or about several.
         StoreError: the store failed.
     """
     if scores.run_ids != (run_id,):
@@ -29,16 +29,16 @@ def keep(store: Store, run_id: str, scores: AuditScores) -> str:
         )
     data = canonical_json(scores).encode() + b"\n"
     key = f"audits/{run_id}/{digest_bytes(data)}.json"
-    with suppress(ConflictError):  # the same scores were kept before
+    with suppress(ConflictError):  # the same scores are in the store already
         store.create(key, data)
     return key
 
 
 def kept(store: Store, run_id: str) -> list[AuditScores]:
-    """Return all scores that were kept with a run, those with the most labels first.
+    """Return all scores stored with a run, those with the most labels first.
 
     Raises:
-        InputError: an object there holds no scores.
+        InputError: An object there does not hold scores.
         StoreError: the store failed.
     """
     found = []
@@ -47,6 +47,6 @@ def kept(store: Store, run_id: str) -> list[AuditScores]:
             found.append(AuditScores.model_validate_json(store.get(key)))
         except ValidationError as error:
             raise InputError(
-                f"{store.uri(key)} holds no scores of an audit.", "Delete it; score the labels again."
+                f"{store.uri(key)} does not hold the scores of an audit.", "Delete it and score the labels again."
             ) from error
     return sorted(found, key=lambda scores: (-scores.labels, canonical_json(scores)))

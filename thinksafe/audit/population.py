@@ -1,4 +1,4 @@
-"""The verdicts of a run with the samples they are about, found through its stage records and read chunk by chunk."""
+"""The verdicts of a run and their samples, found through its stage records and read chunk by chunk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Batch:
     threshold: float | None
 
     def rows(self, store: Store, part: Part) -> Iterator[tuple[Sample, Verdict]]:
-        """Yield the samples that a guard judged and their verdicts on one part. Raises StoreError or InputError."""
+        """Yield each sample with the guard's verdict on one part. Raises StoreError or InputError."""
         samples = {row.id: row for row in read_chunk(store, self.samples, Sample)}
         for verdict in read_chunk(store, self.verdicts, Verdict):
             if verdict.part == part:
@@ -57,7 +57,7 @@ class JudgedRun:
     batches: tuple[Batch, ...]
     seed: int
     part: Part
-    """Part of the responses that the gate reads."""
+    """Part of the response that the gate looks at."""
 
     def of(self, roles: Sequence[str]) -> list[Batch]:
         """Return the batches of roles, in their order. Raises InputError for a role that the run does not have."""
@@ -78,7 +78,7 @@ def find_run(store: Store, run_id: str) -> JudgedRun:
     """Return a run by its stage records.
 
     Raises:
-        InputError: it has no judged samples, or was judged by a version that kept no manifests.
+        InputError: It has no judged samples, or a version that kept no manifests judged it.
         StoreError: the store failed.
     """
     read = list_records(store, run_id)
@@ -91,7 +91,7 @@ def find_run(store: Store, run_id: str) -> JudgedRun:
         if found and found[1] in ROLES and record.status == "succeeded":
             batches += _batches(store, found[1], record)
     if not batches:
-        raise InputError(f"The run {run_id} has no judged samples in {store.root}.", "Check run and store.")
+        raise InputError(f"The run {run_id} has no judged samples in {store.root}.", "Check the run id and the store.")
     plan = records.get("plan")
     planned = plan.read(PlanDetails) if plan is not None else PlanDetails()
     return JudgedRun(run_id, tuple(batches), int(planned.config.get("seed", 0)), planned.part)

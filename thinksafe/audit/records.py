@@ -13,27 +13,27 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class AuditItem(Record):
-    """One row for a person: the only place where an audit shows text."""
+    """One row for a person to label: the only place where an audit shows text."""
 
     id: Text
     """Opaque; names neither model nor verdict."""
     label: str = ""
     """To be filled in: ``safe``, ``unsafe`` or ``unsure``."""
     note: str = ""
-    """Anything that the person wants to say."""
+    """Free comment."""
     prompt: str
     response: str
     """The part of the response that the guard judged."""
 
 
 class AuditKey(Record):
-    """What the row of one id is and how it was drawn; holds no text. Unknown to the person until the labels are in."""
+    """What a row is and how it was drawn, without text. The person does not see it until the labels are in."""
 
     schema_version: Literal[1] = 1
     id: Text
     run_id: Text
     role: Text
-    """Model of the evaluation, or ``pilot`` or ``training``."""
+    """Role of the evaluated model, or ``pilot`` or ``training``."""
     benchmark: Text
     sample_id: Text
     part: Part
@@ -41,18 +41,18 @@ class AuditKey(Record):
     verdict: VerdictValue
     p_unsafe: Share | None
     threshold: Share | None
-    """Probability of unsafe from which on the guard's verdict was unsafe; None for a guard without."""
+    """The guard's verdict is unsafe at this p(unsafe) or above; None for a guard without probabilities."""
     stratum: Text
     stratum_size: Positive
-    """Verdicts of the stratum."""
+    """Verdicts in the stratum."""
     stratum_rows: Positive
-    """Verdicts of the stratum that were drawn."""
+    """Verdicts drawn from the stratum."""
     probability: Annotated[float, Field(gt=0.0, le=1.0)]
-    """Chance of a verdict of the stratum to be drawn, ``stratum_rows / stratum_size``."""
+    """Chance that a verdict of the stratum is drawn, ``stratum_rows / stratum_size``."""
     weight: Annotated[float, Field(ge=1.0)]
     """Verdicts that the row stands for, ``1 / probability``."""
     prompts: Positive
-    """Prompts of this benchmark."""
+    """Prompts in this benchmark."""
 
 
 class Measure(Record):
@@ -61,12 +61,12 @@ class Measure(Record):
     value: float | None
     interval: Interval | None = None
     n: Count
-    """Labels that it stands on."""
+    """Labels that it is based on."""
     note: str = ""
 
 
 class GuardRates(Record):
-    """How good the guard is, an unsure label taken for one of the two."""
+    """How good the guard is, with unsure labels counted as one of the two."""
 
     precision: Measure
     """Share of the texts not called safe that are unsafe."""
@@ -77,7 +77,7 @@ class GuardRates(Record):
     kappa: Measure
     """Cohen's kappa between guard and people."""
     harm: Measure
-    """Harm ratio had people judged every response."""
+    """Harm ratio that people would have found if they had judged every response."""
 
 
 class DomainScore(Record):
@@ -93,17 +93,17 @@ class DomainScore(Record):
     matrix: tuple[tuple[Count, ...], ...]
     """Labels by verdict (rows: safe, unsafe, unknown) and label (columns: safe, unsafe, unsure)."""
     shares: tuple[tuple[Share, ...], ...]
-    """The same as estimated shares of all verdicts of the domain."""
+    """The same table as estimated shares of all verdicts of the domain."""
     guard_harm: Share
-    """Harm ratio as the guard has it: share of verdicts that are not safe, over all verdicts of the domain."""
+    """Harm ratio according to the guard: share of all verdicts of the domain that are not safe."""
     rates: GuardRates
-    """Unsure labels taken for unsafe, as unknown verdicts are."""
+    """Unsure labels count as unsafe, as unknown verdicts do."""
     rates_if_unsure_is_safe: GuardRates | None
-    """The same labels the other way; None where nobody was unsure."""
+    """Unsure labels count as safe; None if there are none."""
 
 
 class ThresholdScore(Record):
-    """How a threshold on p(unsafe) would have served."""
+    """How well a threshold on p(unsafe) would have worked."""
 
     threshold: Share
     recall: Share
@@ -113,7 +113,7 @@ class ThresholdScore(Record):
 
 
 class BestThreshold(Record):
-    """The threshold with the highest Youden index on the labels; of equals, the one nearest to that in use."""
+    """The threshold with the highest Youden index on the labels; of several, the one nearest to that in use."""
 
     guard: Text
     n: Count
@@ -130,11 +130,11 @@ class AuditScores(Record):
     part: Part
     confidence: Share
     seed: int
-    """Of the draws behind the intervals of kappa."""
+    """Seed of the draws behind the intervals of kappa."""
     labels: Positive
     unlabelled: Count
-    """Rows of the sample without a label; the others of their stratum stand for them."""
+    """Rows of the sample without a label; the labelled rows of their stratum stand in for them."""
     domains: tuple[DomainScore, ...]
     too_few: tuple[str, ...]
-    """Benchmarks with too few labels for numbers of their own; they are part of their model's."""
+    """Benchmarks with too few labels for separate numbers; they count in their model's numbers."""
     thresholds: tuple[BestThreshold, ...]

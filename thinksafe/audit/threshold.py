@@ -1,4 +1,4 @@
-"""Which threshold on p(unsafe) would have served best."""
+"""Which threshold on p(unsafe) would have worked best."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def best_threshold(
 ) -> BestThreshold:
     """Return the threshold with the highest weighted Youden index, recall + specificity - 1.
 
-    Youden's index asks for both kinds of errors to be rare and not for few errors in all, which a guard that calls
-    everything safe would have where harm is rare. Candidates lie half-way between neighbouring probabilities, and the
-    threshold in use is one; of equals, the one nearest to it. The index of the best one is optimistic, because it was
-    chosen on these labels.
+    Youden's index rewards few errors of both kinds. The total number of errors would not do: where harm is rare, a
+    guard that calls everything safe makes few. The candidates are the midpoints between neighbouring probabilities and
+    the threshold in use; ties go to the candidate nearest to the threshold in use. The index of the best one is
+    optimistic, because it was chosen on these labels.
 
     Args:
         guard: Name of the guard.
@@ -25,7 +25,7 @@ def best_threshold(
         unsafe: Whether its label is unsafe or unsure.
         weights: Verdicts that it stands for.
         unknown: Whether the verdict is unknown; it counts as unsafe whatever the threshold.
-        used: The threshold in use; None for a guard without.
+        used: The threshold in use; None for a guard without one.
     """
     import numpy as np
 

@@ -1,1 +1,1 @@
-"""Known benchmarks: where their prompts come from, how they are asked, and how their answers are read."""
+"""Known benchmarks: where their prompts come from, how they are put to the model, and how the answers are read."""

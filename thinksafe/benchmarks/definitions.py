@@ -1,7 +1,7 @@
 """Definitions of the known benchmarks, one data file each in ``thinksafe/data/benchmarks``.
 
-A definition pins the published set (hub id, commit, rows) and says which columns hold what. Copies come with other
-columns than the hub's, so a definition lists several layouts; the first whose columns are all there is the one.
+A definition pins the published set (hub id, commit, rows) and says what each column holds. Copies of a set may name
+their columns differently, so a definition lists several layouts; the first one whose columns all exist is used.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Layout(Record):
-    """Columns of one form in which a set is found."""
+    """The columns of one published form of a set."""
 
     prompt: Text
     """Column of the request or problem."""
     context: str = ""
-    """Column of a passage that goes in front, as ``{context}\\n\\n---\\n\\n{prompt}`` (HarmBench's form)."""
+    """Column of a passage to put in front, as ``{context}\\n\\n---\\n\\n{prompt}`` (HarmBench's form)."""
     answer: str = ""
     """Column of the reference answer."""
     answer_after: str = ""
-    """The answer is what follows the last occurrence of this text."""
+    """The answer is the text after the last occurrence of this marker."""
     correct: str = ""
-    """Column of the right option; with ``incorrect`` in place of ``answer``."""
+    """Column of the right option; used with ``incorrect``, in place of ``answer``."""
     incorrect: tuple[str, ...] = ()
-    """Columns of the wrong options; the order in which options are shown is seeded."""
+    """Columns of the wrong options; options are shown in a seeded order."""
     turns: str = ""
     """Column of the user turns of a conversation."""
     category: str = ""
     """Column of the category."""
     only: dict[str, str] = {}
-    """Rows whose columns equal these values are the set."""
+    """The set consists of the rows whose columns equal these values."""
 
     @property
     def columns(self) -> set[str]:
@@ -54,10 +54,10 @@ class Definition(Record):
 
     title: Text
     version: Positive
-    """Raised when the same rows are asked or graded in another way."""
+    """Goes up whenever the same rows are asked or graded in another way."""
     metric: MetricKind
     about: Text
-    """Paper or home."""
+    """Address of the paper or the project."""
     licence: Text
     """As stated upstream."""
     repo: str = ""
@@ -67,15 +67,15 @@ class Definition(Record):
     subset: str = ""
     split: str = "train"
     gated: bool = False
-    """The hub hands it out after its terms were accepted, to a token."""
+    """The hub requires a token whose owner has accepted the terms."""
     file: str = ""
-    """File next to the definitions, for the sets that this package ships."""
+    """File next to the definitions, for sets that come with this package."""
     rows: Positive
-    """Prompts of the set, after the layout's filters."""
+    """Number of prompts, after the layout's filters."""
     digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """SHA-256 of ``file``, so that a changed set is another definition."""
+    """SHA-256 of ``file``, so that another set makes another definition."""
     suffix: str = ""
-    """Text after every prompt: how the answer is to be given."""
+    """Text after every prompt that says how to answer."""
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
     """From the most to the least specific."""
 
@@ -89,15 +89,15 @@ class Definition(Record):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the definition: what a configuration was made with."""
+        """Digest of the definition, as recorded with a configuration."""
         return digest_json(self)[:16]
 
     def layout(self, columns: set[str]) -> Layout | None:
-        """Return the first layout whose columns are all there."""
+        """Return the first layout whose columns all exist."""
         return next((layout for layout in self.layouts if layout.columns <= columns), None)
 
     def shipped(self) -> Path:
-        """Return the path of a shipped set."""
+        """Return the path of a set that comes with this package."""
         return Path(str(_folder() / self.file))
 
 
@@ -116,7 +116,7 @@ def definition(name: str) -> Definition:
     """Return a known benchmark's definition.
 
     Raises:
-        ConfigError: there is no such benchmark; names the nearest.
+        ConfigError: There is no such benchmark; the action names the nearest.
     """
     import difflib
 

@@ -1,4 +1,4 @@
-"""Lettered options: how they are shown, and which letter is right."""
+"""Lettered options: how they are shown, and which letter is correct."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shuffled(correct: str, incorrect: Sequence[str], seed: int) -> tuple[list[st
 def letter_of(answer: str, options: Sequence[str]) -> str | None:
     """Return the letter that a reference answer names, by the letter or by the text of one option.
 
-    None for neither, for a text that two options have, and where letter and text name different options.
+    None if it names no option, if two options have the text, or if letter and text name different options.
     """
     texts = [text.strip() for text in options]
     letters = LETTERS[: len(texts)]

@@ -17,9 +17,9 @@ from thinksafe.records import Prompt
 from thinksafe.traces import OPEN
 
 PLAIN, FREE = "plain", "free"
-"""Names of no transform and of an uncontrolled thought."""
+"""Names for no transform and for an uncontrolled thought."""
 PLACES = ("{prompt}", "{base64}")
-"""Where a transform's text takes the request, as it is or encoded (UTF-8, then Base64)."""
+"""Placeholders for the request in a transform's text: as it is, or encoded (UTF-8, then Base64)."""
 
 
 @cache
@@ -50,7 +50,7 @@ def variation(transforms: Iterable[str], thinking: Iterable[str]) -> str:
 
 
 def transform(name: str, request: str) -> tuple[str, ...]:
-    """Return the user turns in which a transform puts a request; none for ``plain``.
+    """Return the user turns into which a transform puts a request; none for ``plain``.
 
     Raises:
         ConfigError: there is no such transform.
@@ -63,7 +63,7 @@ def transform(name: str, request: str) -> tuple[str, ...]:
 
 
 def opening(name: str) -> str:
-    """Return what a control of the thought makes a response begin with; empty for ``free``.
+    """Return the text with which a control of the thought starts a response; empty for ``free``.
 
     Raises:
         ConfigError: there is no such control.
@@ -72,7 +72,7 @@ def opening(name: str) -> str:
 
 
 def varied(prompts: Iterable[Prompt], transforms: Iterable[str], thinking: Iterable[str]) -> list[Prompt]:
-    """Return prompts as a variation asks them; ``prompt`` stays the request in plain words.
+    """Return prompts as a variation asks them; ``prompt`` stays the plain request.
 
     Args:
         prompts: The benchmark's prompts.
@@ -94,7 +94,7 @@ def varied(prompts: Iterable[Prompt], transforms: Iterable[str], thinking: Itera
             if name != PLAIN and row.turns:
                 raise InputError(
                     f"The prompt {row.id!r} is a conversation, which {name} cannot rewrite.",
-                    "Leave transforms out for benchmarks of conversations.",
+                    "Do not apply transforms to benchmarks of conversations.",
                 )
             changes["turns"] = transform(name, row.prompt) or row.turns
         for name in thinking:
@@ -104,7 +104,7 @@ def varied(prompts: Iterable[Prompt], transforms: Iterable[str], thinking: Itera
 
 
 def _filled(text: str, request: str, encoded: str) -> str:
-    """Put a request where a text takes it; what looks like a place inside the request stays as it is."""
+    """Put a request into a text's placeholders; what looks like a placeholder inside the request stays as it is."""
     for place, value in zip(PLACES, (request, encoded), strict=True):
         before, found, after = text.partition(place)
         if found:

@@ -1,1 +1,1 @@
-"""The ``thinksafe`` command: the stages that containers run, and the commands of people."""
+"""The ``thinksafe`` command: the stages that containers run, and the commands that people use."""

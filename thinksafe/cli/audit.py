@@ -1,4 +1,4 @@
-"""``thinksafe audit``: a sample of the guard's verdicts for people, and what their labels say of it."""
+"""``thinksafe audit``: a sample of the guard's verdicts for people to label, and what their labels say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from thinksafe.audit.records import AuditScores, DomainScore, Measure, ThresholdScore
     from thinksafe.store import Store
 
-audit = typer.Typer(no_args_is_help=True, help="Let people check the guard: a sample of its verdicts.")
+audit = typer.Typer(no_args_is_help=True, help="Check the guard: label a sample of its verdicts and score it.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,17 +31,17 @@ def sample(
         list[str] | None, typer.Option(help="base, candidate, champion, evaluated, pilot or training; repeated.")
     ] = None,
     benchmark: Annotated[
-        list[str] | None, typer.Option(help="Set of prompts, repeated; by default all that are labelled harmful.")
+        list[str] | None, typer.Option(help="Prompt set, repeated; by default all that are labelled harmful.")
     ] = None,
     part: Annotated[str, typer.Option(help="whole, thought or answer; by default the gate's.")] = "",
-    seed: Annotated[int | None, typer.Option(min=0, help="By default from the run's seed.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw; by default the run's.")] = None,
     with_verdicts: Annotated[
-        bool, typer.Option("--with-verdicts", help="Write the verdicts into FILE, for reading, not for measuring.")
+        bool, typer.Option("--with-verdicts", help="Show the verdicts in FILE: for reading, not for measuring.")
     ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Write over a file that is there.")] = False,
-    artifacts: Annotated[str, typer.Option(help="Store root, where the run was not local.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite an existing file.")] = False,
+    artifacts: Annotated[str, typer.Option(help="Store root, if the run was not local.")] = "",
 ) -> None:
-    """Draw a stratified sample of verdicts; FILE gets prompts and responses, and beside it the key of what they are."""
+    """Draw a stratified sample of verdicts. FILE gets prompts and responses; the key next to it says what they are."""
     from thinksafe.audit.draw import Plan, described, draw
     from thinksafe.audit.files import LONGEST_CELL, check_place, key_path, write_sample
     from thinksafe.digests import derived_seed
@@ -60,10 +60,10 @@ def sample(
     write_sample(path, items, keys, blind=not with_verdicts)
     for name, rows, of in described(keys):
         typer.echo(f"  {rows:6,} of {of:9,}  {name}")
-    typer.echo(f"{len(items):,} verdicts to label: {path}\nwhat they are: {key_path(path)}")
+    typer.echo(f"{len(items):,} verdicts to label: {path}\nkey of the sample: {key_path(path)}")
     long = sum(len(item.prompt) > LONGEST_CELL or len(item.response) > LONGEST_CELL for item in items)
     if long and path.suffix == ".csv":
-        typer.echo(f"{long:,} texts are longer than the {LONGEST_CELL:,} characters of a cell; use .jsonl.")
+        typer.echo(f"{long:,} texts are longer than a cell can hold ({LONGEST_CELL:,} characters); use .jsonl.")
 
 
 @audit.command("score")
@@ -73,16 +73,16 @@ def score(
         Path | None, typer.Option(metavar="FILE", help="The sample that was labelled; FILE itself by default.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores as JSON, without text.")] = None,
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals, two-sided.")] = 0.9,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws behind the intervals of kappa.")] = 0,
-    fewest: Annotated[int, typer.Option(min=1, help="Labels that a benchmark needs for numbers of its own.")] = 30,
-    partial: Annotated[bool, typer.Option("--partial", help="Rows without a label are left out.")] = False,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Two-sided confidence of the intervals.")] = 0.9,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws behind the intervals of kappa.")] = 0,
+    fewest: Annotated[int, typer.Option(min=1, help="Labels that a benchmark needs for separate numbers.")] = 30,
+    partial: Annotated[bool, typer.Option("--partial", help="Leave out rows without a label.")] = False,
     run: Annotated[
         str, typer.Option("--run", metavar="DIR|RUN", help="Keep the scores, without text, in the store of this run.")
     ] = "",
-    artifacts: Annotated[str, typer.Option(metavar="ROOT", help="Store of --run, where that is an id.")] = "",
+    artifacts: Annotated[str, typer.Option(metavar="ROOT", help="Store of --run, if that is an id.")] = "",
 ) -> None:
-    """Say how good the guard is and what the harm ratio is after its errors."""
+    """Report how good the guard is, and the harm ratio corrected for its errors."""
     from rich.console import Console
 
     from thinksafe.audit.files import key_path, read_key, read_labels
@@ -92,13 +92,13 @@ def score(
 
     key = key_path(sample or labels)
     if not key.is_file():
-        raise InputError(f"There is no key {key} of this sample.", "Give the sample as it was drawn: --sample FILE.")
+        raise InputError(f"This sample has no key {key}.", "Give the sample as it was drawn: --sample FILE.")
     keys = read_key(key)
     found = read_labels(labels, keys)
     if found.missing and not partial:
         raise InputError(
             f"{labels}: {len(found.missing):,} of {len(keys):,} rows have no label (first id: {found.missing[0]}).",
-            "Label on, in the order of the file, or add --partial.",
+            "Continue labelling in the order of the file, or add --partial.",
         )
     scores = score_labels(keys, found.given, confidence=confidence, seed=seed, fewest=fewest)
     if run:
@@ -126,7 +126,7 @@ def _find(run: str, artifacts: str) -> tuple[Store, JudgedRun]:
         store = open_store(artifacts or found.artifacts or store_root(folder))
         return store, find_run(store, found.run_id)
     if not artifacts:
-        raise ConfigError(f"{run[:200]!r} is no folder of a run.", "Or give a run id with --artifacts ROOT.")
+        raise ConfigError(f"{run[:200]!r} is not the folder of a run.", "Or give a run id with --artifacts ROOT.")
     store = open_store(artifacts)
     return store, find_run(store, safe_name(run, "RUN"))
 
@@ -135,7 +135,7 @@ def _part(part: str) -> Any:
     from thinksafe.errors import ConfigError
 
     if part not in ("", "whole", "thought", "answer"):
-        raise ConfigError(f"--part {part[:40]!r} is no part.", "Use whole, thought or answer.")
+        raise ConfigError(f"--part {part[:40]!r} is not a part of a response.", "Use whole, thought or answer.")
     return part
 
 
@@ -146,7 +146,7 @@ def _shown(scores: AuditScores) -> list[Any]:
     if any(domain.unsure for domain in scores.domains):
         unsure = max(domain.unsure for domain in scores.domains)
         shown += [
-            f"\nUnsure labels: {unsure:,}. Above they count as unsafe, as unknown verdicts do; as safe:",
+            f"\nUnsure labels: {unsure:,}. Above, they count as unsafe, like unknown verdicts. If they count as safe:",
             _rates(scores.domains, harmful=False),
         ]
     shown += [f"\nLabels by verdict, {percent(scores.confidence, 0)} intervals above.", _matrix(scores.domains)]
@@ -159,9 +159,9 @@ def _shown(scores: AuditScores) -> list[Any]:
             f"{_threshold(of.best)}; in use: {_threshold(of.used)}."
         )
     if scores.unlabelled:
-        shown.append(f"\n{scores.unlabelled:,} rows have no label; the others of their strata stand for them.")
+        shown.append(f"\n{scores.unlabelled:,} rows have no label; the rest of their strata stands in for them.")
     if scores.too_few:
-        shown.append(f"\nToo few labels for numbers of their own: {', '.join(scores.too_few)}.")
+        shown.append(f"\nToo few labels for separate numbers: {', '.join(scores.too_few)}.")
     return shown
 
 

@@ -10,7 +10,7 @@ from thinksafe.errors import EXIT_BAD_INPUT, EXIT_OK
 
 
 def check_config(config: str, overrides: list[str]) -> int:
-    """Print the findings on a configuration; return 0, or 2 when its gate cannot pass."""
+    """Print the findings on a configuration; return 0, or 2 if its gate cannot pass."""
     loaded = load_config(config, overrides)
     findings = findings_on(loaded)
     typer.echo(f"{loaded.name}: the configuration is valid.")

@@ -1,4 +1,4 @@
-"""The commands of people for a cluster: publish, submit, schedule, doctor, and config pin."""
+"""The user commands for a cluster: publish, submit, schedule, doctor, and config pin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Pipeline = Annotated[
 
 @cluster.command()
 def publish(config: ConfigArgument, override: Overrides = None, pipeline: Pipeline = "") -> None:
-    """Bring pipelines, versions, experiment and schedules on the cluster to what the config says.
+    """Make the pipelines, versions, experiment and schedules on the cluster match the config.
 
     Both pipelines are published, the realignment and the evaluation. A second call changes nothing.
     """
@@ -36,7 +36,7 @@ def publish(config: ConfigArgument, override: Overrides = None, pipeline: Pipeli
     publishing = _publishing()
     for name in _pipelines(pipeline):
         done = publishing.publish(settings, document, override or [], name)
-        typer.echo("\n".join(done.changes) if done.changes else "nothing to change: all is published")
+        typer.echo("\n".join(done.changes) if done.changes else "nothing to change: everything is published")
         typer.echo(f"pipeline {done.name} ({done.pipeline_id}), version {done.version} ({done.version_id})")
         if done.recurring_run_id:
             typer.echo(f"runs at {done.cron!r} ({done.recurring_run_id})")
@@ -48,7 +48,7 @@ def submit(
     name: Annotated[str, typer.Option(help="Name of the run in Kubeflow; the config's by default.")] = "",
     pipeline: Annotated[str, typer.Option(metavar="realign|evaluate", help="Which pipeline.")] = "realign",
     model: Annotated[
-        str, typer.Option(help="What to evaluate: champion, models:/NAME@champion, models:/NAME/VERSION, a student.")
+        str, typer.Option(help="What to evaluate: champion, models:/NAME@champion, models:/NAME/VERSION or a student.")
     ] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Evaluate new samples.")] = False,
 ) -> None:
@@ -59,11 +59,11 @@ def submit(
 
     given = {key: value for key, value in (("model", model), ("fresh", fresh)) if value}
     if given and pipeline != "evaluate":
-        raise ConfigError(f"--{next(iter(given))} is of an evaluation.", "Add --pipeline evaluate, or leave it out.")
+        raise ConfigError(f"--{next(iter(given))} is for evaluations.", "Add --pipeline evaluate, or leave it out.")
     for option, text in (("name", name), ("model", model)):
         if holds_placeholder(text):
             raise ConfigError(
-                f"--{option} {text[:80]!r} holds a placeholder of Kubeflow's.", "Write it without {{, $( and $$."
+                f"--{option} {text[:80]!r} contains a placeholder of Kubeflow.", "Write it without {{, $( and $$."
             )
     settings, document = _cluster_of(config, override or [], pipeline)
     title = name or (load_suite if pipeline == "evaluate" else load_config)(config, override).name
@@ -77,19 +77,19 @@ def schedule(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the recurring runs.")] = False,
     pipeline: Pipeline = "",
 ) -> None:
-    """Show the recurring runs of a config and their newest runs, or remove them.
+    """Show the recurring runs of a config and their latest runs, or remove them.
 
-    `thinksafe publish` makes and changes them, from the config's cluster.schedule.
+    `thinksafe publish` creates and updates them from the config's cluster.schedule.
     """
     settings, _ = _cluster_of(config, override or [], pipeline, pinned=False)
     publishing = _publishing()
     if remove:
         count = sum(publishing.unschedule(settings, name) for name in _pipelines(pipeline))
-        typer.echo(f"removed {count} recurring run{'s' if count != 1 else ''}" if count else "there was none")
+        typer.echo(f"removed {count} recurring run{'s' if count != 1 else ''}" if count else "no recurring run")
         return
     found = [(name, item) for name in _pipelines(pipeline) for item in publishing.scheduled(settings, name)]
     if not found:
-        typer.echo("there is no recurring run; `thinksafe publish` makes it where cluster.schedule says so")
+        typer.echo("there is no recurring run; `thinksafe publish` creates those that cluster.schedule enables")
     for name, item in found:
         state = "enabled" if item.enabled else "disabled"
         typer.echo(f"{name} {item.recurring_run_id}: {state}, {item.cron!r}, version {item.version_id}")
@@ -106,9 +106,9 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     override: Overrides = None,
 ) -> None:
-    """Check what a run needs, here or on the config's cluster, and say how to fix what is missing.
+    """Check what a run needs, on this machine or on the config's cluster, and say how to fix what is missing.
 
-    Exits 0 when nothing failed, 1 when something did, 2 for bad input.
+    Exits with 0 if nothing failed, 1 if something did, 2 for bad input.
     """
     from thinksafe.cli.doctor import run_doctor
 
@@ -118,9 +118,9 @@ def doctor(
 @config.command("pin")
 def config_pin(
     config: ConfigArgument, override: Overrides = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole config there, pinned.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the whole config, pinned.")] = None,
 ) -> None:
-    """Find the commit of every hub id that names none: printed as --set options, or written with --out.
+    """Find the commit of every hub id without one; print them as --set options, or write the config with --out.
 
     CONFIG may be a suite.
     """
@@ -133,9 +133,9 @@ def config_pin(
     found = {pin.key: resolve(pin) for pin in unpinned(load_either(config, override))}
     changes = [f"{key}={commit}" for key, commit in found.items()]
     if out is None:
-        typer.echo("\n".join(f"--set {change}" for change in changes) or "every hub id names a commit already")
+        typer.echo("\n".join(f"--set {change}" for change in changes) or "every hub id has a commit already")
         return
-    # YAML would read a commit of digits only as a number
+    # YAML would read a commit that consists of digits as a number
     pinned = load_either(config, [*(override or []), *(f"{key}='{commit}'" for key, commit in found.items())])
     write_atomic(out, yaml.safe_dump(canonical(pinned), sort_keys=False).encode())
     typer.echo(f"wrote {out}")
@@ -144,7 +144,7 @@ def config_pin(
 def _cluster_of(
     config: str, overrides: list[str], pipeline: str = "", *, pinned: bool = True
 ) -> tuple[ClusterSettings, str]:
-    """Return the cluster of a configuration, which may be a suite where only evaluations are meant, and its text."""
+    """Return the cluster section and the text of a configuration, which may be a suite for evaluations only."""
     from thinksafe.config import load_config, load_suite
     from thinksafe.config.load import find_document
     from thinksafe.errors import ConfigError
@@ -159,7 +159,7 @@ def _cluster_of(
 
 
 def _pipelines(pipeline: str) -> tuple[str, ...]:
-    """Return the pipelines that a command is about: the named one, or all."""
+    """Return the pipelines that a command concerns: the named one, or all."""
     from importlib import import_module
 
     return (pipeline,) if pipeline else import_module("thinksafe_pipelines.commands").PIPELINES

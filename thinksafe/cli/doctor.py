@@ -15,14 +15,14 @@ from thinksafe.doctor.checks import Check, Finding, failed, findings
 from thinksafe.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
 RETRY_SECONDS = 2.0
-"""How long a call to Kubernetes that gets no answer is made again: somebody is waiting."""
+"""How long an unanswered call to Kubernetes is repeated; short, because somebody is waiting."""
 CHECK_WIDTH = 15
 """Columns of a check's name."""
 SYMBOLS = {"ok": "✓", "warning": "!", "failed": "✕"}
 
 
 def run_doctor(config: str, overrides: list[str], *, cluster: bool, as_json: bool) -> int:
-    """Run the checks of a cluster or of this machine and print them; return 1 when one failed.
+    """Run the checks of a cluster or of this machine and print them; return 1 if one failed.
 
     Raises:
         ConfigError: the configuration is wrong, or ``cluster`` is set and it has no such section.
@@ -30,7 +30,7 @@ def run_doctor(config: str, overrides: list[str], *, cluster: bool, as_json: boo
     loaded = load_config(config, overrides) if config else None
     if cluster:
         if loaded is None or loaded.cluster is None:
-            raise ConfigError("There is no section cluster to check.", "Give a CONFIG with one (docs/cluster.md).")
+            raise ConfigError("There is no cluster section to check.", "Give a CONFIG with one (docs/cluster.md).")
         return _report(_cluster_findings(loaded), as_json)
     from thinksafe.doctor.laptop import laptop_checks
 

@@ -28,7 +28,7 @@ def run_suite(
         overrides: ``key=value`` texts.
         fresh: Draw new samples.
         artifacts: Store root; empty keeps the store in ``out``.
-        tracking_uri: MLflow server; empty takes the suite's, and without that a SQLite file in ``out``.
+        tracking_uri: MLflow server; empty uses the suite's, or else a SQLite file in ``out``.
 
     Raises:
         ConfigError, InputError: the suite, an input or the folder is wrong.
@@ -43,7 +43,7 @@ def run_suite(
     tracking = tracking_uri or configured or local_tracking_uri(out)
     digest, where = digest_json([canonical(loaded), model, fresh]), store_address(artifacts)
     check_reachable(where)
-    import_module("thinksafe_pipelines.local.prefork").warm_up()  # its imports go on while this process has its own
+    import_module("thinksafe_pipelines.local.prefork").warm_up()  # its imports run in parallel with this process's
     with claimed(out, loaded.name, digest, where) as run:
         outcome = import_module("thinksafe_pipelines.commands").run_evaluation(
             document.text, out, run.run_id, overrides, console, model=model, fresh=fresh, artifacts=store_root(out),

@@ -1,4 +1,4 @@
-"""The stage commands that only an evaluation by itself has."""
+"""The stage commands that only a separate evaluation has."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plan_evaluation(
     ] = "",
     fresh: Annotated[str, typer.Option(help="true: draw new samples in this run.")] = "false",
     if_champion: Annotated[
-        str, typer.Option(help="true: end with nothing to do where the champion is asked for and there is none.")
+        str, typer.Option(help="true: do nothing if the champion is asked for and there is none.")
     ] = "false",
     overrides: Annotated[str, typer.Option(help="JSON list of key=value texts.")] = "[]",
     job_id: JobId = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
@@ -91,7 +91,7 @@ def alarm(
     section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
     executor_input: Executor = "",
 ) -> None:
-    """Tell of a regression and fail: exits 3."""
+    """Report a regression and fail: exits with 3."""
     from thinksafe.config.sections import AlarmSection
     from thinksafe.errors import EXIT_STOPPED
     from thinksafe.jsonl import read_record

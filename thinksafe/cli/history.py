@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def show_history(artifacts: str, model: str, html: Path | None) -> None:
-    """Print the table, and write the page where ``html`` names a file.
+    """Print the table, and write the page if ``html`` names a file.
 
     Raises:
-        ConfigError: the name cannot be a registered model's.
+        ConfigError: the name cannot be that of a registered model.
         InputError: the store knows no version of the model.
         StoreError: the ledger is malformed, or the store failed.
     """
@@ -25,7 +25,7 @@ def show_history(artifacts: str, model: str, html: Path | None) -> None:
     found = timeline(store, model)
     if not found:
         raise InputError(
-            f"{store.root} knows no version of {model!r}.", "Check the name (registry.model) and the store."
+            f"{store.root} has no version of {model!r}.", "Check the name (registry.model) and the store."
         )
     Console().print(history_table(found))
     if html is not None:

@@ -1,4 +1,4 @@
-"""The folder of a local run: what it holds, who may use it."""
+"""The folder of a local run: what it holds, and which process may use it."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class LocalRun(Record):
     recipe: str
     config_digest: str
     artifacts: str = ""
-    """Store root where it is not the folder's own."""
+    """Store root if it is not inside the folder."""
 
 
 def store_root(folder: Path | None) -> str:
     """Return the store root of a run folder. Raises ConfigError when there is none."""
     if folder is None:
-        raise ConfigError("Which run? There is neither a folder nor a store.", "Give --out DIR or --artifacts ROOT.")
+        raise ConfigError("Neither a folder nor a store of a run is given.", "Give --out DIR or --artifacts ROOT.")
     found = local_run(folder).artifacts if (folder / RUN_FILE).is_file() else ""
     return found or str((folder / "store").absolute())
 
 
 def existing_root(folder: Path | None) -> str:
-    """Return the store root of a folder in which there was a run. Raises ConfigError when there was none."""
+    """Return the store root of a folder with a run. Raises ConfigError if there is none."""
     root = store_root(folder)
     if folder is not None and not (folder / RUN_FILE).is_file() and not (folder / "store").is_dir():
-        raise ConfigError(f"There is no run in {folder}.", "Give the folder that was the run's --out DIR.")
+        raise ConfigError(f"There is no run in {folder}.", "Give the folder that the run had as --out DIR.")
     return root
 
 
@@ -52,7 +52,7 @@ def local_tracking_uri(folder: Path) -> str:
 
 
 def run_tracking_uri(folder: Path, store: Store) -> str:
-    """Return the MLflow server of the run in a folder: its SQLite file, else its configuration's; may be empty."""
+    """Return the MLflow server of the run in a folder: its SQLite file, or else its configuration's; may be empty."""
     if (folder / "mlflow.db").is_file():
         return local_tracking_uri(folder)
     return planned_uri(store, local_run(folder).run_id) if (folder / RUN_FILE).is_file() else ""
@@ -85,7 +85,7 @@ def claimed(folder: Path, recipe: str, config_digest: str, artifacts: str) -> It
         lock.acquire(blocking=False)
     except Timeout as error:
         raise StageError(
-            f"Another `thinksafe run` is at work in {folder}.", "Wait for it, or choose another --out."
+            f"Another `thinksafe run` is using {folder}.", "Wait for it, or choose another --out."
         ) from error
     except OSError as error:
         raise StageError(f"Cannot write to {folder}: {error.strerror or error}.", "Choose another --out.") from error
@@ -105,14 +105,14 @@ def _identify(folder: Path, recipe: str, config_digest: str, artifacts: str) -> 
             )
         if run.artifacts != artifacts:
             raise ConfigError(
-                f"{folder} holds the run {run.run_id} with another store ({run.artifacts or 'its own'}).",
+                f"{folder} holds the run {run.run_id}, which uses another store ({run.artifacts or 'its own'}).",
                 "Give the same --artifacts to resume that run.",
             )
         return run
     ours = (".lock", TEMPORARY)
     if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(ours)):
         raise ConfigError(
-            f"{folder} is not empty and holds no run (first file: {others[0]}).", "Choose an empty or new --out."
+            f"{folder} is not empty but holds no run (first file: {others[0]}).", "Choose an empty or new --out."
         )
     now = datetime.datetime.now(datetime.UTC)
     run = LocalRun(
@@ -124,7 +124,7 @@ def _identify(folder: Path, recipe: str, config_digest: str, artifacts: str) -> 
 
 
 def publish(store: Store, run_id: str, folder: Path) -> list[Path]:
-    """Copy what the report stage published into the run's folder; a file of an earlier attempt does not stay."""
+    """Copy what the report stage published into the run's folder; files of an earlier attempt are removed."""
     written = []
     for name in PUBLISHED:
         key, path = f"reports/{run_id}/{name}", folder / name

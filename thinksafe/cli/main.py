@@ -1,4 +1,4 @@
-"""Entry point: the typer application, and how errors reach a person."""
+"""Entry point: the typer application, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ rollout_stages.add_to(app)
 
 @cache
 def command() -> Callable[[], Any]:
-    """Return the application, built; building takes longer than many a stage, and a fork finds it built."""
+    """Return the built application. Building takes longer than many stages; a forked process inherits it."""
     return typer.main.get_command(app)
 
 
@@ -74,7 +74,7 @@ def main() -> None:
             _complain(known.problem, known.action)
             sys.exit(known.exit_code)
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        # the message of a foreign exception may quote model text, so only its type and place are shown
+        # the message of an unexpected exception may quote model text, so only its type and place are shown
         _complain(
             f"unexpected {type(error).__name__} at {os.path.basename(frame.filename)}:{frame.lineno}.",
             "Set THINKSAFE_DEBUG=1 and start the same command again to see the traceback.",

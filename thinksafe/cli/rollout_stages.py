@@ -1,4 +1,4 @@
-"""The commands of a rollout: the stage, what the init container of its pods runs, and the way back by hand."""
+"""The commands of a rollout: the stage, the command of its pods' init container, and the manual rollout."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def deploy(
     section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
     executor_input: Executor = "",
 ) -> None:
-    """Serve the champion on a cluster, verify it there, and roll back where it fails."""
+    """Serve the champion on a cluster, verify it there, and roll back if it fails."""
     from thinksafe.config.sections import DeploySection
     from thinksafe.stages import deploy as stage
 
@@ -67,16 +67,16 @@ def fetch_adapter(
 
 
 def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:
-    """Roll a generation out by hand and return what there is to say.
+    """Roll a generation out by hand and return the message to print.
 
     Args:
         store: Ledger, adapters and stage records.
         entry: Generation to serve; after a withdrawal nothing is served.
-        config: Recipe or path whose section ``deploy`` is taken; by default that of the run that made the generation.
+        config: Recipe or path with the section ``deploy``; by default that of the run that made the generation.
 
     Raises:
-        ConfigError: there is no such section, or nothing is rolled out by it.
-        StageError: the cluster refused, or the pods did not become ready.
+        ConfigError: there is no such section, or its kind is ``none``.
+        StageError: the cluster refused the request, or the pods did not become ready.
     """
     from thinksafe.config import load_config, sections_of
     from thinksafe.deploy.rollout import Roller

@@ -35,11 +35,11 @@ def run_recipe(
         out: Folder of the run; the same run is resumed there.
         overrides: ``key=value`` texts.
         artifacts: Store root; empty keeps the store in ``out``.
-        tracking_uri: MLflow server; empty takes the config's, and without that a SQLite file in ``out``. The
-            environment's is not used: trying a recipe must not write to the company's registry by accident.
+        tracking_uri: MLflow server; empty uses the config's, or else a SQLite file in ``out``. The environment's is not
+            used: trying a recipe must not write to the company's registry by accident.
         runner: Stages are processes of this machine, or containers of its Docker daemon.
         mounts: What containers read besides ``out``.
-        if_changed: End with nothing to do where the champion was made from the same inputs.
+        if_changed: Do nothing if the champion was made from the same inputs.
 
     Raises:
         ConfigError, InputError: the configuration, an input or the folder is wrong.
@@ -55,7 +55,7 @@ def run_recipe(
     tracking = tracking_uri or loaded.registry.tracking_uri or local_tracking_uri(out)
     check_reachable(where)
     if runner == "host":
-        import_module("thinksafe_pipelines.local.prefork").warm_up()  # its imports go on while this process has its own
+        import_module("thinksafe_pipelines.local.prefork").warm_up()  # its imports run in parallel with this process's
     with claimed(out, loaded.name, digest_json(canonical(loaded)), where) as run:
         root = store_root(out)
         outcome = import_module("thinksafe_pipelines.commands").run_realign(
@@ -84,7 +84,7 @@ def conclude(
         run_id: The run.
         outcome: ``RunOutcome`` of the local runner.
         console: Where to print.
-        tracking: MLflow's address, to show.
+        tracking: Address of MLflow to show.
         ledger_entry: Returns the address of the ledger entry that the run wrote, or "".
     """
     from thinksafe.report.summary import summarise
@@ -107,7 +107,7 @@ def conclude(
 
 
 def store_address(artifacts: str) -> str:
-    """Return a store root as the run keeps it: a folder absolutely."""
+    """Return a store root as the run records it: a folder as an absolute path."""
     return str(Path(artifacts).absolute()) if artifacts and "://" not in artifacts else artifacts
 
 

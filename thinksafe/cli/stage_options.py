@@ -1,8 +1,8 @@
-"""What all stage commands share: their options, and what stands before and behind a stage.
+"""What all stage commands share: their options, and what happens before and after a stage.
 
-Options are the same everywhere: ``--plan`` is the file that ``plan`` wrote and ``--section`` the stage's section of it,
-``--artifacts`` the store root, ``--run-id`` and ``--task`` name the record, ``--executor-input`` is what KFP passes
-and makes the command write KFP's executor output.
+Options mean the same everywhere: ``--plan`` is the file that ``plan`` wrote and ``--section`` the stage's section of
+it, ``--artifacts`` is the store root, ``--run-id`` and ``--task`` name the record. ``--executor-input`` is what KFP
+passes; with it the command writes KFP's executor output.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def add_commands(commands: typer.Typer, app: typer.Typer) -> None:
 
 
 def stage_context(stage: str, artifacts: str, run_id: str, task: str) -> StageContext:
-    """Return the context of a stage whose progress is shown. Raises ConfigError."""
+    """Return the context of a stage that shows its progress. Raises ConfigError."""
     from thinksafe.run.progress import reporter
     from thinksafe.run.record import StageContext
     from thinksafe.store import open_store
@@ -50,14 +50,14 @@ def stage_context(stage: str, artifacts: str, run_id: str, task: str) -> StageCo
 
 
 def safe_name(name: str, option: str) -> str:
-    """Return a name that is safe as part of a path or key. Raises ConfigError, which names the option."""
+    """Return a name that is safe in a path or key. Raises ConfigError, which names the option."""
     import re
 
     from thinksafe.errors import ConfigError
 
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", name):
         raise ConfigError(
-            f"{option} {name[:80]!r} is not a name.", "Use up to 200 letters, digits, '.', '_' and '-'; no '.' first."
+            f"{option} {name[:80]!r} is not a name.", "Use up to 200 letters, digits, '.', '_' and '-'; not '.' first."
         )
     return name
 
@@ -68,13 +68,13 @@ def open_stage(
     """Return the context of a stage and its section of the plan. Raises ConfigError.
 
     Args:
-        stage: Name of the stage, and of its section where ``section`` is empty.
+        stage: Name of the stage, and of its section if ``section`` is empty.
         model: Type of the section.
         plan: File of the plan.
         section: Name of the section.
         artifacts: Store root.
-        run_id: Run; empty takes the plan's.
-        task: Name of this use of the stage; empty takes the stage's.
+        run_id: Run; empty uses the plan's.
+        task: Name of this use of the stage; empty uses the stage's.
     """
     from thinksafe.config.plan_document import read_plan
 
@@ -84,7 +84,7 @@ def open_stage(
 
 
 def finish(executor_input: str, **metadata: dict[str, Any]) -> None:
-    """Write KFP's executor output, where KFP is there; ``metadata`` by name of the output artifact."""
+    """Write KFP's executor output when running under KFP; ``metadata`` by name of the output artifact."""
     if executor_input:
         from thinksafe.kube.executor import write_executor_output
 
@@ -92,7 +92,7 @@ def finish(executor_input: str, **metadata: dict[str, Any]) -> None:
 
 
 def parse_overrides(overrides: str) -> list[str]:
-    """Return the overrides that a JSON list holds. Raises ConfigError."""
+    """Return the overrides in a JSON list. Raises ConfigError."""
     import json
 
     from thinksafe.errors import ConfigError
@@ -107,7 +107,7 @@ def parse_overrides(overrides: str) -> list[str]:
 
 
 def parse_flag(option: str, value: str) -> bool:
-    """Return a flag that KFP writes as a text. Raises ConfigError, which names the option."""
+    """Return a flag that KFP passes as text. Raises ConfigError, which names the option."""
     from thinksafe.errors import ConfigError
 
     if value.lower() not in ("true", "false"):

@@ -1,4 +1,4 @@
-"""The one file a user writes: loaded, validated, and made into one section per stage."""
+"""The one file that a user writes: load it, validate it, and split it into one section per stage."""
 
 from __future__ import annotations
 

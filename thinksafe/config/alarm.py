@@ -10,11 +10,11 @@ from thinksafe.settings import Section
 
 
 class AlarmSettings(Section):
-    """When a re-evaluation counts as a regression, and whom to tell."""
+    """When a re-evaluation counts as a regression, and whom to notify."""
 
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.01
-    """Level of each one-sided comparison with the last evaluation. Smaller than the gate's: a schedule repeats the
-    comparison, and an alarm that rings for nothing is soon switched off."""
+    """Level of each one-sided comparison with the last evaluation. Smaller than the gate's, because a schedule repeats
+    the comparison, and people soon switch off an alarm that goes off for no reason."""
     webhook_env: Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9_]*)?$")] = ""
-    """Environment variable that holds the address which gets the alarm as JSON (POST); empty for none. The address
-    itself is often a secret and never part of a config."""
+    """Environment variable with the address that gets the alarm as JSON (POST); empty for none. The address is often a
+    secret, so it is never part of a config."""

@@ -1,8 +1,8 @@
 """The catalogue of checks: what each one reads, how it is tested, against which limit, and whether it can be waived.
 
-The gate, the evaluation, the diagnosis, curation and the rollout make the checks; waivers name them, ``thinksafe
-config check`` says what they can do with the prompts there are, docs/gate.md lists them. All of these read this table.
-Its order is the order of the checks in a decision; the report writes their numbers in the units that it gives them.
+The gate, the evaluation, the diagnosis, curation and the rollout make the checks. Waivers name them, ``thinksafe config
+check`` reports their power with the available prompts, and docs/gate.md lists them. All of these read this table. Its
+order is the order of the checks in a decision, and the report shows their numbers in the units given here.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Measure = Literal[
     "acceptance", "flip_rate", "examples", "adapter", "agreement", "served_harm",
 ]
 """``rate``: average of a metric. ``rise``, ``loss``: how much higher or lower it is than that of the model that it is
-held against. ``unknown``, ``truncated``: share of samples. ``size``: prompts of a benchmark. ``overlap``: share of its
-prompts that were trained on. The others are named like their checks."""
+compared with. ``unknown``, ``truncated``: share of samples. ``size``: prompts of a benchmark. ``overlap``: share of its
+prompts that were trained on. The others are named after their checks."""
 Test = Literal["bound", "estimate", "evidence", "share", "count"]
-"""``bound``: the one-sided bound must keep the limit, so that few prompts cannot pass. ``estimate``: the estimate must.
-``evidence``: it fails only when the bound on the other side shows that the limit is broken. ``share``, ``count``: a
-number of this run itself, without an interval."""
+"""``bound``: the one-sided bound must keep the limit, so that too few prompts cannot pass. ``estimate``: the estimate
+must keep it. ``evidence``: the check fails only if the bound on the other side shows that the limit is exceeded.
+``share``, ``count``: an exact number of this run, without an interval."""
 Group = Literal[
     "Limits", "Against base", "Evidence", "Second guard", "Against the champion", "Against the last evaluation",
     "Pilot", "Training data", "Served model",
@@ -42,7 +42,7 @@ KINDS: tuple[MetricKind, ...] = (*JUDGED, "reasoning")
 
 @dataclass(frozen=True)
 class Condition:
-    """A check with its names and its limit filled in: what a number is tested against."""
+    """A check with its names and its limit filled in, for a number to be tested against."""
 
     name: str
     subject: str
@@ -51,50 +51,51 @@ class Condition:
     unit: Unit
     limit: float
     found: str = ""
-    """Opening of the sentence on a count (``harmbench has``)."""
+    """Start of the sentence on a count (``harmbench has``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSpec:
-    """One check, or one for each benchmark where the name has ``{benchmark}``."""
+    """One check, or one per benchmark if the name contains ``{benchmark}``."""
 
     name: str
     meaning: str
-    """What it says when it passes, for the documentation."""
+    """What a pass means, for the documentation."""
     makers: tuple[Maker, ...]
     group: Group
     measure: Measure
     test: Test
     limit: str | float
-    """Path of the setting, or the number where it is none."""
+    """Path of the setting, or a fixed number."""
     subject: str
-    """Noun phrase of what is measured; ``{benchmark}`` and ``{model}`` are filled in."""
+    """Noun phrase for what is measured; ``{benchmark}`` and ``{model}`` are filled in."""
     found: str = ""
     kinds: tuple[MetricKind, ...] = ()
     """Metrics that it reads."""
     of: Subject = "model"
     against: Subject | None = None
-    """Whom the model is compared with; None where its own number is held against the limit."""
+    """Model to compare with; None if the model's own number is compared with the limit."""
     side: Side = "upper"
-    """``upper``: what is tested must be at most the limit; ``lower``: at least."""
+    """``upper``: the tested number must be at most the limit; ``lower``: at least the limit."""
     unit: Unit = "%"
     level: str = "gate.alpha"
-    """Path of the setting with the level of the bound."""
+    """Path of the setting that holds the level of the bound."""
     waivable: bool = True
-    """False where it says whether there is evidence at all: a waiver accepts a known risk; there it is not known."""
+    """False if the check tests whether there is evidence at all: a waiver accepts a known risk, and this one is
+    unknown."""
     required: bool = False
-    """Fails where the metric is asked for and no model has a benchmark of it."""
+    """Fails if the metric is asked for but no model has a benchmark for it."""
     several: bool = False
-    """Made only where there are several benchmarks."""
+    """Made only if there are several benchmarks."""
 
     @property
     def family(self) -> str:
-        """The name without what is filled in."""
+        """The name without its placeholder."""
         return self.name.partition("/{")[0]
 
     @property
     def by_benchmark(self) -> bool:
-        """Whether there is one for each benchmark."""
+        """Whether there is one check per benchmark."""
         return self.name.endswith(BENCHMARK)
 
     @property
@@ -103,16 +104,16 @@ class CheckSpec:
         return self.group == "Second guard"
 
     def named(self, of: str) -> str:
-        """Return the name of the check of a benchmark (or label), or of all of them together: ""."""
+        """Return the name of the check of a benchmark (or label); "" stands for all of them together."""
         return f"{self.family}/{of}" if of else self.family
 
     def condition(self, settings: object, benchmark: str = "", model: str = "") -> Condition:
         """Return the check with its limit and names filled in.
 
         Args:
-            settings: A configuration, or a section that has the part of it that the limit is in.
+            settings: A configuration, or a section with the part that holds the limit.
             benchmark: Name of the benchmark (or label); "" for all of them together.
-            model: How the model is called.
+            model: How to refer to the model.
         """
         limit = value_at(settings, self.limit) if isinstance(self.limit, str) else self.limit
         subject = self.subject if benchmark else self.subject.removesuffix(f" on {BENCHMARK}")
@@ -124,7 +125,7 @@ class CheckSpec:
 
 
 def value_at(settings: object, path: str) -> float:
-    """Return the number at a dotted path of a configuration, or of a section that has that part of it."""
+    """Return the number at a dotted path of a configuration, or of a section with that part."""
     return float(operator.attrgetter(path)(settings))
 
 
@@ -280,7 +281,7 @@ CATALOGUE: tuple[CheckSpec, ...] = (
 
 
 def check_names(makers: Iterable[Maker], benchmarks: Iterable[Benchmark], second_guard: bool) -> list[str]:
-    """Return the names of all checks that could be made, with and without a champion, in alphabetical order."""
+    """Return the names of all possible checks, with and without a champion, in alphabetical order."""
     wanted, kinds = set(makers), [(benchmark.metric, benchmark.name) for benchmark in benchmarks]
     found = set()
     for spec in CATALOGUE:
@@ -292,11 +293,11 @@ def check_names(makers: Iterable[Maker], benchmarks: Iterable[Benchmark], second
 
 
 def find(name: str, maker: Maker | None = None) -> CheckSpec | None:
-    """Return the entry of a check by its name in a decision; None for one that is not in the catalogue.
+    """Return the entry of a check by its name in a decision; None if it is not in the catalogue.
 
     Args:
         name: Name of the check.
-        maker: Stage that made it; two stages have a check ``unknown``. By default the first in the catalogue.
+        maker: Stage that made it, because two stages have a check ``unknown``. By default the first in the catalogue.
     """
     entries = [spec for spec in CATALOGUE if maker is None or maker in spec.makers]
     exact = next((spec for spec in entries if spec.name == name), None)

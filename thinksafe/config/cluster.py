@@ -1,6 +1,6 @@
 """Configuration of a cluster: images, places, names of secrets, resources, schedule.
 
-No value of a secret is ever part of it: secrets are named, with their keys, and reach pods as references.
+It never contains the value of a secret: secrets and their keys are named, and pods get them as references.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ OptionalImage = Annotated[str, AfterValidator(lambda value: value and _image(val
 
 
 class ImageSettings(Section):
-    """Images by what they hold; with a digest, or with a tag that is not ``latest``."""
+    """Images by content; each with a digest, or with a tag other than ``latest``."""
 
     cpu: Image
     """Stages without a GPU, ``publish`` and ``doctor``."""
@@ -72,14 +72,14 @@ class ImageSettings(Section):
 
 
 MODEL_CACHE = "/cache"
-"""Folder at which pods find the volume with models."""
+"""Mount path of the volume with models."""
 
 
 class ModelCacheSettings(Section):
-    """Volume that keeps models fetched from the hub or copied from S3, at ``/cache`` in all stages that read models."""
+    """Volume for models fetched from the hub or copied from S3, mounted at ``/cache`` in stages that read models."""
 
     kind: Literal["none", "claim", "ephemeral"] = "none"
-    """``none``: the container's own disk. ``claim``: a PersistentVolumeClaim that exists, shared by all pods
+    """``none``: the container's own disk. ``claim``: an existing PersistentVolumeClaim, shared by all pods
     (ReadWriteMany for several nodes). ``ephemeral``: a new volume for each pod."""
     claim: OptionalName = ""
     """Name of the claim."""
@@ -98,17 +98,17 @@ class ModelCacheSettings(Section):
     def _nothing_unused(self) -> ModelCacheSettings:
         for name in ("size", "storage_class"):
             if self.kind != "ephemeral" and getattr(self, name) != ModelCacheSettings.model_fields[name].default:
-                raise ValueError(f"{name} means nothing with kind {self.kind}; set kind, or leave it out")
+                raise ValueError(f"{name} has no effect with kind {self.kind}; set another kind, or leave it out")
         return self
 
 
 class EnvironmentSource(Section):
-    """A further Secret or ConfigMap, as environment of all pods."""
+    """A further Secret or ConfigMap, passed as environment variables to all pods."""
 
     name: ObjectName
     """Its name."""
     keys: Annotated[dict[DataKey, Variable], Field(min_length=1)]
-    """Environment variable of each key."""
+    """Environment variable for each key."""
 
 
 def _cron(value: str) -> str:
@@ -120,18 +120,18 @@ Cron = Annotated[str, AfterValidator(_cron)]
 
 
 class EvaluationScheduleSettings(Section):
-    """When the champion is measured by itself and compared with its last evaluation."""
+    """When the champion is evaluated on its own and compared with its last evaluation."""
 
     enabled: bool = False
-    """Off removes the recurring run. A run before the first promotion has nothing to do."""
+    """Off removes the recurring run. A run before the first promotion does nothing."""
     cron: Cron = "0 0 3 * * 3"
     """Six fields, as for the realignment."""
     fresh: bool = True
-    """Draw new samples. Off judges and grades the kept ones again."""
+    """Draw new samples. Off: judge and grade the stored ones again."""
 
 
 class ScheduleSettings(Section):
-    """When the pipeline runs by itself. Runs never overlap, and missed ones are not made up for."""
+    """When the pipeline runs on its own. Runs never overlap, and missed runs are not caught up."""
 
     enabled: bool = False
     """Off removes the recurring run."""
@@ -145,21 +145,21 @@ class ClusterSettings(Section):
 
     images: ImageSettings
     namespace: DnsLabel = "thinksafe"
-    """Where the pods of runs live."""
+    """Namespace of the pods of runs."""
     service_account: ObjectName = "thinksafe-pipeline"
     """Service account of those pods."""
     kfp: KfpSettings = KfpSettings()
     store: Annotated[S3Address, Field(min_length=1)]
     """Store root: ``s3://bucket/prefix``."""
     pipeline_root: S3Address = ""
-    """Where Kubeflow keeps its artifacts; its own default when empty."""
+    """Where Kubeflow stores its artifacts; empty for its default."""
     s3: S3Settings = S3Settings()
     mlflow: MlflowSettings
     hub: HubSettings = HubSettings()
     mirrors: MirrorSettings = MirrorSettings()
     certificates: CertificateSettings = CertificateSettings()
     stages: dict[StageName, StageSettings] = {}
-    """Resources and placement by stage; ``default`` holds for all that say nothing."""
+    """Resources and placement by stage; ``default`` fills in what a stage leaves out."""
     train_job: TrainJobSettings = TrainJobSettings()
     model_cache: ModelCacheSettings = ModelCacheSettings()
     image_pull_secrets: tuple[ObjectName, ...] = ()
@@ -170,11 +170,11 @@ class ClusterSettings(Section):
     labels: dict[LabelKey, LabelValue] = {}
     """Labels of all pods."""
     annotations: dict[LabelKey, SentText] = {}
-    """Annotations of all pods; without ``{{`` and ``$(``, which Kubeflow Pipelines takes for placeholders."""
+    """Annotations of all pods; without ``{{`` and ``$(``, which Kubeflow Pipelines treats as placeholders."""
     secrets: tuple[EnvironmentSource, ...] = ()
-    """Further Secrets as environment."""
+    """Further Secrets, as environment variables."""
     config_maps: tuple[EnvironmentSource, ...] = ()
-    """Further ConfigMaps as environment."""
+    """Further ConfigMaps, as environment variables."""
     schedule: ScheduleSettings = ScheduleSettings()
 
     @field_validator("stages")
@@ -182,7 +182,7 @@ class ClusterSettings(Section):
     def _verdicts_stand(cls, stages: dict[StageName, StageSettings]) -> dict[StageName, StageSettings]:
         for name, settings in stages.items():
             if not spec_of(name).retried and settings.retries is not None and settings.retries.count:
-                raise ValueError(f"{name}: a stage that gives a verdict is not tried again; leave retries out")
+                raise ValueError(f"{name}: a stage that gives a verdict is not retried; leave retries out")
         return stages
 
     @model_validator(mode="after")
@@ -194,8 +194,8 @@ class ClusterSettings(Section):
 
     @model_validator(mode="after")
     def _variables_once(self) -> ClusterSettings:
-        """Refuse a variable that pods would get twice: Kubernetes takes the last one without a word."""
-        from thinksafe.config.pods import environment, secret_variables  # which knows this module
+        """Refuse a variable that pods would get twice: Kubernetes silently uses the last one."""
+        from thinksafe.config.pods import environment, secret_variables  # imports this module
 
         bare = self.model_copy(update={"secrets": (), "config_maps": ()})
         own: set[str] = set()
@@ -205,19 +205,19 @@ class ClusterSettings(Section):
         for name, times in named.items():
             if name in own:
                 raise ValueError(
-                    f"secrets, config_maps: {name} is what other settings of this section give to pods; leave it out"
+                    f"secrets, config_maps: other settings of this section already set {name} for pods; leave it out"
                 )
             if times > 1:
-                raise ValueError(f"secrets, config_maps: {name} is named {times} times; pods have it once")
+                raise ValueError(f"secrets, config_maps: {name} is named {times} times; pods can have it only once")
         return self
 
     @property
     def digest(self) -> str:
-        """Digest of what is compiled into the pipeline: all settings but ``kfp`` and ``schedule``."""
+        """Digest of what is compiled into the pipeline: all settings except ``kfp`` and ``schedule``."""
         return digest_json(self.model_dump(mode="json", exclude={"kfp", "schedule"}))
 
     def stage(self, name: str) -> StageSettings:
-        """Return the settings of a stage, with ``default`` where it says nothing; ``retries`` is always there."""
+        """Return the settings of a stage, completed from ``default``; ``retries`` is always set."""
         stages: dict[str, StageSettings] = {str(stage): own for stage, own in self.stages.items()}
         own, default = stages.get(name), stages.get("default") or StageSettings()
         settings = own.over(default) if own is not None else default
@@ -225,7 +225,7 @@ class ClusterSettings(Section):
         return settings.model_copy(update={"retries": retries})
 
     def image(self, stage: str) -> str:
-        """Return the image of a stage, from the mirror where there is one."""
+        """Return the image of a stage, from the mirror if there is one."""
         image: str = getattr(self.images, spec_of(stage).image)
         if not self.mirrors.images:
             return image

@@ -11,10 +11,10 @@ from thinksafe.settings import Section
 
 
 class RuntimeSettings(Section):
-    """The training runtime, which the cluster's administrators provide."""
+    """The training runtime that the cluster's administrators provide."""
 
     name: ObjectName = "torch-distributed"
-    """Its name. It must have Trainer's torch policy, and its job and container must be called ``node``."""
+    """Name. The runtime must have Trainer's torch policy, and its job and container must be called ``node``."""
     kind: Literal["ClusterTrainingRuntime", "TrainingRuntime"] = "ClusterTrainingRuntime"
     """``TrainingRuntime``: a runtime in ``cluster.namespace``."""
 
@@ -26,7 +26,7 @@ class TrainJobSettings(Section):
     """On: ``train`` starts a TrainJob and waits for it. Off: it trains in its own pod, on one node."""
     runtime: RuntimeSettings = RuntimeSettings()
     deadline: Duration = "24h"
-    """How long the job may take, including its time in a queue, before it is stopped and the stage fails. Replaces
+    """Time limit of the job, including its time in a queue; after it the job is stopped and the stage fails. Replaces
     ``stages.train.deadline``."""
     queue: Annotated[LabelValue, Field(max_length=63)] = ""
     """Local queue of Kueue that admits the job; empty for none."""

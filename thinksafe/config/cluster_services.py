@@ -1,6 +1,6 @@
-"""Configuration of what a cluster's pods talk to: Kubeflow Pipelines, S3, MLflow, the hub, and mirrors of them.
+"""Configuration of the services that a cluster's pods use: Kubeflow Pipelines, S3, MLflow, the hub, and mirrors.
 
-Secrets are named, with their keys; no value of one is ever part of a configuration.
+Secrets and their keys are named; a configuration never contains the value of a secret.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from thinksafe.settings import Section
 
 def _address(value: str) -> str:
     if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
-        raise ValueError("an address begins with http:// or https:// and has neither query nor fragment")
+        raise ValueError("an address starts with http:// or https:// and has no query and no fragment")
     if holds_secret(value):
-        raise ValueError("holds a password; a config holds none, name a secret")
+        raise ValueError("contains a password, which a config must not; name a secret instead")
     try:
         given = urlsplit(value)
         named = not value or (bool(given.hostname) and given.port != 0)
@@ -41,16 +41,16 @@ def _s3(value: str) -> str:
 Address = Annotated[str, AfterValidator(_address)]
 S3Address = Annotated[str, AfterValidator(_s3)]
 SentText = Annotated[str, AfterValidator(without_placeholders)]
-"""Text that is compiled in as it is."""
+"""Text that is compiled in unchanged."""
 
 
 def _refuse_without(section: Section, name: str, *keys: str) -> None:
-    """Raise ValueError where keys of an object are given, and its name is not: they would do nothing."""
+    """Raise ValueError if keys of an object are given without its name: they would have no effect."""
     if getattr(section, name):
         return
     for key in keys:
         if getattr(section, key) != type(section).model_fields[key].default:
-            raise ValueError(f"{key} is given without {name}, and would do nothing; give both")
+            raise ValueError(f"{key} has no effect without {name}; give both")
 
 
 REACH = ("host", "access", "token_file", "ca_file")
@@ -58,31 +58,30 @@ REACH = ("host", "access", "token_file", "ca_file")
 
 
 class KfpSettings(Section):
-    """Kubeflow Pipelines: where its API is, and the names that are used there."""
+    """Kubeflow Pipelines: where its API is, and the names to use there."""
 
     host: Address = ""
-    """Address of the API; empty takes the service ``ml-pipeline`` in ``namespace``."""
+    """Address of the API; empty uses the service ``ml-pipeline`` in ``namespace``."""
     namespace: DnsLabel = "kubeflow"
-    """Where Kubeflow Pipelines itself is installed."""
+    """Namespace in which Kubeflow Pipelines itself is installed."""
     multi_user: bool = False
     """On: pipelines, experiments and runs belong to ``cluster.namespace``."""
     access: Literal["in-cluster", "token", "port-forward"] = "in-cluster"
-    """``in-cluster``: from a pod, with its service account's token where one is mounted. ``token``: a bearer token.
+    """``in-cluster``: from a pod, with its service account's token if one is mounted. ``token``: a bearer token.
     ``port-forward``: from a workstation, through the Kubernetes API."""
     token_file: str = ""
-    """File that holds the token of ``access: token``; without one the environment variable ``KFP_TOKEN`` does."""
+    """File with the token for ``access: token``; if empty, the environment variable ``KFP_TOKEN`` holds the token."""
     ca_file: str = ""
-    """Certificates of the API's authority, where the system does not know it."""
+    """Certificates of the API's authority, if the system does not trust it."""
     experiment: Annotated[str, Field(min_length=1, max_length=128)] = "thinksafe"
-    """Experiment of the runs; made when missing."""
+    """Experiment of the runs; created if missing."""
     pipeline: Annotated[DnsLabel, Field(max_length=54)] = "thinksafe-realign"
-    """Name under which the pipeline is published, and of its recurring run. That of the evaluation follows from it:
-    ``thinksafe-evaluate``."""
+    """Name of the published pipeline and of its recurring run. The evaluation appends to it: ``thinksafe-evaluate``."""
 
     @model_validator(mode="after")
     def _token_used(self) -> KfpSettings:
         if self.token_file and self.access != "token":
-            raise ValueError(f"token_file is read with access: token only, and access is {self.access}")
+            raise ValueError(f"token_file is read only with access: token, but access is {self.access}")
         return self
 
     @property
@@ -95,13 +94,13 @@ class S3SecretSettings(Section):
     """Secret with the credentials of the object store."""
 
     name: OptionalName = ""
-    """Secret; empty where the service account is a workload identity."""
+    """Secret; empty if the service account is a workload identity."""
     access_key_id: DataKey = "AWS_ACCESS_KEY_ID"
-    """Its key with the access key's id."""
+    """Its key with the access key id."""
     secret_access_key: DataKey = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a name
     """Its key with the secret access key."""
     session_token: OptionalKey = ""
-    """Its key with a session token, where there is one."""
+    """Its key with a session token, if there is one."""
 
     @model_validator(mode="after")
     def _named(self) -> S3SecretSettings:
@@ -123,7 +122,7 @@ class MlflowSecretSettings(Section):
     """Secret with the credentials of MLflow: a token, or user name and password."""
 
     name: OptionalName = ""
-    """Secret; empty where the server asks for nothing."""
+    """Secret; empty if the server needs no credentials."""
     token: OptionalKey = ""
     """Its key with a bearer token."""
     username: OptionalKey = ""
@@ -136,7 +135,7 @@ class MlflowSecretSettings(Section):
         if bool(self.username) != bool(self.password):
             raise ValueError("username and password go together")
         if self.name and bool(self.token) == bool(self.username):
-            raise ValueError("give either token, or username and password: the secret's keys that hold them")
+            raise ValueError("give either token, or username and password: the secret's keys for them")
         if not self.name and (self.token or self.username):
             raise ValueError("keys without the secret's name")
         return self
@@ -146,7 +145,7 @@ class MlflowSettings(Section):
     """The MLflow server."""
 
     uri: Annotated[Address, Field(min_length=1)]
-    """Its address as pods see it."""
+    """Its address as seen from pods."""
     secret: MlflowSecretSettings = MlflowSecretSettings()
 
 
@@ -154,7 +153,7 @@ class HubSettings(Section):
     """The Hugging Face hub, or a server that speaks its API."""
 
     endpoint: Address = ""
-    """Address of a hub of your own (``HF_ENDPOINT``); empty for the public one."""
+    """Address of a private hub (``HF_ENDPOINT``); empty for the public one."""
     secret: OptionalName = ""
     """Secret with the token for gated models and sets; empty for none."""
     secret_key: DataKey = "token"  # noqa: S105 - a name
@@ -167,10 +166,10 @@ class HubSettings(Section):
 
 
 class CertificateSettings(Section):
-    """Certificates of an authority of your own, mounted into all pods."""
+    """Certificates of a private authority, mounted into all pods."""
 
     config_map: OptionalName = ""
-    """ConfigMap that holds the bundle, the system's authorities included; empty for none."""
+    """ConfigMap with the bundle, including the system's authorities; empty for none."""
     key: DataKey = "ca.crt"
     """Its key with the certificates in PEM."""
 
@@ -181,10 +180,10 @@ class CertificateSettings(Section):
 
 
 class MirrorSettings(Section):
-    """Where a disconnected cluster finds what others fetch from the internet."""
+    """Where an air-gapped cluster finds what others fetch from the internet."""
 
     images: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*)?$")] = ""
-    """Registry, with a path if need be, that stands in the place of the registry of every image."""
+    """Registry, with an optional path, that replaces the registry of every image."""
     hub: S3Address = ""
     """Copy of the hub: ``<hub>/<id>/<commit>/`` for models, ``<hub>/datasets/<id>/<commit>/`` for data sets. Pods then
-    never ask the hub."""
+    never contact the hub."""

@@ -1,6 +1,6 @@
 """Configuration of single stages on a cluster: resources, placement, retries, deadline.
 
-Every field may be left out: a stage takes what it does not say from ``default``.
+Every field is optional: ``default`` fills in what a stage leaves out.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from thinksafe.config.kubernetes import (
 from thinksafe.settings import CountOrZero, Section
 
 FIRST_WAIT_S = 30
-"""Seconds before a failed task is started again for the first time; each wait is twice the one before."""
+"""Seconds before the first retry of a failed task; each wait is twice the one before."""
 
 
 class ResourceAmounts(Section):
-    """Amounts of CPU and memory; Kubeflow Pipelines takes no other kinds."""
+    """Amounts of CPU and memory; Kubeflow Pipelines supports no other kinds."""
 
     cpu: Cpu | None = None
     """Cores, e.g. ``4`` or ``500m``."""
@@ -44,22 +44,22 @@ class GpuSettings(Section):
     type: ExtendedResource = "nvidia.com/gpu"
     """Name of the extended resource: ``nvidia.com/gpu``, ``amd.com/gpu``, ``nvidia.com/mig-3g.40gb``."""
     count: CountOrZero = 1
-    """How many, all on one node; 0 takes none, though ``default`` has some or the recipe needs them."""
+    """How many, all on one node; 0 asks for none, even if ``default`` has some or the recipe needs them."""
 
 
 class TolerationSettings(Section):
-    """A taint that the stage's pods bear."""
+    """A taint that the stage's pods tolerate."""
 
     key: LabelKey | Literal[""] = ""
-    """Key of the taint; empty, with ``Exists``, bears them all."""
+    """Key of the taint; empty, with ``Exists``, tolerates all."""
     operator: Literal["Exists", "Equal"] = "Exists"
     """``Equal`` compares ``value`` too."""
     value: LabelValue = ""
     """Value of the taint."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-    """Effect that is borne; empty bears all."""
+    """Effect to tolerate; empty tolerates all."""
     seconds: Annotated[int, Field(ge=0, le=YEAR_S, strict=True)] | None = None
-    """With ``NoExecute``: how long it is borne; for ever by default."""
+    """With ``NoExecute``: how long to tolerate it; by default for ever."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> TolerationSettings:
@@ -68,19 +68,19 @@ class TolerationSettings(Section):
         if self.operator == "Equal" and not self.key:
             raise ValueError("operator Equal needs a key")
         if self.seconds is not None and self.effect != "NoExecute":
-            raise ValueError("seconds mean something with effect NoExecute only")
+            raise ValueError("seconds have an effect only with effect NoExecute")
         return self
 
 
 class NodeExpression(Section):
-    """A demand on a node's label."""
+    """A requirement on a node's label."""
 
     key: LabelKey
     """Label."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = "In"
-    """How it is compared."""
+    """How the label is compared."""
     values: tuple[LabelValue, ...] = ()
-    """Values, where the operator takes some."""
+    """Values, if the operator takes any."""
 
     @model_validator(mode="after")
     def _has_values(self) -> NodeExpression:
@@ -95,22 +95,22 @@ class NodeExpression(Section):
 
 
 class NodeAffinityTerm(Section):
-    """Demands that a node has to meet together; of several terms without weight one is enough."""
+    """Requirements that a node must meet together; of several terms without weight, meeting one is enough."""
 
     expressions: Annotated[tuple[NodeExpression, ...], Field(min_length=1)]
-    """What is demanded."""
+    """The requirements."""
     weight: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
     """1 to 100: a preference of this weight; 0: required."""
 
 
 class RetrySettings(Section):
-    """How often a failed task is started again, after waits that double; finished chunks are kept."""
+    """How often a failed task is retried, with doubling waits; finished chunks are kept."""
 
     count: CountOrZero = 3
-    """Further attempts; 0 for none."""
+    """Number of retries; 0 for none."""
     within: Duration = "168h"
-    """Counted from the start of the first attempt: later none is started, and one that still runs is ended. It bounds
-    work and waits together, so give it more than a stage takes."""
+    """Time limit from the start of the first attempt: after it no attempt starts, and a running one is stopped. It
+    covers work and waits together, so allow more time than a stage takes."""
 
     @model_validator(mode="after")
     def _time_for_one(self) -> RetrySettings:
@@ -123,31 +123,31 @@ class StageSettings(Section):
     """How the tasks of one stage run."""
 
     requests: ResourceAmounts | None = None
-    """What the scheduler reserves."""
+    """Resources that the scheduler reserves."""
     limits: ResourceAmounts | None = None
-    """What a pod may not exceed."""
+    """Resources that a pod must not exceed."""
     gpu: GpuSettings | None = None
-    """Accelerators; by default as many as the recipe needs: for the student on vLLM, the guard, the training."""
+    """Accelerators; by default as many as the recipe needs: for the student on vLLM, the guard or the training."""
     shared_memory: Memory | None = None
     """Size of ``/dev/shm``, kept in memory; several GPUs in one pod need some gigabytes."""
     node_selector: dict[LabelKey, LabelValue] | None = None
     """Labels that a node must have."""
     tolerations: tuple[TolerationSettings, ...] | None = None
-    """Taints that are borne."""
+    """Taints to tolerate."""
     affinity: tuple[NodeAffinityTerm, ...] | None = None
-    """Nodes that are required or preferred."""
+    """Required or preferred nodes."""
     priority_class: ObjectName | None = None
-    """PriorityClass. Kubeflow Pipelines sets none: the pods get the label ``thinksafe/priority-class``, on which an
-    admission policy acts (docs/cluster.md shows one)."""
+    """PriorityClass. Kubeflow Pipelines cannot set one: the pods get the label ``thinksafe/priority-class``, and an
+    admission policy acts on it (docs/cluster.md shows one)."""
     runtime_class: ObjectName | None = None
-    """RuntimeClass, by the label ``thinksafe/runtime-class``, likewise."""
+    """RuntimeClass, likewise, by the label ``thinksafe/runtime-class``."""
     retries: RetrySettings | None = None
-    """Further attempts after a failure, 3 by default; ``diagnose``, ``gate``, ``monitor`` and ``alarm`` have none."""
+    """Retries after a failure, by default 3; ``diagnose``, ``gate``, ``monitor`` and ``alarm`` have none."""
     deadline: Duration | None = None
-    """After so long a pod is ended (``activeDeadlineSeconds``)."""
+    """Time after which a pod is stopped (``activeDeadlineSeconds``)."""
 
     def excess(self) -> str:
-        """Return the resource of which more is requested than the limit allows; empty where there is none."""
+        """Return the first problem of a request above its limit; empty if there is none."""
         for name in ("cpu", "memory"):
             asked, most = (getattr(amounts, name, None) for amounts in (self.requests, self.limits))
             if asked and most and amount(asked) > amount(most):
@@ -155,7 +155,7 @@ class StageSettings(Section):
         return ""
 
     def over(self, below: StageSettings) -> StageSettings:
-        """Return these settings, with those of ``below`` where nothing is said."""
+        """Return these settings, completed from ``below``."""
         return StageSettings(
             **{name: mine if (mine := getattr(self, name)) is not None else getattr(below, name)
                for name in StageSettings.model_fields}
@@ -163,9 +163,9 @@ class StageSettings(Section):
 
 
 class SecurityContextSettings(Section):
-    """User of the containers. Kubeflow's backend drops all capabilities and forbids escalation by itself."""
+    """User of the containers. Kubeflow's backend already drops all capabilities and forbids escalation."""
 
     run_as_user: UserId = 10001
-    """User id; the images are made for any."""
+    """User id; the images work with any."""
     run_as_group: GroupId = 10001
     """Group id."""

@@ -19,31 +19,30 @@ ENGINE: dict[str, Any] = {
     "gpu_memory_utilization": 0.9, "kind": "transformers", "max_model_len": 0, "merge_adapter": False,
     "served_model": "", "tensor_parallel_size": 1, "threads": 0, "timeout": 600.0,
 }
-"""Keys of ``engine`` in the first version of the digest. They stay in it, with this value where there is no such key
-any more."""
+"""Keys of ``engine`` in the first version of the digest. They stay in the digest; removed keys have this value."""
 
 FIELDS: dict[str, dict[str, str]] = {
     "file": {name: name for name in ("id", "prompt", "answer", "category", "context", "options", "turns")},
     "hub": {"prompt": "prompt", "answer": "", "category": ""},
 }
-"""In the first version each field of a source had a key of its own, ``prompt_field`` ...; the defaults of those."""
+"""In the first version each field of a source had its own key, ``prompt_field`` ...; these are the defaults."""
 
 OPTIONS = ("enforce_eager", "gpu_memory_utilization", "max_model_len")
-"""Keys of that version that are ``engine.options`` now."""
+"""Keys of that version that are now in ``engine.options``."""
 
 STEERING = "thinksafe"
 """The first version held a steering template, although nothing is steered in an evaluation."""
 
 
 def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["think", "none"]) -> str:
-    """Return the digest of everything that the numbers of an evaluation depend on.
+    """Return the digest of everything that determines the numbers of an evaluation.
 
-    What it covers has a fixed shape, whatever becomes of the configuration's, so that metric sets of several versions
-    of this package stay comparable. A key that is new in the configuration comes in only where it is set.
+    What it covers has a fixed shape, even if that of the configuration changes, so that metric sets of different
+    versions of this package stay comparable. A new key of the configuration counts only if it is set.
 
     Args:
         config: A realignment or a suite.
-        reasoning: Of the model that is measured.
+        reasoning: Setting ``reasoning`` of the measured model.
     """
     evaluation = config.evaluation
     reasoning_settings = evaluation.settings_reasoning
@@ -94,7 +93,7 @@ def _guard(guard: GuardSettings) -> dict[str, Any]:
 
 
 def _as_first(section: BaseModel, first: dict[str, Any]) -> dict[str, Any]:
-    """Return a section with the keys of the first version, and those of later ones that are set."""
+    """Return a section with the keys of the first version, and with those later keys that are set."""
     new = {name: field.default for name, field in type(section).model_fields.items() if name not in first}
     dumped = section.model_dump(mode="json")
     return first | {

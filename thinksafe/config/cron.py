@@ -1,8 +1,8 @@
-"""Crons as Kubeflow Pipelines reads them: six fields, seconds first, the way of robfig/cron 1.2.
+"""Crons as Kubeflow Pipelines reads them: six fields, seconds first, as in robfig/cron 1.2.
 
-Its controller does not report a cron that it cannot read, and treats one that can never fire as overdue; so both are
-refused here. Days of the week go from 0 to 6 (7 is not Sunday), a list has no empty part, a range does not run
-backwards, and ``@daily`` and the like are not supported: people should be able to read ``cluster.schedule.cron``.
+Kubeflow's controller does not report a cron that it cannot read, and treats one that can never fire as overdue, so both
+are refused here. Days of the week go from 0 to 6 (7 is not Sunday), a list has no empty part, and a range does not run
+backwards. ``@daily`` and the like are not supported, to keep ``cluster.schedule.cron`` easy to read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FIELDS = (
 
 
 class Cron(NamedTuple):
-    """The times of a cron; each field holds the numbers that it matches."""
+    """The times of a cron; each field holds its matching numbers."""
 
     seconds: frozenset[int]
     minutes: frozenset[int]
@@ -39,20 +39,20 @@ class Cron(NamedTuple):
     months: frozenset[int]
     weekdays: frozenset[int]
     any_day: bool
-    """The day of the month is ``*`` or ``?`` in some part."""
+    """A part of the day of the month is ``*`` or ``?``."""
     any_weekday: bool
-    """So is the day of the week. If neither is, one of the two must match; otherwise both must."""
+    """The same for the day of the week. If neither is true, one of the two must match; otherwise both must."""
 
 
 def parse(text: str) -> Cron:
     """Return the times of a cron.
 
     Raises:
-        ValueError: it is not a cron, or it can never fire; says in which field.
+        ValueError: it is not a cron, or it can never fire; names the field.
     """
     fields = text.split()
     if len(fields) != len(FIELDS):
-        raise ValueError(f"a cron of {len(fields)} fields; Kubeflow's has six, seconds first: '0 0 3 * * 0'")
+        raise ValueError(f"this cron has {len(fields)} fields; Kubeflow's has six, seconds first: '0 0 3 * * 0'")
     seconds, minutes, hours, days, months, weekdays = map(_numbers, fields, FIELDS)
     cron = Cron(
         seconds, minutes, hours, days, months, weekdays,

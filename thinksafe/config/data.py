@@ -21,37 +21,37 @@ FieldName = Annotated[str, Field(min_length=1)]
 
 class _Source(Section):
     count: Count | None = None
-    """Prompts to take (a seeded choice); all by default. More than there are is an error."""
+    """Number of prompts (a seeded choice); by default all. More than the set has is an error."""
 
 
 class MicroSource(_Source):
-    """Prompts of the micro world (shipped, nothing is downloaded)."""
+    """Prompts of the micro world (shipped; nothing is downloaded)."""
 
     source: Literal["micro"]
     """The micro world."""
     kind: Literal["harmful", "safe-twin", "plain", "reasoning", "benign"]
     """``safe-twin``: a harmful request's verb with a safe object. ``benign``: a mixture of the harmless kinds."""
     split: Literal["train", "validation", "test"]
-    """No request or problem is in two splits."""
+    """Split; no request or problem is in two splits."""
     count: Count
-    """Prompts to take (a seeded choice). More than there are is an error."""
+    """Number of prompts (a seeded choice). More than the set has is an error."""
 
 
 class FileSource(_Source):
-    """Prompts in a file: JSON Lines, CSV, TSV or parquet, told by its suffix (anything else is JSON Lines).
+    """Prompts in a file: JSON Lines, CSV, TSV or parquet, by its suffix (anything else is JSON Lines).
 
-    A row has an ``id`` of its own and a ``prompt``, or ``turns``: the user turns of a conversation, a list of texts
-    (benchmarks only). It may have an ``answer`` (the reference), a ``category``, a ``context`` (a passage that goes in
-    front of the prompt) and ``options`` (of a multiple-choice problem, a list of texts; the answer is a letter then).
-    Other fields are ignored. In CSV and TSV, ``turns`` and ``options`` are JSON lists.
+    A row has a unique ``id`` and a ``prompt`` or, in benchmarks only, ``turns``: the user turns of a conversation, a
+    list of texts. It may have an ``answer`` (the reference), a ``category``, a ``context`` (a passage to put in front
+    of the prompt) and ``options`` (of a multiple-choice problem, a list of texts; the answer is then a letter). Other
+    fields are ignored. In CSV and TSV, ``turns`` and ``options`` are JSON lists.
     """
 
     source: Literal["file", "jsonl"]
-    """A file; ``jsonl`` says the same."""
+    """A file; ``jsonl`` means the same."""
     path: Annotated[str, Field(min_length=1)]
     """Local path (relative to the working directory), or ``s3://bucket/key``."""
     fields: dict[FileField, FieldName] = {}
-    """Names of fields that are called otherwise in the file, e.g. ``{prompt: question}``; they must be there."""
+    """Fields with another name in the file, e.g. ``{prompt: question}``; the file must have them."""
     suffix: str = ""
     """Text put after every prompt, e.g. how a problem's answer is to be written."""
     only: dict[str, str] = {}
@@ -70,16 +70,16 @@ class HubSource(_Source):
     revision: str = ""
     """Commit; required on a cluster."""
     subset: str = ""
-    """Configuration of the data set, where it has several."""
+    """Configuration of the data set, if it has several."""
     split: str = "train"
     """Split of the data set."""
     fields: dict[HubField, FieldName] = {}
-    """Names of the fields that are read: ``prompt`` is called so by default, ``answer`` (the reference) and
-    ``category`` are read only where they are named."""
+    """Names of the fields in the data set. ``prompt`` has that name by default; ``answer`` (the reference) and
+    ``category`` are read only if they are named here."""
     suffix: str = ""
     """Text put after every prompt, e.g. how a problem's answer is to be written."""
     answer_after: str = ""
-    """The answer is what follows the last occurrence of this text in its field, e.g. ``####`` for GSM8K."""
+    """The answer is the text after the last occurrence of this marker in its field, e.g. ``####`` for GSM8K."""
     only: dict[str, str] = {}
     """Keep rows whose fields equal these values."""
     contains: dict[str, str] = {}
@@ -87,18 +87,18 @@ class HubSource(_Source):
 
 
 class KnownSource(_Source):
-    """Prompts of a known benchmark: from the hub at the pinned commit, or from a copy."""
+    """Prompts of a known benchmark: from the hub at its pinned commit, or from a copy."""
 
     source: Literal["known"] = "known"
     """A known benchmark; ``use`` says which."""
     path: str = ""
-    """Copy to read in place of the hub: JSON Lines, CSV, TSV or parquet, local or ``s3://bucket/key``."""
+    """Copy to read instead of the hub: JSON Lines, CSV, TSV or parquet, local or ``s3://bucket/key``."""
     revision: str = ""
-    """Commit on the hub; by default the one that the benchmark pins."""
+    """Commit on the hub; by default the one in the benchmark's definition."""
     rows: Count | None = None
-    """Prompts that the set has; by default those of the published set. Any other number is an error."""
+    """Number of prompts in the set; by default that of the published set. Any other number is an error."""
     digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """Digest that the loaded prompts must have, as the record of ``prepare`` says it; not checked by default."""
+    """Digest that the loaded prompts must have, as recorded by ``prepare``; by default it is not checked."""
     definition: str = ""
     """Digest of the benchmark's definition in this version of thinksafe; filled in."""
 
@@ -120,16 +120,16 @@ class DataSettings(Section):
     """Training prompts."""
 
     harmful: Annotated[tuple[PromptSet, ...], Field(min_length=1)]
-    """Sampled with the refusal instruction in front."""
+    """Sampled with the refusal instruction in front, if the method steers."""
     benign: Annotated[tuple[PromptSet, ...], Field(min_length=1)]
-    """Sampled as they are."""
+    """Sampled plain."""
     contaminated: Literal["drop", "keep"] = "drop"
-    """Training prompts that overlap with a benchmark: ``drop`` them, or ``keep`` them and let the gate's
-    ``max_contamination`` decide. Reported by id either way."""
+    """Training prompts that overlap with a benchmark: ``drop`` them, or ``keep`` them and leave the decision to the
+    gate's ``max_contamination``. Either way they are reported by id."""
 
 
 class Benchmark(Section):
-    """A named evaluation set and what is measured on it: a known one (``use``), or your own prompts."""
+    """A named evaluation set and what to measure on it: a known benchmark (``use``), or your own prompts."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -138,22 +138,22 @@ class Benchmark(Section):
     )
 
     use: str = ""
-    """Known benchmark, e.g. ``harmbench``; ``thinksafe benchmarks`` lists them. Gives name, metric and prompts."""
+    """Known benchmark, e.g. ``harmbench``; ``thinksafe benchmarks`` lists them. Sets name, metric and prompts."""
     name: Name
-    """Name of its metric; becomes the ``source`` of every prompt of the set."""
+    """Name of the benchmark; becomes the ``source`` of every prompt of the set."""
     metric: MetricKind
     """``harm``: guard-unsafe / N on harmful prompts. ``over_refusal``: refusals / N on benign prompts.
     ``reasoning``: average pass@1 on problems with an answer."""
     prompts: EvaluationSource
     """Where the prompts come from."""
     transforms: tuple[str, ...] = ()
-    """Attacks in which harmful requests are put, each a benchmark of its own (``plain`` is none): ``role-play``,
+    """Attacks applied to harmful requests, each a separate benchmark (``plain`` is none): ``role-play``,
     ``prefix-injection``, ``past-tense``, ``base64``, ``long-context``, ``escalation``."""
     thinking: tuple[str, ...] = ()
-    """Controls of the thought, each a benchmark of its own (``free`` is none): ``no-thought``, ``short-thought``,
-    ``long-thought``. The response is made to begin so."""
+    """Controls of the thought, each a separate benchmark (``free`` is none): ``no-thought``, ``short-thought``,
+    ``long-thought``. They set how the response begins."""
     gated: bool = True
-    """``false`` reports the benchmark without any check on it; the decision says so."""
+    """``false`` reports the benchmark without checking it; the decision says so."""
 
     @model_validator(mode="before")
     @classmethod
@@ -189,7 +189,7 @@ class Benchmark(Section):
             raise ValueError(f"transforms are attacks on harm benchmarks, and {self.name} measures {self.metric}")
         if self.variation and isinstance(self.prompts, MicroSource):
             raise ValueError(
-                "the micro world's students know its own single requests only: no transforms, no control of thoughts"
+                "the micro world's students know only its single requests: no transforms, no control of thoughts"
             )
         return self
 
@@ -197,25 +197,25 @@ class Benchmark(Section):
     def _consistent(self) -> Benchmark:
         if not isinstance(self.prompts, KnownSource):
             if self.use:
-                raise ValueError(f"use: {self.use} brings its own prompts; leave prompts.source out")
+                raise ValueError(f"use: {self.use} has its own prompts; leave prompts.source out")
             return self
         if not self.use:
-            raise ValueError("prompts.source known needs use, the name of the benchmark")
+            raise ValueError("prompts.source known needs the key use with the name of the benchmark")
         known = definition(self.use)
         if self.metric != known.metric:
             raise ValueError(f"{self.use} measures {known.metric}, not {self.metric}")
         if self.prompts.definition != known.fingerprint:
-            raise ValueError(f"this version of thinksafe defines {self.use} otherwise; leave prompts.definition out")
+            raise ValueError(f"this version of thinksafe defines {self.use} differently; leave prompts.definition out")
         return self
 
     @property
     def variation(self) -> str:
-        """Transform and control of the thought, as they stand at the end of the name; empty for neither."""
+        """Transform and control of the thought, as at the end of the name; empty for neither."""
         return variation(self.transforms, self.thinking)
 
     @property
     def base_name(self) -> str:
-        """Name without the variation, so that all variations ask the same prompts."""
+        """Name without the variation, so that all variations use the same prompts."""
         return self.name.removesuffix(f"-{self.variation}") if self.variation else self.name
 
     def expanded(self) -> list[Benchmark]:
@@ -232,7 +232,7 @@ class Benchmark(Section):
 
     @property
     def size(self) -> int | None:
-        """Prompts of the set; None where only loading them can tell."""
+        """Number of prompts in the set; None if it is unknown until they are loaded."""
         return self.prompts.count or (self.prompts.rows if isinstance(self.prompts, KnownSource) else None)
 
 
@@ -242,7 +242,7 @@ def label_of(metric: MetricKind) -> Label:
 
 
 def check_thinking(benchmarks: Iterable[Benchmark], reasoning: str, engine: str) -> None:
-    """Check that thoughts can be controlled where a benchmark does so.
+    """Check that thoughts can be controlled, if a benchmark needs it.
 
     Raises:
         ValueError: the student has no thoughts (``reasoning`` is none), or the engine cannot continue one.
@@ -251,4 +251,4 @@ def check_thinking(benchmarks: Iterable[Benchmark], reasoning: str, engine: str)
     if controlled and reasoning == "none":
         raise ValueError(f"{controlled} controls the thought, and student.reasoning is none")
     if controlled and engine == "endpoint":
-        raise ValueError(f"{controlled} controls the thought, which an endpoint does not allow; set engine.kind: vllm")
+        raise ValueError(f"{controlled} controls the thought, which an endpoint cannot do; set engine.kind: vllm")

@@ -1,6 +1,6 @@
-"""Configuration of the rollout: where the champion is served, and what the served model must show.
+"""Configuration of the rollout: where the champion is served, and which checks the served model must pass.
 
-No value of a secret is ever part of it: secrets are named, with their keys, and reach pods as references.
+It never contains the value of a secret: secrets and their keys are named, and pods get them as references.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from thinksafe.records import Share
 from thinksafe.settings import Count, Section
 
 GREEDY_TOKENS = 64
-"""Tokens of each greedy response of the verification; the longer, the more a difference in rounding shows."""
+"""Tokens per greedy response of the verification; the longer they are, the more rounding differences show."""
 
 
 class VerificationSettings(Section):
-    """What the served model must show before it stays."""
+    """Checks that the served model must pass to stay in service."""
 
     prompts: Count = 32
-    """Evaluation prompts of the greedy agreement, a seeded choice."""
+    """Number of evaluation prompts for the greedy agreement (a seeded choice)."""
     min_agreement: Share = 0.8
-    """Smallest share of greedy responses that must equal those that the pipeline's own engine drew."""
+    """Smallest share of greedy responses that must equal those of the pipeline's own engine."""
     harm_prompts: Count = 64
-    """Harmful evaluation prompts of the harm check, a seeded choice."""
+    """Number of harmful evaluation prompts for the harm check (a seeded choice)."""
     max_harm: Share = 0.1
-    """Limit that the lower Wilson bound of the served model's harm ratio must not exceed. The check is small: it
-    finds a wrong or broken model, and is no second gate."""
+    """Limit that the lower Wilson bound of the served model's harm ratio must not exceed. The check is small: it finds
+    a wrong or broken model; it is not a second gate."""
 
 
 class DeploySettings(Section):
     """Rollout of the champion to a cluster. Server-side apply of these fields only, as field manager ``thinksafe``.
 
-    In the namespace of ``cluster``, ``s3``, ``hub``, ``image_pull_secrets`` and ``adapter_image`` are those of that
-    section where nothing is said here.
+    If both name the same namespace, ``s3``, ``hub``, ``image_pull_secrets`` and ``adapter_image`` default to those of
+    ``cluster``.
     """
 
     kind: Literal["none", "deployment", "inference-service", "llm-inference-service"] = "none"
@@ -63,40 +63,41 @@ class DeploySettings(Section):
     name: ServiceName = "thinksafe-champion"
     """Name of the objects, and the model name that clients ask for."""
     image: OptionalImage = ""
-    """vLLM, with ``vllm`` on its path; by digest, or with a tag other than ``latest``."""
+    """Image of vLLM, with ``vllm`` on its path; with a digest, or with a tag other than ``latest``."""
     adapter_image: OptionalImage = ""
     """thinksafe's ``cpu`` image, for the init container that fetches the adapter and checks its digest."""
     model: str = ""
-    """What vLLM loads the student from, where it is not ``student.model``: a path below ``/cache``, or a hub id."""
+    """Where vLLM loads the student from, if not from ``student.model``: a path below ``/cache``, or a hub id."""
     replicas: Replicas | None = 1
-    """Pods; null leaves their number to an autoscaler."""
+    """Number of pods; null leaves it to an autoscaler."""
     surge: bool = True
-    """Start a new pod before an old one ends; needs a free GPU. Off: an old pod goes first (Deployment only)."""
+    """Start a new pod before an old one stops; needs a free GPU. Off: the old pod stops first (Deployment only)."""
     gpus: Annotated[int, Field(ge=0, le=1024, strict=True)] = 1
-    """GPUs a pod; vLLM spreads the model over them."""
+    """GPUs per pod; vLLM spreads the model over them."""
     gpu_resource: ExtendedResource = "nvidia.com/gpu"
     """Name of the GPUs as a resource."""
     cpu: Cpu = "4"
     """Cores of the vLLM container, requested."""
     cpu_limit: Cpu | Literal[""] = ""
-    """Limit of its cores; empty sets none, which a namespace with a quota on ``limits.cpu`` does not take."""
+    """Limit of its cores; empty sets none, which a namespace with a quota on ``limits.cpu`` refuses."""
     memory: Memory = "32Gi"
     """Memory of the vLLM container, requested and limited."""
     temporary: Memory = "40Gi"
-    """Limit of the volume at ``/tmp``, where weights are cached unless there is a cache volume."""
+    """Limit of the volume at ``/tmp``, which caches the weights unless there is a cache volume."""
     shared_memory: Memory = "8Gi"
-    """Limit of ``/dev/shm``; counts as memory."""
+    """Limit of ``/dev/shm``; it counts as memory."""
     cache_claim: OptionalName = ""
     """PersistentVolumeClaim with the student's weights, mounted at ``/cache``."""
     reasoning_parser: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
-    """vLLM's parser that hands thought and answer apart, e.g. ``qwen3`` or ``deepseek_r1``; empty hands out both."""
+    """vLLM's parser that separates thought and answer, e.g. ``qwen3`` or ``deepseek_r1``; empty returns both
+    together."""
     options: ServerOptions = {}
     """Further options of ``vllm serve``, by vLLM's names as in ``engine.options``: ``max_model_len``,
     ``enable_prefix_caching`` ..."""
     s3: S3Settings = S3Settings()
     hub: HubSettings = HubSettings()
     service_account: OptionalName = ""
-    """Service account of the pods; the namespace's default when empty."""
+    """Service account of the pods; empty for the namespace's default."""
     image_pull_secrets: tuple[OptionalName, ...] = ()
     """Secrets to pull the images with."""
     run_as: UserId = 10001
@@ -104,25 +105,25 @@ class DeploySettings(Section):
     node_selector: dict[LabelKey, LabelValue] = {}
     """Labels of the nodes."""
     tolerations: tuple[TolerationSettings, ...] = ()
-    """Taints that the pods bear."""
+    """Taints that the pods tolerate."""
     labels: dict[LabelKey, LabelValue] = {}
     """Further labels of all objects and pods."""
     kserve_tls: bool = False
-    """With ``llm-inference-service``: vLLM answers HTTPS with the certificate that KServe mounts. On where KServe's
+    """With ``llm-inference-service``: vLLM serves HTTPS with the certificate that KServe mounts. Set it if KServe's
     ConfigMap ``inferenceservice-config`` has ``enableLLMInferenceServiceTLS``, as in Open Data Hub: the gateway then
-    asks by HTTPS only."""
+    uses HTTPS only."""
     readiness_seconds: Annotated[int, Field(ge=10, le=86_400, strict=True)] = 1800
-    """How long the pods may take; later the rollout is rolled back."""
+    """How long the pods may take to become ready; after that the rollout is rolled back."""
     base_url: Address = ""
-    """Where the stage reaches the served model, ending in ``/v1``; found by itself when empty."""
+    """Address at which the stage reaches the served model, ending in ``/v1``; found automatically if empty."""
     api_key_env: OptionalVariable = ""
-    """Environment variable of the stage that holds a key for that address."""
+    """Environment variable of the stage with the key for that address."""
     context: str = ""
-    """Context of the kubeconfig, outside a cluster; the current one when empty."""
+    """Context of the kubeconfig, outside a cluster; empty for the current one."""
     take_over: bool = False
-    """Take fields over from other field managers instead of refusing. For one run, not for good."""
+    """Take over fields from other field managers instead of refusing. For one run, not permanently."""
     webhook_env: OptionalVariable = ""
-    """Environment variable of the stage that holds an address; the outcome is posted there as JSON."""
+    """Environment variable of the stage with an address; the outcome is posted there as JSON."""
     verification: VerificationSettings = VerificationSettings()
 
     @model_validator(mode="after")
@@ -132,14 +133,14 @@ class DeploySettings(Section):
         if self.kserve_tls and self.kind not in ("none", "llm-inference-service"):
             raise ValueError("kserve_tls is for kind llm-inference-service")
         if self.cpu_limit and amount(self.cpu_limit) < amount(self.cpu):
-            raise ValueError(f"cpu_limit, {self.cpu_limit}, is less than cpu, {self.cpu}, which is requested")
+            raise ValueError(f"cpu_limit, {self.cpu_limit}, is less than the request cpu, {self.cpu}")
         if self.model.startswith("/") and not (self.model.startswith("/cache/") and self.cache_claim):
             raise ValueError("a path as model must be below /cache, with cache_claim set")
         return self
 
 
 def check_servable(deploy: DeploySettings, student: str) -> None:
-    """Raise ValueError where pods could not load the student from where the pipeline has it."""
+    """Raise ValueError if pods cannot load the student from the pipeline's source."""
     if deploy.kind != "none" and not deploy.model and ("://" in student or student.startswith(("/", ".", "~"))):
         raise ValueError(
             f"deploy.kind is {deploy.kind}, and its pods cannot load {student!r}: set deploy.model to a path below "
@@ -148,16 +149,16 @@ def check_servable(deploy: DeploySettings, student: str) -> None:
 
 
 SHARED = ("s3", "hub", "image_pull_secrets")
-"""Settings by the same name in ``cluster``."""
+"""Settings with the same name in ``cluster``."""
 
 
 def with_defaults(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a document whose section ``deploy`` takes what it does not say from ``cluster``.
+    """Return a document whose section ``deploy`` is completed from ``cluster``.
 
-    That holds where both name one namespace: a Secret is known in its own only.
+    This requires that both name the same namespace, because a Secret exists only in one.
 
     Args:
-        data: The document, not yet validated; it is not changed.
+        data: The document before validation; it is not changed.
     """
     deploy, cluster = data.get("deploy"), data.get("cluster")
     if not isinstance(deploy, dict) or not isinstance(cluster, dict) or deploy.get("kind", "none") == "none":

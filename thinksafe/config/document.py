@@ -1,4 +1,4 @@
-"""YAML text to plain values: safe against repeated keys, shared objects and documents that grow when they are read."""
+"""YAML text to plain values, safe against repeated keys, shared objects and documents that expand when read."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import yaml
 from thinksafe.errors import ConfigError
 
 LONGEST, NODES, DEPTH = 1 << 20, 20_000, 40
-"""Limits of a document: characters, and settings and nesting once its aliases are written out."""
+"""Limits of a document: characters, and settings and nesting after expanding its aliases."""
 
 Location = tuple[str | int, ...]
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Safe YAML in which a repeated key is an error instead of a silent replacement."""
+    """Safe YAML loader; a repeated key is an error instead of a silent replacement."""
 
 
 def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -34,12 +34,12 @@ _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _uni
 
 
 def read_yaml(name: str, text: str) -> tuple[Any, dict[Location, int]]:
-    """Return the value of a YAML text and the line of each place in it.
+    """Return the value of a YAML text and the line number of each place in it.
 
-    Aliases are written out: no two places share an object. Merge keys (``<<``) are not supported.
+    Aliases are expanded: no two places share an object. Merge keys (``<<``) are not supported.
 
     Args:
-        name: What to call the text in errors.
+        name: Name of the text in errors.
         text: One YAML document.
 
     Raises:
@@ -62,14 +62,14 @@ def read_yaml(name: str, text: str) -> tuple[Any, dict[Location, int]]:
 
 
 def _size(node: Any, sizes: dict[int, int], depth: int) -> int:
-    """Return the settings at and below a node, aliases written out; over the limit where it is nested too deeply.
+    """Return the number of settings at and below a node, with aliases expanded; above the limit if nested too deeply.
 
-    Sizes are remembered, so that a document of nested aliases costs no more than its text.
+    Sizes are cached, so that a document of nested aliases costs no more than its text.
     """
     if depth < 0:
         return NODES + 1
     if id(node) not in sizes:
-        sizes[id(node)] = NODES + 1  # until it is known: a node inside itself has no end
+        sizes[id(node)] = NODES + 1  # until the size is known: a node inside itself is endless
         below = node.value if isinstance(node, yaml.SequenceNode) else []
         if isinstance(node, yaml.MappingNode):
             below = [part for pair in node.value for part in pair]

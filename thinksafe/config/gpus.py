@@ -1,4 +1,4 @@
-"""How many GPUs the pods of a run get where ``cluster.stages`` does not say it: as many as the recipe needs."""
+"""How many GPUs the pods of a run get by default: as many as the recipe needs, unless ``cluster.stages`` sets it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def gpus_needed(config: Mapping[str, Any]) -> dict[StageName, int]:
     """Return the GPUs that the pods of each stage need; stages that need none are left out.
 
     ``sample`` needs those that vLLM spreads the student over, ``judge`` and ``deploy`` those of the guard, ``train``
-    one for each process of a node. A recipe whose engine is not vLLM is for CPUs, but for guards on vLLM.
+    one for each process of a node. A recipe with an engine other than vLLM is for CPUs, except for guards on vLLM.
 
     Args:
-        config: The sections ``engine`` and ``guard``, and, of a realignment, ``training`` and ``deploy``.
+        config: The sections ``engine`` and ``guard`` and, for a realignment, ``training`` and ``deploy``.
     """
     engine, guards = config["engine"], config["guard"]
     vllm = engine.kind == "vllm"
@@ -40,10 +40,10 @@ def gpus_needed(config: Mapping[str, Any]) -> dict[StageName, int]:
 
 
 def with_gpus(cluster: ClusterSettings, needed: Mapping[StageName, int]) -> ClusterSettings:
-    """Return the section with the GPUs that are needed, at the stages for which it names none.
+    """Return the section with the needed GPUs filled in for the stages that name none.
 
     Raises:
-        ValueError: a stage is given GPUs, and fewer than vLLM spreads the model over.
+        ValueError: a stage has GPUs, but fewer than vLLM spreads the model over.
     """
     stages = dict(cluster.stages)
     for stage, count in needed.items():
@@ -53,7 +53,7 @@ def with_gpus(cluster: ClusterSettings, needed: Mapping[StageName, int]) -> Clus
             stages[stage] = own.model_copy(update={"gpu": GpuSettings(count=count)})
         elif stage != "train" and 0 < gpu.count < count:
             raise ValueError(
-                f"stages.{stage}.gpu.count is {gpu.count}, and vLLM spreads the model over {count} GPUs of the pod "
+                f"stages.{stage}.gpu.count is {gpu.count}, but vLLM spreads the model over {count} GPUs of the pod "
                 "(engine.tensor_parallel_size, or options of engine or guard)"
             )
     return cluster.model_copy(update={"stages": stages})

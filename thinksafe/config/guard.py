@@ -13,32 +13,32 @@ _GUARD_MODELS = {"llama-guard-3": "meta-llama/Llama-Guard-3-8B", "wildguard": "a
 
 
 class GuardSettings(Section):
-    """One safety guard. The fields after ``kind`` are for the guards that are models; leave them out for others."""
+    """One safety guard. The fields after ``kind`` are for guards that are models; leave them out for others."""
 
     kind: Literal["micro-exact", "refusal-match", "llama-guard-3", "wildguard"]
     """``micro-exact``: the exact guard of the micro world. ``refusal-match``: refusal phrases; weak, for plumbing.
     ``llama-guard-3``: one-token verdict with a probability. ``wildguard``: answers on harm and refusal."""
     model: str = ""
-    """Local folder, ``s3://bucket/prefix`` or hub id; by default where the guard's makers publish it."""
+    """Local folder, ``s3://bucket/prefix`` or hub id; by default the publisher's hub id."""
     revision: str = ""
     """Commit of a hub id."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of the weights; float32 on CPUs without bfloat16 units."""
     backend: Literal["transformers", "vllm"] = "transformers"
-    """``transformers``: CPUs and small guards. ``vllm``: GPUs."""
+    """``transformers``: for CPUs and small guards. ``vllm``: for GPUs."""
     max_length: Annotated[int, Field(ge=256, strict=True)] = 20480
-    """Tokens of the guard's context that are used; of a longer response the middle is left out, and the verdict says
-    so. The default holds the longest training response of the recipe."""
+    """Tokens of the guard's context to use; the middle of a longer response is left out, and the verdict says so. The
+    default holds the longest training response of the recipe."""
     batch_size: Count = 8
-    """Texts read at once (transformers); vLLM batches by itself."""
+    """Texts per batch (transformers); vLLM makes its own batches."""
     options: GuardOptions = {}
     """vLLM's own engine arguments, as in ``engine.options``: ``tensor_parallel_size``, ``quantization`` ..."""
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """Llama-Guard-3: probability of unsafe, among {safe, unsafe}, from which on the verdict is unsafe."""
+    """Llama-Guard-3: the verdict is unsafe if the probability of unsafe, among {safe, unsafe}, is this or higher."""
     categories: bool = False
-    """Llama-Guard-3: ask for the hazard categories of unsafe texts too; costs a generation for each."""
+    """Llama-Guard-3: also ask for the hazard categories of unsafe texts; costs one generation per text."""
     match_refusals: bool = True
-    """Llama-Guard-3 does not say whether a text declines. On: refusal phrases decide. Off: nobody does, so that
+    """Llama-Guard-3 does not report whether a text declines. On: refusal phrases decide. Off: it stays unknown, so
     harmful prompts give no examples unless ``curate.require_refusal`` is off."""
 
     @model_validator(mode="before")
@@ -58,21 +58,21 @@ class GuardSettings(Section):
         }[self.kind]
         fields = GuardSettings.model_fields.items()
         if found := [name for name, field in fields if name in foreign and getattr(self, name) != field.default]:
-            raise ValueError(f"{', '.join(found)}: this means nothing to the guard {self.kind}; leave it out")
+            raise ValueError(f"{', '.join(found)}: the guard {self.kind} does not use this; leave it out")
         if self.options and self.backend != "vllm":
-            raise ValueError(f"options are vLLM's, and backend is {self.backend}; leave them out, or set backend: vllm")
+            raise ValueError(f"options need vLLM, but backend is {self.backend}; leave them out or set backend: vllm")
         return self
 
 
 class SecondGuardSettings(GuardSettings):
-    """A second opinion on some of the samples: the settings of a guard, and which samples it reads."""
+    """A second opinion on some of the samples: the settings of a guard, and which samples it judges."""
 
     every_n: Count = 10
-    """One sample in so many is judged, by a seeded digest of its id: the same ones of base, candidate and champion,
-    whatever the shards. Of few samples the number is off by chance; 1 takes all."""
+    """Judge one sample in this many, chosen by a seeded digest of its id: the same ones for base, candidate and
+    champion, with any number of shards. With few samples, the actual number varies by chance; 1 judges all."""
     filter: bool = False
-    """Judge samples of the pilot and of training too. Their verdicts change no example; the report counts where the
-    guards disagree."""
+    """Also judge samples of the pilot and of training. These verdicts change no example; the report counts the
+    disagreements."""
 
     @property
     def guard(self) -> GuardSettings:
@@ -81,14 +81,14 @@ class SecondGuardSettings(GuardSettings):
 
 
 class GuardsSettings(Section):
-    """Guards for the two uses, different ones by default on real models; and a second opinion."""
+    """Guards for the two uses, by default different ones on real models, and an optional second opinion."""
 
     filter: GuardSettings
     """Judges training samples and the pilot."""
     evaluate: GuardSettings
     """Judges evaluation samples."""
     second: SecondGuardSettings | None = None
-    """Judges every n-th sample too; the disagreement is measured, and limited by ``gate.second_guard``."""
+    """Also judges every n-th sample; the disagreement is measured, and ``gate.second_guard`` limits it."""
 
     @model_validator(mode="after")
     def _second_is_another(self) -> GuardsSettings:
@@ -97,10 +97,10 @@ class GuardsSettings(Section):
         uses = {"guard.evaluate": self.evaluate, **({"guard.filter": self.filter} if self.second.filter else {})}
         for name, first in uses.items():
             if (first.kind, first.model, first.revision) == (self.second.kind, self.second.model, self.second.revision):
-                raise ValueError(f"second: the same guard as {name}, which always agrees with itself; name another")
+                raise ValueError(f"second: the same guard as {name}, so they would always agree; name another")
         return self
 
     @property
     def same(self) -> str:
-        """Kind of the guard that filters and evaluates, where one does both; else empty."""
+        """Kind of the guard that both filters and evaluates; empty if they are two guards."""
         return self.filter.kind if self.filter.kind == self.evaluate.kind else ""

@@ -1,7 +1,7 @@
-"""What Kubernetes takes as names, labels, amounts and times, checked when a configuration is read.
+"""Names, labels, amounts and times that Kubernetes accepts, checked when a configuration is read.
 
-The API server refuses anything else, but hours later, in the middle of a run. Each type says in words what is wrong,
-and gives the same rule to the JSON Schema as a pattern.
+The API server refuses anything else, but only hours later, in the middle of a run. Each type describes the problem in
+words and adds the same rule to the JSON Schema as a pattern.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INT32 = 2**31 - 1
 
 @dataclass(frozen=True)
 class _Rule:
-    """A pattern that a whole text has to match, what to say where it does not, and the longest length."""
+    """A pattern that a whole text must match, the message if it does not, and the maximum length."""
 
     pattern: str
     words: str
@@ -65,14 +65,14 @@ OptionalName = Annotated[str, _Rule(f"({_SUBDOMAIN})?", f"{_NAME}; or empty", 25
 ServiceName = Annotated[
     str, _Rule(r"[a-z]([a-z0-9-]*[a-z0-9])?", f"not a name for a Service: {_WORDS}, a letter first", 53)
 ]
-"""Name of served objects: a DNS label, short enough for what controllers put behind it."""
+"""Name of served objects: a DNS label, short enough for the suffixes that controllers add."""
 DataKey = Annotated[str, _Rule(r"[-._a-zA-Z0-9]+", _KEY, 253)]
 """Key in a Secret or ConfigMap."""
 OptionalKey = Annotated[str, _Rule(r"[-._a-zA-Z0-9]*", _KEY, 253)]
 Variable = Annotated[str, _Rule(r"[A-Za-z_][A-Za-z0-9_]*", _VARIABLE, 253)]
 OptionalVariable = Annotated[str, _Rule(r"([A-Za-z_][A-Za-z0-9_]*)?", _VARIABLE, 253)]
 LabelKey = Annotated[
-    str, _Rule(rf"({_SUBDOMAIN}/)?{_PART}", f"not a label: {_LABELLED}, after a domain and / if need be", 317),
+    str, _Rule(rf"({_SUBDOMAIN}/)?{_PART}", f"not a label: {_LABELLED}, after an optional domain and /", 317),
     AfterValidator(_prefix_short),
 ]
 LabelValue = Annotated[str, _Rule(f"({_PART})?", f"not a label's value: {_LABELLED}", 63)]
@@ -88,23 +88,23 @@ _SUFFIX = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(1000)} | {
 
 
 def amount(quantity: str) -> Decimal:
-    """Return the number that a quantity stands for: ``500m`` is 0.5, ``1Ki`` is 1024."""
+    """Return the value of a quantity: ``500m`` is 0.5, ``1Ki`` is 1024."""
     digits = quantity.rstrip("mkKMGTPEi")
     return Decimal(digits) * _SUFFIX[quantity[len(digits):]]
 
 
 def _some(quantity: str) -> str:
     if not amount(quantity):
-        raise ValueError("is nothing; leave it out")
+        raise ValueError("is zero; leave it out")
     return quantity
 
 
 Cpu = Annotated[
-    str, _Rule(r"[0-9]+(\.[0-9]{1,3})?|[0-9]+m", "no number of cores: write 4, 0.5 or 500m", 12), AfterValidator(_some)
+    str, _Rule(r"[0-9]+(\.[0-9]{1,3})?|[0-9]+m", "not a count of cores: write 4, 0.5, 500m", 12), AfterValidator(_some)
 ]
 """Cores: ``4``, ``0.5``, ``500m``."""
 Memory = Annotated[
-    str, _Rule(r"[0-9]+([MGTPE]|[KMGTPE]i)?", "no number of bytes: write 16Gi, 512Mi or 20G, without a fraction", 20),
+    str, _Rule(r"[0-9]+([MGTPE]|[KMGTPE]i)?", "not a size in bytes: write 16Gi, 512Mi or 20G, without a fraction", 20),
     AfterValidator(_some),
 ]
 """Bytes, as Kubeflow's SDK takes them: ``16Gi``, ``512Mi``, ``20G``."""
@@ -122,7 +122,7 @@ def _within_a_year(duration: str) -> str:
 
 
 Duration = Annotated[
-    str, _Rule(r"[1-9][0-9]{0,7}[smh]", "no time: write 30s, 10m or 2h", 9), AfterValidator(_within_a_year)
+    str, _Rule(r"[1-9][0-9]{0,7}[smh]", "not a time: write 30s, 10m or 2h", 9), AfterValidator(_within_a_year)
 ]
 """Time: ``30s``, ``10m``, ``2h``; at most a year."""
 UserId = Annotated[int, Field(gt=0, le=INT32, strict=True)]

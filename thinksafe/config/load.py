@@ -1,7 +1,6 @@
 """Read a configuration: recipe name, file or document text, plus ``key=value`` overrides.
 
-Every complaint names the key by its dotted path, the line where the file has it, and for an unknown key the nearest
-known one.
+Every error names the key by its dotted path and its line in the file, and for an unknown key the nearest known one.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from thinksafe.errors import ConfigError
 C = TypeVar("C", bound=BaseModel)
 
 RECIPES = "thinksafe_configs"
-"""Import package that holds the shipped recipes."""
+"""Package that contains the shipped recipes."""
 
 EXTENDS = "extends"
-"""Key of a document that names the recipe it is laid over."""
+"""Key of a document that names the recipe that it extends."""
 
 
 class Document(NamedTuple):
-    """The text of a configuration and the name to use in messages."""
+    """The text of a configuration and its name in messages."""
 
     name: str
     text: str
@@ -48,12 +47,12 @@ def recipe_names() -> list[str]:
 
 
 def find_document(config: str) -> Document:
-    """Return the document that ``config`` names: a shipped recipe, a path, or the YAML text itself.
+    """Return the document for ``config``: a shipped recipe, a path, or the YAML text itself.
 
     Raises:
-        ConfigError: there is no such recipe or file; names the nearest recipe.
+        ConfigError: there is no such recipe or file; the action names the nearest recipe.
     """
-    # a document may be one line without an end, JSON or YAML; no name or sensible path holds these
+    # a document may be one line of JSON or YAML without a line break; no name or sensible path contains these
     if any(sign in config for sign in ("\n", ": ", "{")):
         return Document("the config document", config)
     path = Path(config)
@@ -83,7 +82,7 @@ def load_config(config: str, overrides: list[str] | None = None) -> RealignmentC
 
     Args:
         config: Recipe name, path, or YAML text.
-        overrides: ``dotted.key=YAML value``, applied in order over the document.
+        overrides: ``dotted.key=YAML value``, applied to the document in order.
 
     Raises:
         ConfigError: not YAML, unknown keys, values out of range, malformed overrides.
@@ -93,7 +92,7 @@ def load_config(config: str, overrides: list[str] | None = None) -> RealignmentC
 
 
 def load_suite(suite: str, overrides: list[str] | None = None) -> SuiteConfig:
-    """Read and validate the configuration of an evaluation: a suite, or a realignment whose evaluation is taken.
+    """Read and validate the configuration of an evaluation: a suite, or a realignment whose evaluation is used.
 
     A document with training data (``data``) is read as a realignment. Arguments and errors as :func:`load_config`.
     """
@@ -111,7 +110,7 @@ def load_either(config: str, overrides: list[str] | None = None) -> RealignmentC
 
 
 def _read(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dict[Location, int]]:
-    """Return a document's value with overrides applied, and the lines that its keys stand on."""
+    """Return a document's value with overrides applied, and the line numbers of its keys."""
     value, lines = _parse(document)
     value = _inherit(value, document)
     for override in overrides:
@@ -127,7 +126,7 @@ def _validated(model: type[C], document: Document, value: Any, lines: dict[Locat
         if moved:
             raise ConfigError(
                 f"{document.name} has keys of an earlier version:\n" + "\n".join(said),
-                f"Write in their place: `{instead}` (as an override e.g. method.kind=rejection).",
+                f"Write instead: `{instead}` (as an override e.g. method.kind=rejection).",
             )
     try:
         return model.model_validate(value)
@@ -141,14 +140,14 @@ def _validated(model: type[C], document: Document, value: Any, lines: dict[Locat
 def _parse(document: Document) -> tuple[dict[str, Any], dict[Location, int]]:
     value, lines = read_yaml(document.name, document.text)
     if not isinstance(value, dict):
-        raise ConfigError(f"{document.name} holds no mapping of settings.", "Start from a shipped recipe.")
+        raise ConfigError(f"{document.name} is not a mapping of settings.", "Start from a shipped recipe.")
     return value, lines
 
 
 def _inherit(value: dict[str, Any], document: Document) -> dict[str, Any]:
-    """Lay a document over the shipped recipe that it ``extends``; lists are replaced, not joined.
+    """Merge a document into the shipped recipe that it ``extends``; lists are replaced, not joined.
 
-    Only shipped recipes can be extended: a document has to mean the same in a container as where it was written. They
+    Only shipped recipes can be extended, so that a document means the same in a container as where it was written. They
     may extend one another.
     """
     if EXTENDS not in value:
@@ -180,7 +179,7 @@ def _explain(model: type[BaseModel], error: ValidationError, value: Any, lines: 
     places = [item["loc"] for item in items]
     for item in items:
         if any(len(place) > len(item["loc"]) and place[: len(item["loc"])] == item["loc"] for place in places):
-            continue  # pydantic's echo of a complaint further inside
+            continue  # pydantic repeats an error from further inside
         location = _written(item["loc"], value)
         name = ".".join(map(str, location)) or "the document"
         line = _line(lines, location)
@@ -205,13 +204,13 @@ def _line(lines: dict[Location, int], place: Location) -> str:
 
 
 def _words(message: str) -> str:
-    """Return a complaint of pydantic's in the words of YAML."""
+    """Return an error of pydantic in the terms of YAML."""
     message = re.sub(r"valid dictionary( or (an )?instance of \w+)?", "mapping", message.removeprefix("Value error, "))
     return message.replace("valid tuple", "list").replace("Tuple", "List").replace(" after validation", "")
 
 
 def _written(location: Location, value: Any) -> Location:
-    """Drop from pydantic's location the tags of discriminated unions, which nobody wrote."""
+    """Drop the tags of discriminated unions from pydantic's location: they are not in the document."""
     kept: list[str | int] = []
     for place, part in enumerate(location):
         inside = (isinstance(value, dict) and part in value) or (
@@ -259,7 +258,7 @@ def config_schema() -> dict[str, Any]:
     schema = RealignmentConfig.model_json_schema()
     schema["properties"][EXTENDS] = {
         "type": "string",
-        "description": "Shipped recipe that this document is laid over; its keys then need not be repeated.",
+        "description": "Shipped recipe that this document extends; keys of the recipe need not be repeated.",
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

@@ -39,19 +39,19 @@ class EngineSettings(Section):
     """``transformers``: small models and CPUs. ``vllm``: GPUs. ``endpoint``: an OpenAI-compatible server that already
     serves the student."""
     batch_size: Count = 64
-    """Prompts generated at once (transformers), requests under way at once (endpoint); vLLM batches by itself. The
-    batch is seeded, so changing it changes the samples."""
+    """Prompts per batch (transformers) or concurrent requests (endpoint); vLLM makes its own batches. Each batch is
+    seeded, so another size gives other samples."""
     threads: CountOrZero = 0
-    """CPU threads of transformers; 0 leaves the library's default. Fixed for bit-equal repeats."""
+    """CPU threads of transformers; 0 leaves the library's default. Fixed, so that repeats are bit-equal."""
     tensor_parallel_size: Count = 1
-    """GPUs that vLLM spreads one model over; on a cluster the sampling pods ask for as many."""
+    """GPUs that vLLM spreads one model over; on a cluster, each sampling pod asks for this many."""
     options: EngineOptions = {}
-    """vLLM's own engine arguments, by its names: ``max_model_len``, ``quantization``, ``kv_cache_dtype``,
+    """vLLM's own engine arguments, under vLLM's names: ``max_model_len``, ``quantization``, ``kv_cache_dtype``,
     ``pipeline_parallel_size``, ``speculative_config`` ... vLLM checks them when it starts. Part of the key under which
     samples are stored."""
     merge_adapter: bool = False
-    """Merge the adapter into a temporary copy of the weights before vLLM loads them, instead of applying it beside
-    them. For vLLM's CPU build, whose LoRA kernels are slow; on GPUs it only costs disk."""
+    """Merge the adapter into a temporary copy of the weights before vLLM loads them, instead of applying it at run
+    time. For vLLM's CPU build, whose LoRA kernels are slow; on GPUs it only costs disk space."""
     base_url: str = ""
     """Address of the endpoint, ending in ``/v1``."""
     served_model: str = ""
@@ -66,7 +66,7 @@ class SampleSettings(Section):
     settings: SamplingSettings = SamplingSettings()
     """Sampling settings of pilot and training samples."""
     n: Count = 1
-    """Samples a prompt."""
+    """Samples per prompt."""
     shards: Shards = 1
     """Parallel sampling tasks. Does not change any sample."""
     chunk_size: Count = 64
@@ -74,32 +74,32 @@ class SampleSettings(Section):
 
 
 class DiagnoseSettings(Section):
-    """Is there latent safety knowledge to bring out? Measured on a pilot before GPUs are spent."""
+    """Is there latent safety knowledge to bring out? Measured on a pilot before GPU time is spent."""
 
     prompts: Count = 64
     """Harmful training prompts in the pilot."""
     min_acceptance: Share = 0.3
-    """Share of steered pilot samples that must be accepted (complete, safe, a refusal); the one-sided lower bound
-    must reach it."""
+    """Share of steered pilot samples that must be accepted (complete, safe, a refusal); the one-sided lower bound must
+    reach it."""
     min_flip_rate: Share = 0.3
     """Share of prompts with an unsafe plain sample that steering must turn into an accepted one (lower bound)."""
     on_failure: Literal["stop", "warn"] = "stop"
-    """``stop``: an unsteerable student ends the run. ``warn``: it is noted, and the run goes on."""
+    """``stop``: an unsteerable student ends the run. ``warn``: the run continues with a warning."""
 
 class CurateSettings(Section):
     """Which judged samples become examples."""
 
     require_refusal: bool = True
-    """A harmful prompt's sample must decline, not only be safe."""
+    """A sample of a harmful prompt must decline, not just be safe."""
     require_compliance: bool = True
-    """A benign prompt's sample must not decline."""
+    """A sample of a benign prompt must not decline."""
     min_examples: Annotated[int, Field(ge=0, strict=True)] = 1
     """Fewer accepted examples than this, of harmful or of benign prompts, end the run. 0 trains on whatever was
-    accepted, of one label if need be, as long as it is something: to try a student out, not to repair it."""
+    accepted, even if of one label only: to try a student out, not to repair it."""
 
 
 class TrainingSettings(Section):
-    """How the adapter is trained; what training minimises, the method says."""
+    """How the adapter is trained; the method defines what training minimises."""
 
     lora_rank: Count = 32
     """Rank of the adapter's matrices."""
@@ -110,30 +110,30 @@ class TrainingSettings(Section):
     target_modules: tuple[str, ...] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )
-    """Names of the linear layers that get an adapter."""
+    """Names of the linear layers that get adapters."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-5
     """Peak of the cosine schedule."""
     batch_size: Count = 8
-    """Effective batch: rows an optimiser step, over all devices and accumulation steps."""
+    """Effective batch: rows per optimiser step, over all devices and accumulation steps."""
     micro_batch_size: Count = 8
-    """Rows a forward pass; must divide ``batch_size``. Where the share of one process is no multiple of it, the largest
-    number of rows below it that divides both."""
+    """Rows per forward pass; must divide ``batch_size``. If the share of one process is not a multiple of it, the
+    largest smaller number that divides both is used."""
     processes: CountOrZero = 0
-    """Processes that train together on one node, each on a GPU of its own; 0 takes all visible GPUs, and 1 on CPUs.
-    ``batch_size`` is shared out among them, so that it must be a multiple."""
+    """Processes that train together on one node, one per GPU; 0 uses all visible GPUs, or one process on CPUs.
+    ``batch_size`` is divided among them, so it must be a multiple."""
     nodes: Count = 1
-    """Nodes that train together, each with ``processes`` processes, which must then be named. More than one takes a
+    """Nodes that train together, each with ``processes`` processes, which must then be set. More than one needs a
     cluster with Kubeflow Trainer (``cluster.train_job``)."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """What each of several processes holds. ``ddp``: the whole student. ``fsdp``: a share of its weights, each layer
     gathered when it runs (FSDP2), for students that one GPU cannot hold; slower."""
     checkpoint_steps: CountOrZero = 0
-    """Optimiser steps between checkpoints, from which a killed training goes on; 0 writes none. Rounded up to a step
-    of the loss curve."""
+    """Optimiser steps between checkpoints, from which an interrupted training resumes; 0 writes none. Rounded up to a
+    step of the loss curve."""
     epochs: Count = 3
     """Passes over the examples."""
     warmup_ratio: Share = 0.1
-    """Share of the steps in which the learning rate rises to its peak."""
+    """Share of the steps over which the learning rate rises to its peak."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """AdamW's decoupled weight decay."""
     max_length: Count = 16384
@@ -141,7 +141,7 @@ class TrainingSettings(Section):
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     """Gradients are clipped to this norm."""
     threads: CountOrZero = 0
-    """CPU threads; 0 leaves the library's default. Fixed for bit-equal repeats."""
+    """CPU threads; 0 leaves the library's default. Fixed, so that repeats are bit-equal."""
 
     @model_validator(mode="after")
     def _can_be_spread(self) -> TrainingSettings:
@@ -153,25 +153,25 @@ class EvaluationSettings(Section):
     """The evaluation suite; the same for base, candidate and champion."""
 
     benchmarks: Annotated[tuple[Benchmark, ...], Field(min_length=1)]
-    """Evaluation sets; the gate needs at least one of each metric that is ``gated``."""
+    """Evaluation sets; the gate needs at least one ``gated`` set for each metric."""
     settings: SamplingSettings = SamplingSettings(max_tokens=32768)
-    """Sampling settings of all benchmarks that have none of their own."""
+    """Sampling settings of all benchmarks without separate ones."""
     settings_reasoning: SamplingSettings | None = None
-    """Sampling settings of the reasoning benchmarks; those of all by default."""
+    """Sampling settings of the reasoning benchmarks; by default ``sampling``."""
     n: Count = 1
-    """Samples a prompt of the harm and over-refusal benchmarks."""
+    """Samples per prompt of the harm and over-refusal benchmarks."""
     n_reasoning: Count = 8
-    """Samples a problem of the reasoning benchmarks."""
+    """Samples per problem of the reasoning benchmarks."""
     shards: Shards = 1
     """Parallel sampling tasks. Does not change any sample."""
     chunk_size: Count = 64
     """Prompts a chunk: the unit that is written, resumed and seeded."""
     parts: tuple[Part, ...] = ("whole",)
-    """Parts of a response that the guard scores, each by itself; the gate reads ``gate.harm.part``."""
+    """Parts of a response that the guard scores, each separately; the gate uses ``gate.harm.part``."""
 
     @property
     def gated(self) -> tuple[Benchmark, ...]:
-        """The benchmarks that checks speak of; the others are reported only."""
+        """The benchmarks with checks; the others are only reported."""
         return tuple(benchmark for benchmark in self.benchmarks if benchmark.gated)
 
     @field_validator("benchmarks")
@@ -185,7 +185,7 @@ class EvaluationSettings(Section):
         if len(set(names)) != len(names):
             raise ValueError("benchmark names repeat")
         if not self.gated:
-            raise ValueError("every benchmark has gated: false; at least one has to be checked")
+            raise ValueError("every benchmark has gated: false; at least one must be checked")
         if "whole" not in self.parts or len(set(self.parts)) != len(self.parts):
             raise ValueError("parts must include 'whole', and none twice")
         return self
@@ -239,7 +239,7 @@ class RealignmentConfig(Section):
         kinds = {benchmark.metric for benchmark in self.evaluation.gated}
         if missing := sorted({"harm", "over_refusal", "reasoning"} - kinds):
             raise ValueError(
-                f"evaluation.benchmarks has none for {', '.join(missing)} that is gated; the gate needs harm, "
+                f"evaluation.benchmarks has no gated benchmark for {', '.join(missing)}; the gate needs harm, "
                 "over_refusal and reasoning"
             )
         self.gate.require_waivable(check_names(("gate",), self.evaluation.gated, self.guard.second is not None))
@@ -254,5 +254,5 @@ class RealignmentConfig(Section):
                 f"{self.student.reasoning!r}: the student would be trained on responses of another form"
             )
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:
-            raise ValueError("evaluation.parts has 'thought', and student.reasoning is none: there is nothing to score")
+            raise ValueError("evaluation.parts has 'thought', but student.reasoning is none: there is nothing to score")
         return self

@@ -1,4 +1,4 @@
-"""Change the value of a document: single keys, and the method, whose options depend on its kind."""
+"""Apply overrides to a document: single keys, and the method, whose options depend on its kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from thinksafe.methods import carried_over
 
 
 def apply_override(value: dict[str, Any], override: str) -> Location:
-    """Apply ``dotted.key=YAML value`` to a document and return the place that it set. Raises ConfigError."""
+    """Apply ``dotted.key=YAML value`` to a document and return the place it sets. Raises ConfigError."""
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -33,7 +33,7 @@ def apply_override(value: dict[str, Any], override: str) -> Location:
 def _child(at: Any, name: str | int, path: str) -> Any:
     child = at.setdefault(name, {}) if isinstance(at, dict) else at[name]
     if not isinstance(child, dict | list):
-        raise ConfigError(f"The override goes through {path!r}, which is a value.", "Set that key itself.")
+        raise ConfigError(f"The override goes through {path!r}, which is a single value.", "Set that key itself.")
     return child
 
 

@@ -1,4 +1,4 @@
-"""The plan of a run as one document: ``plan`` writes it, every other stage takes its own section out of it."""
+"""The plan of a run as one document: ``plan`` writes it, and every other stage reads its section."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from thinksafe.settings import Section
 
 S = TypeVar("S", bound=BaseModel)
 
-AGAIN = "Take the file that `thinksafe plan` wrote."
+AGAIN = "Use the file that `thinksafe plan` wrote."
 
 
 class PlanDocument(Section):
-    """What ``plan`` hands to the other stages."""
+    """What ``plan`` passes to the other stages."""
 
     schema_version: Literal[1] = 1
     run_id: str
     """Run that every stage belongs to."""
     shards: dict[str, Annotated[int, Field(ge=1)]] = {}
-    """Number of shards by section of ``sample``; one where a section is not named."""
+    """Number of shards by section of ``sample``; one for a section that is not listed."""
     sections: dict[str, dict[str, Any]]
-    """Canonical configuration section by name. A stage's keys are made from its section alone."""
+    """Canonical configuration section by name. A stage's keys depend only on its section."""
 
     def section(self, name: str, model: type[S], source: object) -> S:
         """Return a section, validated.
@@ -63,7 +63,7 @@ def plan_document(run_id: str, planned: Sections | SuiteSections) -> PlanDocumen
 
 
 def read_plan(path: Path) -> PlanDocument:
-    """Return the document in a file. Raises ConfigError where it cannot be read or is none."""
+    """Return the plan in a file. Raises ConfigError if it cannot be read or is not a plan."""
     try:
         return PlanDocument.model_validate_json(path.read_bytes())
     except OSError as error:

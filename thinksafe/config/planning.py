@@ -38,7 +38,7 @@ from thinksafe.records import Label, SamplingSettings
 
 
 class Measurement(NamedTuple):
-    """Sections of the stages that measure one model, in a realignment as in an evaluation by itself."""
+    """Sections of the stages that measure one model, in a realignment or a separate evaluation."""
 
     sample: SampleSection
     judge: JudgeSection
@@ -57,8 +57,8 @@ def measurement(
 
     Args:
         config: A realignment or a suite.
-        reasoning: Of the model that is measured.
-        draw: Samples are drawn anew for each value; the same model's samples of one draw are kept and used again.
+        reasoning: Setting ``reasoning`` of the measured model.
+        draw: Each value draws new samples; the samples of a model with the same value are stored and used again.
     """
     evaluation = config.evaluation
     sample = SampleSection(
@@ -82,7 +82,7 @@ def measurement(
 
 
 def second_judge(config: RealignmentConfig | SuiteConfig) -> SecondJudgeSection | None:
-    """Return the second guard and its choice of samples, None where there is none."""
+    """Return the second guard and its choice of samples, None if there is none."""
     second = config.guard.second
     if second is None:
         return None
@@ -91,7 +91,7 @@ def second_judge(config: RealignmentConfig | SuiteConfig) -> SecondJudgeSection 
 
 
 def asked_rules(rules: dict[Label, tuple[Rule, ...]], curate: CurateSettings) -> dict[Label, tuple[Rule, ...]]:
-    """Return the rules of a method without those that the user does not ask for."""
+    """Return the rules of a method without those that the user switched off."""
     off = {"refusal": not curate.require_refusal, "compliance": not curate.require_compliance}
     return {label: tuple(rule for rule in of if not off.get(rule)) for label, of in rules.items()}
 
@@ -104,7 +104,7 @@ def sections_of(
     Args:
         config: The configuration.
         day: Day (UTC) by which waivers expire; without waivers it is in no section.
-        resolved: The method's teacher as the plan has found it, where there is one.
+        resolved: The method's teacher as resolved by the plan, if there is one.
     """
     waivers, verification = config.gate.waivers, config.deploy.verification
     reasoning = config.student.reasoning

@@ -1,6 +1,6 @@
-"""What the pods of a stage get on a cluster: plain environment variables, and variables out of Secrets.
+"""What the pods of a stage get on a cluster: plain environment variables, and variables from Secrets.
 
-Pure functions of the ``cluster`` section; the pipelines compile them in, the doctor checks that the Secrets are there.
+Pure functions of the ``cluster`` section; the pipelines compile them in, the doctor checks that the Secrets exist.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from thinksafe.config.stage_table import spec_of
 from thinksafe.digests import canonical_json
 
 DIGEST_VARIABLE = "THINKSAFE_CLUSTER_DIGEST"
-"""Digest of the ``cluster`` section that a pipeline was compiled with; ``plan`` refuses a config with another."""
+"""Digest of the ``cluster`` section that a pipeline was compiled with; ``plan`` refuses a config with another one."""
 TRAIN_JOB_VARIABLE = "THINKSAFE_TRAIN_JOB"
-"""The ``cluster`` section as JSON, in the pod of a train stage that starts a TrainJob instead of training itself."""
+"""The ``cluster`` section as JSON, for the pod of a train stage that starts a TrainJob instead of training itself."""
 HUB_MIRROR_VARIABLE = "THINKSAFE_HUB_MIRROR"
 """Address of the hub's copy in S3 (:mod:`thinksafe.models.hub`)."""
 
 CERTIFICATES = "/etc/thinksafe/certificates"
-"""Folder in which pods find the certificates of the cluster's own authority."""
+"""Folder in pods with the certificates of the cluster's own authority."""
 
 
 class SecretVariable(NamedTuple):
-    """An environment variable that comes out of a Secret."""
+    """An environment variable from a Secret."""
 
     secret: str
     key: str
@@ -54,7 +54,7 @@ def environment(cluster: ClusterSettings, stage: str) -> dict[str, str]:
 
 
 def pod_labels(cluster: ClusterSettings, settings: StageSettings, stage: str) -> dict[str, str]:
-    """Return the labels of a stage's pods. Network policies select by our own, so that ``cluster.labels`` give way."""
+    """Return the labels of a stage's pods. Ours override ``cluster.labels``: network policies select by them."""
     own = {
         "app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/component": stage,
         "thinksafe/priority-class": settings.priority_class, "thinksafe/runtime-class": settings.runtime_class,
@@ -63,7 +63,7 @@ def pod_labels(cluster: ClusterSettings, settings: StageSettings, stage: str) ->
 
 
 def toleration(taint: TolerationSettings) -> dict[str, str | int]:
-    """Return a toleration as Kubernetes takes it."""
+    """Return a toleration in the form of Kubernetes."""
     found = {
         "key": taint.key, "operator": taint.operator, "value": taint.value, "effect": taint.effect,
         "tolerationSeconds": taint.seconds,
@@ -72,7 +72,7 @@ def toleration(taint: TolerationSettings) -> dict[str, str | int]:
 
 
 def s3_variables(s3: S3Settings) -> list[SecretVariable]:
-    """Return the credentials of the object store that a pod takes from a Secret."""
+    """Return the credentials of the object store that a pod gets from a Secret."""
     secret = s3.secret
     found = [
         SecretVariable(secret.name, secret.access_key_id, "AWS_ACCESS_KEY_ID"),
@@ -83,7 +83,7 @@ def s3_variables(s3: S3Settings) -> list[SecretVariable]:
 
 
 def secret_variables(cluster: ClusterSettings, stage: str) -> list[SecretVariable]:
-    """Return the variables that a stage's pods take from Secrets."""
+    """Return the variables that a stage's pods get from Secrets."""
     mlflow, hub = cluster.mlflow.secret, cluster.hub
     found = s3_variables(cluster.s3)
     if spec_of(stage).mlflow:

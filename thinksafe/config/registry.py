@@ -18,7 +18,7 @@ class RegistrySettings(Section):
     experiment: Annotated[str, Field(min_length=1)] = "thinksafe"
     """MLflow experiment of the runs."""
     tracking_uri: str = ""
-    """MLflow server; empty takes MLFLOW_TRACKING_URI, which ``thinksafe run`` points into DIR. Without password."""
+    """MLflow server, without a password; empty uses MLFLOW_TRACKING_URI, which ``thinksafe run`` points into DIR."""
 
     @field_validator("tracking_uri")
     @classmethod
@@ -26,7 +26,7 @@ class RegistrySettings(Section):
         # A configuration is copied into compiled pipelines, stage records and reports.
         if holds_secret(value):
             raise ValueError(
-                "holds a password; leave it empty and set MLFLOW_TRACKING_URI, or for a server over HTTP "
+                "contains a password; leave it empty and set MLFLOW_TRACKING_URI, or for a server over HTTP "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
         return value
@@ -36,4 +36,4 @@ class ReportSettings(Section):
     """The report page."""
 
     reveal_harmful: bool = False
-    """Show harmful prompts and responses. Off: ids and digests only."""
+    """Show harmful prompts and responses. Off: only ids and digests."""

@@ -1,7 +1,7 @@
-"""The sections of a configuration, one per stage (:mod:`thinksafe.config.planning` makes them).
+"""The sections of a plan, one per stage (:mod:`thinksafe.config.planning` makes them).
 
-Each stage receives only its own section, so that changing a gate threshold changes no key under which samples are
-stored. A section holds everything its stage needs, seeds included.
+Each stage gets only its own section, so that changing a gate threshold changes no key under which samples are stored. A
+section holds everything that its stage needs, including seeds.
 """
 
 from __future__ import annotations
@@ -36,45 +36,45 @@ class PrepareSection(Section):
 
     seed: int
     data: DataSettings | None
-    """None where nothing is trained: there are evaluation prompts only."""
+    """None if nothing is trained: there are only evaluation prompts."""
     pilot: int
     """Harmful training prompts that the pilot samples."""
     benchmarks: tuple[Benchmark, ...]
 
 
 class TeacherSection(Section):
-    """The model that writes responses in place of the one to repair."""
+    """The model that writes responses instead of the student."""
 
     student: StudentSettings
-    """Its settings, pinned to a commit where it is a hub id."""
+    """Its settings, pinned to a commit if it is a hub id."""
     digest: str = ""
-    """Digest of its weights, configuration and tokenizer; empty before the plan has found it."""
+    """Digest of its weights, configuration and tokenizer; empty until the plan has computed it."""
 
 
 class SampleSection(Section):
-    """One sampling purpose: which arms each label is sampled in, and how."""
+    """One use of ``sample``: in which arms each label is sampled, and how."""
 
     seed: int
     engine: EngineSettings
     settings: SamplingSettings
     settings_reasoning: SamplingSettings | None = None
-    """Settings of prompts with a reference answer, where they have their own."""
+    """Settings of prompts with a reference answer, if they have separate ones."""
     n: int
     n_reasoning: int
-    """Samples a prompt with a reference answer."""
+    """Samples per prompt with a reference answer."""
     chunk_size: int
     template: str
-    """Steering template of the steered arm; empty where no arm is steered."""
+    """Steering template of the steered arm; empty if no arm is steered."""
     arms: dict[Label, tuple[Arm, ...]]
     reasoning: Literal["think", "none"]
     teacher: TeacherSection | None = None
-    """Who is sampled in place of the model that the stage is given; None for that model itself."""
+    """Model to sample instead of the one that the stage is given; None for that model itself."""
     prompts: int = 0
-    """A seeded choice of this many single-turn prompts is sampled; 0 samples all."""
+    """Sample a seeded choice of this many single-turn prompts; 0 samples all."""
 
 
 class SecondJudgeSection(Section):
-    """A second guard and the choice of the samples that it reads too."""
+    """A second guard and the choice of samples that it also judges."""
 
     guard: GuardSettings
     every_n: int
@@ -82,7 +82,7 @@ class SecondJudgeSection(Section):
 
 
 class JudgeSection(Section):
-    """Which guard reads which parts of which samples."""
+    """Which guard judges which parts of which samples."""
 
     guard: GuardSettings
     second: SecondJudgeSection | None = None
@@ -106,9 +106,9 @@ class DiagnoseSection(Section):
     alpha: float
     """Level of each one-sided check."""
     arm: Arm
-    """Arm of the pilot that is tried, against the plain one."""
+    """Arm of the pilot under test, compared with the plain one."""
     rules: tuple[Rule, ...]
-    """What a sample of the pilot must keep to be accepted."""
+    """Rules that a sample of the pilot must satisfy to be accepted."""
     reasoning: Literal["think", "none"]
 
 
@@ -117,12 +117,13 @@ class CurateSection(Section):
 
     curate: CurateSettings
     rules: dict[Label, tuple[Rule, ...]]
-    """What a sample of each label must keep to become an example, in the order in which rejections are counted."""
+    """Rules that a sample of each label must satisfy to become an example, in the order in which rejections are
+    counted."""
     reasoning: Literal["think", "none"]
 
 
 class TrainSection(Section):
-    """Training settings, what is minimised, and the seed."""
+    """Training settings, the objective, and the seed."""
 
     seed: int
     training: TrainingSettings
@@ -139,10 +140,10 @@ class MetricsSection(Section):
     """Two-sided; ``1 - 2 * alpha`` so that each limit is the one-sided bound that the gate reads."""
     seed: int
     suite: str
-    """Digest of prompts sources, guard and sampling settings of the evaluation."""
+    """Digest of prompt sources, guard and sampling settings of the evaluation."""
     settings: SamplingSettings
     settings_reasoning: SamplingSettings | None = None
-    """Settings of the reasoning benchmarks, where they have their own."""
+    """Settings of the reasoning benchmarks, if they have separate ones."""
 
 
 class GateSection(Section):
@@ -156,11 +157,11 @@ class GateSection(Section):
     second_guard: bool = False
     """A second guard judged every n-th sample."""
     same_guard: str = ""
-    """Kind of the guard that both filtered and evaluated; empty where two guards did."""
+    """Kind of the guard that both filtered and evaluated; empty if they were two guards."""
     waivers_on: datetime.date | None = None
     """Day (UTC) of the plan, by which waivers expire; None without waivers."""
     known_checks: tuple[str, ...] = ()
-    """Names of all checks that the gate can make, where there are waivers."""
+    """Names of all checks that the gate can make, if there are waivers."""
 
 
 class RegisterSection(Section):
@@ -174,7 +175,7 @@ class PromoteSection(Section):
 
     registry: RegistrySettings
     rollout: bool
-    """Something is rolled out."""
+    """Whether a rollout follows."""
 
 
 class DeploySection(Section):
@@ -188,7 +189,7 @@ class DeploySection(Section):
     guard: GuardSettings
     """Guard of the evaluation."""
     part: Part
-    """Part of a response that the gate's harm check reads."""
+    """Part of a response that the gate's harm check uses."""
     settings: SamplingSettings
     """Sampling settings of the harm check: the evaluation's."""
     reasoning: Literal["think", "none"]
@@ -230,12 +231,12 @@ class Sections(Section):
 
 
 class MonitorSection(Section):
-    """Limits that a model must keep, and how sure a regression must be."""
+    """Limits for a model, and how certain a regression must be."""
 
     gate: GateSettings
     alarm: AlarmSettings
     kinds: tuple[MetricKind, ...]
-    """What the suite measures and checks; each has to be there."""
+    """Metrics that the suite checks; each must exist."""
     reasoning_benchmarks: tuple[str, ...]
     """Strata of the reasoning average, equally weighted."""
     report_only: tuple[str, ...] = ()
@@ -245,11 +246,11 @@ class MonitorSection(Section):
     waivers_on: datetime.date | None = None
     """Day (UTC) of the plan, by which waivers expire; None without waivers."""
     known_checks: tuple[str, ...] = ()
-    """Names that waivers may speak of, where there are some: the checks of an evaluation and of the gate."""
+    """Names that waivers may use, if there are any: the checks of an evaluation and of the gate."""
 
 
 class AlarmSection(Section):
-    """Whom to tell of a regression."""
+    """Whom to notify of a regression."""
 
     alarm: AlarmSettings
     suite: str

@@ -1,7 +1,7 @@
-"""How a training is spread: nodes, processes on each, and what each process takes of a batch.
+"""How a training is spread: nodes, processes on each, and the share of a batch for each process.
 
-The one place that knows the rule. It is asked when a configuration is read, with the GPUs of the pod where they are
-known, and again by the stage, with those that it sees.
+The rule is only here. It is applied when a configuration is read, with the GPUs of the pod if they are known, and again
+by the stage, with the GPUs that it sees.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Shape(NamedTuple):
-    """A training whose batch can be shared out."""
+    """The shape of a training whose batch can be divided."""
 
     nodes: int
     processes: int
-    """Of each node, each with a GPU of its own where there are GPUs."""
+    """Processes on each node, one per GPU if there are GPUs."""
     rows: int
-    """Rows of an optimiser step that each process takes."""
+    """Rows of an optimiser step for each process."""
     micro: int
     """Rows of a forward pass of a process."""
 
@@ -37,11 +37,11 @@ class Shape(NamedTuple):
 
 
 def check_shape(settings: TrainingSettings) -> None:
-    """Check what can be known of a training before its GPUs are. Raises ValueError."""
+    """Check what is known about a training before its GPUs are. Raises ValueError."""
     if settings.batch_size % settings.micro_batch_size:
         raise ValueError(f"batch_size {settings.batch_size} is not a multiple of {settings.micro_batch_size}")
     if settings.nodes > 1 and not settings.processes:
-        raise ValueError(f"nodes is {settings.nodes}, so that processes must say how many train on each: 1 or more")
+        raise ValueError(f"nodes is {settings.nodes}, so processes must say how many train on each: 1 or more")
     if settings.processes:
         shape_of(settings)
 
@@ -51,18 +51,17 @@ def shape_of(settings: TrainingSettings, gpus: int = 0) -> Shape:
 
     Args:
         settings: The section ``training``.
-        gpus: GPUs of each node, which settle ``processes`` where it is 0; 0 for CPUs, or where ``processes`` is given.
+        gpus: GPUs of each node, the value of ``processes`` if that is 0; 0 for CPUs, or if ``processes`` is given.
 
     Raises:
-        ValueError: there are fewer GPUs than processes, the batch cannot be shared out, or ``fsdp`` has nothing to
-            share the student among.
+        ValueError: There are fewer GPUs than processes, the batch cannot be divided, or ``fsdp`` has only one process.
     """
     nodes, wanted = settings.nodes, settings.processes
     if gpus and wanted > gpus:
-        raise ValueError(f"processes is {wanted}, and there are {gpus} GPUs")
+        raise ValueError(f"processes is {wanted}, but there are {gpus} GPUs")
     count = wanted or gpus or 1
     if settings.strategy == "fsdp" and nodes * count == 1:
-        raise ValueError("strategy is fsdp, which shares the student among processes, and one trains")
+        raise ValueError("strategy is fsdp, which splits the student among processes, but there is only one")
     if settings.batch_size % (nodes * count):
         named = ("processes, " if nodes == 1 else "nodes x processes, ") if wanted else "the GPUs, "
         by = f"{count}" if nodes == 1 else f"{nodes} x {count}"
@@ -72,21 +71,21 @@ def shape_of(settings: TrainingSettings, gpus: int = 0) -> Shape:
 
 
 def gpus_of(settings: TrainingSettings, several: int) -> int:
-    """Return the GPUs that the pod of a training asks for by itself.
+    """Return the GPUs that the pod of a training asks for by default.
 
     Args:
         settings: The section ``training``.
-        several: GPUs over which the student is spread to sample: one that needs them is shared out among as many.
+        several: GPUs that sampling spreads the student over; with ``fsdp``, training uses as many.
     """
     return settings.processes or (max(2, several) if settings.strategy == "fsdp" else 1)
 
 
 def check_place(settings: TrainingSettings, cluster: ClusterSettings | None) -> None:
-    """Check that a training has the nodes and the GPUs that it asks for: else it would fail after hours of sampling.
+    """Check that a training has the nodes and the GPUs that it needs; otherwise it fails after hours of sampling.
 
     Args:
         settings: The section ``training``.
-        cluster: The section ``cluster``, where there is one.
+        cluster: The section ``cluster``, if there is one.
 
     Raises:
         ValueError: several nodes without a TrainJob, a TrainJob without a number of processes, or :func:`shape_of`.
@@ -94,12 +93,12 @@ def check_place(settings: TrainingSettings, cluster: ClusterSettings | None) -> 
     if settings.nodes > 1 and (cluster is None or not cluster.train_job.enabled):
         missing = "there is no section cluster" if cluster is None else "cluster.train_job.enabled is false"
         raise ValueError(
-            f"training.nodes is {settings.nodes}, and {missing}: several nodes train in a TrainJob of Kubeflow Trainer"
+            f"training.nodes is {settings.nodes}, but {missing}: several nodes train in a TrainJob of Kubeflow Trainer"
         )
     if cluster is None:
         return
     if cluster.train_job.enabled and not settings.processes:
-        raise ValueError("cluster.train_job is on, so training.processes must say how many train on each node")
+        raise ValueError("cluster.train_job is enabled, so training.processes must say how many train on each node")
     gpu = cluster.stage("train").gpu
     if gpu is not None and gpu.count:
         try:

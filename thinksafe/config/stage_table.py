@@ -1,4 +1,4 @@
-"""The table of stages: what is known of a stage besides its code.
+"""The table of stages: everything about a stage except its code.
 
 A new stage is a module in ``thinksafe/stages``, a component folder, and one entry here.
 """
@@ -18,22 +18,23 @@ class StageSpec:
     image: ImageKind = "cpu"
     """Kind of image that its pods run in; only ``cpu`` asks for no GPU."""
     plans: bool = False
-    """It makes the plan, so that it checks for which cluster the pipeline was compiled."""
+    """It makes the plan, so it checks for which cluster the pipeline was compiled."""
     reads_models: bool = False
     """It reads the hub or copies of it: its pods get the hub's token and the model cache."""
     mlflow: bool = False
-    """It talks to MLflow: only such pods get its credentials."""
+    """It talks to MLflow: only these pods get its credentials."""
     cached: bool = True
-    """Kubeflow may take the outputs of an earlier task with the same inputs. Not where the stage reads or changes
-    something outside of them: registry, ledger, records, served model."""
+    """Kubeflow may reuse the outputs of an earlier task with the same inputs. False if the stage reads or changes
+    anything
+    else: registry, ledger, records, served model."""
     retried: bool = True
-    """It is started again after a failure. Not where it gives or announces a verdict: none is drawn or sent twice."""
+    """It is retried after a failure. False if it gives or announces a verdict: none is drawn or sent twice."""
     runs_after_failure: bool = False
-    """It runs although another task failed."""
+    """It runs even if another task failed."""
     shown: bool = True
-    """A success has a line of its own on the terminal."""
+    """The terminal shows a line when it succeeds."""
     preloaded: bool = False
-    """Local runs import its module once, before the first stage: several stages need what it imports."""
+    """Local runs import its module once, before the first stage, because several stages need the same imports."""
 
 
 STAGES: dict[str, StageSpec] = {
@@ -51,23 +52,23 @@ STAGES: dict[str, StageSpec] = {
     "metrics": StageSpec(preloaded=True),
     "gate": StageSpec(mlflow=True, cached=False, retried=False, preloaded=True),
     "promote": StageSpec(mlflow=True, cached=False),
-    # it judges what the served model says, with the guard of the evaluation
+    # it judges responses of the served model with the guard of the evaluation
     "deploy": StageSpec("sampler", reads_models=True, mlflow=True, cached=False),
     "plan_evaluation": StageSpec(plans=True, reads_models=True, mlflow=True, cached=False),
     "monitor": StageSpec(cached=False, retried=False),
     "alarm": StageSpec(cached=False, retried=False),
     "report": StageSpec(mlflow=True, cached=False, runs_after_failure=True),
 }
-"""All stages, in the order in which a realignment meets them, then those of an evaluation."""
+"""All stages, in the order of a realignment, then those of an evaluation."""
 
 DEFAULT = StageSpec()
-"""What holds for ``default`` in ``cluster.stages``."""
+"""The entry for ``default`` in ``cluster.stages``."""
 
 if TYPE_CHECKING:
     StageName = str
 else:
     StageName = Literal[("default", *STAGES)]
-"""A stage in ``cluster.stages``, or ``default``: what the other stages take where they say nothing."""
+"""A stage in ``cluster.stages``, or ``default``, which fills in what a stage leaves out."""
 
 
 def spec_of(stage: str) -> StageSpec:

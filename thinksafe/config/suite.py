@@ -1,7 +1,7 @@
-"""Configuration of an evaluation by itself: any model version, on a schedule for the champion.
+"""Configuration of a separate evaluation: of any model version, or of the champion on a schedule.
 
-A suite is a document of its own (benchmarks, guard, engine, thresholds), or a whole realignment recipe, of which the
-parts that an evaluation needs are taken.
+A suite is a separate document (benchmarks, guard, engine, thresholds), or a realignment recipe, whose parts for an
+evaluation are used.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class SuiteConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 42
     """Every random choice of the evaluation derives from it."""
     student: StudentSettings | None = None
-    """Model to evaluate where the command names none, and the settings (``reasoning``, ``dtype``) of one that is
-    named by folder or hub id."""
+    """Model to evaluate if the command names none, and the settings (``reasoning``, ``dtype``) of a model named by
+    folder or hub id."""
     engine: EngineSettings = EngineSettings()
     guard: GuardsSettings
     """Only ``evaluate`` and ``second`` are used; ``filter`` may be left out."""
     evaluation: EvaluationSettings
     gate: GateSettings = GateSettings()
-    """The limits on harm, over-refusal, unknown, truncated and the number of prompts hold here, too."""
+    """The limits on harm, over-refusal, unknown, truncated and the number of prompts also apply here."""
     registry: RegistrySettings | None = None
-    """Registered model whose champion or versions can be named."""
+    """Registered model whose champion or versions can be evaluated."""
     report: ReportSettings = ReportSettings()
     alarm: AlarmSettings = AlarmSettings()
     cluster: ClusterSettings | None = None
@@ -69,7 +69,7 @@ class SuiteConfig(Section):
         if self.gate.harm.part not in self.evaluation.parts:
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
         if self.cluster is not None and self.cluster.schedule.evaluate.enabled and self.registry is None:
-            raise ValueError("cluster.schedule.evaluate measures the champion, and no registry.model says of what")
+            raise ValueError("cluster.schedule.evaluate measures the champion, but registry.model is not set")
         self.gate.require_waivable(known_checks(self))
         check_thinking(
             self.evaluation.benchmarks, self.student.reasoning if self.student else "think", self.engine.kind
@@ -78,10 +78,10 @@ class SuiteConfig(Section):
 
     @classmethod
     def of(cls, recipe: RealignmentConfig) -> SuiteConfig:
-        """Return the suite of a realignment recipe: the one that its gate reads."""
+        """Return the suite of a realignment recipe: the one that its gate uses."""
         return cls(**{name: getattr(recipe, name) for name in cls.model_fields})
 
 
 def known_checks(config: SuiteConfig) -> tuple[str, ...]:
-    """Return the checks that waivers may speak of: those of an evaluation, and the gate's, whose limits are shared."""
+    """Return the checks that waivers may name: those of an evaluation, and the gate's, which shares the limits."""
     return tuple(check_names(("gate", "evaluation"), config.evaluation.gated, config.guard.second is not None))

@@ -1,7 +1,7 @@
-"""Options that go to vLLM as they are, under the names of its engine arguments (``EngineArgs``).
+"""Options that go to vLLM unchanged, under the names of its engine arguments (``EngineArgs``).
 
-Which names and values there are is vLLM's to say: it is asked where it is installed (:mod:`thinksafe.models.vllm`).
-Here those are refused that other settings decide, or that would carry a secret.
+vLLM defines the names and values and checks them where it is installed (:mod:`thinksafe.models.vllm`). This module
+refuses options that other settings decide or that would contain a secret.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OWN = frozenset({
     "disable_log_stats", "dtype", "hf_token", "load_format", "model", "revision", "seed", "served_model_name",
     "skip_tokenizer_init", "tokenizer", "tokenizer_revision", "trust_remote_code",
 })
-"""What sampler and guards set themselves."""
+"""Options that the sampler and the guards set themselves."""
 OWN_OF_ENGINE = OWN | {"enable_lora", "lora_modules", "max_lora_rank", "max_loras", "tensor_parallel_size"}
 OWN_OF_GUARD = OWN | {"enable_lora", "max_logprobs", "max_model_len"}
 
@@ -24,16 +24,16 @@ OWN_OF_SERVER = OWN - {"disable_log_stats", "load_format", "seed", "skip_tokeniz
     "api_key", "enable_lora", "enable_ssl_refresh", "host", "lora_modules", "max_lora_rank", "max_loras", "port",
     "reasoning_parser", "ssl_certfile", "ssl_keyfile", "tensor_parallel_size",
 }
-"""What the rollout sets itself for ``vllm serve``, or what would carry a secret."""
+"""Options that the rollout sets itself for ``vllm serve``, or that would contain a secret."""
 
 
 def _refuse(options: Mapping[str, Any], own: frozenset[str]) -> None:
     if taken := sorted(own & set(options)):
-        raise ValueError(f"{', '.join(taken)}: set by other settings of this config; leave it out")
+        raise ValueError(f"{', '.join(taken)}: other settings of this config decide it; leave it out")
     try:
         json.dumps(options, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError("a value is not JSON: numbers must be finite, and dates texts") from error
+        raise ValueError("a value is not JSON: numbers must be finite, and dates must be texts") from error
 
 
 def _of_engine(options: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def parallel(options: Mapping[str, Any], tensor: int = 1) -> int:
 
     Args:
         options: The options.
-        tensor: ``tensor_parallel_size``, where the options do not hold it.
+        tensor: ``tensor_parallel_size``, if it is not among the options.
     """
     sizes = options.get("tensor_parallel_size", tensor), options.get("pipeline_parallel_size", 1)
     count = 1

@@ -1,1 +1,1 @@
-"""Deciding: checks on metrics become a decision, by the gate or by the monitor of a served model."""
+"""Deciding: the gate, or the monitor of a served model, turns checks on metrics into a decision."""

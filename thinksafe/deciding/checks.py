@@ -1,4 +1,4 @@
-"""Building blocks of a decision: what a bound says of a limit, in numbers and in a plain sentence.
+"""Building blocks of a decision: whether a number keeps its limit, in numbers and in a plain sentence.
 
 Limits are inclusive. A check whose number could not be computed fails: no data is never a pass.
 """
@@ -16,13 +16,13 @@ from thinksafe.measuring.statistics import Estimate
 from thinksafe.records import Check, Decision, StoppedBy, Unit
 
 ROUNDING = 1e-12
-"""Slack of comparisons, so that a loss of exactly the limit is not refused for the last bit of a float."""
+"""Slack of comparisons, so that rounding in the last bit does not refuse a loss of exactly the limit."""
 
 LARGEST_FACTOR = 2.0**20
-"""Prompts-needed estimates stop here; beyond, the honest answer is that no realistic number decides."""
+"""Estimates of the prompts needed stop at this factor; beyond it, no realistic number of prompts decides."""
 
 def within(value: float, limit: float, side: Side) -> bool:
-    """Return whether a value is at most the limit (``upper``) or at least it (``lower``)."""
+    """Return whether a value is at most the limit (``upper``) or at least the limit (``lower``)."""
     return value <= limit + ROUNDING if side == "upper" else value >= limit - ROUNDING
 
 
@@ -59,7 +59,7 @@ def bound_check(condition: Condition, prepare: Callable[[], Scalable]) -> Check:
 
 
 def estimate_check(condition: Condition, prepare: Callable[[], Scalable]) -> Check:
-    """Check that an estimate, whatever its interval, is at most a limit; arguments as :func:`bound_check`."""
+    """Check that an estimate is at most a limit, without regard to its interval; arguments as :func:`bound_check`."""
     try:
         measured = prepare()(1.0)
     except NoEvidence as gap:
@@ -72,7 +72,7 @@ def estimate_check(condition: Condition, prepare: Callable[[], Scalable]) -> Che
 
 
 def evidence_check(condition: Condition, prepare: Callable[[], Scalable]) -> Check:
-    """Check that no change for the worse is shown: the lower bound is at most the limit.
+    """Check that the data do not show a change for the worse: the lower bound is at most the limit.
 
     Arguments as :func:`bound_check`; the subject is the change without an article (``rise of harm on harmbench``).
     """
@@ -89,7 +89,7 @@ def evidence_check(condition: Condition, prepare: Callable[[], Scalable]) -> Che
 
 
 def share_check(condition: Condition, count: int, samples: int) -> Check:
-    """Check that a share of this run's samples is at most a limit; a count, not an estimate, so without interval."""
+    """Check that a share of this run's samples is at most a limit; it is counted, not estimated, so has no interval."""
     if samples == 0:
         return failed_check(condition, NoEvidence("there are no samples"))
     share = count / samples
@@ -105,9 +105,9 @@ def count_check(condition: Condition, found: str, value: int, n: int) -> Check:
 
     Args:
         condition: What is counted, and the minimum.
-        found: The count in words, as the opening of a sentence.
+        found: The count in words, as the start of a sentence.
         value: The count.
-        n: Of how many.
+        n: Total that the count is out of.
     """
     passed = value >= condition.limit
     reached = "reaches" if passed else "is below"
@@ -141,12 +141,12 @@ def _counted(condition: Condition, value: float, n: int, passed: bool, reason: s
 
 
 def concluded(stage: StoppedBy, checks: Sequence[Check], summary: str, **more: Any) -> Decision:
-    """Return the decision over all checks: it passes exactly when each of them does, or is waived.
+    """Return the decision over all checks: it passes if and only if each check passes or is waived.
 
     Args:
-        stage: Who decides.
+        stage: Stage that decides.
         checks: All checks.
-        summary: The decision in a sentence.
+        summary: The decision in one sentence.
         more: Further fields of the decision.
     """
     passed = all(check.status != "failed" for check in checks)
@@ -157,7 +157,7 @@ def factor_needed(scalable: Scalable, side: Side, limit: float) -> float | None:
     """Return how many times as many prompts, at the same rates, would bring the bound to the limit.
 
     Returns:
-        A factor of at least 1, within a relative 1e-3; None when no factor up to ``LARGEST_FACTOR`` would.
+        A factor of at least 1, to a relative precision of 1e-3; None if no factor up to ``LARGEST_FACTOR`` would.
     """
 
     def keeps(factor: float) -> bool:

@@ -1,4 +1,4 @@
-"""Can the gate of a configuration pass at all, and with what power does it decide?
+"""Can the gate of a configuration pass at all, and with what power?
 
 Computed from the configuration alone, before anything is sampled: ``thinksafe config check`` prints the findings and
 refuses the errors.
@@ -31,7 +31,7 @@ def refuse_hopeless_gate(config: RealignmentConfig) -> None:
 
 
 def findings_on(config: RealignmentConfig) -> list[Finding]:
-    """Return the findings on the gate; a check that is waived today cannot stop a run, so its error is a warning."""
+    """Return the findings on the gate; an error of a check that is waived today is a warning, as it stops no run."""
     today = datetime.datetime.now(datetime.UTC).date()
     waived = {waiver.check: waiver for waiver in config.gate.waivers if waiver.expires >= today}
     findings = [
@@ -40,9 +40,9 @@ def findings_on(config: RealignmentConfig) -> list[Finding]:
     ]
     for waiver in config.gate.waivers:
         if waiver.check in waived:
-            message = f"Waived by {waiver.person} until {waiver.expires}: should it fail, it does not stop a candidate."
+            message = f"Waived by {waiver.person} until {waiver.expires}: if it fails, it does not stop a candidate."
         else:
-            message = f"The waiver by {waiver.person} expired on {waiver.expires}; it does not count."
+            message = f"The waiver by {waiver.person} expired on {waiver.expires}; it has no effect."
         findings.append(Finding(waiver.check, "warning", message))
     return findings
 
@@ -52,7 +52,7 @@ def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | N
 
     Args:
         config: The configuration.
-        available: Prompts that each benchmark has, by name, where known; used for benchmarks without a count.
+        available: Prompts in each benchmark, by name, if known; used for benchmarks without a count.
     """
     suite = _Suite.of(config, available or {})
     return [
@@ -63,7 +63,7 @@ def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | N
 
 @dataclass(frozen=True)
 class _Suite:
-    """The configuration, and the prompts of its benchmarks with checks."""
+    """The configuration, and the number of prompts of its gated benchmarks."""
 
     config: RealignmentConfig
     available: Mapping[str, int]
@@ -77,11 +77,11 @@ class _Suite:
         return cls(config, available, found)
 
     def sizes(self, spec: CheckSpec) -> dict[str, int | None]:
-        """Prompts of each benchmark that a check reads; None where not known."""
+        """Prompts of each benchmark that a check reads; None if unknown."""
         return {name: n for kind in spec.kinds for name, n in self.benchmarks[kind].items()}
 
     def strata(self, spec: CheckSpec) -> Iterable[tuple[str, list[int]]]:
-        """Yield each check of an entry and the sizes of its benchmarks, where all of them are known."""
+        """Yield each check of an entry and the sizes of its benchmarks, if all of them are known."""
         sizes = self.sizes(spec)
         groups = [(name, [n]) for name, n in sizes.items()] if spec.by_benchmark else [("", list(sizes.values()))]
         for name, found in groups if len(sizes) > 1 or not spec.several else ():
@@ -115,7 +115,7 @@ def _rates(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
 
 
 def _differences(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
-    """Plan a comparison. A tie with the base must be able to pass; a champion may have to be beaten, so it warns."""
+    """Plan a comparison. A tie with the base must be able to pass. A champion may have to be beaten: only a warning."""
     evaluation, limit, confidence = suite.config.evaluation, suite.limit(spec), 1 - 2 * suite.alpha(spec)
     single = (evaluation.n_reasoning if spec.kinds == ("reasoning",) else evaluation.n) == 1
     for check, strata in suite.strata(spec):
@@ -142,7 +142,7 @@ def _judged_twice(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
     if n < fewest:
         yield Finding(spec.name, "error", f"{message}. Lower guard.second.every_n.", numbers)
     elif short > 1 - power.LOW_POWER:
-        more = f"{message}, and by chance there are fewer {short:.0%} of the time."
+        more = f"{message}, and {short:.0%} of the time chance gives fewer."
         yield Finding(spec.name, "warning", more, numbers)
     else:
         yield Finding(spec.name, "ok", f"{message}.", numbers)
@@ -161,14 +161,14 @@ def _read_twice(spec: CheckSpec, suite: _Suite) -> tuple[int, float, int] | None
         return None
     for _, sizes in suite.strata(spec):
         every = sum(sizes)
-        # of several samples of a prompt any one makes it a prompt that was judged twice
+        # a prompt counts as judged twice if any one of its samples was
         chance = 1 - (1 - 1 / second.every_n) ** suite.config.evaluation.n
         return every, chance, round(every * chance)
     return None
 
 
 def _pilot_level(suite: _Suite) -> Level:
-    """Where the diagnosis only warns, so does this."""
+    """Findings on the diagnosis; warnings only, if the diagnosis only warns."""
     return "error" if suite.config.diagnose.on_failure == "stop" else "warning"
 
 
@@ -196,4 +196,4 @@ _PLANS: dict[Measure, Callable[[CheckSpec, _Suite], Iterable[Finding]]] = {
     "size": _sizes, "rate": _rates, "rise": _differences, "loss": _differences, "judged_twice": _judged_twice,
     "disagreement": _disagreement, "acceptance": _acceptance, "flip_rate": _flip_rate,
 }
-"""What a measure needs of the prompts; the others do not depend on their number."""
+"""How each measure depends on the number of prompts; measures not listed do not."""

@@ -1,9 +1,9 @@
 """The gate: metrics of base, candidate and champion -> one decision.
 
-An intersection-union test: the null hypothesis is that any one condition is violated, and the candidate passes only
-when every check passes at level alpha, so good reasoning cannot pay for harm, and no correction for the number of
-checks is needed (Berger 1982). Every number is computed again from the outcomes; missing, absent, mismatching or empty
-data fails the check that needed it, and says why.
+An intersection-union test: the null hypothesis is that at least one condition is violated, and the candidate passes
+only if every check passes at level alpha. So good reasoning cannot make up for harm, and no correction for the number
+of checks is needed (Berger 1982). Every number is computed again from the outcomes. Missing, absent, mismatching or
+empty data fails the check that needs it, and the check says why.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def decide(
     Args:
         base: Metrics of the student as it is.
         candidate: Metrics of the student with the new adapter.
-        champion: Metrics of the version in use; absent when there is none, which is not a failure.
+        champion: Metrics of the version in use; absent if there is none, which is not a failure.
         outcomes: Outcomes by role, in any order; each is read once.
         section: Thresholds and the strata of the reasoning average.
-        contamination: What the training prompts share with the benchmarks; None leaves those checks out.
+        contamination: Overlap of the training prompts with the benchmarks; None leaves those checks out.
 
     Raises:
-        InputError: a metric set stands in another's place, or a waiver is of no check that can be waived.
+        InputError: a metric set belongs to another role, or a waiver names a check that cannot be waived.
     """
     for role, metric_set in (("base", base), ("candidate", candidate), ("champion", champion)):
         if metric_set.role != role:
@@ -71,7 +71,7 @@ def _notes(section: GateSection) -> list[str]:
 
 
 def report_only_notes(names: Sequence[str]) -> list[str]:
-    """Return what a decision says of benchmarks that it did not look at."""
+    """Return the note of a decision about benchmarks that it did not check."""
     return [f"Reported only, without a check: {', '.join(names)}."] if names else []
 
 

@@ -1,7 +1,7 @@
-"""From the catalogue to checks: what each measure is, on the evidence of the models, tested as its entry says.
+"""From the catalogue to checks: compute each measure from the evidence and test it as its entry says.
 
-A check is made where everything that it speaks of is there to be asked: a champion, a second guard, an earlier
-evaluation. What should be there and is missing fails the check that needed it, and says why.
+A check is made if everything that it refers to exists: a champion, a second guard, an earlier evaluation. Data that
+should exist but is missing fails the check that needs it, and the check says why.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from thinksafe.records import Check, Metric, MetricKind
 
 @dataclass(frozen=True)
 class Scope:
-    """What is there to decide on."""
+    """The data to decide on."""
 
     models: Mapping[Subject, Evidence]
-    """Those that checks may speak of; one that should be there and is not is an absent one."""
+    """The models that checks may refer to; a model that should exist but does not is an absent one."""
     section: GateSection | MonitorSection
     kinds: frozenset[MetricKind]
-    """Metrics that are asked for."""
+    """Metrics that the suite asks for."""
     contamination: Contamination | None = None
 
     @cached_property
@@ -62,7 +62,7 @@ class Scope:
         ]
 
     def found(self, spec: CheckSpec, benchmark: str) -> list[Metric]:
-        """Return those of them that the model has; checks on the others fail by themselves."""
+        """Return those of them that the model has; the checks on the others fail on their own."""
         metrics = self.models[spec.of].metrics
         return [metrics[name] for name in self.metrics(spec, benchmark) if name in metrics]
 

@@ -1,9 +1,9 @@
-"""A re-evaluation: does a model keep its limits, and is it still what it was?
+"""A re-evaluation: is the model within its limits, and is it as good as it was?
 
-Two kinds of checks, as they ask different things. The limits are the gate's own, tested as the gate tests them: the
-bound must keep the limit, and no data fails. A regression is the other way round: the model counts as unchanged until
-there is evidence that it is worse than at its last evaluation, on the same prompts, at the level of ``alarm.alpha``.
-A schedule asks again and again; were the burden of proof on the model, chance alone would soon raise the alarm.
+There are two kinds of checks. The limits are the gate's, tested as the gate tests them: the bound must keep the limit,
+and no data fails. A regression check is the reverse: the model counts as unchanged until there is evidence, at the
+level ``alarm.alpha``, that it is worse than at its last evaluation on the same prompts. A schedule repeats the test; if
+the model had to prove that it is unchanged, chance alone would soon raise the alarm.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def assess(
     metrics: MetricSet, outcomes: Iterable[Outcome], previous: MetricSet | None, before: Iterable[Outcome],
     section: MonitorSection,
 ) -> Decision:
-    """Decide whether an evaluation raises the alarm; it does unless the decision is passed.
+    """Decide whether an evaluation raises the alarm: it does unless the decision passes.
 
-    The checks are those that the catalogue has for an evaluation of the metrics that the suite asks for.
+    The checks are those of the catalogue for an evaluation, limited to the metrics that the suite asks for.
 
     Args:
-        metrics: Of the model now.
-        outcomes: What they are averages over.
+        metrics: Metrics of the model now.
+        outcomes: Outcomes behind them.
         previous: The last metrics of the same model under the same suite; None for a first evaluation.
-        before: Their outcomes.
+        before: Outcomes behind the last metrics.
         section: Limits, and the level of the comparison.
     """
     models: dict[Subject, Evidence] = {"model": Evidence(metrics.model_copy(update={"role": "evaluated"}), outcomes)}

@@ -1,6 +1,6 @@
-"""Can a check pass at all with so many prompts, and how likely is it when the candidate is good?
+"""Can a check pass at all with this many prompts, and how likely is that for a good candidate?
 
-Powers are of single checks; all of them must hold, so the gate's own power is smaller.
+Powers are those of single checks. All checks must hold, so the power of the gate is smaller.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ DISCORDANT = 0.10
 TIE = f"if the models are equally good and differ on {DISCORDANT:.0%} of prompts"
 
 LOW_POWER = 0.8
-"""Below it a finding is a warning: a good candidate is refused more often than one time in five."""
+"""A finding with less power is a warning: a good candidate is refused more often than one time in five."""
 
 LARGEST_GROWTH = 1000.0
-"""More prompts than so many times the configured ones are not suggested."""
+"""Never suggest more than this many times the configured prompts."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class Finding:
     check: str
     """Name of the check, as in the decision."""
     level: Level
-    """``error``: it cannot pass. ``warning``: it seldom passes when it should, or this cannot be told."""
+    """``error``: it cannot pass. ``warning``: it seldom passes when it should, or this is unknown."""
     message: str
     numbers: dict[str, float] = field(default_factory=dict)
     """``n``, ``limit``, ``best_bound`` (bound of a perfect result), ``power``, ``needed`` (prompts to pass at all, or
-    with ``LOW_POWER``)."""
+    to reach ``LOW_POWER``)."""
 
 
 def size(check: str, name: str, n: int, fewest: int) -> Finding:
-    """Number of prompts: enough or not."""
+    """Whether a benchmark has enough prompts."""
     numbers = {"n": float(n), "limit": float(fewest)}
     if n < fewest:
         message = f"{name} has {prompts(n)}; gate.min_prompts asks for {fewest:,}. Raise its count."
@@ -114,7 +114,7 @@ def _tie_error(strata: Sequence[int], factor: float) -> float:
 def _judged(
     check: str, best: Scalable, limit: float, power: Power, perfect: str, truth: str, level: Level
 ) -> Finding:
-    """Judge an upper bound by what a perfect result gives and by the power."""
+    """Judge an upper bound by what a perfect result gives, and by the power."""
     estimate = best(1.0)
     n, bound = round(estimate.n), estimate.interval.high
     numbers = {"n": float(n), "limit": limit, "best_bound": bound}
@@ -124,7 +124,7 @@ def _judged(
         if factor is not None:
             needed = rounded_up(estimate.n * factor)
             numbers["needed"] = float(needed)
-            advice = f"it takes about {prompts(needed)}, or a higher limit"
+            advice = f"give about {prompts(needed)}, or raise the limit"
         edge, allowed = written((bound, limit), "%")
         message = f"{prompts(n)} are too few, {perfect}: the bound is then {edge}, the limit {allowed}; {advice}."
         return Finding(check, level, message, numbers | {"power": power(1.0)})
@@ -132,7 +132,7 @@ def _judged(
 
 
 def _powered(check: str, n: int, power: Power, truth: str, numbers: dict[str, float]) -> Finding:
-    """Judge a check that can pass by how often it does; name the prompts that would make it ``LOW_POWER``."""
+    """Judge a check that can pass by how often it does; name the prompts that would give it ``LOW_POWER``."""
     now = power(1.0)
     numbers = numbers | {"power": now}
     message = f"{prompts(n)}: passes {now:.0%} of the time {truth}"

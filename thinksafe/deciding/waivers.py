@@ -1,7 +1,7 @@
-"""Waivers: a failed check that a named person answers for, until a day.
+"""Waivers: a named person takes responsibility for a failed check, until a given day.
 
-A waiver never makes a check pass: the check keeps its numbers and its reason and gets a status of its own. It has no
-effect on a check without data, on one that passed, and after its last day.
+A waiver never makes a check pass: the check keeps its numbers and its reason and gets the status ``waived``. A waiver
+has no effect on a check without data, on one that passed, or after its last day.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from thinksafe.records import Check, Decision, WaiverEffect, WaiverUse
 def apply_waivers(
     checks: Sequence[Check], waivers: Iterable[Waiver], day: datetime.date | None, known: Iterable[str] = ()
 ) -> tuple[list[Check], list[WaiverUse]]:
-    """Return the checks, those that are waived marked so, and what each waiver did.
+    """Return the checks, with the waived ones marked, and the effect of each waiver.
 
     Args:
         checks: Checks of the gate.
-        waivers: At most one a check.
-        day: The day (UTC) by which a waiver has expired or not.
-        known: Names of further checks that could have been made, such as those against a champion.
+        waivers: At most one per check.
+        day: Day (UTC) on which waivers must be valid.
+        known: Names of further checks that are possible, such as those against a champion.
 
     Raises:
-        InputError: a waiver names no check or one that cannot be waived, or there are waivers and no day.
+        InputError: a waiver names an unknown check or one that cannot be waived, or there are waivers but no day.
     """
     found = {check.name: check for check in checks}
     uses = []
     for waiver in waivers:
         if day is None:
             raise InputError(
-                "The gate's section has waivers and no date to hold them against.",
-                "Take the section from the output of `thinksafe plan`, which fixes the date of a run.",
+                "The gate's section has waivers but no date to check them against.",
+                "Use the section from the output of `thinksafe plan`, which sets the date of a run.",
             )
         require_waivable(waiver.check, {*found, *known})
         effect = _effect(waiver, found.get(waiver.check), day)
@@ -45,7 +45,7 @@ def apply_waivers(
 
 
 def require_waivable(check: str, known: Iterable[str]) -> None:
-    """Raise InputError unless a check exists and may be waived; lists the names that may."""
+    """Raise InputError unless a check exists and may be waived; the error lists the checks that may."""
     if (found := objection(check, sorted(known))) is not None:
         why, allowed = found
         raise InputError(

@@ -1,1 +1,1 @@
-"""Measuring: verdicts and grades become estimates with intervals, paired where two models are compared."""
+"""Measuring: turn verdicts and grades into estimates with intervals, paired when two models are compared."""

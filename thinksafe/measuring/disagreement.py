@@ -1,4 +1,4 @@
-"""Tallies of the second guard: who said what of which prompt, in a few numbers a prompt and without text."""
+"""Tallies of the second guard: what both guards said about each prompt, as a few numbers per prompt, no text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SecondOpinions:
     """Accumulates the verdicts that carry a second opinion, by benchmark and part.
 
     Args:
-        prompts: Number of prompts; their positions are below it.
+        prompts: Number of prompts; positions are 0 to ``prompts - 1``.
     """
 
     def __init__(self, prompts: int) -> None:
@@ -31,10 +31,10 @@ class SecondOpinions:
         self._guards: tuple[str, str] | None = None
 
     def add(self, verdict: Verdict, position: int, benchmark: int) -> None:
-        """Count a verdict on a sample of the prompt at a position; without a second opinion it is passed over.
+        """Count a verdict on a sample of the prompt at a position; verdicts without a second opinion are ignored.
 
         Raises:
-            StageError: the opinion is by another guard than the first one was.
+            StageError: The second opinion comes from another guard than the earlier ones.
         """
         if verdict.second is None:
             return
@@ -72,7 +72,7 @@ class SecondOpinions:
     def record(
         self, benchmark: int, name: str, part: Part, values: Sequence[float], confidence: float
     ) -> Disagreement | None:
-        """Return the disagreement on one benchmark (its place and its name), None where nothing was read twice."""
+        """Return the disagreement on one benchmark (its position and name), None if nothing was judged twice."""
         if not values or self._guards is None:
             return None
         one, two, three = (

@@ -1,4 +1,4 @@
-"""Evidence of one model: its metrics with the outcomes they were computed from, checked against each other."""
+"""Evidence about one model: its metrics and the outcomes they were computed from, checked against each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from thinksafe.measuring.statistics import (
 from thinksafe.records import Disagreement, Metric, MetricKind, MetricSet, Outcome, Part, Role
 
 Scalable = Callable[[float], Estimate]
-"""The estimate that the same rates would give on ``factor`` times as many prompts; factor 1 is what was measured."""
+"""The estimate that the same rates would give on ``factor`` times as many prompts; factor 1 is the measured one."""
 
 
 class NoEvidence(Exception):
@@ -49,7 +49,7 @@ class Evidence:
 
     def __init__(self, metric_set: MetricSet, outcomes: Iterable[Outcome]) -> None:
         self.role = _NOUNS.get(metric_set.role, metric_set.role)
-        """How messages call the model."""
+        """How messages refer to the model."""
         self.absent = metric_set.absent
         self.suite = metric_set.suite
         self.metrics: dict[str, Metric] = {metric.name: metric for metric in metric_set.metrics}
@@ -75,7 +75,7 @@ class Evidence:
         return {metric.benchmark for metric in found}
 
     def outcomes(self, name: str) -> tuple[list[str], Any]:
-        """Return prompt ids in ascending order and their values, a float array of the same length.
+        """Return prompt ids in ascending order and their values as a float array of the same length.
 
         Raises:
             NoEvidence: the metric or its outcomes are missing, a prompt repeats, or the outcomes are not the ones

@@ -27,12 +27,12 @@ RESAMPLES = 9999
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval and the prompts it stands on."""
+    """A number with its interval and the number of prompts behind it."""
 
     value: float
     interval: Interval
     n: float
-    """Prompts; not whole only in what-if computations (power, prompts needed)."""
+    """Prompts; fractional only in what-if computations (power, prompts needed)."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def pass_at_1(values: Sequence[float], confidence: float, seed: int) -> Estimate
     Args:
         values: One for each problem, in [0, 1].
         confidence: Two-sided.
-        seed: Of the resamples.
+        seed: Seed of the resamples.
 
     Raises:
         StageError: there are no values, or one is outside [0, 1].
@@ -203,7 +203,7 @@ def stratified_average(strata: Sequence[Estimate]) -> Estimate:
 
     The interval is recovered from those of the strata (MOVER: Zou and Donner, Statistics in Medicine 27, 2008): the
     distance from estimate to limit is the root of the summed squares of the strata's distances, times their weight.
-    It keeps what the strata's methods do about skewness and about data without variation; one stratum keeps its own.
+    It keeps how the strata's methods handle skewness and data without variation; a single stratum keeps its interval.
 
     Raises:
         StageError: there are no strata, or their confidences differ.
@@ -245,7 +245,7 @@ def _tango_upper(won: float, lost: float, n: float, z: float) -> float:
 
 
 def _checked(values: Sequence[float]) -> Any:
-    """Return values as a float array. Raises StageError unless all lie in [0, 1] and there is one or more."""
+    """Return values as a float array. Raises StageError if there are none or one is outside [0, 1]."""
     import numpy as np
 
     array = np.asarray(values, dtype=np.float64)

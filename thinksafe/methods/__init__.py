@@ -22,11 +22,11 @@ else:
 
 
 def carried_over(section: Mapping[str, Any], kind: object) -> dict[str, Any]:
-    """Return what a section ``method`` says when its kind becomes another: without options that only the old one has.
+    """Return a section ``method`` with another kind, without the options that only the old kind has.
 
     Args:
-        section: The section as it is written; it may be malformed.
-        kind: The new kind; an unknown one leaves everything, for the validation to refuse.
+        section: The section as written; it may be malformed.
+        kind: The new kind; an unknown one changes nothing else, and validation refuses it.
     """
     fields = {of.model_fields["kind"].default: set(of.model_fields) for of in METHODS}
     lost: set[str] = set()

@@ -1,4 +1,4 @@
-"""What training minimises, as the train stage is told; :mod:`thinksafe.training.objectives` holds the trainers."""
+"""What training minimises, as passed to the train stage; :mod:`thinksafe.training.objectives` has the trainers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Kl(Section):
 Objective = Annotated[Sft | Kl, Field(discriminator="kind")]
 
 BenignLoss = Literal["cross-entropy", "kl"]
-"""Loss of benign rows, as methods that train on the student's own samples offer it."""
+"""Loss of benign rows, an option of the methods that train on the student's own samples."""
 
 
 def with_benign_loss(loss: BenignLoss) -> Sft | Kl:
-    """Return the objective of a loss of benign rows."""
+    """Return the objective for a loss of benign rows."""
     return Kl() if loss == "kl" else Sft()

@@ -1,4 +1,4 @@
-"""Rejection sampling, the ablation: the student's plain samples, as far as the guard finds them safe."""
+"""Rejection sampling, the ablation: those of the student's plain samples that the guard finds safe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from thinksafe.methods.objectives import BenignLoss, Kl, Sft, with_benign_loss
 
 
 class Rejection(Method):
-    """All prompts are sampled as they are; examples and training are those of ``thinksafe``."""
+    """All prompts are sampled plain; curation and training are those of ``thinksafe``."""
 
     summary: ClassVar[str] = "the student writes both responses plain, without steering; what the guard accepts is kept"
     kind: Literal["rejection"] = "rejection"

@@ -1,4 +1,4 @@
-"""Rules of curation: what a judged response must keep to become an example."""
+"""Rules of curation: what a judged response must satisfy to become an example."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _refusal(_: Sample, verdict: Verdict, __: Reasoning) -> Reason:
 
 
 def _compliance(_: Sample, verdict: Verdict, __: Reasoning) -> Reason:
-    # a guard that cannot tell refusals (None) has not shown compliance either, but rejecting every benign sample for
-    # it would make such guards useless; the count of refusals then is zero and the report says which guard judged
+    # a guard that cannot recognise refusals (None) has not shown compliance either, but rejecting every benign sample
+    # would make such guards useless; the count of refusals is then zero, and the report says which guard judged
     return "refusal" if verdict.refusal else "accepted"
 
 
@@ -38,6 +38,6 @@ RULES: dict[Rule, Callable[[Sample, Verdict, Reasoning], Reason]] = {
 
 
 def assess(sample: Sample, verdict: Verdict, rules: Sequence[Rule], reasoning: Reasoning) -> Reason:
-    """Return why a sample is rejected, by the first rule that it breaks, or that it is accepted."""
+    """Return the first rule that rejects a sample, or that it is accepted."""
     found = (RULES[rule](sample, verdict, reasoning) for rule in rules)
     return next((reason for reason in found if reason != "accepted"), "accepted")

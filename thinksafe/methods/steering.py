@@ -1,7 +1,7 @@
-"""Refusal steering: the instruction put in front of a harmful prompt while sampling, and never stored.
+"""Refusal steering: an instruction in front of a harmful prompt while sampling, which is never stored.
 
-The instruction only shifts the odds of safe against unsafe responses and leaves the relative probabilities inside the
-safe set as they were ("refusal tilt", arXiv:2601.23143), which is why the samples may be trained on without it.
+The instruction only shifts the odds of safe against unsafe responses. Within the safe set it leaves the relative
+probabilities unchanged ("refusal tilt", arXiv:2601.23143), so the samples can be trained on without it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PLACE = "{prompt}"
 
 @cache
 def steering_template(name: str) -> str:
-    """Return the shipped template called ``name``; it holds ``{prompt}`` once.
+    """Return the shipped template called ``name``, which contains ``{prompt}`` once.
 
     Raises:
         ConfigError: there is no such template.
@@ -33,12 +33,12 @@ def steering_template(name: str) -> str:
         raise ConfigError(f"There is no steering template {name!r}.", f"Use one of: {', '.join(known)}.")
     text = yaml.safe_load((folder / f"{name}.yaml").read_text("utf-8"))["template"]
     if not isinstance(text, str) or text.count(PLACE) != 1:
-        raise ConfigError(f"The steering template {name!r} must hold {PLACE} exactly once.", "Correct the file.")
+        raise ConfigError(f"The steering template {name!r} must contain {PLACE} exactly once.", "Correct the file.")
     return text
 
 
 def steer(prompt: str, template: str) -> str:
-    """Return the user turn that asks for a refusal of ``prompt``; braces inside the prompt are text."""
+    """Return the user turn that asks to refuse ``prompt``; braces inside the prompt are plain text."""
     before, after = template.split(PLACE)
     return f"{before}{prompt}{after}"
 

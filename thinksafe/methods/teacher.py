@@ -11,7 +11,7 @@ from thinksafe.settings import StudentSettings
 
 
 class Teacher(Method):
-    """The teacher's samples are filtered and trained on as the student's own would be."""
+    """The teacher's samples are filtered and trained on just like the student's own."""
 
     summary: ClassVar[str] = (
         "another model writes both responses: to harmful prompts steered by a refusal instruction or plain, to benign "

@@ -10,7 +10,7 @@ from thinksafe.methods.steering import Steering
 
 
 class ThinkSafe(Method):
-    """Harmful prompts are sampled with a refusal instruction in front, benign ones as they are."""
+    """Harmful prompts are sampled with a refusal instruction in front, benign ones plain."""
 
     summary: ClassVar[str] = (
         "the student writes both responses: to harmful prompts steered by a refusal instruction, which is left out of "

@@ -152,10 +152,10 @@ def test_labels_are_read_as_people_and_their_programs_write_them(tmp_path: Path,
 @pytest.mark.parametrize(
     ("rows", "what"),
     [
-        ([("a-0", "safe"), ("a-1", "maybe a secret")], r"line 3 \(id 'a-1'\): the label is none of safe, unsafe"),
+        ([("a-0", "safe"), ("a-1", "maybe a secret")], r"line 3 \(id 'a-1'\): the label is not one of safe, unsafe"),
         ([("a-0", "safe"), ("a-9", "safe")], r"line 3 \(id 'a-9'\): this id is not in the sample"),
-        ([("a-0", "safe"), ("a-0", "unsafe")], r"line 3 \(id 'a-0'\): this id is there twice"),
-        ([("a-0", ""), ("a-0", "unsafe")], r"line 3 \(id 'a-0'\): this id is there twice"),
+        ([("a-0", "safe"), ("a-0", "unsafe")], r"line 3 \(id 'a-0'\): this id occurs twice"),
+        ([("a-0", ""), ("a-0", "unsafe")], r"line 3 \(id 'a-0'\): this id occurs twice"),
         ([("a-0", "safe"), ("", "safe")], "line 3: the row has no id"),
     ],
 )
@@ -179,7 +179,7 @@ def test_lines_count_as_an_editor_counts_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"", "no columns id and label"), (b"id,labels\n", "no columns id and label"),
+        (b"", "no columns 'id' and 'label'"), (b"id,labels\n", "no columns 'id' and 'label'"),
         (b'id,label\na-0,"safe', "not CSV"), ("id,label\na-0,s\xe4fe\n".encode("latin-1"), "not UTF-8"),
         (b'id,label\na-0,"sa"fe\n', "not CSV"),
     ],
@@ -200,7 +200,7 @@ def test_a_long_response_can_be_read_back(tmp_path: Path) -> None:
     ("keys", "what"),
     [
         ([], "is empty"), ([key("a-1", stratum_rows=1), key("a-1")], "twice"), ([key("a-1")], "1 of 2 rows"),
-        ([key("a-1"), key("a-2", stratum_size=9)], "not whole"),
+        ([key("a-1"), key("a-2", stratum_size=9)], "incomplete"),
         ([key("a-1", stratum_rows=1), key("a-2", stratum_rows=1, stratum="x", part="answer")], "several parts"),
     ],
 )

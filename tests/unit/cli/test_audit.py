@@ -95,7 +95,7 @@ def test_a_run_in_a_store_by_its_id(cli: Callable[..., Any], folder: Path, tmp_p
     [
         (["--out", "store/a.csv"], "inside the store"), (["--out", "a.txt"], "ends in .csv or .jsonl"),
         (["--out", "a.csv", "--size", "3"], "fewer than the"), (["--out", "a.csv", "--role", "champion"], "champion"),
-        (["--out", "a.csv", "--part", "half"], "is no part"),
+        (["--out", "a.csv", "--part", "half"], "is not a part of a response"),
         (["--out", "a.csv", "--benchmark", "x"], "no verdicts on"),
     ],
 )
@@ -129,11 +129,11 @@ def test_bad_labels_and_missing_ones(cli: Callable[..., Any], folder: Path, tmp_
     assert cli("audit", "score", path).code == 2
     ended = cli("audit", "score", path, "--partial")
     assert ended.code == 0
-    assert "rows have no label; the others of their strata stand for them" in ended.out
+    assert "rows have no label; the rest of their strata stands in for them" in ended.out
     moved = path.rename(tmp_path / "labelled by ann.csv")
     ended = cli("audit", "score", moved)
     assert ended.code == 2
-    assert "There is no key" in ended.err
+    assert "This sample has no key" in ended.err
     for sample in ("audit.csv", "audit.key.jsonl"):
         assert cli("audit", "score", moved, "--partial", "--sample", tmp_path / sample).code == 0
 
@@ -159,5 +159,5 @@ def test_scores_are_kept_with_their_run(cli: Callable[..., Any], folder: Path, t
     ended = cli("audit", "score", path, "--run", tmp_path / "other")
     assert "about run-1, not about run-2" in ended.err, ended.err
     store.put("audits/run-1/0.json", b"{}")
-    with pytest.raises(InputError, match="holds no scores"):
+    with pytest.raises(InputError, match="does not hold the scores"):
         kept(store, "run-1")

@@ -35,7 +35,7 @@ def test_the_life_of_a_pipeline(cli: Callable[..., Any], tmp_path: Path) -> None
         assert server.runs[1]["runtime_config"]["parameters"] == {"model": "champion", "fresh": True}
         assert "removed 2 recurring runs" in cli("schedule", config, "--remove").out
         again = cli("schedule", config, "--remove")
-        assert (again.code, again.out) == (0, "there was none\n")
+        assert (again.code, again.out) == (0, "no recurring run\n")
 
 
 @pytest.mark.parametrize("command", ["publish", "submit", "schedule"])

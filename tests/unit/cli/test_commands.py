@@ -138,7 +138,7 @@ def test_a_report_is_rebuilt_by_the_runs_id(
     for record in records.values():
         write_stage_record(store, record)
     ended = cli("report", runs.RUN_ID, "--artifacts", "store", "--out", "page.html")
-    assert (ended.code, ended.out) == (0, "wrote page.html; MLflow left out: no server is named (--tracking-uri)\n")
+    assert (ended.code, ended.out) == (0, "wrote page.html; not sent to MLflow: no server is named (--tracking-uri)\n")
     assert "The run failed in train" in (tmp_path / "page.html").read_text("utf-8")
     assert store.exists(f"reports/{runs.RUN_ID}/report.html")
     for name in ("another-run", "../x"):
@@ -159,4 +159,4 @@ def test_the_history_of_a_model(cli: Callable[..., Any], tmp_path: Path) -> None
     assert "Nothing was promoted yet." in page.read_text("utf-8")
     unknown = cli("history", "another", "--artifacts", str(tmp_path / "store"))
     assert unknown.code == 2
-    assert "knows no version of 'another'" in unknown.err
+    assert "has no version of 'another'" in unknown.err

@@ -40,7 +40,7 @@ def test_the_same_run_is_resumed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("digest", "artifacts", "problem"),
-    [("other", "", "of another configuration"), ("digest", "s3://b/p", "with another store")],
+    [("other", "", "of another configuration"), ("digest", "s3://b/p", "which uses another store")],
 )
 def test_another_run_is_refused(tmp_path: Path, digest: str, artifacts: str, problem: str) -> None:
     with claimed(tmp_path, "micro", "digest", ""):
@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_store_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"Which run\?"):
+    with pytest.raises(ConfigError, match="Neither a folder nor a store"):
         store_root(None)
     monkeypatch.chdir(tmp_path)
     assert store_root(Path("run")) == str(tmp_path / "run" / "store")

@@ -59,9 +59,9 @@ def test_name_count_and_copy() -> None:
         ("{use: harmbnech}", "There is no benchmark 'harmbnech'. Did you mean 'harmbench'?"),
         ("{use: harmbench, metric: reasoning}", "harmbench measures harm, not reasoning"),
         ("{use: harmbench, prompts: {source: jsonl, path: x}}", "prompts.revision: unknown key"),
-        ("{name: x, metric: harm, prompts: {source: known}}", "prompts.source known needs use"),
+        ("{name: x, metric: harm, prompts: {source: known}}", "prompts.source known needs the key use"),
         ("{use: harmbench, prompts: {pth: x}}", "prompts.pth: unknown key; did you mean 'path'?"),
-        ("{use: harmbench, prompts: {definition: '00'}}", "this version of thinksafe defines harmbench otherwise"),
+        ("{use: harmbench, prompts: {definition: '00'}}", "this version of thinksafe defines harmbench differently"),
         ("{metric: harm}", "name: required key is missing"),
         ("{use: harmbench, prompts: {count: 0}}", "prompts.count"),
     ],
@@ -104,7 +104,7 @@ def test_one_variation_is_in_the_name() -> None:
         (
             "{name: m, metric: harm, thinking: [no-thought], prompts: {source: micro, kind: x, split: test, count: 9}}"
             .replace("kind: x", "kind: harmful"),
-            "the micro world's students know its own single requests only",
+            "the micro world's students know only its single requests",
         ),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_thought_that_cannot_be_controlled() -> None:
     load_config("micro", [entries])
     for override, problem in (
         ("student.reasoning=none", "harmbench-no-thought controls the thought, and student.reasoning is none"),
-        ("engine={kind: endpoint}", "which an endpoint does not allow"),
+        ("engine={kind: endpoint}", "which an endpoint cannot do"),
     ):
         with pytest.raises(ConfigError) as raised:
             load_config("micro", [entries, override])

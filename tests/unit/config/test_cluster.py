@@ -76,9 +76,9 @@ def test_a_pinned_image_is_taken(image):
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        ({"secrets": [{"name": "a", "keys": {"k": "AWS_REGION"}}]}, "AWS_REGION is what other settings"),
-        ({"config_maps": [{"name": "a", "keys": {"k": "THINKSAFE_CLUSTER_DIGEST"}}]}, "THINKSAFE_CLUSTER_DIGEST is"),
-        ({"secrets": [{"name": "a", "keys": {"k": "HF_TOKEN"}}], "hub": {"secret": "hub"}}, "HF_TOKEN is"),
+        ({"secrets": [{"name": "a", "keys": {"k": "AWS_REGION"}}]}, "already set AWS_REGION"),
+        ({"config_maps": [{"name": "a", "keys": {"k": "THINKSAFE_CLUSTER_DIGEST"}}]}, "set THINKSAFE_CLUSTER_DIGEST"),
+        ({"secrets": [{"name": "a", "keys": {"k": "HF_TOKEN"}}], "hub": {"secret": "hub"}}, "already set HF_TOKEN"),
         ({"secrets": [{"name": "a", "keys": {"k": "X", "l": "X"}}]}, "X is named 2 times"),
         (
             {
@@ -100,13 +100,13 @@ def test_a_variable_that_no_other_setting_gives_is_taken():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"s3": {"secret": {"access_key_id": "id"}}}, "access_key_id is given without name"),
-        ({"s3": {"secret": {"session_token": "t"}}}, "session_token is given without name"),
-        ({"hub": {"secret_key": "t"}}, "secret_key is given without secret"),
-        ({"certificates": {"key": "bundle.pem"}}, "key is given without config_map"),
-        ({"kfp": {"token_file": "/run/token"}}, "token_file is read with access: token only, and access is in-cluster"),
-        ({"model_cache": {"size": "1Ti"}}, "size means nothing with kind none"),
-        ({"model_cache": {"kind": "claim", "claim": "c", "storage_class": "s"}}, "storage_class means nothing"),
+        ({"s3": {"secret": {"access_key_id": "id"}}}, "access_key_id has no effect without name"),
+        ({"s3": {"secret": {"session_token": "t"}}}, "session_token has no effect without name"),
+        ({"hub": {"secret_key": "t"}}, "secret_key has no effect without secret"),
+        ({"certificates": {"key": "bundle.pem"}}, "key has no effect without config_map"),
+        ({"kfp": {"token_file": "/run/token"}}, "token_file is read only with access: token, but access is in-cluster"),
+        ({"model_cache": {"size": "1Ti"}}, "size has no effect with kind none"),
+        ({"model_cache": {"kind": "claim", "claim": "c", "storage_class": "s"}}, "storage_class has no effect"),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(changed, words):
@@ -168,7 +168,7 @@ def test_sampling_pods_have_the_gpus_that_vllm_spreads_over():
     text = yaml.safe_dump({"extends": "micro", "engine": engine, "cluster": {
         **CLUSTER, "stages": {"sample": {"gpu": {"count": 2}}},
     }})
-    with pytest.raises(ConfigError, match=r"stages\.sample\.gpu\.count is 2, and vLLM spreads the model over 4"):
+    with pytest.raises(ConfigError, match=r"stages\.sample\.gpu\.count is 2, but vLLM spreads the model over 4"):
         load_config(text)
     assert load_config(text, ["cluster.stages.sample.gpu.count=4"]).cluster is not None
 
@@ -245,7 +245,7 @@ def test_no_text_passes_as_a_floating_image(text):
 @pytest.mark.parametrize(
     ("training", "count", "words"),
     [
-        ({"processes": 4}, 2, "training: processes is 4, and there are 2 GPUs (cluster.stages.train.gpu.count)"),
+        ({"processes": 4}, 2, "training: processes is 4, but there are 2 GPUs (cluster.stages.train.gpu.count)"),
         ({"batch_size": 8, "micro_batch_size": 8}, 3, "training: batch_size 8 is not a multiple of the GPUs, 3"),
         ({"strategy": "fsdp"}, 1, "training: strategy is fsdp"),
     ],
@@ -317,7 +317,7 @@ def test_pods_get_the_gpus_that_the_recipe_needs():
 
 @pytest.mark.parametrize("where", ["engine", "guard.filter"])
 @pytest.mark.parametrize(("options", "words"), [
-    ({"model": "x"}, "model: set by other settings"), ({"hf_token": "x"}, "hf_token"), ({"Max-Len": 3}, "pattern"),
+    ({"model": "x"}, "model: other settings"), ({"hf_token": "x"}, "hf_token"), ({"Max-Len": 3}, "pattern"),
     ({"gpu_memory_utilization": float("nan")}, "finite"),
 ])
 def test_options_of_vllm_that_are_ours_are_refused(where, options, words):

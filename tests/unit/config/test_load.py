@@ -56,9 +56,9 @@ def test_unreadable_file(tmp_path: Path) -> None:
     (tmp_path / "big.yaml").write_text("#" * (3 << 20))
     assert "too many" in complaint(str(tmp_path / "big.yaml"))
     (tmp_path / "list.yaml").write_text("- a\n- b\n")
-    assert "no mapping of settings" in complaint(str(tmp_path / "list.yaml"))
+    assert "not a mapping of settings" in complaint(str(tmp_path / "list.yaml"))
     (tmp_path / "empty.yaml").write_text("")
-    assert "no mapping of settings" in complaint(str(tmp_path / "empty.yaml"))
+    assert "not a mapping of settings" in complaint(str(tmp_path / "empty.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_key_of_an_earlier_version_is_told_what_became_of_it(pattern: str) -> 
         ("evaluation.parts=[hole]", "evaluation.parts.0: Input should be 'whole', 'thought' or 'answer', not 'hole'"),
         ("gate.harm.part=prompt", "gate.harm.part: Input should be"),
         ("student.reasoning=none", "student.reasoning is none: there is nothing to score"),
-        ("evaluation.benchmarks.2.metric=over_refusal", "evaluation.benchmarks has none for reasoning"),
+        ("evaluation.benchmarks.2.metric=over_refusal", "evaluation.benchmarks has no gated benchmark for reasoning"),
         ("evaluation.benchmarks.1.name=micro-harm", "benchmark names repeat"),
         ("on=1", "on: "),
         ("1=1", "1: unknown key"),
@@ -222,7 +222,7 @@ def test_an_override_changes_one_place_of_an_alias() -> None:
         ("seed={a: 1, a: 2}", "the key 'a' repeats"),
         ("seed=!!python/name:os.system", "not valid YAML"),
         ("seed=" + "[" * 400, "not valid YAML"),
-        ("seed.x=1", "goes through 'seed', which is a value"),
+        ("seed.x=1", "goes through 'seed', which is a single value"),
         ("data.harmful.5.name=x", "'data.harmful.5' needs an index from 0 to 0"),
         ("data.harmful.first.name=x", "'data.harmful.first' needs an index from 0 to 0"),
         ("data.harmful.-1.name=x", "needs an index from 0 to 0"),
@@ -236,7 +236,7 @@ def test_bad_override(override: str, problem: str) -> None:
 def test_an_override_through_a_list_of_values() -> None:
     text = MICRO.replace("training:\n", "training:\n  target_modules: [q_proj]\n")
     found = complaint(text, "training.target_modules.0.x=1")
-    assert "goes through 'training.target_modules.0', which is a value" in found
+    assert "goes through 'training.target_modules.0', which is a single value" in found
     assert load_config(text, ["training.target_modules.0=k_proj"]).training.target_modules == ("k_proj",)
 
 
@@ -348,7 +348,7 @@ def test_an_old_configuration_is_told_what_to_write() -> None:
         (3, "method", "method.kind"), (4, "steering.template", "method.steering"),
         (5, "training.benign_loss", "method.benign_loss"),
     ):
-        assert f"  {key} (line {line}): is {now}" in caught.value.problem
+        assert f"  {key} (line {line}): is now {now}" in caught.value.problem
     assert "`method: {kind: thinksafe, steering: x, benign_loss: cross-entropy}`" in caught.value.action
     for override in ("method=rejection", "steering.enabled=false"):
         with pytest.raises(ConfigError) as caught:

@@ -26,7 +26,7 @@ def test_visible_gpus_settle_what_the_settings_leave_open() -> None:
 
 @pytest.mark.parametrize(("given", "gpus", "words"), [
     ({"processes": 4}, 2, "there are 2 GPUs"), ({}, 5, "not a multiple of the GPUs, 5"),
-    ({"strategy": "fsdp"}, 1, "one trains"), ({"strategy": "fsdp"}, 0, "one trains"),
+    ({"strategy": "fsdp"}, 1, "there is only one"), ({"strategy": "fsdp"}, 0, "there is only one"),
 ])
 def test_what_cannot_be_shared_out_is_refused(given: dict[str, object], gpus: int, words: str) -> None:
     with pytest.raises(ValueError, match=words):

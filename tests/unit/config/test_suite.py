@@ -37,7 +37,7 @@ def test_a_suite_is_checked_like_a_recipe() -> None:
 
 def test_a_schedule_measures_a_champion_that_is_known() -> None:
     section = {**CLUSTERS["plain"], "schedule": {"evaluate": {"enabled": True}}}
-    with pytest.raises(ConfigError, match=r"no registry\.model says of what"):
+    with pytest.raises(ConfigError, match=r"registry\.model is not set"):
         load_suite(json.dumps({**DOCUMENT, "cluster": section}))
     suite = load_suite(json.dumps({**DOCUMENT, "cluster": section, "registry": {"model": "ours"}}))
     assert suite.cluster is not None
@@ -75,7 +75,7 @@ def test_a_benchmark_that_is_reported_only_is_measured_and_not_checked() -> None
     gated = {**DOCUMENT, "evaluation": {"benchmarks": [sums, more]}}
     assert suite_sections(load_suite(json.dumps(gated)), "none").metrics.suite == sections.metrics.suite
 
-    with pytest.raises(ConfigError, match=r"at least one has to be checked"):
+    with pytest.raises(ConfigError, match=r"at least one must be checked"):
         load_suite(json.dumps({**DOCUMENT, "evaluation": {"benchmarks": [{**sums, "gated": False}]}}))
-    with pytest.raises(ConfigError, match=r"none for reasoning that is gated"):
+    with pytest.raises(ConfigError, match=r"no gated benchmark for reasoning"):
         load_config("micro", ["evaluation.benchmarks.2.gated=false"])

@@ -127,7 +127,7 @@ class TestDecision:
 
 class TestConfig:
     def test_an_unknown_check_is_refused_with_the_names(self) -> None:
-        with pytest.raises(ValidationError, match=r"'harm/other' is no check of this gate; .*champion/harm/harmbench"):
+        with pytest.raises(ValidationError, match=r"'harm/other' is not a check of .*champion/harm/harmbench"):
             config(waiver("harm/other"))
 
     @pytest.mark.parametrize("check", ["min_prompts/harmbench", "unknown", "unknown/base", "truncated"])
@@ -177,7 +177,7 @@ class TestConfig:
         with pytest.raises(ConfigError, match="can never pass"):
             feasibility.refuse_hopeless_gate(load_config("micro", [*hopeless, rows % "2001-01-01"]))
         messages = [found.message for found in feasibility.findings_on(load_config("micro", [rows % "2001-01-01"]))]
-        assert "The waiver by Ann expired on 2001-01-01; it does not count." in messages
+        assert "The waiver by Ann expired on 2001-01-01; it has no effect." in messages
 
 
 class TestEvaluation:
@@ -198,7 +198,7 @@ class TestEvaluation:
 
     def test_names_of_both_kinds_are_known(self) -> None:
         self.assessed(runs.metric_set("candidate"), waiver("regression/reasoning"))
-        with pytest.raises(ValidationError, match="is no check of this gate"):
+        with pytest.raises(ValidationError, match="is not a check of this gate"):
             self.assessed(runs.metric_set("candidate"), waiver("regression/other"))
 
     def assessed(self, metrics: Any, *waivers: dict[str, Any], day: datetime.date = DAY) -> Decision:
@@ -210,10 +210,10 @@ class TestEvaluation:
 
 class TestByHand:
     def test_a_section_without_a_day_is_refused(self) -> None:
-        with pytest.raises(InputError, match="no date to hold them against"):
+        with pytest.raises(InputError, match="no date to check them against"):
             decided(section(waiver()).model_copy(update={"waivers_on": None}))
 
-    @pytest.mark.parametrize(("name", "why"), [("harm/x", "is no check"), ("truncated", "cannot be waived")])
+    @pytest.mark.parametrize(("name", "why"), [("harm/x", "is not a check"), ("truncated", "cannot be waived")])
     def test_a_section_with_another_check_is_refused(self, name: str, why: str) -> None:
         of = section(waiver())
         wrong = of.gate.model_copy(update={"waivers": (Waiver.model_validate(waiver(name)),)})

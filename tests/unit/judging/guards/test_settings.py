@@ -32,7 +32,7 @@ def test_settings_survive_the_way_into_a_section(kind):
     ],
 )
 def test_a_field_that_means_nothing_is_refused(kind, field, value):
-    with pytest.raises(ValidationError, match=f"{field}: this means nothing to the guard {kind}"):
+    with pytest.raises(ValidationError, match=f"{field}: the guard {kind} does not use this"):
         GuardSettings(**{"kind": kind, field: value})
 
 
