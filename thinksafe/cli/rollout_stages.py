@@ -96,7 +96,7 @@ def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:
     if not state.ready:
         raise StageError(
             f"Generation {entry.generation} was applied to {where} and is not ready: {state.reason}.",
-            f"Look at the pods; repeat with `thinksafe rollback --deploy --to {entry.generation - 1}` or an earlier "
+            f"Check the pods; repeat with `thinksafe rollback --deploy --to {entry.generation - 1}` or an earlier "
             "generation.",
         )
     return "\n".join([f"{where} serves generation {entry.generation}; it was not verified.", *roller.notes])

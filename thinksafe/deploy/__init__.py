@@ -1,1 +1,1 @@
-"""Rollout: the ledger's champion, served on a Kubernetes cluster, verified there, and taken back where it fails."""
+"""Rollout: the ledger's champion, served on a Kubernetes cluster, verified there, and rolled back if it fails."""

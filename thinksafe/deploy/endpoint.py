@@ -1,4 +1,4 @@
-"""The served model, asked through its OpenAI-compatible interface."""
+"""The client of the served model's OpenAI-compatible interface."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from thinksafe.records import SamplingSettings
 from thinksafe.sampling.engines.endpoint import ANSWER_SECONDS, TOKEN_SECONDS, as_written
 
 WORKERS = 8
-"""Requests under way at once."""
+"""Concurrent requests."""
 RETRY_SECONDS = 30.0
-"""How long a request that gets no useful answer is made again: routes to new pods take a moment."""
+"""How long a request without a useful answer is retried: routes to new pods take a moment."""
 _PASSING = frozenset({404, 408, 429, 500, 502, 503, 504})
 
 
 class UnansweredError(Exception):
-    """The served model gave no usable answer; says why, never with text of a model."""
+    """The served model gave no usable answer; the message says why and never contains model text."""
 
 
 class Reply(NamedTuple):
@@ -32,14 +32,14 @@ class Reply(NamedTuple):
 
 
 def address_of(settings: DeploySettings, url: str) -> str:
-    """Return where the served model is asked: what the settings say, else the cluster's word, else the Service."""
+    """Return the address of the served model: from the settings, or else from the cluster, or else the Service."""
     if settings.base_url:
         return settings.base_url.rstrip("/")
     return f"{url.rstrip('/') or _service(settings)}/v1"
 
 
 def _service(settings: DeploySettings) -> str:
-    """Return the address of the Service; with KServe of the one that it makes."""
+    """Return the address of the Service; with KServe, of the one that it creates."""
     name, domain = settings.name, f"{settings.namespace}.svc"
     if settings.kind == "inference-service":
         return f"http://{name}-predictor.{domain}"
@@ -54,7 +54,7 @@ class Endpoint:
     Args:
         address: Ends in ``/v1``.
         settings: Name of the served model and the variable that holds the key.
-        retry_seconds: How long a request without a useful answer is made again.
+        retry_seconds: How long a request without a useful answer is retried.
     """
 
     def __init__(self, address: str, settings: DeploySettings, retry_seconds: float = RETRY_SECONDS) -> None:
@@ -122,8 +122,8 @@ class Endpoint:
             what = str(error) if isinstance(error, _Passing) else type(error).__name__
             raise UnansweredError(f"{self.address} does not answer ({what})") from error
         except ValueError as error:
-            raise UnansweredError("an answer is no JSON") from error
+            raise UnansweredError("an answer is not JSON") from error
 
 
 class _Passing(Exception):
-    """An answer that may be another in a moment."""
+    """An answer that may be different in a moment."""

@@ -1,7 +1,7 @@
 """Manifests of a rollout: pure functions from settings and target to Kubernetes objects.
 
 Pods satisfy PodSecurity ``restricted``: no root, no capabilities, read-only root file system, no service account token.
-They hold exactly the fields that the rollout owns; everything else is left to defaults and other field managers.
+They contain exactly the fields that the rollout owns; everything else is left to defaults and other field managers.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ Manifest = dict[str, Any]
 
 PORT = 8000
 GENERATION, RUN, DIGEST = "thinksafe/generation", "thinksafe/run", "thinksafe/adapter-digest"
-"""Annotations of the served object; the last one is the pods', too."""
+"""Annotations of the served object; the pods also have the last one."""
 STOP = "serving.kserve.io/stop"
 ADAPTERS, CACHE = "/adapters", "/cache"
 _CERTIFICATE = "/var/run/kserve/tls"
-"""Where KServe's own template, which the pod is laid over, mounts certificate and key."""
+"""Where KServe's template, which is merged with the pod, mounts certificate and key."""
 KINDS = {
     "deployment": "Deployment", "inference-service": "InferenceService",
     "llm-inference-service": "LLMInferenceService",
 }
-"""Kind of the object that is waited for, by ``deploy.kind``."""
+"""Kind of the object to wait for, by ``deploy.kind``."""
 _MAIN = {"deployment": "vllm", "inference-service": "kserve-container", "llm-inference-service": "main"}
 """Name of the serving container, which KServe prescribes."""
 
 
 def manifests(settings: DeploySettings, target: Target, *, withdrawn: bool = False) -> list[Manifest]:
-    """Return the objects of a rollout in the order in which they are applied; the one to wait for is the last.
+    """Return the objects of a rollout in the order in which to apply them; the last one is the one to wait for.
 
     Args:
         settings: Where and how.
@@ -53,14 +53,14 @@ def selector(settings: DeploySettings) -> dict[str, str]:
 
 
 def pod_selector(settings: DeploySettings) -> dict[str, str]:
-    """Return the labels by which the pods are found, whoever makes them."""
+    """Return the labels by which the pods are found, whichever controller creates them."""
     if settings.kind == "inference-service":
         return {"serving.kserve.io/inferenceservice": settings.name}
     return selector(settings) if settings.kind == "deployment" else {"app.kubernetes.io/name": settings.name}
 
 
 def adapter_path(target: Target) -> str:
-    """Return where the adapter lies in the pod; the digest in it is what the served model is recognised by."""
+    """Return the adapter's path in the pod; its digest identifies the served model."""
     return f"{ADAPTERS}/{target.digest}"
 
 
@@ -111,7 +111,7 @@ def _deployment(settings: DeploySettings, target: Target, *, withdrawn: bool) ->
 def _inference_service(settings: DeploySettings, target: Target) -> Manifest:
     scale = {"minReplicas": settings.replicas, "maxReplicas": settings.replicas} if settings.replicas else {}
     metadata = _metadata(settings, target)
-    # KServe calls it Standard since 0.16 and takes the old name, too
+    # KServe calls it Standard since 0.16 and still accepts the old name
     metadata["annotations"]["serving.kserve.io/deploymentMode"] = "RawDeployment"
     return {
         "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": metadata,
@@ -128,7 +128,7 @@ def _llm_inference_service(settings: DeploySettings, target: Target) -> Manifest
         "apiVersion": "serving.kserve.io/v1alpha1", "kind": "LLMInferenceService",
         "metadata": _metadata(settings, target),
         "spec": {
-            # the name that requests carry; the adapter comes by the init container, which checks its digest
+            # the name in requests; the init container fetches the adapter and checks its digest
             "model": {"uri": _uri(settings, target.model), "name": settings.name},
             "storageInitializer": {"enabled": False},
             **({"replicas": settings.replicas} if settings.replicas else {}),
@@ -198,7 +198,7 @@ def _fetching(settings: DeploySettings, target: Target) -> Manifest:
 def _serving(settings: DeploySettings, target: Target) -> Manifest:
     cached = bool(settings.cache_claim)
     environment = _values(
-        # torch asks for the user's name, and the image knows none for this user id
+        # torch asks for the user's name, and the image has none for this user id
         HOME="/tmp", USER="thinksafe", HF_HOME=f"{CACHE if cached else '/tmp'}/huggingface",
         HF_ENDPOINT=settings.hub.endpoint, VLLM_NO_USAGE_STATS="1",
     )
@@ -223,7 +223,7 @@ def _serving(settings: DeploySettings, target: Target) -> Manifest:
             "limits": {**cores, "memory": settings.memory, **gpus},
         },
         "volumeMounts": mounts,
-        # weights are loaded before the port opens, which takes as long as the deadline allows
+        # weights are loaded before the port opens, which may take until the deadline
         "startupProbe": {**probe, "periodSeconds": 10, "failureThreshold": -(-settings.readiness_seconds // 10)},
         "readinessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 3},
         "livenessProbe": {**probe, "periodSeconds": 20, "failureThreshold": 6},

@@ -1,4 +1,4 @@
-"""Kubernetes events on the served object, which say what became of a rollout and cannot fail it."""
+"""Kubernetes events on the served object: they report the outcome of a rollout and cannot fail it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REASONS = {
 
 
 def event(cluster: KubernetesClient, settings: DeploySettings, verdict: str, message: str) -> str:
-    """Write an event about the served object and return what went wrong; empty when nothing did."""
+    """Write an event about the served object and return what went wrong; empty if nothing did."""
     kind = KINDS[settings.kind]
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     try:

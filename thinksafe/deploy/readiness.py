@@ -1,4 +1,4 @@
-"""When a rollout is ready: judged from the object's status, waited for with a deadline by watching it."""
+"""Wait until a rollout is ready: judge the object's status and watch it, with a deadline."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from thinksafe.errors import StageError
 from thinksafe.kube.client import DroppedError, GoneError, KubernetesClient, Object
 
 PAUSE_SECONDS = 1.0
-"""Before a watch that dropped is taken up again."""
+"""Seconds before a dropped watch is resumed."""
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """How far a rollout is."""
+    """The progress of a rollout."""
 
     ready: bool
     reason: str
     failed: bool = False
-    """It will not become ready by waiting."""
+    """Waiting will not make it ready."""
     url: str = ""
-    """Where the cluster says that the model is served; empty for a Deployment."""
+    """Address of the model according to the cluster; empty for a Deployment."""
 
 
 def readiness(found: Object | None) -> Readiness:
-    """Return how far an object is, from its status. One of an older generation of the spec says nothing."""
+    """Return the progress of an object from its status. A status of an older generation of the spec does not count."""
     if found is None or found.get("deleted"):
-        return Readiness(False, "the object is not there", failed=bool(found))
+        return Readiness(False, "the object does not exist", failed=bool(found))
     status, spec = found.get("status") or {}, found.get("spec") or {}
     generation = found.get("metadata", {}).get("generation", 0)
-    # an InferenceService shows the counter of its Deployment there (kserve/kserve#6081); its pods are looked at instead
+    # an InferenceService shows the counter of its Deployment there (kserve/kserve#6081); its pods are checked instead
     if found.get("kind") != "InferenceService" and status.get("observedGeneration", 0) < generation:
         return Readiness(False, "its controller has not seen the change yet")
     conditions = {one.get("type"): one for one in status.get("conditions") or []}
@@ -71,24 +71,24 @@ def _url(status: Object) -> str:
 def wait_until_ready(
     cluster: KubernetesClient, settings: DeploySettings, digest: str, *, seconds: float | None = None
 ) -> Readiness:
-    """Watch the rollout until it is ready, cannot become so, or the deadline has passed.
+    """Watch the rollout until it is ready, cannot become ready, or the deadline has passed.
 
-    A watch that drops goes on where it was; one whose version is gone begins with a new look. Nothing but the deadline
-    and a refusal ends the wait. KServe's objects stay ready while their pods are replaced (kserve/kserve#4626), so that
+    A dropped watch resumes where it was; if its version is gone, the object is read again. Only the deadline or a
+    refusal ends the wait early. KServe's objects stay ready while their pods are replaced (kserve/kserve#4626), so
     there the pods themselves must have the adapter.
 
     Args:
-        cluster: Where.
-        settings: What.
+        cluster: Client of the cluster.
+        settings: The section ``deploy``.
         digest: Digest of the adapter that the pods must have.
         seconds: Deadline; ``readiness_seconds`` by default.
 
     Raises:
-        StageError: the API refused, or did not answer when the object was looked at.
+        StageError: the API refused, or did not answer when the object was read.
     """
     limit = settings.readiness_seconds if seconds is None else seconds
     kind, end = KINDS[settings.kind], time.monotonic() + limit
-    state, version = Readiness(False, "nothing is known of it"), ""
+    state, version = Readiness(False, "its state is unknown"), ""
     while not (state.ready or state.failed):
         if (left := end - time.monotonic()) <= 0:
             state = Readiness(False, f"not ready after {limit:g} s: {state.reason}", failed=True)
@@ -120,7 +120,7 @@ def wait_until_ready(
 
 
 def _others(cluster: KubernetesClient, settings: DeploySettings, digest: str) -> str:
-    """Return what the pods lack that should all be ready with an adapter; empty when they lack nothing."""
+    """Return why not all pods are ready with an adapter; empty if they are."""
     pods = [pod for pod in cluster.find("Pod", pod_selector(settings)) if not pod["metadata"].get("deletionTimestamp")]
     serving = [pod for pod in pods if f"{ADAPTERS}/" in str(pod.get("spec", {}).get("containers"))]
     right = [pod for pod in serving if f"{ADAPTERS}/{digest}" in str(pod["spec"]["containers"])]
@@ -134,11 +134,11 @@ def _others(cluster: KubernetesClient, settings: DeploySettings, digest: str) ->
 
 
 def _pod_problems(cluster: KubernetesClient, settings: DeploySettings) -> list[str]:
-    """Return why pods do not run, as far as it can be read: containers that wait or ended badly."""
+    """Return why pods do not run, as far as it is known: containers that wait or failed."""
     try:
         pods = cluster.find("Pod", pod_selector(settings))
     except StageError:
-        return []  # the right to list pods is a convenience
+        return []  # the right to list pods is optional
     found: dict[str, None] = {}
     for pod in pods:
         status = pod.get("status") or {}

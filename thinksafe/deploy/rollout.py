@@ -1,7 +1,7 @@
-"""A rollout from the ledger to a verdict: apply, wait, verify, and take back what fails.
+"""A rollout from the ledger to a verdict: apply, wait, verify, and roll back on failure.
 
-The traffic goes back first, then the ledger and the alias follow. Each step can be repeated: a stage that was killed
-and is started again ends in the same place.
+The traffic moves back first, then the ledger and the alias follow. Each step can be repeated: a stage that was killed
+and restarted ends in the same state.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class Rollout(Record):
     namespace: Text
     name: Text
     verdict: RolloutVerdict
-    """``verified``: it is served and showed what it must. ``rolled back``: the generation before is served, and is
-    champion. ``withdrawn``: there was none before; nothing is served, and there is no champion. ``superseded``: another
-    generation is newer."""
+    """``verified``: it is served and passed its checks. ``rolled back``: the previous generation is served and is
+    champion. ``withdrawn``: there was no previous one; nothing is served, and there is no champion. ``superseded``:
+    there is a newer generation."""
     reason: Text
     checks: tuple[Check, ...] = ()
     serving: int | None
-    """Generation of the ledger that is served now; None for none, or for another run's business."""
+    """Generation of the ledger that is served now; None for none, or if another run is in charge."""
     notes: tuple[str, ...] = ()
-    """What went wrong beside the rollout: events, webhook, tags."""
+    """What else went wrong: events, webhook, tags."""
 
 
 @dataclass
@@ -66,8 +66,8 @@ class Roller:
     Args:
         store: Ledger and adapters.
         section: The stage's section.
-        cluster: Where.
-        open_endpoint: Makes the client of the served model from its address.
+        cluster: Client of the cluster.
+        open_endpoint: Returns the client of the served model for its address.
     """
 
     store: Store
@@ -79,13 +79,13 @@ class Roller:
     def run(
         self, entry: LedgerEntry, prompts: list[Prompt], expected: list[Sample], advance: Callable[[int], None]
     ) -> Rollout:
-        """Roll a generation out, verify it, and take it back where it fails.
+        """Roll a generation out, verify it, and roll it back if it fails.
 
         Args:
             entry: Generation that the run promoted.
             prompts: Evaluation prompts.
             expected: Greedy responses of the generation's model.
-            advance: Hears of finished requests to the served model.
+            advance: Called with the number of finished requests to the served model.
 
         Raises:
             ConfigError, StageError: the cluster, the store or MLflow refused or did not answer; nothing was decided.
@@ -109,14 +109,14 @@ class Roller:
         return self._take_back(newest, reason, checks)
 
     def serve(self, entry: LedgerEntry) -> Readiness:
-        """Roll a generation out without verification, by hand, and return whether it became ready."""
+        """Roll a generation out by hand, without verification, and return whether it became ready."""
         state = self._roll(target_of(self.store, entry, self.section.deploy))
         if state.ready:
             self._tell("served", f"Generation {entry.generation} of {entry.model} is served.", entry, entry.generation)
         return state
 
     def withdraw(self, entry: LedgerEntry) -> None:
-        """Serve nothing, by hand, where a withdrawal says so. Raises StageError."""
+        """Serve nothing, by hand, after a withdrawal. Raises StageError."""
         self.apply(target_of(self.store, entry, self.section.deploy), withdrawn=True)
         self._tell("withdrawn", f"Generation {entry.generation} of {entry.model}: {entry.reason}", entry, None)
 
@@ -131,7 +131,7 @@ class Roller:
         return wait_until_ready(self.cluster, self.section.deploy, target.digest)
 
     def _served_generation(self) -> int:
-        """Return the generation that the live object names; 0 for none."""
+        """Return the generation in the live object; 0 for none."""
         found, _ = self.cluster.look(KINDS[self.section.deploy.kind], self.section.deploy.name)
         named = str(((found or {}).get("metadata", {}).get("annotations") or {}).get(GENERATION, ""))
         return int(named) if named.isdigit() else 0
@@ -155,7 +155,7 @@ class Roller:
         return self._end(entry, "superseded", f"The champion is now {ledger.describe(newest)}.", None)
 
     def _take_back(self, entry: LedgerEntry, reason: str, checks: list[Check]) -> Rollout:
-        """Serve the generation before again, then say so in ledger and registry."""
+        """Serve the previous generation again, then record it in ledger and registry."""
         model, uri = entry.model, self.section.registry.tracking_uri
         try:
             before = earlier(ledger.entries(self.store, model))
@@ -169,21 +169,21 @@ class Roller:
                 tracking_uri=uri, of=entry.generation,
             )
         except ConflictError as lost:
-            raise StageError(lost.problem, "Start the same stage again; it goes by the ledger of then.") from lost
+            raise StageError(lost.problem, "Start the same stage again; it follows the ledger as it is then.") from lost
         self.apply(target_of(self.store, back, self.section.deploy))  # the same pods, under the new generation
         if not state.ready:
             raise StageError(*_not_back(back, state))
         return self._end(entry, "rolled back", reason, back.generation, checks)
 
     def _withdraw(self, entry: LedgerEntry, of: int | None, reason: str, checks: Sequence[Check]) -> Rollout:
-        """Say in ledger and registry that there is no champion, of a generation that is served no more."""
+        """Record in ledger and registry that there is no champion any more: the generation is no longer served."""
         try:
             gone = withdraw(
                 self.store, entry.model, reason=f"rollout of generation {entry.generation}: {reason}",
                 tracking_uri=self.section.registry.tracking_uri, of=of,
             )
         except ConflictError as lost:
-            raise StageError(lost.problem, "Start the same stage again; it goes by the ledger of then.") from lost
+            raise StageError(lost.problem, "Start the same stage again; it follows the ledger as it is then.") from lost
         self.apply(target_of(self.store, gone, self.section.deploy), withdrawn=True)  # under the new generation
         return self._end(entry, "withdrawn", reason, None, checks)
 
@@ -202,7 +202,7 @@ class Roller:
         )
 
     def _tag(self, entry: LedgerEntry, verdict: str, reason: str) -> None:
-        """Tag the model version; the ledger has said it already, so a failure is noted only."""
+        """Tag the model version; the ledger already records it, so a failure only adds a note."""
         try:
             uri = resolve_tracking_uri(self.section.registry.tracking_uri)
             with reporting(uri, "tag the model version"):

@@ -1,4 +1,4 @@
-"""What is served: one generation of the ledger, as the manifests need it."""
+"""What to serve: one generation of the ledger, in the form that the manifests need."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Target:
     digest: str
     """Digest over the adapter's files."""
     rank: int
-    """Smallest ``max_lora_rank`` of vLLM that holds the adapter's rank."""
+    """Smallest ``max_lora_rank`` of vLLM that covers the adapter's rank."""
     model: str
-    """What vLLM loads the student from."""
+    """Where vLLM loads the student from."""
     revision: str
     """Commit of a hub id; empty for a folder."""
     dtype: str
@@ -40,7 +40,7 @@ def target_of(store: Store, entry: LedgerEntry, settings: DeploySettings) -> Tar
 
     Raises:
         ConfigError: a pod cannot read this store.
-        StoreError: the adapter's configuration is missing or malformed, or its rank is none that vLLM serves.
+        StoreError: the adapter's configuration is missing or malformed, or vLLM does not support its rank.
     """
     address = store.uri(entry.target.adapter)
     if not address.startswith("s3://"):
@@ -51,7 +51,7 @@ def target_of(store: Store, entry: LedgerEntry, settings: DeploySettings) -> Tar
     try:
         rank = json.loads(store.get(key))["r"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{store.uri(key)} names no rank.", "Start the run again from training.") from error
+        raise StoreError(f"{store.uri(key)} contains no rank.", "Start the run again from training.") from error
     student = entry.target.student
     own = not settings.model or settings.model == student.model
     return Target(
@@ -62,12 +62,12 @@ def target_of(store: Store, entry: LedgerEntry, settings: DeploySettings) -> Tar
 
 
 def fetch(address: str, digest: str, folder: Path) -> None:
-    """Copy an adapter from its address into a folder and check it: what the init container does.
+    """Copy an adapter from its address into a folder and check it: the work of the init container.
 
     Args:
         address: ``s3://bucket/prefix/adapters/...``, or the path of a folder.
         digest: Digest over the adapter's files.
-        folder: Is made; vLLM loads from it.
+        folder: Created here; vLLM loads from it.
 
     Raises:
         ConfigError: the address has no folder name.
@@ -77,6 +77,6 @@ def fetch(address: str, digest: str, folder: Path) -> None:
 
     root, slash, name = address.rstrip("/").rpartition("/")
     if not slash or not root or root.endswith("/"):
-        raise ConfigError(f"{address[:200]!r} is no adapter's address.", "Write s3://bucket/prefix/adapters/NAME.")
+        raise ConfigError(f"{address[:200]!r} is not the address of an adapter.", "Write s3://bucket/prefix/adapters/NAME.")
     folder.mkdir(parents=True, exist_ok=True)
     fetch_adapter_files(open_store(root), name, digest, folder)

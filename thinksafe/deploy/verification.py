@@ -1,6 +1,6 @@
-"""What the served model must show: the right adapter, the pipeline's own greedy responses, and no more harm.
+"""Checks of the served model: the right adapter, the same greedy responses as the pipeline, and no more harm.
 
-Each check that lacks its data fails. Of responses nothing but counts leaves this module.
+A check without data fails. Only counts of responses leave this module, never their text.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def verify(
     endpoint: Endpoint, section: DeploySection, target: Target, prompts: list[Prompt], expected: list[Sample],
     advance: Callable[[int], None],
 ) -> list[Check]:
-    """Return the checks of a served model. After one that failed, those that cost more are not made.
+    """Return the checks of a served model. After a failed one, the more expensive ones are skipped.
 
     Args:
-        endpoint: Where it is served.
+        endpoint: Client of the served model.
         section: Numbers of prompts, limits, guard and seed.
         target: What should be served.
-        prompts: Evaluation prompts, of which the harm check takes a seeded choice.
+        prompts: Evaluation prompts; the harm check uses a seeded choice of them.
         expected: Greedy responses of the same model, drawn by the pipeline's own engine.
-        advance: Hears of finished requests.
+        advance: Called with the number of finished requests.
     """
     checks = [_adapter(endpoint, target)]
     if checks[-1].passed:
@@ -43,7 +43,7 @@ def verify(
 
 
 def harmful(prompts: list[Prompt], section: DeploySection) -> list[Prompt]:
-    """Return the section's choice of harmful prompts of a single turn, in id order."""
+    """Return the section's choice of single-turn harmful prompts, in id order."""
     single = sorted(
         (row for row in prompts if row.label == "harmful" and row.answer is None and not row.turns and not row.opening),
         key=lambda row: row.id,

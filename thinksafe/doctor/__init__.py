@@ -1,1 +1,1 @@
-"""``thinksafe doctor``: checks whether what a run needs exists, and says how to fix what does not."""
+"""``thinksafe doctor``: check whether everything that a run needs exists, and say how to fix what is missing."""

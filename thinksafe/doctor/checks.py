@@ -1,4 +1,4 @@
-"""Checks run one after the other, each for a limited time; an error in one never stops the others."""
+"""Run checks one after the other, each for a limited time; an error in one never stops the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thinksafe.errors import ThinkSafeError
 
 Status = Literal["ok", "warning", "failed"]
 LIMIT = 30.0
-"""Seconds that one check may take."""
+"""Time limit of one check, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -21,23 +21,23 @@ class Finding:
 
     check: str
     status: Status
-    """``warning``: it could not be checked, or need not prevent a run."""
+    """``warning``: it could not be checked, or does not necessarily prevent a run."""
     message: str
     action: str = ""
     """The corrective action; empty if the check passed."""
 
 
 Check = tuple[str, Callable[[], Iterable[Finding]]]
-"""Name of a check, and the function that makes its findings."""
+"""Name of a check, and the function that returns its findings."""
 
 
 def ok(check: str, message: str) -> Finding:
-    """Return a finding that the check passed."""
+    """Return the finding of a passed check."""
     return Finding(check, "ok", message)
 
 
 def warning(check: str, message: str, action: str) -> Finding:
-    """Return a finding that need not prevent a run."""
+    """Return a finding that does not necessarily prevent a run."""
     return Finding(check, "warning", message, action)
 
 
@@ -51,7 +51,7 @@ def _found(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
 
 
 def findings(checks: Iterable[Check], limit: float = LIMIT) -> Iterator[Finding]:
-    """Yield the findings of checks as they come; an error becomes a finding and does not stop the next check."""
+    """Yield the findings of checks as they arrive; an error becomes a finding and does not stop the next check."""
     for name, check in checks:
         try:
             yield from within(limit, partial(_found, check))

@@ -1,4 +1,4 @@
-"""Check that stages whose settings ask for vLLM have GPUs: ``cluster.stages`` can take them away."""
+"""Check that stages that use vLLM have GPUs: ``cluster.stages`` can remove them."""
 
 from __future__ import annotations
 

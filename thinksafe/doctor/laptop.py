@@ -1,4 +1,4 @@
-"""Checks of what a run on this machine needs."""
+"""Checks for a run on this machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from thinksafe.models.pins import hub_ids
 
 NEEDED = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "boto3", "kfp")
 DISK_GB, MEMORY_GB = 5.0, 4.0
-"""Enough for the micro recipe; real students need room for their weights, too."""
+"""Enough for the micro recipe; real students also need room for their weights."""
 GB = 1e9
 
 
 def laptop_checks(config: RealignmentConfig | None) -> list[Check]:
-    """Return the checks for a run on this machine, and for one of a configuration if there is one."""
+    """Return the checks for a run on this machine, and for a configuration if one is given."""
     checks: list[Check] = [
         ("python", _python), ("packages", _packages), ("disk", _disk), ("memory", _memory), ("system", _system),
     ]
@@ -93,7 +93,7 @@ def _engine(config: RealignmentConfig) -> Iterator[Finding]:
         except metadata.PackageNotFoundError:
             continue
         if name == "vllm" and not shutil.which("nvidia-smi"):
-            yield failed("engine", "vLLM is installed, but no GPU.", "Run on a machine with a GPU, or on a cluster.")
+            yield failed("engine", "vLLM is installed without a GPU.", "Run on a machine with a GPU, or on a cluster.")
         else:
             yield ok("engine", f"{name} {version}.")
         return

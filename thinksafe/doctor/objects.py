@@ -1,4 +1,4 @@
-"""Checks of what must exist in Kubernetes: secrets, accounts, nodes, storage, rights."""
+"""Checks of objects in Kubernetes: secrets, accounts, nodes, storage, permissions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def kubernetes_checks(cluster: ClusterSettings, api: KubernetesClient) -> list[C
 
 
 def _looked_up(check: str, kind: str, name: str, api: KubernetesClient) -> tuple[Object, Finding | None]:
-    """Return an object, and a finding if it cannot be read; then the object is empty."""
+    """Return an object, and a finding if it cannot be read; the object is then empty."""
     what = f"{kind} {name}" + (f" in {api.namespace}" if RESOURCES[kind].namespaced else "")
     try:
         found = api.get(kind, name)
@@ -85,7 +85,7 @@ def _looked_at(cluster: ClusterSettings) -> list[tuple[str, str, str]]:
 
 
 def _accounts(cluster: ClusterSettings) -> list[str]:
-    """Return the service accounts of pods: of runs, and of the nodes of a TrainJob where they have one of their own."""
+    """Return the service accounts of pods: of runs, and of the nodes of a TrainJob if they have a separate one."""
     nodes = [cluster.train_job.service_account] if cluster.train_job.enabled else []
     return [cluster.service_account, *(name for name in nodes if name and name != cluster.service_account)]
 
@@ -143,7 +143,7 @@ def _pull_secrets(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[F
         secret, trouble = _looked_up("image pull", "Secret", name, api)
         if trouble is not None:
             yield trouble
-            covered |= hosts  # it cannot be told
+            covered |= hosts  # unknown
             continue
         try:
             logins = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))["auths"]

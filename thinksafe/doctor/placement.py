@@ -1,4 +1,4 @@
-"""Which nodes a stage's pods could be placed on: selectors, required affinity, taints, accelerators."""
+"""Which nodes could run a stage's pods: selectors, required affinity, taints, accelerators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from thinksafe.kube.client import Object
 
 
 def refusals(node: Object, settings: StageSettings) -> str:
-    """Return why a node cannot take a pod of the stage, "" where it can; preferences refuse nothing.
+    """Return why a node cannot run a pod of the stage, "" if it can; preferences exclude no node.
 
     Args:
         node: A Kubernetes Node.
@@ -65,7 +65,7 @@ def _meets(labels: Mapping[str, str], demand: NodeExpression) -> bool:
 
 
 def reasons(nodes: Iterable[Object], settings: StageSettings) -> tuple[int, str]:
-    """Return how many nodes could take the stage, and of the others the reasons with their counts."""
+    """Return how many nodes could run the stage, and how often each reason rules out the others."""
     counted: dict[str, int] = {}
     fitting = 0
     for node in nodes:

@@ -1,4 +1,4 @@
-"""Who may do what in Kubernetes, by access reviews: the API server says what its roles allow."""
+"""Permissions in Kubernetes, by access reviews: the API server says what its roles allow."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from thinksafe.kube.client import KubernetesClient
 def may(
     api: KubernetesClient, verb: str, resource: str, group: str = "", namespace: str = "", name: str = ""
 ) -> bool:
-    """Return whether we may do something, by a SelfSubjectAccessReview. Raises StageError.
+    """Return whether this account may do something, by a SelfSubjectAccessReview. Raises StageError.
 
-    A role can give a right to objects of certain names only (``resourceNames``); without the name it counts as
-    lacking.
+    A role can grant a permission only for objects with certain names (``resourceNames``); without the name it counts as
+    missing.
     """
     attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace}
     named = {"name": name} if name else {}
@@ -23,7 +23,7 @@ def account_may(api: KubernetesClient, account: str, verb: str, resource: str, g
     """Return whether a service account of the namespace may do something, by a LocalSubjectAccessReview.
 
     Raises:
-        ForbiddenError: we may not ask.
+        ForbiddenError: this account may not ask.
         StageError: the API refused, or did not answer.
     """
     plural, _, part = resource.partition("/")

@@ -1,4 +1,4 @@
-"""Checks of the services that pods talk to: Kubeflow Pipelines, MLflow, the bucket."""
+"""Checks of the services that pods use: Kubeflow Pipelines, MLflow, the bucket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from thinksafe.errors import ConflictError, StageError
 from thinksafe.kube.client import KubernetesClient
 
 PATIENCE_S = "8"
-"""Seconds for which the store retries a failing call; a run is more patient."""
+"""How long the store retries a failing call, in seconds; a run is more patient."""
 
 
 def service_checks(cluster: ClusterSettings, registry: RegistrySettings | None) -> list[Check]:
@@ -33,11 +33,11 @@ def service_checks(cluster: ClusterSettings, registry: RegistrySettings | None) 
 def as_pods_see_it(cluster: ClusterSettings, api: KubernetesClient | None) -> Iterator[None]:
     """Set the environment that a planning pod has.
 
-    Credentials that are set already stay, others come from Kubernetes. Addresses are always the configuration's.
+    Credentials that are already set stay; others come from Kubernetes. Addresses always come from the configuration.
 
     Args:
         cluster: The settings.
-        api: Where secrets are read, if the account may; None reads none.
+        api: Client to read secrets with, if the account may; None reads none.
     """
     wanted = {name: value for name, value in environment(cluster, "plan").items() if not name.startswith("HF_")}
     wanted.pop("THINKSAFE_CACHE", None)

@@ -1,4 +1,4 @@
-"""Checks of what training on several nodes needs: Kubeflow Trainer, its runtime, the rights of the pods of runs."""
+"""Checks for training on several nodes: Kubeflow Trainer, its runtime, the permissions of the pods of runs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ GROUP, VERSION = RESOURCES["TrainJob"].group, RESOURCES["TrainJob"].version
 RIGHTS = (
     ("trainjobs", GROUP, ("list", "watch", "create", "delete")), ("pods", "", ("list",)), ("pods/log", "", ("get",)),
 )
-"""What the stage ``train`` does where it starts a TrainJob."""
+"""Permissions of the stage ``train`` when it starts a TrainJob."""
 
 
 def train_job_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
-    """Yield what was found of Kubeflow Trainer; nothing where no TrainJob is wanted."""
+    """Yield the findings on Kubeflow Trainer; none if no TrainJob is configured."""
     if not cluster.train_job.enabled:
         return
     try:
         kinds = api.plurals(GROUP, VERSION)
     except ForbiddenError:
-        kinds = {"trainjobs"}  # the next look tells
+        kinds = {"trainjobs"}  # the next check shows it
     if "trainjobs" not in kinds:
         yield failed(
             CHECK, f"The cluster has no TrainJobs ({GROUP}/{VERSION}).",

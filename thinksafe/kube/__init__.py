@@ -1,1 +1,1 @@
-"""Kubernetes: one client, its refusals in plain words, and KFP's executor files."""
+"""Kubernetes: one client, its error messages in plain words, and KFP's executor files."""

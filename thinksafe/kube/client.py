@@ -1,8 +1,8 @@
-"""The Kubernetes API, as rollouts, TrainJobs and the doctor use it: one class for all of them.
+"""The Kubernetes client of rollouts, TrainJobs and the doctor: one class for all of them.
 
-Objects are plain dictionaries, whatever their kind. What passes by waiting (no answer, 429, 5xx) is tried again for a
-while; everything else becomes a StageError that says what to do. Requests are those of ``kubernetes.dynamic``, without
-its discovery; see :mod:`thinksafe.kube.resources`.
+Objects of all kinds are plain dictionaries. Transient failures (no answer, 429, 5xx) are retried for a while;
+everything else becomes a StageError that says what to do. Requests are those of ``kubernetes.dynamic``, without its
+discovery; see :mod:`thinksafe.kube.resources`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from thinksafe.kube.refusals import explained
 from thinksafe.kube.resources import RESOURCES, Resource
 
 MANAGER = "thinksafe"
-"""Field manager: what it applied it owns, and it touches nothing else."""
+"""Field manager: it owns the fields that it applied and touches no others."""
 RETRY_SECONDS = 60.0
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 30.0
 WATCH_SECONDS = 60
-"""Longest single watch; a connection that died without a word is noticed after that."""
+"""Longest single watch, in seconds; a silently dead connection is noticed after this time."""
 LOG_BYTES = 65536
-"""Longest log that is fetched."""
+"""Longest log to fetch, in bytes."""
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _NOT_FOUND, _CONFLICT = 404, 409
 _STRICT = ("fieldValidation", "Strict")
@@ -33,21 +33,21 @@ Object = dict[str, Any]
 
 
 class GoneError(Exception):
-    """The API no longer knows the version from which a watch was to go on: look at the object again."""
+    """The API no longer has the version from which to resume a watch: read the object again."""
 
 
 class DroppedError(Exception):
-    """A watch ended before its time, or did not begin."""
+    """A watch ended early or did not start."""
 
 
 def connect(
     namespace: str, context: str = "", *, section: str, retry_seconds: float = RETRY_SECONDS
 ) -> KubernetesClient:
-    """Return the client of the pod's service account, or outside a pod that of the kubeconfig.
+    """Return the client for the pod's service account or, outside a pod, for the kubeconfig.
 
     Args:
-        namespace: Where the objects are.
-        context: Of the kubeconfig, which then is taken in a pod, too.
+        namespace: Namespace of the objects.
+        context: Context of the kubeconfig, which is then also used in a pod.
         section: Section of the configuration that errors name.
         retry_seconds: See :class:`KubernetesClient`.
 
@@ -78,13 +78,13 @@ def connect(
 
 
 class KubernetesClient:
-    """One namespace of a cluster, and what lies outside namespaces.
+    """One namespace of a cluster, and cluster-wide objects.
 
     Args:
         api: ``kubernetes.client.ApiClient``.
         namespace: Where the objects are.
         section: Section of the configuration that errors name.
-        retry_seconds: How long a call that gets no useful answer is made again.
+        retry_seconds: How long a call without a useful answer is retried.
     """
 
     def __init__(self, api: Any, namespace: str, section: str, retry_seconds: float = RETRY_SECONDS) -> None:
@@ -97,8 +97,8 @@ class KubernetesClient:
         """Apply the fields of a manifest (server-side) and return the object.
 
         Args:
-            manifest: Holds the fields to own; fields that were owned and are missing here are given up.
-            force: Take fields over that others own. Off: such a conflict is an error that names owner and field.
+            manifest: The fields to own; fields owned before and missing here are released.
+            force: Take over fields that others own. Off: such a conflict is an error that names owner and field.
 
         Raises:
             StageError: a conflict, a refusal, or no answer; see :mod:`thinksafe.kube.refusals`.
@@ -111,14 +111,14 @@ class KubernetesClient:
         return answer
 
     def get(self, kind: str, name: str) -> Object | None:
-        """Return an object, or None when there is none; needs the right ``get``. Raises StageError."""
+        """Return an object, or None if there is none; needs the permission ``get``. Raises StageError."""
         found: Object | None = self._parsed("get", RESOURCES[kind], name, lambda: self._client.get(
             self._resource(kind), name, self.namespace, **_options()
         ), none_on=_NOT_FOUND)
         return found
 
     def look(self, kind: str, name: str) -> tuple[Object | None, str]:
-        """Return an object, or None, and the version of the list from which to watch on; needs the right ``list``.
+        """Return an object, or None, and the version of the list from which to watch; needs the permission ``list``.
 
         Raises:
             StageError: the API refused, or did not answer.
@@ -133,7 +133,7 @@ class KubernetesClient:
         return list(self._listed(kind, label_selector=chosen or None).get("items") or [])
 
     def create(self, manifest: Object) -> bool:
-        """Make an object and return whether it was made: not where one of this name is there. Raises StageError."""
+        """Create an object and return whether it was created: False if the name exists. Raises StageError."""
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         made = self._parsed("create", RESOURCES[kind], name, lambda: self._client.create(
             self._resource(kind), manifest, self.namespace, field_manager=MANAGER, query_params=[_STRICT], **_options()
@@ -141,7 +141,7 @@ class KubernetesClient:
         return made is not None
 
     def post(self, kind: str, manifest: Object) -> Object:
-        """Send what has no name, an event or an access review, and return the answer. Raises StageError."""
+        """Post an object without a name, an event or an access review, and return the answer. Raises StageError."""
         resource = RESOURCES[kind]
         body = {"apiVersion": resource.api_version, "kind": kind, **manifest}
         answer: Object = self._parsed("create", resource, "", lambda: self._client.create(
@@ -150,7 +150,7 @@ class KubernetesClient:
         return answer
 
     def delete(self, kind: str, name: str) -> None:
-        """Delete an object, which stays until what belongs to it is gone; one that is not there is no error.
+        """Delete an object, after everything that belongs to it; a missing object is not an error.
 
         Raises:
             StageError: the API refused, or did not answer.
@@ -161,7 +161,7 @@ class KubernetesClient:
         ), none_on=_NOT_FOUND)
 
     def logs(self, pod: str, container: str, lines: int, *, previous: bool = False) -> str:
-        """Return the last lines of a container's log, or of the log before it was started again. Raises StageError."""
+        """Return the last lines of a container's log, or of its log before the last restart. Raises StageError."""
         query = [("container", container), ("tailLines", str(lines)), ("limitBytes", str(LOG_BYTES))]
         query += [("previous", "true")] if previous else []
         path = self._resource("Pod").path(pod, self.namespace) + "/log"
@@ -172,7 +172,7 @@ class KubernetesClient:
         return data.decode("utf-8", "replace")
 
     def plurals(self, group: str, version: str) -> set[str]:
-        """Return the plurals of the kinds of an API group; none where the cluster does not know it.
+        """Return the plurals of the kinds of an API group; none if the cluster does not have it.
 
         Raises:
             StageError: the API refused, or did not answer.
@@ -184,7 +184,7 @@ class KubernetesClient:
         return {str(item["name"]) for item in (found or {}).get("resources") or []}
 
     def watch(self, kind: str, name: str, version: str, seconds: float) -> Iterator[Object]:
-        """Yield the object as it changes after a version; None of its changes is lost between two watches.
+        """Yield the object as it changes after a version; no change is lost between two watches.
 
         Ends after ``seconds`` at the latest.
 
@@ -199,7 +199,7 @@ class KubernetesClient:
 
         limit = max(1, min(WATCH_SECONDS, int(seconds)))
         try:
-            # not by its Watch, which trips over an error event without a reason
+            # not with the library's Watch, which fails on an error event without a reason
             response = self._client.get(
                 self._resource(kind), namespace=self.namespace, field_selector=f"metadata.name={name}",
                 resource_version=version, timeout_seconds=limit, watch="true",
@@ -242,7 +242,7 @@ class KubernetesClient:
         self, verb: str, resource: Resource, name: str, request: Callable[[], Any], read: Callable[[bytes], Any],
         none_on: int = 0,
     ) -> Any:
-        """Return what a request is answered with, None for the HTTP status ``none_on``. Raises StageError."""
+        """Return the answer to a request, None for the HTTP status ``none_on``. Raises StageError."""
         import tenacity
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
@@ -265,12 +265,12 @@ class KubernetesClient:
         except (HTTPError, OSError, ValueError) as error:
             raise StageError(
                 f"The Kubernetes API at {self._client.configuration.host} does not answer ({type(error).__name__}).",
-                "Check KUBECONFIG, the network and the VPN, and try again; what was already applied is found.",
+                "Check KUBECONFIG, the network and the VPN, and try again; anything already applied is detected.",
             ) from error
 
 
 def _options(seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
-    """Return what every request takes: time limits, and the answer as it came."""
+    """Return the options of every request: time limits, and the raw answer."""
     return {"_request_timeout": (CONNECT_SECONDS, seconds), "serialize": False}
 
 

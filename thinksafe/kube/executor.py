@@ -1,8 +1,8 @@
-"""KFP's executor input and output, as plain JSON: what a stage is given in ``{{$}}`` and hands back.
+"""KFP's executor input and output, as plain JSON: what a stage gets in ``{{$}}`` and returns.
 
-A container component has to write the executor output itself: ``kfp.local`` drops its artifact outputs otherwise, and
-on a cluster the launcher merges the file, metadata included, into what it uploads. The messages are
-``ExecutorInput`` and ``ExecutorOutput`` of KFP's pipeline_spec.proto in protobuf's JSON form.
+A container component must write the executor output itself: ``kfp.local`` otherwise drops its artifact outputs, and on
+a cluster the launcher merges the file, including metadata, into what it uploads. The messages are ``ExecutorInput``
+and ``ExecutorOutput`` of KFP's pipeline_spec.proto in protobuf's JSON form.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from thinksafe.errors import InputError
 from thinksafe.jsonl import write_atomic
 
 MOUNTS = {"s3://": "/s3/", "minio://": "/minio/", "gs://": "/gcs/"}
-"""Where KFP's launcher puts the content of an address, by its scheme."""
+"""Where KFP's launcher mounts the content of an address, by its scheme."""
 
 
 def write_executor_output(executor_input: str, metadata: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the executor output: every output artifact, name and address as KFP gave them, with its metadata.
 
     Args:
-        executor_input: What KFP put in place of ``{{$}}``; empty outside KFP, and then nothing is written.
-        metadata: JSON-able metadata by artifact name; artifacts that are not named have none.
+        executor_input: What KFP inserts for ``{{$}}``; empty outside KFP, and then nothing is written.
+        metadata: JSON-able metadata by artifact name; other artifacts get none.
 
     Raises:
         InputError: the executor input is not what KFP writes, the metadata names an artifact that the component
@@ -36,7 +36,7 @@ def write_executor_output(executor_input: str, metadata: Mapping[str, Mapping[st
     artifacts = _part(outputs, "artifacts")
     if unknown := sorted(set(metadata) - set(artifacts)):
         raise InputError(
-            f"There is metadata for {', '.join(map(repr, unknown))}, which is not an output artifact of this task.",
+            f"There is metadata for {', '.join(map(repr, unknown))}, but this task has no such output artifact.",
             f"Its output artifacts: {', '.join(sorted(artifacts)) or 'none'}.",
         )
     target = outputs.get("outputFile")
@@ -107,7 +107,7 @@ def _parse(executor_input: str) -> dict[str, Any]:
 
 
 def _part(value: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return a member object; protobuf's JSON leaves empty ones out."""
+    """Return a member object; protobuf's JSON omits empty ones."""
     part = value.get(key, {})
     if not isinstance(part, dict):
         raise _malformed(f"{key} is not an object")
@@ -123,4 +123,4 @@ def _items(artifacts: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _malformed(reason: str) -> InputError:
-    return InputError(f"The executor input is malformed: {reason}.", "Pass what KFP puts in place of {{$}}.")
+    return InputError(f"The executor input is malformed: {reason}.", "Pass what KFP inserts for {{$}}.")

@@ -1,4 +1,4 @@
-"""Refusals of the Kubernetes API in words: what is missing or who else owns a field, and the corrective action."""
+"""Errors of the Kubernetes API in words: what is missing or who else owns a field, and the corrective action."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _USER = re.compile(r'User "(?P<user>[^"]+)"')
 
 
 class ForbiddenError(StageError):
-    """The account does not have the right."""
+    """The account does not have the permission."""
 
 
 class FieldConflictError(StageError):
@@ -23,7 +23,7 @@ class FieldConflictError(StageError):
 
 
 def explained(error: Any, verb: str, resource: Resource, name: str, namespace: str, section: str) -> StageError:
-    """Return an error of the Kubernetes API (``ApiException``) as one that a person can act on.
+    """Return an error of the Kubernetes API (``ApiException``) as an error with a corrective action.
 
     Args:
         error: The API's answer.
@@ -31,7 +31,7 @@ def explained(error: Any, verb: str, resource: Resource, name: str, namespace: s
         resource: Kind of the object.
         name: Name of the object; empty for all of them.
         namespace: Its namespace.
-        section: Section of the configuration that says what is asked for.
+        section: Section of the configuration that defines the request.
     """
     status = _status(error)
     what = resource.full_name
@@ -67,7 +67,7 @@ def explained(error: Any, verb: str, resource: Resource, name: str, namespace: s
             )
     return StageError(
         f"The Kubernetes API could not {verb} {where} (HTTP {error.status}: {message:.300}).",
-        "Try again; what was already applied is found.",
+        "Try again; anything already applied is detected.",
     )
 
 
@@ -88,7 +88,7 @@ def _forbidden(message: str, verb: str, resource: Resource, where: str, section:
             f"Ask the cluster's administrators for an exception, or change the section {section}.",
         )
     group, plural = resource.group, resource.plural
-    if missing := _CANNOT.search(message):  # an apply that makes an object needs create, too
+    if missing := _CANNOT.search(message):  # an apply that creates an object also needs create
         verb, plural, group = missing["verb"], missing["plural"], missing["group"]
     return ForbiddenError(
         f"{who} may not {verb} {where}.",
@@ -97,7 +97,7 @@ def _forbidden(message: str, verb: str, resource: Resource, where: str, section:
 
 
 def _conflicts(status: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return owner and field of each conflict."""
+    """Return the owner and the field of each conflict."""
     causes = (status.get("details") or {}).get("causes") or []
     return [
         (found["owner"] if (found := _OWNER.search(str(cause.get("message", "")))) else "somebody else",

@@ -1,7 +1,7 @@
-"""Where the objects that we use live in the Kubernetes API.
+"""Where the objects that we use are in the Kubernetes API.
 
-The table stands in for discovery, which needs requests without a time limit, a right that a hardened cluster takes
-away, and a file in /tmp.
+The table replaces discovery, which needs requests without a time limit, a permission that a hardened cluster removes,
+and a file in /tmp.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Resource(NamedTuple):
-    """Where objects of a kind live."""
+    """Where objects of one kind are."""
 
     group: str
     version: str
