@@ -1,1 +1,1 @@
-"""Judging: guards give samples verdicts, graders read answers."""
+"""Judging: guards give verdicts on samples, graders check answers."""

@@ -10,8 +10,8 @@ _TOKEN = re.compile(r"(?P<box>\\f?box(?:ed)?\s*\{)|\\.|[{}]", re.DOTALL)
 def boxes(text: str) -> list[str]:
     r"""Return the contents of the boxes of a text, in the order in which they close.
 
-    ``\boxed``, ``\fbox`` and ``\box`` count; an escaped brace opens and closes nothing. Empty and unclosed ones are
-    left out, and so are those around another box. Takes time in proportion to the text.
+    ``\boxed``, ``\fbox`` and ``\box`` count; escaped braces are ignored. Empty and unclosed boxes are left out, and so
+    are boxes around another box. The time is linear in the length of the text.
     """
     found: list[str] = []
     opened: list[int | None] = []  # where the content of each open brace begins, None for one that is no box

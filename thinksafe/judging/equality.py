@@ -1,8 +1,8 @@
-"""Are two mathematical expressions equal? Decided by math-verify in a process of its own.
+"""Are two mathematical expressions equal? math-verify decides, in a separate process.
 
-A model's answer is hostile text: ``9^{9^{9^9}}`` keeps computer algebra busy for ever, and no signal handler runs
-within a single big-integer operation. So the comparison has a limit of processor time (not of wall-clock time, which
-would make grades depend on the load of the machine) and of memory; an answer that exceeds them equals nothing.
+A model's answer is untrusted: ``9^{9^{9^9}}`` keeps computer algebra busy for ever, and no signal handler runs during
+a single big-integer operation. So the comparison has limits of memory and of processor time (not wall-clock time, which
+would make grades depend on the load of the machine). An answer that exceeds them equals nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import threading
 from thinksafe.errors import StageError
 
 SECONDS = 3
-"""Processor seconds a comparison may take."""
+"""Limit of a comparison, in processor seconds."""
 MEMORY = 4 << 30
-"""Bytes of address space that the process may take."""
+"""Limit of the process, in bytes of address space."""
 LONGEST = 1000
-"""Characters of an expression; no reference answer comes near it."""
+"""Longest expression, in characters; no reference answer comes near it."""
 READY = "ready\n"
 
 _lock = threading.Lock()
@@ -29,10 +29,10 @@ _worker: subprocess.Popen[str] | None = None
 
 
 def equal_expressions(reference: str, extracted: str) -> bool:
-    """Return whether math-verify finds two LaTeX expressions equal; False when it cannot tell within the limits.
+    """Return whether math-verify finds two LaTeX expressions equal; False if it cannot decide within the limits.
 
     Raises:
-        StageError: math-verify is not there.
+        StageError: math-verify does not start.
     """
     if max(len(reference), len(extracted)) > LONGEST:
         return False
@@ -40,7 +40,7 @@ def equal_expressions(reference: str, extracted: str) -> bool:
         try:
             return _ask(json.dumps([reference, extracted]))
         except BaseException:
-            _stop()  # an answer that nobody waited for must not be taken for the next one
+            _stop()  # a late answer must not be read as the next one
             raise
 
 
@@ -66,7 +66,7 @@ def _ask(question: str) -> bool:
     except BrokenPipeError:
         pass
     answer = _read(_worker)
-    if not answer:  # killed by a limit: the next question gets a new process
+    if not answer:  # killed by a limit: the next comparison gets a new process
         _stop()
     return answer == "true\n"
 
@@ -87,7 +87,7 @@ def _read(worker: subprocess.Popen[str]) -> str:
 def _serve() -> None:
     """Answer ``true`` or ``false`` to each JSON pair on stdin, within the limits."""
     import logging
-    import resource  # Windows has none: there the process ends here, and the question is refused
+    import resource  # missing on Windows: there the process ends here, and the caller gets an error
 
     from math_verify import parse, verify
 
@@ -96,7 +96,7 @@ def _serve() -> None:
     if sys.platform != "darwin":  # macOS maps more than this before Python starts, and refuses the limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # nothing that a library prints is taken for an answer
+    os.dup2(2, 1)  # output of a library must not be read as an answer
     answers.write(READY)
     for line in sys.stdin:
         spent = resource.getrusage(resource.RUSAGE_SELF)
@@ -104,7 +104,7 @@ def _serve() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
         reference, extracted = json.loads(line)
         try:
-            # without time limits of its own: math-verify implements them with SIGALRM, which cannot stop one operation
+            # without math-verify's own time limits: they use SIGALRM, which cannot interrupt a single operation
             gold = parse(f"${reference}$", parsing_timeout=None)
             answer = parse(f"${extracted}$", parsing_timeout=None)
             equal = verify(gold, answer, timeout_seconds=None)

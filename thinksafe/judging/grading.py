@@ -16,7 +16,7 @@ from thinksafe.judging.letters import extract_letter
 from thinksafe.records import Grade, Sample
 from thinksafe.traces import split
 
-# possessive, so that an answer of newlines costs no quadratic time
+# possessive, so that an answer of newlines does not take quadratic time
 _STATED = re.compile(
     r"\banswer\s*+(?:is|=|:|(?:would|should|must)\s+be)\s*+:?\s*+(.+?)(?=$|\n|\.\s|\.$)", re.IGNORECASE
 )
@@ -37,7 +37,7 @@ _SPACED = re.compile(r"(?<=\d)(?:\\,|\\!|\{,\}|,\\!|\\ | )(?=\d{3}(?!\d))")
 r"""What stands between thousands besides a comma: ``1{,}000``, ``1\,000``, ``1 000``."""
 _FORMATS = re.compile(r"\\(?:text(?:bf|it|rm|sf)?|math(?:bf|rm|sf|it)|mbox)\s*\{([^{}]*)\}")
 _PROSE = re.compile(r"(?:[^\W\d_]{2,}+|\b[aAI]\b|[\s.,;:!?()'\"\u2019-])*+")
-"""Words and their punctuation, and nothing that mathematics would need: no single letter, sign or brace."""
+"""Words and their punctuation, without anything mathematical: no single letter, sign or brace."""
 
 
 def grade(sample: Sample, reasoning: Literal["think", "none"]) -> Grade:
@@ -86,12 +86,12 @@ def equal_answers(reference: str, extracted: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    r"""Return a stated answer without the marks around it: ``**``, ``$``, ``\(`` and ``\)``, a full stop."""
+    r"""Return a stated answer without the markup around it: ``**``, ``$``, ``\(`` and ``\)``, a full stop."""
     return re.sub(r"\\[()\[\]]", "", text).strip("*_`$ \t").rstrip(".").strip("*_`$ \t")
 
 
 def _plain(text: str) -> str:
-    """Return a text without what only sets its numbers in type."""
+    """Return a text without the typesetting of its numbers."""
     text = _FORMATS.sub(r" \1 ", text)
     text = text.replace("\\$", "").replace("\\%", "%").replace("^\\circ", "\u00b0").replace("^{\\circ}", "\u00b0")
     text = _SPACED.sub(",", text).replace("\N{MINUS SIGN}", "-")
@@ -104,7 +104,7 @@ def _number(text: str) -> Decimal | None:
 
 
 def _number_in_words(text: str) -> Decimal | None:
-    """Return the number of a statement that begins with one or holds only one: "72 km/h", "exactly 5 in total"."""
+    """Return the number that a statement begins with, or its only number: "72 km/h", "exactly 5 in total"."""
     plain = _plain(text)
     if begun := _RATE.fullmatch(plain) or _CLAUSE.match(plain):
         return _decimal(begun["number"])

@@ -1,8 +1,8 @@
 r"""Read the option letter that a response gives: ``(B)``, ``B.``, ``**B**``, ``option b``, ``\boxed{\text{B}}``.
 
-What is hard is the word "a": "the answer is a matter of taste" names no option. So a bare letter counts only where it
-stands as an answer, and one that may be a word only where what follows does not make it one. A response that names two
-options ("B or C") has none.
+The difficult case is the word "a": "the answer is a matter of taste" names no option. So a bare letter counts only in
+the place of an answer, and a letter that may be a word counts only if the next words do not make it one. A response
+that names two options ("B or C") gives none.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _NAMED = re.compile(r"\b(?:option|choice|choose|pick|select)\s+", re.IGNORECASE)
 _CLOSED = re.compile(r"\(([A-Z])\)")
 _BEFORE = re.compile(r"(?:\bnot\s+|\([A-Z]\)\s*(?:or|and|,|/|&)\s*)\Z")
 REACH = 200
-"""Characters behind "the answer is" in which a letter is looked for."""
+"""How many characters after "the answer is" to search for a letter."""
 _WORDS = frozenset("AI")
-"""Letters that are words of English too."""
+"""Letters that are also English words."""
 
 
 def extract_letter(text: str, options: int) -> str | None:
     r"""Return the capital letter of the option that a response gives, or None.
 
-    The last ``\boxed{...}`` that holds a letter counts; without one the last "answer is ..."; without that what the
-    last line opens with or chooses; without that the last letter in parentheses.
+    The last ``\boxed{...}`` with a letter counts; without one, the last "answer is ..."; without that, what the last
+    line starts with or chooses; without that, the last letter in parentheses.
 
     Args:
         text: The answer, without the thought.
-        options: Options that there are, 2 to 26; a letter beyond them is none.
+        options: Number of options, 2 to 26; letters beyond them do not count.
     """
     for content in reversed(boxes(text)):
         if letter := _read(content, options, alone=True):
@@ -66,12 +66,12 @@ def extract_letter(text: str, options: int) -> str | None:
 
 
 def _read(text: str, options: int, *, alone: bool = False) -> str | None:
-    """Return the letter that a text begins with, None without one, and "" for two letters.
+    """Return the letter that a text starts with, None if there is none, and "" for two letters.
 
     Args:
         text: Plain text, or the content of a box.
-        options: Options that there are.
-        alone: The text can be nothing but an answer.
+        options: Number of options.
+        alone: The text can only be an answer.
     """
     if alone:
         text = _STYLES.sub(" ", text[:REACH]).translate(_MARKS)

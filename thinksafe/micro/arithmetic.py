@@ -125,5 +125,5 @@ def _problem_pattern() -> re.Pattern[str]:
 
 
 def is_problem(prompt: str) -> bool:
-    """Tell whether `prompt` is a word problem of this world."""
+    """Return whether `prompt` is a word problem of this world."""
     return _problem_pattern().fullmatch(" ".join(prompt.split())) is not None

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["MAX_NEW_TOKENS", "generate", "student_metrics"]
 
 MAX_NEW_TOKENS = 48
-"""Enough for every response of the world with room to spare."""
+"""More than enough for every response of the world."""
 
 _BATCH = 64
 
 
 def generate(model: Any, tokenizer: Any, texts: Sequence[str], seed: int) -> list[tuple[str, int, bool]]:
-    """Sample one response a user turn at T 0.6, top_p 0.95.
+    """Sample one response per user turn at T 0.6, top_p 0.95.
 
     Returns:
         Response text, its tokens (the end of sequence not counted) and whether it ended by itself, in order.

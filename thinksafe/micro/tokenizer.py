@@ -1,4 +1,4 @@
-"""The students' tokenizer: one token a word, made from the world's own texts."""
+"""The students' tokenizer: one token per word, built from the texts of the world."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""References to students and adapters, mirrors, loading."""
+"""Models: references to students and adapters, mirrors, loading."""

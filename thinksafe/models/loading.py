@@ -1,4 +1,4 @@
-"""Students and adapters: found, checked, and loaded from safetensors only.
+"""Find, check and load students and adapters, from safetensors only.
 
 Everything here refuses rather than guesses: pickled weights, a missing tokenizer or chat template, files whose digest
 differs from the reference, and weights that the checkpoint lacks (transformers would fill them with random numbers).
@@ -30,7 +30,7 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 TOKENIZER_FILES = frozenset(
     {"tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json"}
 )
-# Everything from_pretrained may read; a file too many costs a repeated run, a file too few a stale one.
+# Everything that from_pretrained may read; a file too many costs a repeated run, a file too few gives a stale one.
 _DIGESTED = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".tiktoken", ".py"})
 _PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 _CONVERT = "Convert the weights with transformers: from_pretrained(...).save_pretrained(folder) writes safetensors."
@@ -38,12 +38,12 @@ _CONVERT = "Convert the weights with transformers: from_pretrained(...).save_pre
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """Where a student is, and the digest that stands for its content."""
+    """Where a student is, and the digest of its content."""
 
     path_or_id: str
     """Local folder, or hub id."""
     revision: str
-    """Commit of a hub id, of its copy in a mirror too; empty for any other folder."""
+    """Commit of a hub id or of its copy in a mirror; empty for any other folder."""
     digest: str
     """SHA-256 over a folder's weights, configuration and tokenizer; ``<hub id>@<commit>`` for a hub model."""
 
@@ -53,7 +53,7 @@ def resolve_student(student: StudentSettings, key: str = "student") -> ResolvedM
 
     Args:
         student: The settings.
-        key: Where they stand in the configuration, for messages.
+        key: Their key in the configuration, for messages.
 
     Raises:
         InputError: there is no such model, or it cannot be used (no configuration, tokenizer or safetensors).
@@ -61,7 +61,7 @@ def resolve_student(student: StudentSettings, key: str = "student") -> ResolvedM
     folder = _student_folder(student, key)
     if folder is not None:
         _check_files({path.name for path in folder.iterdir() if path.is_file()}, str(folder))
-        # a copy of the hub's is found again by the commit; other folders have none
+        # a copy of a hub model is found again by its commit; other folders have none
         commit = student.revision if mirrored(student.model, student.revision) else ""
         return ResolvedModel(str(folder), commit, digest_folder(folder, _model_files(folder)))
     commit = student.revision
@@ -72,13 +72,13 @@ def resolve_student(student: StudentSettings, key: str = "student") -> ResolvedM
 
 
 def local_source(student: StudentSettings) -> tuple[str, str]:
-    """Return what a library loads a student from: its folder and "", or its hub id and revision. Reads no file."""
+    """Return the source that a library loads a student from: folder and "", or hub id and revision. Reads no file."""
     folder = _student_folder(student)
     return (str(folder), "") if folder is not None else (student.model, student.revision)
 
 
 def _student_folder(student: StudentSettings, key: str = "student") -> Path | None:
-    """Return the folder of a shipped, local or mirrored student, or None for a hub id that the hub is asked for."""
+    """Return the folder of a shipped, local or mirrored student, or None for a hub id to fetch from the hub."""
     model = student.model
     if model.startswith("micro://"):
         from thinksafe.micro.students import student_path
@@ -99,7 +99,7 @@ def _student_folder(student: StudentSettings, key: str = "student") -> Path | No
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise InputError(f"{key}.model {model!r} is a file.", "Name the folder that holds the model.")
+        raise InputError(f"{key}.model {model!r} is a file.", "Name the folder that contains the model.")
     if not is_hub_id(model):
         raise InputError(f"{key}.model: the folder {model!r} does not exist.", "Check the path.")
     if copy := mirrored(model, student.revision):
@@ -133,7 +133,7 @@ def fetch_adapter(store: Store, reference: ModelReference, folder: Path) -> Path
 
     Raises:
         MissingError: a file is missing.
-        DamagedError: the adapter is not the one that the reference names.
+        DamagedError: the adapter's digest differs from that in the reference.
         StoreError: the store failed.
     """
     return fetch_adapter_files(store, reference.adapter, reference.adapter_digest, folder)
@@ -156,8 +156,8 @@ def load_tokenizer(reference: ModelReference) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     source, options = _source(reference.student)
-    # transformers 5 puts SentencePiece's rules over byte-level tokenizers that name LlamaTokenizerFast, as those of
-    # R1-Distill-Llama do (huggingface/transformers#45488); the second class takes tokenizer.json as it is
+    # transformers 5 applies SentencePiece's rules to byte-level tokenizers that name LlamaTokenizerFast, such as that
+    # of R1-Distill-Llama (huggingface/transformers#45488); the second class uses tokenizer.json unchanged
     for loader in (AutoTokenizer, PreTrainedTokenizerFast):
         try:
             tokenizer = loader.from_pretrained(source, **options)
@@ -169,10 +169,10 @@ def load_tokenizer(reference: ModelReference) -> Any:
 
 
 def load_model(reference: ModelReference, store: Store, place: bool = True) -> Any:
-    """Load a reference's student, and its adapter where it has one, for inference (evaluation mode).
+    """Load a reference's student, and its adapter if it has one, for inference (evaluation mode).
 
-    The model is on the GPU where there is one, unless ``place`` is false: then it stays on the CPU. bfloat16 becomes
-    float32, with a warning, where the hardware has no bfloat16 units.
+    The model is on the GPU if there is one, unless ``place`` is false: then it stays on the CPU. On hardware without
+    bfloat16 units, bfloat16 becomes float32, with a warning.
 
     Raises:
         InputError: the student cannot be loaded, or lacks weights.
@@ -227,7 +227,7 @@ def _placement(student: StudentSettings) -> tuple[torch.device, torch.dtype]:
     if student.dtype == "bfloat16" and not units:
         warnings.warn(
             f"This {device} has no bfloat16 units: the student is loaded in float32, which is faster here. "
-            "Set student.dtype: float32 to say so.",
+            "Set student.dtype: float32 to silence this warning.",
             stacklevel=3,
         )
         return torch.device(device), torch.float32
@@ -242,7 +242,7 @@ def _unloadable(what: str, student: StudentSettings, error: Exception) -> InputE
 
 
 def render_prompt(tokenizer: Any, prompt: str) -> str:
-    """Return the text of a single user turn up to where the model writes, as it is served."""
+    """Return the text of a single user turn up to where the model continues, as when the model is served."""
     turns = [{"role": "user", "content": prompt}]
     return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
@@ -254,10 +254,10 @@ def prefilled(tokenizer: Any) -> str:
 
 
 def check_template(tokenizer: Any, reasoning: Literal["think", "none"], name: str) -> None:
-    """Check that a tokenizer can serve a student of this kind; ``name`` is what errors call it.
+    """Check that a tokenizer fits a student of this kind; errors refer to it by ``name``.
 
-    A thinking student's template must mention the closing think tag, or its vocabulary must hold it as one token;
-    elsewhere the tag is letters that the model was never taught, and no response would ever be complete.
+    A thinking student's template must mention the closing think tag, or its vocabulary must contain it as one token.
+    Otherwise the model never learned the tag, and no response would ever be complete.
 
     Raises:
         InputError: no chat template, one that cannot render a user turn, or one that contradicts ``reasoning``.
@@ -284,13 +284,13 @@ def check_template(tokenizer: Any, reasoning: Literal["think", "none"], name: st
     known = CLOSE in tokenizer.get_chat_template() or len(ids) == 1
     if not known or CLOSE not in tokenizer.decode(ids, skip_special_tokens=False):
         raise InputError(
-            f"The model {name!r} does not know {CLOSE}: neither its chat template nor its vocabulary holds it.",
+            f"The model {name!r} does not know {CLOSE}: neither its chat template nor its vocabulary contains it.",
             "Set student.reasoning: none if it answers without a thought.",
         )
 
 
 def end_tokens(model: Any, tokenizer: Any, name: str) -> frozenset[int]:
-    """Return the ids that end a response: the generation config's and the tokenizer's. Raises InputError if none."""
+    """Return the ids that end a response, of the generation config and the tokenizer. Raises InputError if none."""
     configured = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])} - {None}
     if not ends:

@@ -1,4 +1,4 @@
-"""Hub ids of a configuration: which of them name no commit, and which commit they are at now."""
+"""Hub ids of a configuration: which ones are not pinned to a commit, and their current commits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from thinksafe.models.hub import hub_commit, is_commit, is_hub_id
 
 @dataclass(frozen=True)
 class Pin:
-    """A hub id and the revision that a configuration gives it."""
+    """A hub id and its revision in a configuration."""
 
     key: str
     """Dotted key of the revision."""
@@ -33,7 +33,7 @@ def hub_ids(config: RealignmentConfig | SuiteConfig) -> list[Pin]:
 
 
 def unpinned(config: RealignmentConfig | SuiteConfig) -> list[Pin]:
-    """Return the hub ids whose revision is no commit: tomorrow they may be something else."""
+    """Return the hub ids whose revision is not a commit: they may change at any time."""
     return [pin for pin in hub_ids(config) if not is_commit(pin.revision)]
 
 
@@ -41,8 +41,9 @@ def require_pinned(config: RealignmentConfig | SuiteConfig) -> ClusterSettings:
     """Return the ``cluster`` section of a configuration that can be run on a cluster.
 
     Raises:
-        ConfigError: there is no such section, a hub id names no commit, a file is one of this machine, or there are two
-            MLflow servers.
+        ConfigError: there is no such section, a hub id is not pinned, a file is on this machine, or there are two
+        MLflow
+            servers.
     """
     if config.cluster is None:
         raise ConfigError(
@@ -51,25 +52,25 @@ def require_pinned(config: RealignmentConfig | SuiteConfig) -> ClusterSettings:
     if loose := unpinned(config):
         named = ", ".join(f"{pin.key} ({pin.name})" for pin in loose)
         raise ConfigError(
-            f"A cluster takes hub ids at a commit only; not pinned: {named}.",
-            f"Run `thinksafe config pin` and set {loose[0].key} to what it says.",
+            f"A cluster needs hub ids at a commit; not pinned: {named}.",
+            f"Run `thinksafe config pin` and set {loose[0].key} to the commit that it prints.",
         )
     if here := _files_here(config):
         raise ConfigError(
-            f"The pods of a cluster do not see the files of this folder: {', '.join(here)}.",
-            "Copy them into the bucket and name them s3://bucket/key, or give the absolute path that pods see.",
+            f"The pods of a cluster cannot read the files of this folder: {', '.join(here)}.",
+            "Copy them into the bucket and name them s3://bucket/key, or give their absolute path in pods.",
         )
     tracking = config.registry.tracking_uri if config.registry is not None else ""
     if tracking and tracking.rstrip("/") != config.cluster.mlflow.uri:
         raise ConfigError(
             "registry.tracking_uri and cluster.mlflow.uri name two MLflow servers, and the first would win.",
-            "Leave registry.tracking_uri out: on a cluster cluster.mlflow says where, and with which credentials.",
+            "Leave registry.tracking_uri out: on a cluster, cluster.mlflow sets the server and its credentials.",
         )
     return config.cluster
 
 
 def _files_here(config: RealignmentConfig | SuiteConfig) -> list[str]:
-    """Return key and path of every file or folder that is named relative to the working directory."""
+    """Return the key and path of every file or folder named relative to the working directory."""
     found = [(pin.key.replace(".revision", ".repo" if pin.kind == "dataset" else ".model"), pin.name)
              for pin in _named(config) if pin.name.startswith(".")]
     sets = [(f"evaluation.benchmarks.{index}", item.prompts) for index, item in enumerate(config.evaluation.benchmarks)]
@@ -86,8 +87,8 @@ def _files_here(config: RealignmentConfig | SuiteConfig) -> list[str]:
 def require_compiled_cluster(config: RealignmentConfig | SuiteConfig) -> None:
     """Refuse, in a pod, a configuration for another cluster than the pipeline was compiled for.
 
-    What the section says stands in the compiled pipeline; a run with another would only seem to follow it. Outside a
-    cluster, where :data:`thinksafe.config.pods.DIGEST_VARIABLE` is not set, everything is accepted.
+    The section is compiled into the pipeline, so a run would ignore another one. Outside a cluster, where
+    :data:`thinksafe.config.pods.DIGEST_VARIABLE` is not set, everything is accepted.
 
     Raises:
         ConfigError: the sections differ, or see :func:`require_pinned`.
@@ -95,7 +96,7 @@ def require_compiled_cluster(config: RealignmentConfig | SuiteConfig) -> None:
     compiled = os.environ.get(DIGEST_VARIABLE, "")
     if compiled and require_pinned(config).digest != compiled:
         raise ConfigError(
-            "The section cluster of the configuration is not the one that this pipeline was compiled with.",
+            "The cluster section of the configuration differs from the one that this pipeline was compiled with.",
             "Run `thinksafe publish` with this configuration, and submit that version.",
         )
 
@@ -111,7 +112,7 @@ def require_place_for_nodes(config: RealignmentConfig) -> None:
 
 
 def resolve(pin: Pin) -> str:
-    """Return the commit that a hub id is at now. Raises InputError: the hub does not show it or cannot be reached."""
+    """Return the current commit of a hub id. Raises InputError if the hub gives no access or cannot be reached."""
     return hub_commit(pin.key, pin.name, pin.revision, dataset=pin.kind == "dataset")[0]
 
 

@@ -1,4 +1,4 @@
-"""References to models: what a model is made of, by digest, and where its parts are."""
+"""References to models: the parts of a model, by digest, and where they are."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from thinksafe.settings import StudentSettings
 
 
 class ModelReference(Record):
-    """A student, or a student with an adapter. The file that model-taking stages read."""
+    """A student, or a student with an adapter. The file that stages with a model read."""
 
     role: Role
     absent: bool = False
-    """No such model exists yet (no champion); the stages then pass an absent manifest and metric set on."""
+    """No such model exists yet (no champion); the stages then pass on an absent manifest and metric set."""
     student: StudentSettings
     base_digest: str
     """Digest of the student's weights, configuration and tokenizer; ``<hub id>@<commit>`` for a hub model."""
@@ -25,7 +25,7 @@ class ModelReference(Record):
 
     @property
     def digest(self) -> str:
-        """What the samples of this model are keyed by; equal for equal models whatever their role."""
+        """The key of this model's samples; equal for equal models in any role."""
         student = self.student.model_dump(mode="json", include={"trust_remote_code", "reasoning", "dtype"})
         return digest_json([self.base_digest, student, self.adapter_digest])
 

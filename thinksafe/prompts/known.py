@@ -1,4 +1,4 @@
-"""Load a known benchmark: find the layout of the table at hand, filter it, and count what is left."""
+"""Load a known benchmark: find the layout of the table, filter it, and count the rest."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from thinksafe.prompts.tables import Row, file_rows, hub_rows
 def known_rows(use: str, source: KnownSource, seed: int) -> list[Row]:
     """Return the rows of a known benchmark, in the fields of a prompt file (``id``, ``prompt``, ``answer`` ...).
 
-    An id is the row's place in the table and a digest of its text. Options are in an order that depends on ``seed``
-    and the row's text, and ``answer`` is then the letter of the right one.
+    An id is the row's place in the table and a digest of its text. The order of options depends on ``seed`` and the
+    row's text, and ``answer`` is then the letter of the right one.
 
     Raises:
-        InputError: the set cannot be had (the error says which token or file is needed), has other columns, or has
-            another number of prompts than it should.
+        InputError: the set is not available (the error says which token or file is needed), has other columns, or has
+        the
+            wrong number of prompts.
         StoreError: an ``s3://`` copy cannot be read.
     """
     known = definition(use)
@@ -41,9 +42,9 @@ def known_rows(use: str, source: KnownSource, seed: int) -> list[Row]:
     expected = source.rows or known.rows
     if len(rows) != expected:
         raise InputError(
-            f"The benchmark {use!r} has {len(rows):,} prompts in {_origin(use, known, source)}, and should have "
+            f"The benchmark {use!r} has {len(rows):,} prompts in {_origin(use, known, source)} but should have "
             f"{expected:,}.",
-            f"Use the whole set, or say prompts: {{rows: {len(rows)}}} where this part of it is meant.",
+            f"Use the whole set, or set prompts: {{rows: {len(rows)}}} to use only this part.",
         )
     return rows
 
@@ -54,7 +55,7 @@ def _table(use: str, known: Definition, source: KnownSource) -> list[Row]:
     if known.file:
         if digest_file(known.shipped()) != known.digest:
             raise InputError(f"The shipped file of the benchmark {use!r} was changed.", "Install thinksafe again.")
-        # the path differs between machines, and errors name the set
+        # the path differs between machines, so errors name the set
         return [(f"{use}, {where.rpartition(', ')[2]}", row) for where, row in file_rows(str(known.shipped()))]
     copy = f"or give a copy, prompts: {{path: FILE}} with the columns {', '.join(sorted(known.layouts[-1].columns))}"
     try:
@@ -62,7 +63,7 @@ def _table(use: str, known: Definition, source: KnownSource) -> list[Row]:
             hub_rows(known.repo, source.revision, known.subset, known.split, gated=known.gated, action=copy)
         )
     except InputError as error:
-        raise InputError(f"The benchmark {use!r} is not at hand. {error.problem}", error.action) from error
+        raise InputError(f"The benchmark {use!r} is not available. {error.problem}", error.action) from error
 
 
 def _origin(use: str, known: Definition, source: KnownSource) -> str:
@@ -94,16 +95,16 @@ def _row(
 
 
 def answer_after(answer: Any, field: str, mark: str, where: str) -> Any:
-    """Return what follows the last occurrence of ``mark`` in an answer; all of it without a mark.
+    """Return the text after the last occurrence of ``mark`` in an answer; all of it without a mark.
 
     Raises:
-        InputError: the mark is not there, or nothing follows it.
+        InputError: the mark is missing, or nothing follows it.
     """
     if not mark:
         return answer
     _, found, after = str(answer).rpartition(mark)
     if not found or not after.strip():
         raise InputError(
-            f"{where}: the field {field!r} holds no answer after {mark!r}.", "Correct the set's answer_after."
+            f"{where}: the field {field!r} has no answer after {mark!r}.", "Correct the set's answer_after."
         )
     return after.strip()

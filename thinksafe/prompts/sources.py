@@ -30,9 +30,9 @@ from thinksafe.records import Label, Prompt
 
 
 def load_set(prompts: PromptSet | Benchmark, label: Label, seed: int) -> list[Prompt]:
-    """Return the prompts of a set, labelled, with the set's name as their source (without a benchmark's variation).
+    """Return the labelled prompts of a set, with the set's name (without a benchmark's variation) as their source.
 
-    A ``count`` takes a seeded choice of the rows, in id order.
+    With ``count``, this is a seeded choice of the rows, in id order.
 
     Raises:
         InputError: the source is missing, malformed, empty, or smaller than ``count``; an id repeats.
@@ -48,13 +48,13 @@ def load_set(prompts: PromptSet | Benchmark, label: Label, seed: int) -> list[Pr
         raise InputError(f"The prompt set {name!r} is empty.", "Check its source and the filters of the set.")
     if isinstance(source, KnownSource) and source.digest and source.digest != set_digest(rows):
         raise InputError(
-            f"The prompts of {name!r} are not those of prompts.digest (theirs is {set_digest(rows)}).",
-            "Use the copy or the commit that the digest was taken from, or leave it out.",
+            f"The prompts of {name!r} do not match prompts.digest (their digest is {set_digest(rows)}).",
+            "Use the copy or the commit that the digest belongs to, or leave it out.",
         )
     if source.count is not None:
         if source.count > len(rows):
             raise InputError(
-                f"The prompt set {name!r} has {len(rows)} prompts, and the config asks for {source.count}.",
+                f"The prompt set {name!r} has {len(rows)} prompts, but the config asks for {source.count}.",
                 f"Lower its count to {len(rows)} or give more prompts.",
             )
         choice = random.Random(derived_seed(seed, "choice", name))
@@ -63,7 +63,7 @@ def load_set(prompts: PromptSet | Benchmark, label: Label, seed: int) -> list[Pr
 
 
 def load_benchmark(benchmark: Benchmark, seed: int) -> list[Prompt]:
-    """Return the prompts of a benchmark as it asks them, transformed and with controlled thoughts.
+    """Return the prompts of a benchmark in the form in which it asks them: transformed, with controlled thoughts.
 
     Raises:
         InputError: see :func:`load_set`; or a conversation would have to be transformed.
@@ -75,7 +75,7 @@ def load_benchmark(benchmark: Benchmark, seed: int) -> list[Prompt]:
 
 
 def set_digest(rows: Iterable[Prompt]) -> str:
-    """Return the digest of prompts, whatever their order."""
+    """Return the digest of prompts, independent of their order."""
     return digest_json([row.model_dump(mode="json") for row in sorted(rows, key=lambda row: row.id)])
 
 
@@ -99,7 +99,7 @@ def _micro(name: str, source: MicroSource, label: Label, seed: int) -> list[Prom
         raise InputError(f"The prompt set {name!r}: {error}.", "Lower its count.") from error
     if any(row.label != label for row in rows):
         raise InputError(
-            f"The prompt set {name!r} is used as {label}, and the micro world's {source.kind!r} prompts are not.",
+            f"The prompt set {name!r} is used as {label}, but the micro world's {source.kind!r} prompts are not.",
             "Choose another kind.",
         )
     return [row.model_copy(update={"source": name}) for row in rows]
@@ -107,7 +107,7 @@ def _micro(name: str, source: MicroSource, label: Label, seed: int) -> list[Prom
 
 def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
     named: dict[str, str] = {field: source.fields.get(field, field) for field in get_args(FileField)}
-    # a column that the config names has to be there; the usual names may be missing
+    # a column that the config names must exist; the default names are optional
     asked = set(source.fields.values())
     for where, row in file_rows(source.path):
         if not _kept(row, source, where):
@@ -119,7 +119,7 @@ def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
         if given is not None and given != label:
             shown = repr(given) if re.fullmatch(r"\w{1,20}", str(given)) else "with a longer text"
             raise InputError(
-                f"{where}: the row is labelled {shown}, and the set {name!r} is used as {label}.",
+                f"{where}: the row is labelled {shown}, but the set {name!r} is used as {label}.",
                 f"Filter the set with only: {{label: {label}}}.",
             )
         fields = {field: row.get(column) for field, column in named.items()} | {"suffix": source.suffix}
@@ -144,7 +144,7 @@ def _kept(row: dict[str, Any], source: FileSource, where: str) -> bool:
 
 
 def _texts(value: Any, field: str, where: str) -> list[str] | None:
-    """Return a list of texts; a CSV field holds it as JSON. None for nothing."""
+    """Return a list of texts, which is JSON in a CSV field. None if there is nothing."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -189,7 +189,7 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
     if text is None and turns:
         text = turns[-1]
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f"{where}: no text in the field 'prompt'.", "Every row needs one.")
+        raise InputError(f"{where}: there is no text in the field 'prompt'.", "Every row needs one.")
     key = row.get("id")
     if not isinstance(key, str) or not key or "/" in key or len(key) > 200 or not key.isprintable():
         raise InputError(
@@ -225,7 +225,7 @@ def _unique(rows: Iterable[tuple[str, Prompt]]) -> list[Prompt]:
     found = []
     for where, row in rows:
         if row.id in seen:
-            raise InputError(f"{where}: the id {row.id!r} repeats {seen[row.id]}.", "Give every row its own id.")
+            raise InputError(f"{where}: the id {row.id!r} repeats {seen[row.id]}.", "Give every row a unique id.")
         seen[row.id] = where
         found.append(row)
     return found

@@ -14,20 +14,20 @@ from thinksafe.models.hub import mirrored
 from thinksafe.store.remote import local_file, local_folder
 
 Row = tuple[str, dict[str, Any]]
-"""Where a row stands, for errors (never its text), and its fields by name."""
+"""Where a row is, for errors (never its text), and its fields by name."""
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (".jsonl", *DELIMITERS, ".parquet")
 
 
 def file_rows(address: str) -> Iterator[Row]:
-    """Yield the rows of a file, in order; its suffix says what it is, and anything unknown is JSON Lines.
+    """Yield the rows of a file, in order. Its suffix gives the format; an unknown suffix means JSON Lines.
 
     Args:
         address: Local path, relative to the working directory, or ``s3://bucket/key``.
 
     Raises:
-        InputError: the file is missing, or is not what its suffix says.
+        InputError: the file is missing, or its format is not that of its suffix.
         StoreError: an object cannot be read.
     """
     suffix = Path(address).suffix.lower()
@@ -44,13 +44,13 @@ def file_rows(address: str) -> Iterator[Row]:
 def _delimited(path: Path, name: str, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(min(sys.maxsize, 1 << 26))  # contexts are longer than the default of 128 KiB
     try:
-        # utf-8-sig: spreadsheets put a byte order mark in front
+        # utf-8-sig: spreadsheets write a byte order mark
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
             for row in reader:
                 where = f"{name}, line {reader.line_num}"
                 if None in row or None in row.values():
-                    raise InputError(f"{where}: not as many fields as the first line has.", "Quote fields properly.")
+                    raise InputError(f"{where}: more or fewer fields than in the first line.", "Quote fields properly.")
                 yield where, dict(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         detail = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text of separated fields"
@@ -81,10 +81,10 @@ def hub_rows(
     Args:
         repo: Hub id, or a local folder.
         revision: Commit; empty for the newest.
-        subset: Configuration of the data set; empty where it has one only.
+        subset: Configuration of the data set; empty if there is only one.
         split: Split of the data set.
-        gated: Its terms must be accepted on the hub; said when it cannot be loaded.
-        action: What else a reader can do when it cannot be loaded.
+        gated: Whether its terms must be accepted on the hub; the error mentions it.
+        action: Alternative that the error suggests if it cannot be loaded.
 
     Raises:
         InputError: there is no such set, it is gated, or the hub cannot be reached.

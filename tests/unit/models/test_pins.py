@@ -67,7 +67,7 @@ def test_a_branch_becomes_the_commit_that_it_is_at(hub: str, kind: str) -> None:
 
 
 def test_what_the_hub_does_not_show_is_an_error_that_names_the_key(hub: str) -> None:
-    with pytest.raises(InputError, match=r"student\.revision: the hub does not show 'org/other'"):
+    with pytest.raises(InputError, match=r"student\.revision: the hub gives no access to 'org/other'"):
         resolve(Pin("student.revision", "model", "org/other", "main"))
 
 
@@ -138,7 +138,7 @@ def test_plan_takes_the_cluster_of_its_pipeline_only(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(DIGEST_VARIABLE, config.cluster.digest)
     require_compiled_cluster(config)
     require_compiled_cluster(load_config(cluster_document(schedule={"enabled": False})))
-    with pytest.raises(ConfigError, match="not the one that this pipeline was compiled with"):
+    with pytest.raises(ConfigError, match="differs from the one that this pipeline was compiled with"):
         require_compiled_cluster(load_config(cluster_document(namespace="elsewhere")))
     with pytest.raises(ConfigError, match="no section cluster"):
         require_compiled_cluster(load_config("micro"))

@@ -23,5 +23,5 @@ def test_ranks_between_those_of_vllm(rank: int, allowed: int) -> None:
 
 @pytest.mark.parametrize("rank", [0, -1, 513, "8", 8.0, True, None])
 def test_what_vllm_does_not_serve(rank: object) -> None:
-    with pytest.raises(StoreError, match="serves no adapter of rank"):
+    with pytest.raises(StoreError, match="cannot serve the adapter rank"):
         max_lora_rank(rank)

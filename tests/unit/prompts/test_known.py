@@ -120,7 +120,7 @@ def test_options_have_a_seeded_order(load: Callable[..., list[Prompt]]) -> None:
 
 
 def test_a_wrong_count_names_the_benchmark(load: Callable[..., list[Prompt]]) -> None:
-    with pytest.raises(InputError, match=r"benchmark 'harmbench' has 3 prompts in .*copy.jsonl, and should have 200"):
+    with pytest.raises(InputError, match=r"benchmark 'harmbench' has 3 prompts in .*copy.jsonl but should have 200"):
         load("harmbench", ROWS["harmbench"])
     with pytest.raises(InputError, match=r"has 3 prompts .* should have 4\..*rows: 3"):
         load("harmbench", ROWS["harmbench"], rows=4)
@@ -134,9 +134,9 @@ def test_other_columns(load: Callable[..., list[Prompt]]) -> None:
 @pytest.mark.parametrize(
     ("use", "change", "problem"),
     [
-        ("gsm8k", {"answer": "no mark"}, "line 1: the field 'answer' holds no answer after '####'"),
+        ("gsm8k", {"answer": "no mark"}, "line 1: the field 'answer' has no answer after '####'"),
         ("gpqa-diamond", {"Incorrect Answer 2": " "}, "line 1: an option is empty"),
-        ("harmbench", {"prompt": ""}, "line 1: no text in the field 'prompt'"),
+        ("harmbench", {"prompt": ""}, "line 1: there is no text in the field 'prompt'"),
     ],
 )
 def test_a_broken_row_is_named(
@@ -151,7 +151,7 @@ def test_digest_of_the_prompts(load: Callable[..., list[Prompt]]) -> None:
     digest = set_digest(load("harmbench", rows, rows=3))
     assert load("harmbench", rows, rows=3, digest=digest)
     assert len(load("harmbench", rows, rows=3, digest=digest, count=2)) == 2, "of the whole set"
-    with pytest.raises(InputError, match=r"prompts of 'harmbench' are not those of prompts.digest"):
+    with pytest.raises(InputError, match=r"prompts of 'harmbench' do not match prompts.digest"):
         load("harmbench", [*rows[:2], {"prompt": "Another?", "category": "illegal"}], rows=3, digest=digest)
 
 
@@ -172,7 +172,7 @@ def test_a_set_that_is_not_at_hand(use: str) -> None:
     with pytest.raises(InputError) as raised:
         load_set(benchmark, label_of(benchmark.metric), 0)
     text = str(raised.value)
-    assert text.startswith(f"The benchmark {use!r} is not at hand. Cannot load the data set {known.repo!r} at ")
+    assert text.startswith(f"The benchmark {use!r} is not available. Cannot load the data set {known.repo!r} at ")
     assert known.revision in text
     assert "HF_TOKEN" in text
     assert (f"accept its terms at https://huggingface.co/datasets/{known.repo}" in text) == known.gated

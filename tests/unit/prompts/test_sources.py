@@ -121,7 +121,7 @@ def test_all_variations_ask_the_same_prompts(jsonl: Callable[..., PromptSet]) ->
 
 def test_label_that_contradicts_the_use(jsonl: Callable[..., PromptSet]) -> None:
     rows = [row("a", label="benign"), row("b", label="harmful")]
-    with pytest.raises(InputError, match="line 2: the row is labelled 'harmful', and the set 'set' is used as benign"):
+    with pytest.raises(InputError, match="line 2: the row is labelled 'harmful', but the set 'set' is used as benign"):
         load_set(jsonl(rows), "benign", 0)
     assert [p.id for p in load_set(jsonl(rows, only={"label": "harmful"}), "harmful", 0)] == ["b"]
 
@@ -138,7 +138,7 @@ def test_count_is_a_seeded_choice(jsonl: Callable[..., PromptSet], count: int) -
 
 
 def test_count_that_is_too_large(jsonl: Callable[..., PromptSet]) -> None:
-    with pytest.raises(InputError, match=r"has 2 prompts, and the config asks for 3. Lower its count to 2"):
+    with pytest.raises(InputError, match=r"has 2 prompts, but the config asks for 3. Lower its count to 2"):
         load_set(jsonl([row("a"), row("b")], count=3), "benign", 0)
 
 
@@ -270,7 +270,7 @@ def test_hub_answer_after_a_mark_and_suffix(tmp_path: Path) -> None:
 def test_hub_row_without_the_mark_or_with_nothing_after_it(tmp_path: Path, mark: str) -> None:
     (tmp_path / "train.jsonl").write_text('{"question": "2 + 1?", "answer": "#### 3"}\n')
     source = hub(tmp_path, fields={"prompt": "question", "answer": "answer"}, answer_after=mark)
-    with pytest.raises(InputError, match=f"row 0: the field 'answer' holds no answer after '{mark}'"):
+    with pytest.raises(InputError, match=f"row 0: the field 'answer' has no answer after '{mark}'"):
         load_set(source, "benign", 0)
 
 

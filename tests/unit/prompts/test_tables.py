@@ -50,8 +50,8 @@ def test_rows_of_a_file(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("t.csv", b"id,prompt\na,b,SECRET\n", "line 2: not as many fields"),
-        ("t.csv", b"id,prompt\na\n", "line 2: not as many fields"),
+        ("t.csv", b"id,prompt\na,b,SECRET\n", "line 2: more or fewer fields"),
+        ("t.csv", b"id,prompt\na\n", "line 2: more or fewer fields"),
         ("t.csv", b'id,prompt\na,"b" SECRET\n', "not UTF-8 text of separated fields"),
         ("t.csv", b"id,prompt\na,\xff\n", "not UTF-8 text"),
         ("t.parquet", b"PAR1 SECRET", "not a parquet file"),

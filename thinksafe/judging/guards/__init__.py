@@ -15,7 +15,7 @@ def open_guard(settings: GuardSettings) -> Guard:
     """Open a guard.
 
     Raises:
-        InputError: the model of a guard that is one cannot be found, or does not fit the guard's format.
+        InputError: the guard's model cannot be found or does not fit the guard's format.
         StoreError: a model in a store could not be read.
     """
     if settings.kind == "micro-exact":

@@ -16,10 +16,10 @@ TOP = 20
 
 
 class Backend(Protocol):
-    """A loaded guard model. Ids go to it as they are: it adds none."""
+    """A loaded guard model. It takes token ids as given and adds none."""
 
     def next_token_logprobs(self, prompts: list[Ids], k: int) -> list[dict[int, float]]:
-        """Return, for each prompt, the natural log-probabilities of at least its k likeliest next tokens."""
+        """Return, for each prompt, the natural log-probabilities of at least its k most likely next tokens."""
         ...
 
     def complete(self, prompts: list[Ids], max_tokens: int) -> list[str]:
@@ -35,7 +35,7 @@ def open_backend(settings: GuardSettings, model: GuardModel) -> Backend:
 
 
 class TransformersBackend:
-    """Padded batches of ``settings.batch_size`` prompts of about one length, longest first."""
+    """Padded batches of ``settings.batch_size`` prompts of similar length, longest first."""
 
     def __init__(self, settings: GuardSettings, model: GuardModel) -> None:
         from thinksafe.models.loading import end_tokens
@@ -51,7 +51,7 @@ class TransformersBackend:
         found: dict[int, dict[int, float]] = {}
         with torch.inference_mode():
             for places in self._batches(prompts):
-                # padded on the right, where no real token looks: no mask is needed, and attention is twice as fast
+                # padded on the right, which no real token attends to: no mask is needed, and attention is twice as fast
                 ids, mask = self._pad([prompts[place] for place in places], "right")
                 ends = mask.sum(-1) - 1
                 last, which = ends.unique(return_inverse=True)
@@ -130,5 +130,5 @@ class VllmBackend:
 
 def _read(tokenizer: Any, ids: list[int], ends: frozenset[int]) -> str:
     end = next((place for place, token in enumerate(ids) if token in ends), len(ids))
-    # special tokens are kept: an answer that holds one in its middle must not look like a proper answer
+    # special tokens are kept: an answer with one in the middle must not look like a proper answer
     return str(tokenizer.decode(ids[:end], skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -1,4 +1,4 @@
-"""What a guard must do: give each (prompt, response) a three-valued opinion."""
+"""The interface of guards: give each (prompt, response) a three-valued opinion."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from thinksafe.traces import split
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a guard says of one text."""
+    """What a guard says about one text."""
 
     verdict: VerdictValue
-    """``unknown`` whenever the guard cannot tell; it never stands for safe."""
+    """``unknown`` whenever the guard cannot decide; it never means safe."""
     refusal: bool | None = None
     p_unsafe: float | None = None
     shortened: bool = False
     categories: tuple[str, ...] = ()
-    """Hazard categories of an unsafe text, where the guard names them and was asked to."""
+    """Hazard categories of an unsafe text, if the guard was asked to name them."""
     reason: str = ""
 
 
 class Held(Prompt):
-    """A conversation as it was held: a prompt of several turns, with the answers between them."""
+    """A conversation: a prompt of several turns, with the answers between them."""
 
     replies: tuple[str, ...]
-    """What the model answered to all turns but the last, as a user was shown it (without thoughts)."""
+    """The model's answers to all turns but the last, as a user saw them (without thoughts)."""
 
     @property
     def earlier(self) -> tuple[tuple[str, str], ...]:
@@ -36,10 +36,10 @@ class Held(Prompt):
 
 
 def as_held(sample: Sample, reasoning: Literal["think", "none"]) -> Prompt:
-    """Return what a sample answers, as a guard is to read it.
+    """Return what a sample responds to, as a guard should read it.
 
-    A conversation as it was held; otherwise the prompt, which holds the request in plain words even where it was
-    rewritten for the model (a guard that has to decode the request first would judge its own reading).
+    That is the whole conversation, or else the prompt, which holds the plain request even if it was rewritten for the
+    model (a guard that had to decode the request first would judge its own decoding).
     """
     if not sample.replies:
         return sample.prompt
@@ -48,7 +48,7 @@ def as_held(sample: Sample, reasoning: Literal["think", "none"]) -> Prompt:
 
 
 def as_text(prompt: Prompt) -> str:
-    """Return for people what a response answers: the request, or the conversation up to it."""
+    """Return what a response answers, for people: the request, or the conversation up to it."""
     if not isinstance(prompt, Held):
         return prompt.prompt
     said = "".join(f"User:\n{user}\n\nModel:\n{reply}\n\n" for user, reply in prompt.earlier)

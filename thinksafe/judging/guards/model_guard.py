@@ -1,4 +1,4 @@
-"""What the guards that are models have in common: encode, ask the model once, keep the order."""
+"""What model-based guards share: encode, call the model once, keep the order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from thinksafe.run.formats import format_of
 
 
 class ModelGuard(ABC):
-    """A guard that is a model. Its weights are loaded when there is a first text to judge.
+    """A model-based guard. Its weights are loaded for the first text to judge.
 
     Raises:
         InputError: the model cannot be found, or its tokenizer does not fit the guard's format.
@@ -35,7 +35,7 @@ class ModelGuard(ABC):
     @property
     def fingerprint(self) -> str:
         """Digest of everything that determines its opinions (weights, format of its prompt, settings, code)."""
-        # where the model lies makes no difference; its digest says what it is
+        # the location of the model does not matter; its digest identifies it
         settings = self.settings.model_dump(mode="json", exclude={"model", "revision"})
         return digest_json([self.model.digest, self.format.digest, settings, format_of(f"guard {self.name}")])
 

@@ -1,11 +1,11 @@
-"""Break the delimiters of a guard's prompt wherever untrusted text holds them.
+"""Break the delimiters of a guard's prompt inside untrusted text.
 
-A prompt or response that holds ``<END CONVERSATION>`` or a control token such as ``<|eot_id|>`` could end its own
-field and speak to the guard in the voice of its instructions. Each such place gets a middle dot after its first
-character (``<·END CONVERSATION>``, ``U·ser:`` at the start of a line): visible, outside every tokenizer's control
-tokens, and no delimiter any more. Text without delimiters is returned as it is.
+A prompt or response with ``<END CONVERSATION>`` or a control token such as ``<|eot_id|>`` could end its own field and
+pose as the guard's instructions. Each such place gets a middle dot after its first character
+(``<·END CONVERSATION>``, ``U·ser:`` at the start of a line): visible, not a control token of any tokenizer, and no
+longer a delimiter. Text without delimiters is returned unchanged.
 
-This keeps fields apart. It does not keep a guard from believing what a text says in plain words.
+This keeps fields apart. It does not stop a guard from believing what a text says in plain words.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Iterable
 BREAK = "\u00b7"
 
 _LINE_ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
-# spaces, and characters that a reader does not see, in front of a label; line ends are left out so that a long run of
-# empty lines is not scanned from each of its lines again
+# spaces and invisible characters in front of a label; line ends are left out, so that a long run of empty lines is
+# not scanned again from each of its lines
 _INDENT = rf"(?:[^\S{_LINE_ENDS}]|[\u00ad\u200b-\u200f\u2060-\u2064\ufeff])*"
 
 
@@ -25,10 +25,10 @@ class Neutraliser:
     """Breaks a fixed set of delimiters.
 
     Args:
-        delimiters: Texts that must not stand anywhere. Case, and white space between words and signs, do not matter.
-        labels: Texts that must not open a line, in the same loose sense.
+        delimiters: Texts to break anywhere. Case, and white space between words and signs, do not matter.
+        labels: Texts to break at the start of a line, matched in the same loose way.
         tokens: Contents of the tokenizer's control tokens, matched to the letter. One of a single character or of
-            white space only cannot be broken and is left alone (encoding refuses texts that it turned up in).
+            white space only cannot be broken and is left alone (encoding refuses texts that contain it).
     """
 
     def __init__(self, delimiters: Iterable[str], labels: Iterable[str], tokens: Iterable[str] = ()) -> None:
@@ -46,14 +46,14 @@ class Neutraliser:
             self._patterns.append(re.compile(opening + pattern, re.IGNORECASE))
 
     def __call__(self, text: str) -> str:
-        """Return the text with its delimiters broken; doing it twice changes nothing more.
+        """Return the text with its delimiters broken; a second call changes nothing.
 
-        Lone surrogates, which no tokenizer takes, become question marks.
+        Lone surrogates, which no tokenizer accepts, become question marks.
         """
         text = text.encode("utf-8", "replace").decode("utf-8")
         while True:
             # overlapping delimiters are found one after the other; every pass breaks at least one, and a broken one
-            # cannot match again, so this ends
+            # cannot match again, so this terminates
             broken = text
             for pattern in self._patterns:
                 broken = pattern.sub(_insert, broken)

@@ -1,6 +1,6 @@
 """A guard's prompt as token ids: two untrusted texts in a fixed frame, within the guard's context.
 
-The whole prompt is rendered as text and tokenized once, as the guard's makers do, because tokens form across the seams
+The whole prompt is rendered as text and tokenized once, as the guard's publishers do, because tokens can span the seams
 between frame and text. That is safe only after :mod:`thinksafe.judging.guards.neutralise`, and is checked afterwards:
 the control tokens among the ids must be those of the frame, in its order. Nothing adds a second begin-of-sequence
 token.
@@ -19,11 +19,11 @@ from thinksafe.errors import InputError
 from thinksafe.judging.guards.neutralise import Neutraliser
 
 MARKER = "\n[... the middle of this text is left out ...]\n"
-"""Stands where a response was shortened."""
+"""Marks where a response was shortened."""
 LEAST = 64
-"""Tokens of a shortened response that must be left; a verdict on less would be on a text that nobody read."""
+"""Minimum tokens left of a shortened response; a verdict on less would be on a text that nobody read."""
 REPLY = 4000
-"""Characters of an earlier reply that a guard is shown; of a longer one the middle is left out."""
+"""Characters of an earlier reply that a guard sees; the middle of a longer one is left out."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,22 @@ class Format:
     before_verdict: str
     """End of ``closing`` that the guard's own template leaves to the model."""
     strip: bool
-    """White space around both texts is dropped."""
+    """Whether white space around both texts is dropped."""
     delimiters: tuple[str, ...]
     labels: tuple[str, ...]
     digest: str
     """SHA-256 of the data file."""
 
     def render(self, prompt: str, response: str) -> str:
-        """Return the guard's prompt for two texts, as they are: neither neutralised nor shortened."""
+        """Return the guard's prompt for two texts, neither neutralised nor shortened."""
         return self.frame(self.stripped(prompt), self.stripped(response))
 
     def stripped(self, text: str) -> str:
-        """Return a text as the guard's format takes it."""
+        """Return a text in the form that the guard's format expects."""
         return text.strip() if self.strip else text
 
     def frame(self, prompt: str, response: str) -> str:
-        """Return the guard's prompt around two texts that are as the format takes them."""
+        """Return the guard's prompt around two texts in the form that the format expects."""
         return f"{self.opening}{prompt}{self.between}{response}{self.closing}"
 
 
@@ -78,13 +78,13 @@ def load_format(name: str) -> Format:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A guard's prompt, or why there is none."""
+    """A guard's prompt, or the reason why there is none."""
 
     ids: tuple[int, ...] = ()
     shortened: bool = False
-    """The response, or a reply before it, is not there in full."""
+    """The response, or an earlier reply, was shortened."""
     reason: str = ""
-    """Why there is no prompt; empty when there is one."""
+    """Why there is no prompt; empty if there is one."""
 
 
 class Encoder:
@@ -93,7 +93,7 @@ class Encoder:
     Args:
         form: The guard's format.
         tokenizer: The guard's tokenizer; must give character offsets.
-        limit: Most ids that a prompt may have, at least 1.
+        limit: Maximum number of ids in a prompt, at least 1.
 
     Raises:
         InputError: the tokenizer does not fit the format.
@@ -122,13 +122,13 @@ class Encoder:
     def encode(self, prompt: str, response: str, earlier: Sequence[tuple[str, str]] = ()) -> Encoded:
         """Return the guard's prompt for an untrusted prompt and response.
 
-        Too long a response keeps its head and its tail, as do long replies before it; prompts and the frame are never
-        cut.
+        A response that is too long keeps its head and its tail, as do long earlier replies; prompts and the frame are
+        never cut.
 
         Args:
             prompt: What the user said last.
-            response: What is judged.
-            earlier: What the user said before, and the model's reply to each.
+            response: The text to judge.
+            earlier: The user's earlier turns, and the model's reply to each.
         """
         form = self._form
         prompt, response = form.stripped(self.neutralise(prompt)), form.stripped(self.neutralise(response))
@@ -154,12 +154,12 @@ class Encoder:
         keep = min(keep, len(spans) - 1)  # something is left out
         while keep >= LEAST:
             head, tail = spans[: keep - keep // 2], spans[-(keep // 2) :]
-            # the cut may bring a label to the start of a line
+            # the cut may move a label to the start of a line
             text = self._form.stripped(self.neutralise(response[: head[-1][1]] + MARKER + response[tail[0][0] :]))
             ids = self.tokenize(self._form.frame(prompt, text))
             if len(ids) <= self._limit:
                 return ids
-            keep -= len(ids) - self._limit  # tokens at the seams, and breaks, are not in the estimate
+            keep -= len(ids) - self._limit  # the estimate does not include tokens at the seams, and breaks
         return None
 
     def _controls(self, ids: tuple[int, ...]) -> list[int]:

@@ -1,4 +1,4 @@
-"""The choice of the samples that a second guard reads, and the memory that two guards share."""
+"""The choice of samples for a second guard, and the memory that two guards share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 
 
 def is_chosen(sample_id: str, every_n: int, seed: int) -> bool:
-    """Return whether the second guard reads a sample: about one in ``every_n``, whatever chunk or shard it is in."""
+    """Return whether the second guard judges a sample: about one in ``every_n``, independent of chunks and shards."""
     digest = hashlib.sha256(f"{seed}\n{sample_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % every_n == 0
 
 
 def release_memory() -> None:
-    """Give back what a guard took that nobody holds any longer: two guards need not fit on a GPU together."""
+    """Free the memory of a guard that is no longer in use: two guards may not fit on a GPU together."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Where a guard's model comes from. It is loaded as students are; only errors speak of the guard."""
+"""Find and load a guard's model. It is loaded like a student; only the error messages refer to the guard."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _download(uri: str, folder: Path) -> str:
     store = open_store(uri, foreign=True)
     keys = [key for key in store.keys("") if "/" not in key and Path(key).suffix in _WANTED]
     if not keys:
-        raise InputError(f"guard.model {uri!r} holds no model.", "Check the address.")
+        raise InputError(f"guard.model {uri!r} contains no model.", "Check the address.")
     for key in keys:
         store.get_file(key, folder / key)
     return str(folder)

@@ -122,7 +122,7 @@ def test_a_guard_comes_from_s3(llama_folder, monkeypatch):
         client.put_object(Bucket="guards", Key="lg3/original/consolidated.00.pth", Body=b"not wanted")
         guard = GuardModel(settings_for("s3://guards/lg3"))
         assert guard.digest == GuardModel(settings_for(llama_folder)).digest
-        with pytest.raises(InputError, match="holds no model"):
+        with pytest.raises(InputError, match="contains no model"):
             GuardModel(settings_for("s3://guards/nothing"))
     finally:
         server.stop()

@@ -181,7 +181,7 @@ def test_a_tokenizer_that_splits_its_own_rendering_in_another_way_is_refused(gua
 @pytest.mark.parametrize(("words", "missing"), [((), "safe"), (("safe",), "unsafe")])
 def test_verdicts_of_several_tokens_are_refused(tiny, tmp_path, words, missing):
     tiny.llama_model(tmp_path, tiny.llama_tokenizer(tmp_path, words=words), favoured=words)
-    with pytest.raises(InputError, match=f"does not make '{missing}' one token"):
+    with pytest.raises(InputError, match=f"'{missing}' is not one token"):
         open_guard(settings_for(tmp_path))
 
 
