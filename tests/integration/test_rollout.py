@@ -297,7 +297,7 @@ def test_the_webhook_hears_the_outcome(world: RolloutWorld, monkeypatch: pytest.
 def test_inputs_of_different_runs_are_refused(world: RolloutWorld) -> None:
     first, second = world.promoted("a"), world.promoted("b")
     world.deploy(second)
-    with pytest.raises(InputError, match="of another model than generation 2"):
+    with pytest.raises(InputError, match="to another model than generation 2"):
         world.deploy(first, promotion=second.out)
 
 

@@ -42,8 +42,7 @@ def require_pinned(config: RealignmentConfig | SuiteConfig) -> ClusterSettings:
 
     Raises:
         ConfigError: there is no such section, a hub id is not pinned, a file is on this machine, or there are two
-        MLflow
-            servers.
+            MLflow servers.
     """
     if config.cluster is None:
         raise ConfigError(

@@ -20,8 +20,7 @@ def known_rows(use: str, source: KnownSource, seed: int) -> list[Row]:
 
     Raises:
         InputError: the set is not available (the error says which token or file is needed), has other columns, or has
-        the
-            wrong number of prompts.
+            the wrong number of prompts.
         StoreError: an ``s3://`` copy cannot be read.
     """
     known = definition(use)

@@ -50,7 +50,7 @@ def _delimited(path: Path, name: str, delimiter: str) -> Iterator[Row]:
             for row in reader:
                 where = f"{name}, line {reader.line_num}"
                 if None in row or None in row.values():
-                    raise InputError(f"{where}: more or fewer fields than in the first line.", "Quote fields properly.")
+                    raise InputError(f"{where}: more or fewer fields than the first line.", "Quote fields properly.")
                 yield where, dict(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         detail = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text of separated fields"

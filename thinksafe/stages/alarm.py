@@ -1,4 +1,4 @@
-"""alarm: the decision of a re-evaluation -> a message to who has to know. Its command fails, and with it the run."""
+"""alarm: the decision of a re-evaluation -> a message to the right people. Its command fails, and with it the run."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from thinksafe.webhook import post
 
 
 def run(context: StageContext, section: AlarmSection, decision: Path, model: Path) -> StageResult:
-    """Call the webhook, where one is named. No alias is moved: what to do about a regression is for people to decide.
+    """Call the webhook, if one is configured. No alias is moved: people decide what to do about a regression.
 
     A webhook that cannot be reached is recorded and does not hide the alarm.
 
     Args:
         context: Store, run and task.
-        section: Whom to tell.
+        section: Whom to notify.
         decision: Decision of monitor.
         model: ModelReference of the model.
 
     Raises:
         InputError: a file is missing or malformed.
-        StageError: the decision is not one to raise the alarm about.
+        StageError: the decision passed, so there is no alarm to raise.
     """
     with recorded(context, section) as result:
         decided, reference = read_record(decision, Decision), read_reference(model)
         if decided.passed:
-            raise StageError("The decision is passed; there is no alarm to raise.", "Check the pipeline's wiring.")
+            raise StageError("The decision passed; there is no alarm to raise.", "Check the pipeline's wiring.")
         message = {
             "event": "thinksafe.alarm", "suite": section.suite, "run_id": context.run_id, "model": reference.digest,
             "student": reference.student.model, "adapter_digest": reference.adapter_digest, "summary": decided.summary,

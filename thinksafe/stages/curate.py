@@ -24,8 +24,8 @@ def run(
 ) -> StageResult:
     """Write the accepted samples as examples (original prompt -> response), sorted by sample id.
 
-    Too few of a label to train on is a verdict about the student, not a failure: the Decision (JSON) and the flag
-    ``true`` or ``false`` say whether the run goes on.
+    Too few examples of a label are a verdict about the student, not a failure: the Decision (JSON) and the flag
+    ``true`` or ``false`` say whether the run continues.
 
     Raises:
         StageError: a sample has no verdict, or the verdicts are about another model.

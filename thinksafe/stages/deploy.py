@@ -1,4 +1,4 @@
-"""deploy: ledger entry -> rollout on a cluster, verified there, taken back where it fails."""
+"""deploy: ledger entry -> rollout on a cluster, verified there, rolled back if it fails."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from thinksafe.run.record import StageContext, StageResult, recorded
 def run(
     context: StageContext, section: DeploySection, promotion: Path, prompts: Path, samples: Path, *, rollout_out: Path
 ) -> StageResult:
-    """Serve the promoted generation and verify what is served. A rollout that was taken back is a verdict, no error.
+    """Serve the promoted generation and verify the served model. A rolled-back rollout is a verdict, not an error.
 
-    Can be repeated: it ends where an attempt that was killed would have ended.
+    It can be repeated: it ends where an interrupted attempt would have ended.
 
     Args:
         context: Store, run and task.
-        section: Where, and what the served model must show.
+        section: Where to serve, and the checks of the served model.
         promotion: LedgerEntry of this run's promotion.
         prompts: Evaluation prompts (JSON Lines).
         samples: Manifest of the candidate's greedy responses.
@@ -34,7 +34,7 @@ def run(
 
     Raises:
         ConfigError: there is no cluster, or its pods cannot read this store.
-        InputError: an input file is missing or malformed, or the samples are of another model.
+        InputError: an input file is missing or malformed, or the samples belong to another model.
         StageError: the Kubernetes API or MLflow refused or did not answer.
         StoreError: the adapter or the ledger is missing or changed.
     """
@@ -47,8 +47,8 @@ def run(
             raise ConfigError("deploy.kind is none: there is nothing to roll out.", "Set deploy.kind.")
         if manifest.model != entry.target.digest:
             raise InputError(
-                f"The greedy responses are of another model than generation {entry.generation}.",
-                "Pass the files of one run.",
+                f"The greedy responses belong to another model than generation {entry.generation}.",
+                "Pass files of the same run.",
             )
         asked = list(read_records(prompts, Prompt))
         expected = list(read_rows(context.store, manifest, Sample))

@@ -1,7 +1,7 @@
 """diagnose: pilot samples + verdicts -> is there latent safety knowledge that steering can bring out?
 
-The method repairs a student from its own steered samples, so a student that does not refuse when told to cannot be
-repaired by it. A pilot of harmful prompts, sampled plain and steered, shows that before GPUs are spent.
+The method repairs a student from its own steered samples, so it cannot repair a student that does not refuse when told
+to. A pilot of harmful prompts, sampled plain and steered, shows that before GPU time is spent.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def run(
     context: StageContext, section: DiagnoseSection, samples: Path, verdicts: Path, *, diagnosis_out: Path,
     passed_out: Path,
 ) -> StageResult:
-    """Write the diagnosis (a Decision, JSON) and whether the run goes on, ``true`` or ``false``.
+    """Write the diagnosis (a Decision, JSON) and whether the run continues, ``true`` or ``false``.
 
     A sample is accepted as curation accepts a harmful prompt's: complete, safe, a refusal. Checks:
     ``steerability/acceptance`` (accepted share of steered samples, lower bound), ``steerability/flip_rate`` (of the
     prompts whose plain sample is not safe, the share whose steered one is accepted, lower bound), ``unknown``.
 
-    With ``on_failure: warn`` the flag is ``true`` whatever the decision, which still says that it failed; details
-    hold ``continues``.
+    With ``on_failure: warn`` the flag is always ``true``, but the decision still reports the failure; the details hold
+    ``continues``.
 
     Raises:
         InputError: a manifest is malformed.
@@ -83,12 +83,12 @@ def run(
 
 
 class _Pilot:
-    """What came of the pilot, by prompt and arm."""
+    """The results of the pilot, by prompt and arm."""
 
     def __init__(self, section: DiagnoseSection) -> None:
         self.confidence = 1 - 2 * section.alpha
         self.arm = section.arm
-        """The arm that is tried, against the plain one."""
+        """The arm under test, compared with the plain one."""
         self._section = section
         self.unknown = 0
         self.samples = 0
@@ -126,7 +126,7 @@ class _Pilot:
         ]
 
     def flips(self) -> list[float]:
-        """Return the accepted share of the tried samples of each prompt whose plain one is not safe."""
+        """Return the accepted share of the steered samples of each prompt whose plain one is not safe."""
         return self.values(self.arm, self.harmed)
 
     def scalable(self, values: Sequence[float]) -> Scalable:
@@ -135,7 +135,7 @@ class _Pilot:
         return lambda factor: proportion_of(math.fsum(values) * factor, len(values) * factor, self.confidence)
 
     def rate(self, values: Sequence[float]) -> Rate:
-        """Return a rate as the report reads it."""
+        """Return a rate in the form that the report uses."""
         if not values:
             return Rate(value=None, n=0, interval=None)
         estimate = proportion(values, self.confidence)
@@ -161,7 +161,7 @@ def _decide(pilot: _Pilot, section: DiagnoseSection) -> Decision:
 
 
 def _cause(measured: Sequence[Check], judged: Check, pilot: _Pilot) -> str:
-    """Name what is behind the failed checks; the guard and the data come before the student."""
+    """Name the cause of the failed checks; the guard and the data come before the student."""
     failed = [check for check in measured if not check.passed]
     if not judged.passed:
         return UNJUDGED
@@ -171,7 +171,7 @@ def _cause(measured: Sequence[Check], judged: Check, pilot: _Pilot) -> str:
 
 
 def _explained(check: Check, cause: str, pilot: _Pilot) -> Check:
-    """Say of a failed check what it means for the method."""
+    """Add to a failed check what it means for the method."""
     if check.passed:
         return check
     n = len(pilot.prompts)

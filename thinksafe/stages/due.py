@@ -1,8 +1,8 @@
-"""due: is there anything new since the champion was made, so that a realignment could come out otherwise?
+"""due: is there anything new since the champion was made, so that a realignment could give another result?
 
-A schedule starts runs whether or not there is a reason. A run that starts from the same student, prompts, settings and
-code as the run that made the champion would make the same adapter again; it ends here, with nothing to do. So does one
-that would make again what was taken back: a rollout that failed, or a rollback by hand, is not undone by a schedule.
+A schedule starts runs whether or not there is a reason. A run with the same student, prompts, settings and code as the
+champion's run would make the same adapter again, so it ends here, with nothing to do. The same holds for a run that
+would make a rolled-back candidate again: a schedule must not undo a failed rollout or a manual rollback.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ _NO_INPUT = frozenset({"report"})
 
 
 def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_out: Path) -> StageResult:
-    """Write whether the run goes on, ``true`` or ``false``.
+    """Write whether the run continues, ``true`` or ``false``.
 
-    Compared are digests, as the records of ``plan`` and ``prepare`` of both runs hold them: student, each section of
-    the configuration, each prompt set, version of thinksafe and its libraries. They are compared with those of the
-    champion's run and of the runs whose candidates were taken back; where the records of such a run are gone, it counts
-    as another.
+    It compares the digests in the records of ``plan`` and ``prepare``: student, each section of the configuration, each
+    prompt set, version of thinksafe and its libraries. They are compared with those of the champion's run and of the
+    runs whose candidates were rolled back. A run whose records are gone counts as different.
 
     Args:
         context: Store and run.
-        contamination: Contamination report, a sign that ``prepare`` is done.
-        if_changed: Go on only where something is new. Off: go on always, and record what is new all the same.
+        contamination: Contamination report; shows that ``prepare`` has finished.
+        if_changed: Continue only if something is new. Off: always continue, but still record what is new.
         passed_out: Where the flag is written.
 
     Raises:
@@ -74,7 +73,7 @@ def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_
 
 
 def _taken_back(context: StageContext, model: str, ours: dict[str, str]) -> TakenBack | None:
-    """Return the newest candidate that was taken back and that this run would make again; its own is not one."""
+    """Return the newest rolled-back candidate that this run would make again; this run's own does not count."""
     past = ledger.entries(context.store, model)
     found = sorted(ledger.taken_back(past).values(), key=lambda taken: taken.by.generation, reverse=True)
     for taken in found:
@@ -84,7 +83,7 @@ def _taken_back(context: StageContext, model: str, ours: dict[str, str]) -> Take
 
 
 def run_inputs(store: Store, run_id: str) -> dict[str, str] | None:
-    """Return the digest of everything that a run starts from, by name; None where its records are gone or malformed."""
+    """Return the digest of every input of a run, by name; None if its records are gone or malformed."""
     plan, prepare = (find_record(store, run_id, task) for task in ("plan", "prepare"))
     if plan is None or prepare is None or not (plan.succeeded and prepare.succeeded and prepare.outputs):
         return None
@@ -98,7 +97,7 @@ def run_inputs(store: Store, run_id: str) -> dict[str, str] | None:
 
 
 def _undated(section: Any) -> Any:
-    """Return a section without the day of the plan, by which waivers expire: time alone is nothing new."""
+    """Return a section without the day of the plan, by which waivers expire: a new day alone does not count."""
     if not isinstance(section, dict):
         return section
     return {key: value for key, value in section.items() if key != "waivers_on"}

@@ -32,7 +32,7 @@ def run(
 ) -> StageResult:
     """Write the Decision (JSON) and ``true`` or ``false``; tag the registered version with it.
 
-    The tag comes first: an output is there only when everything that it promises was done. Tagging again is harmless.
+    The tag comes first: an output exists only after everything that it promises is done. Tagging again is harmless.
 
     Args:
         context: Store, run and task.
@@ -50,7 +50,7 @@ def run(
         passed_out: Where the flag is written.
 
     Raises:
-        InputError: a file is missing or malformed, or a metric set stands in another's place.
+        InputError: a file is missing or malformed, or a metric set belongs to another role.
         StageError: the version could not be tagged.
     """
     with recorded(context, section) as result:

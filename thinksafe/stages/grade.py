@@ -14,11 +14,11 @@ from thinksafe.run.manifests import ensure_chunk, read_chunk, read_manifest, sav
 from thinksafe.run.record import StageContext, StageResult, recorded
 
 LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy")
-"""What decides whether two answers are equal."""
+"""The libraries that decide whether two answers are equal."""
 
 
 def run(context: StageContext, section: GradeSection, samples: Path, *, grades_out: Path) -> StageResult:
-    """Write the manifest of the grades on a manifest of samples; samples without a reference answer have none."""
+    """Write the manifest of the grades for a manifest of samples; samples without a reference answer get none."""
     with recorded(context, section) as result:
         manifest = read_manifest(samples)
         key = [section.model_dump(mode="json"), format_of("grade"), library_versions(*LIBRARIES)]

@@ -1,6 +1,6 @@
-"""judge: samples -> verdicts. The guard reads each configured part of a response by itself.
+"""judge: samples -> verdicts. The guard judges each configured part of a response separately.
 
-A second guard, where there is one, reads every n-th sample afterwards; its opinions are put beside the verdicts.
+A second guard, if there is one, then judges every n-th sample; its opinions are stored with the verdicts.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from thinksafe.traces import part_text
 
 
 def run(context: StageContext, section: JudgeSection, samples: Path, *, verdicts_out: Path) -> StageResult:
-    """Write the manifest of the verdicts on a manifest of samples, chunk by chunk.
+    """Write the manifest of the verdicts for a manifest of samples, chunk by chunk.
 
-    Both manifests are kept in the store as well, so that an audit finds the rows. Verdict chunks are keyed by the
-    samples' digest, the guard and the parts; finished ones are used as they are. Those of the second guard have keys
-    of their own, so that adding one judges nothing again. The guards take turns: they are never in memory together.
+    Both manifests are also stored, so that an audit finds the rows. Verdict chunks are keyed by the samples' digest,
+    the guard and the parts; finished ones are reused. Those of the second guard have separate keys, so that adding one
+    judges nothing again. The guards take turns: they are never in memory together.
     """
     with recorded(context, section) as result:
         manifest = read_manifest(samples)
@@ -73,7 +73,7 @@ def _judged(
     store: Store, section: JudgeSection, guard: Guard, second: SecondJudgeSection | None, manifest: Manifest,
     advance: Callable[[int], None],
 ) -> tuple[list[Chunk], int]:
-    """Return the chunks of one guard's verdicts, of all samples or of those chosen for the second, and the reused."""
+    """Return the chunks of one guard's verdicts (on all samples or those for the second guard), and the reused ones."""
     left_out = {"chunk_size", "second"} if second is None else {"chunk_size", "second", "guard"}
     settings = section.guard if second is None else second.guard
     key: list[Any] = [
@@ -116,7 +116,7 @@ def _verdicts(guard: Guard, section: JudgeSection, rows: list[Sample]) -> list[V
 
 
 def _joined(store: Store, first: Chunk, second: Chunk) -> Chunk:
-    """Return the first guard's verdicts with the second one's beside them."""
+    """Return the first guard's verdicts, with those of the second one added."""
 
     def make() -> list[Verdict]:
         found = {(row.sample_id, row.part): row for row in read_chunk(store, second, Verdict)}

@@ -8,7 +8,7 @@ from thinksafe.run.manifests import merge_manifests, read_manifest, write_manife
 
 
 def run(manifests: list[Path], *, manifest_out: Path) -> None:
-    """Merge shard manifests. Has no record of its own: it does no work that a reader of the run would ask for.
+    """Merge shard manifests. It writes no stage record: its work is of no interest to a reader of the run.
 
     Raises:
         StageError: a shard is missing or two overlap.

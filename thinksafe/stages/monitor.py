@@ -1,4 +1,4 @@
-"""monitor: metrics and outcomes of one model -> is it what it was, and does it keep its limits?"""
+"""monitor: metrics and outcomes of one model -> is it as good as it was, and within its limits?"""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def run(
 ) -> StageResult:
     """Write the Decision (JSON) and ``true`` or ``false``, and add the evaluation to the model's history.
 
-    The comparison is with the last evaluation of the same model by the same suite, whichever run made it; a repeated
-    attempt of a run is compared with the same one again.
+    The comparison is with the last evaluation of the same model by the same suite, from any run; a repeated attempt of
+    a run is compared with the same one again.
 
     Args:
         context: Store, run and task.

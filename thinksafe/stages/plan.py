@@ -30,7 +30,7 @@ def run(
     *, plan_out: Path, base_out: Path, champion_out: Path, shards_training_out: Path, shards_evaluation_out: Path,
     shards_champion_out: Path, job_id: str = "",
 ) -> StageResult:
-    """Validate the configuration and write what the other stages take.
+    """Validate the configuration and write the inputs of the other stages.
 
     Args:
         context: Store and run.
@@ -91,7 +91,7 @@ def run(
 
 
 def _pinned(student: StudentSettings, key: str) -> tuple[StudentSettings, str]:
-    """Return the settings of a model with the commit that they mean now, and the model's digest."""
+    """Return the settings of a model, pinned to the current commit, and the model's digest."""
     from thinksafe.models.loading import resolve_student
 
     found = resolve_student(student, key)
@@ -104,19 +104,19 @@ def code_versions() -> dict[str, str]:
 
 
 def kfp_run(job_id: str) -> str:
-    """Return the id of the run in Kubeflow Pipelines; empty for a local run, whose job id is no UUID."""
+    """Return the id of the run in Kubeflow Pipelines; empty for a local run, whose job id is not a UUID."""
     return job_id if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", job_id) else ""
 
 
 def first_day(context: StageContext) -> datetime.date:
-    """Return the day (UTC) of the run's first plan: a run that is started again decides by the same day."""
+    """Return the day (UTC) of the run's first plan: a restarted run decides by the same day."""
     record = find_record(context.store, context.run_id, context.task)
     if record is not None:
-        with suppress(ValueError):  # of another version, which fixed none
+        with suppress(ValueError):  # from another version, which recorded no day
             return datetime.date.fromisoformat(record.read(PlanDetails).date)
     return datetime.datetime.now(datetime.UTC).date()
 
 
 def write_shards(path: Path, number: int) -> None:
-    """Write the ids of shards as a JSON list of strings: Kubeflow makes numbers in lists into fractions."""
+    """Write the ids of shards as a JSON list of strings: Kubeflow turns numbers in lists into fractions."""
     write_json(path, [str(shard) for shard in range(number)])

@@ -1,6 +1,6 @@
 """plan_evaluation: suite and model name -> the plan of the evaluation, list of shards, model reference.
 
-A schedule can ask for evaluations of the champion before there is one; such a run ends here, with nothing to do.
+A schedule may evaluate the champion before there is one; such a run ends here, with nothing to do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def run(
     context: StageContext, suite: str, overrides: list[str], model: str, *, fresh: bool, plan_out: Path,
     model_out: Path, passed_out: Path, shards_evaluation_out: Path, if_champion: bool = False, job_id: str = "",
 ) -> StageResult:
-    """Validate the suite, find the model and write what the other stages take.
+    """Validate the suite, find the model and write the inputs of the other stages.
 
     Args:
         context: Store and run.
@@ -32,13 +32,12 @@ def run(
         overrides: ``key=value`` texts.
         model: See :func:`thinksafe.registry.versions.resolve_model`.
         fresh: Draw new samples in this run. Otherwise those of an earlier evaluation with the same model, suite and
-            seed are used again, which asks whether guard and graders still say the same.
+            seed are reused, which tests whether guard and graders still give the same results.
         plan_out: The plan (:class:`thinksafe.config.plan_document.PlanDocument`), JSON.
         model_out: Reference of the model; JSON ``null`` where there is nothing to do.
         passed_out: Where it is written whether the run goes on, ``true`` or ``false``.
         shards_evaluation_out: Shard ids of the evaluation samples: a JSON list of strings, over which a pipeline loops.
-        if_champion: End with nothing to do, instead of an error, where the champion is asked for and nothing was
-            promoted yet.
+        if_champion: If the champion is asked for and nothing has been promoted yet, do nothing instead of failing.
         job_id: See :func:`thinksafe.stages.plan.kfp_run`.
 
     Raises:

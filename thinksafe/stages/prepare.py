@@ -24,9 +24,9 @@ def run(
 ) -> StageResult:
     """Write the three prompt files, each sorted by id, and the contamination report (JSON).
 
-    Training prompts are deduplicated and compared with every benchmark, and dropped where they overlap, unless the
-    section keeps them; evaluation prompts are taken as they are. The pilot is a seeded choice among the harmful
-    training prompts. An evaluation by itself has no training prompts; those files are then empty.
+    Training prompts are deduplicated and compared with every benchmark. Overlapping ones are dropped, unless the
+    section keeps them; evaluation prompts stay unchanged. The pilot is a seeded choice among the harmful training
+    prompts. A separate evaluation has no training prompts; those files are then empty.
 
     Raises:
         InputError: a source is missing or malformed, an id repeats, or a set is empty.
@@ -42,7 +42,7 @@ def run(
                     "Give each an 'answer', or use another metric.",
                 )
             if benchmark.metric != "reasoning":
-                # the guard judges these; a stray reference answer would send them to the grader instead
+                # the guard judges these; a stray reference answer would send them to the grader
                 rows = [row.model_copy(update={"answer": None}) for row in rows]
             evaluation += rows
             sets.append(_entry(benchmark.name, "evaluation", rows))
@@ -122,7 +122,7 @@ def _require_unique(rows: list[Prompt], use: str) -> None:
         if row.id in seen:
             raise InputError(
                 f"The id {row.id!r} repeats among the {use} prompts (sets {seen[row.id]!r} and {row.source!r}).",
-                "Give every prompt its own id.",
+                "Give every prompt a unique id.",
             )
         seen[row.id] = row.source
 

@@ -18,7 +18,7 @@ from thinksafe.registry.registration import Registration, set_champion, verify_a
 from thinksafe.run.details import MetricsDetails, PromoteDetails
 from thinksafe.run.record import StageContext, StageResult, find_evidence, recorded
 
-_DECIDE_AGAIN = "Start a new run: it decides again, against the champion of now."
+_DECIDE_AGAIN = "Start a new run: it decides again, against the current champion."
 
 
 def run(
@@ -27,9 +27,9 @@ def run(
 ) -> StageResult:
     """Append the candidate to the promotion ledger and make the alias follow.
 
-    Everything that can be refused is refused before the ledger changes. A repeated attempt of a run that is in the
-    ledger already appends nothing; it completes the alias, which follows the ledger's newest generation (another
-    one's, if the ledger went on).
+    All refusals come before the ledger changes. A repeated attempt of a run that is already in the ledger appends
+    nothing; it completes the alias, which follows the ledger's newest generation (of another run, if the ledger has
+    moved on).
 
     Args:
         context: Store, run and task.
@@ -107,7 +107,7 @@ def _append(
             raise StageError(
                 f"The waiver {described(use)} counted on {decision.waivers_on}, when this run was planned; it has "
                 "expired since.",
-                "Renew the waiver in the configuration, or do without it, and start a new run.",
+                "Renew or remove the waiver in the configuration, and start a new run.",
             )
     newest = ledger.newest(context.store, name)
     rival = ledger.champion_for_run(context.store, name, context.run_id)
@@ -128,14 +128,14 @@ def _append(
     try:
         ledger.append(context.store, entry)
     except ConflictError as lost:
-        if own := _own_entry(context, name, candidate):  # an attempt of this run beside this one
+        if own := _own_entry(context, name, candidate):  # a parallel attempt of this run
             return own
         raise StageError(lost.problem, _DECIDE_AGAIN) from lost
     return entry
 
 
 def _identity(model: ModelReference | None) -> str:
-    """Return the digest of a model, whatever its role; empty for none."""
+    """Return the digest of a model in any role; empty for none."""
     return "" if model is None or model.absent else model.digest
 
 

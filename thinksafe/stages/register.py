@@ -17,7 +17,7 @@ from thinksafe.run.record import StageContext, StageResult, find_evidence, recor
 def run(
     context: StageContext, section: RegisterSection, candidate: Path, examples: Path, *, registration_out: Path
 ) -> StageResult:
-    """Register the candidate's adapter in MLflow. Can be repeated: a run and adapter are registered once.
+    """Register the candidate's adapter in MLflow. It can be repeated: a run and adapter are registered once.
 
     Args:
         context: Store, run and task.

@@ -1,4 +1,4 @@
-"""report: stage records -> report page, published files, MLflow runs. The exit task: it runs whatever happened."""
+"""report: stage records -> report page, published files, MLflow runs. The exit task: it always runs."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ PAGE = "report.html"
 def run(context: StageContext, status: str = "", *, report_out: Path, tracked: bool = True) -> StageResult:
     """Write the page, publish it with the JSON files under ``reports/<run id>/``, then bring MLflow in line.
 
-    The page comes first and stays whatever fails afterwards. Without a plan record no MLflow server is known, and that
-    step is left out. The verdict is the run's outcome.
+    The page comes first and stays even if a later step fails. Without a plan record the MLflow server is unknown, and
+    that step is skipped. The verdict is the run's outcome.
 
     Args:
         context: The run; its store holds the records and gets the published files.
         status: KFP's PipelineTaskFinalStatus as JSON; empty outside KFP, and then that of an earlier report counts.
         report_out: Where the page is written.
-        tracked: Bring MLflow in line; without, no server has to be named.
+        tracked: Update MLflow; if off, no server needs to be named.
 
     Raises:
         InputError: a stage record is malformed (the page names it).
@@ -93,18 +93,18 @@ def _audits(context: StageContext) -> list[AuditScores]:
 
     try:
         return kept(context.store, context.run_id)
-    except InputError:  # an object that somebody put there; the run's own report is not lost for it
+    except InputError:  # an object that somebody else put there must not cost the run its report
         return []
 
 
 def _known_status(context: StageContext) -> PipelineStatus:
-    """Return how the run ended, as its report was told when it was written first."""
+    """Return how the run ended, as passed to its first report."""
     record = find_record(context.store, context.run_id, context.task)
     return record.read(ReportDetails).status if record is not None else PipelineStatus()
 
 
 def parse_status(status: str) -> PipelineStatus:
-    """Return KFP's final status; what is not understood is unknown, because the report must not fail for it."""
+    """Return KFP's final status; an unreadable one is unknown, because the report must not fail because of it."""
     try:
         value: Any = json.loads(status) if status else {}
     except (json.JSONDecodeError, RecursionError):
@@ -132,7 +132,7 @@ def _track(
 
     from thinksafe.registry.tracking import write_runs
 
-    try:  # not the summary's, whose URIs are blanked
+    try:  # not from the summary, whose URIs are blanked
         registry = RegistrySettings.model_validate(records["plan"].read(PlanDetails).registry)
     except ValidationError as error:
         raise InputError(

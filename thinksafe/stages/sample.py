@@ -31,7 +31,7 @@ from thinksafe.sampling.conversations import Exchange, Script, converse, last_tu
 from thinksafe.sampling.engines import Batch, Engine, open_engine, stream
 
 POLL_SECONDS = 2.0
-"""Between two looks for a chunk that another shard makes."""
+"""Seconds between two checks for a chunk that another shard makes."""
 
 Row = tuple[Prompt, Arm, int]
 
@@ -43,9 +43,9 @@ def run(
     """Write the manifest of one shard's samples.
 
     Prompts in id order are cut into chunks of ``section.chunk_size``; shard i has the chunks whose index is i modulo
-    ``shards``, so the samples do not depend on the number of shards. A chunk is keyed by all that determines it, and
-    one that is already in the store is used as it is. A shard that is done with its own makes those that others have
-    not begun (:mod:`thinksafe.sampling.claims`); its manifest lists its own all the same.
+    ``shards``, so the samples do not depend on the number of shards. A chunk is keyed by everything that determines it,
+    and one that is already in the store is reused. A shard that has finished its own chunks makes those that others
+    have not started (:mod:`thinksafe.sampling.claims`); its manifest still lists only its own.
 
     Raises:
         InputError: the prompts or the model are missing, malformed or empty.
@@ -59,7 +59,7 @@ def run(
             return result
         rows = sorted(read_records(prompts, Prompt), key=lambda prompt: prompt.id)
         if not rows:
-            raise InputError(f"{prompts} holds no prompts.", "Check the prepare stage.")
+            raise InputError(f"{prompts} contains no prompts.", "Check the prepare stage.")
         if section.prompts:
             rows = _chosen(rows, section)
         parts = [rows[start : start + section.chunk_size] for start in range(0, len(rows), section.chunk_size)]
@@ -77,7 +77,7 @@ def run(
 
 
 def _writer(given: ModelReference, section: SampleSection) -> ModelReference:
-    """Return the model that is sampled: the one that the stage is given, or the section's teacher."""
+    """Return the model to sample: the one that the stage is given, or the section's teacher."""
     teacher = section.teacher
     if teacher is None:
         return given
@@ -85,17 +85,17 @@ def _writer(given: ModelReference, section: SampleSection) -> ModelReference:
 
 
 def _chosen(rows: list[Prompt], section: SampleSection) -> list[Prompt]:
-    """Return the section's choice of prompts in id order, among those that any chat server can be asked as they are."""
+    """Return the section's choice of prompts, in id order, among those that any chat server can answer unchanged."""
     single = [row for row in rows if not row.turns and not row.opening]
     choice = random.Random(derived_seed(section.seed, "prompts"))
     chosen = choice.sample(single, min(section.prompts, len(single)))
     if not chosen:
-        raise InputError("There is no prompt of a single turn to choose from.", "Add a benchmark that has some.")
+        raise InputError("There is no single-turn prompt to choose from.", "Add a benchmark that has some.")
     return sorted(chosen, key=lambda row: row.id)
 
 
 def _own_chunks(maker: _ChunkMaker, claims: Claims, advance: Callable[[int], None]) -> list[Chunk]:
-    """Make chunks until those of this shard are all there, and return them in order."""
+    """Make chunks until all of this shard's exist, and return them in order."""
     chunks: dict[int, Chunk] = {}
 
     def look(index: int, *, reused: bool) -> bool:
@@ -117,7 +117,7 @@ def _own_chunks(maker: _ChunkMaker, claims: Claims, advance: Callable[[int], Non
 
 
 class _ChunkMaker:
-    """Makes the chunks of one model; the engine is loaded when the first missing chunk needs it."""
+    """Makes the chunks of one model; the engine is loaded for the first missing chunk."""
 
     def __init__(
         self, context: StageContext, section: SampleSection, reference: ModelReference, parts: list[list[Prompt]]
@@ -132,14 +132,14 @@ class _ChunkMaker:
             section.model_dump(mode="json", exclude={"chunk_size", "prompts"}),
             self._template,
             format_of("sample"),
-            # an endpoint's server has versions that cannot be seen from here
+            # the library versions of an endpoint's server are unknown here
             {} if engine == "endpoint" else model_library_versions(vllm=engine == "vllm"),
         ]
         self.keys = [
             digest_json([*common, seed, [prompt.model_dump(mode="json") for prompt in part]])
             for seed, part in zip(self._seeds, parts, strict=True)
         ]
-        """Key of each chunk: the digest of all that determines it."""
+        """Key of each chunk: the digest of everything that determines it."""
         self.counts: dict[str, int | float] = {"chunks_reused": 0, "tokens": 0, "tokens_new": 0, "truncated": 0}
 
     def rows(self, index: int) -> list[Row]:
@@ -153,11 +153,11 @@ class _ChunkMaker:
         ]
 
     def there(self, index: int) -> bool:
-        """Return whether a chunk was completed; only reading it tells whether it is intact."""
+        """Return whether a chunk was completed; only reading it shows whether it is intact."""
         return has_chunk(self._context.store, self.keys[index])
 
     def find(self, index: int, *, reused: bool) -> Chunk | None:
-        """Return a chunk that is in the store and count it, as reused where it was there before this stage began."""
+        """Return a chunk in the store and count it, as reused if it existed before this stage started."""
         found = find_chunk(self._context.store, self.keys[index], index)
         if found:
             self._count(read_chunk(self._context.store, found, Sample))
@@ -169,8 +169,8 @@ class _ChunkMaker:
 
         Args:
             wanted: Indices, taken as the engine has room.
-            own: Chunks that count for this shard, whose rows ``advance`` is told of.
-            advance: Hears of finished rows.
+            own: Chunks that count for this shard; ``advance`` counts their rows.
+            advance: Called with the number of finished rows.
         """
         sent: list[tuple[int, list[int]]] = []
         made: dict[int, dict[int, Exchange]] = {}

@@ -1,8 +1,8 @@
 """train: examples to an adapter, under a key that holds everything that determines it.
 
-An adapter that is in the store (:mod:`thinksafe.training.adapter_store`) is taken up by a retry, or by a second run on
-the same examples. A training that was killed goes on from its last checkpoint
-(:mod:`thinksafe.training.checkpoints`). On a cluster a TrainJob may train in the stage's place
+A retry, or a second run on the same examples, reuses an adapter that is in the store
+(:mod:`thinksafe.training.adapter_store`). An interrupted training resumes from its last checkpoint
+(:mod:`thinksafe.training.checkpoints`). On a cluster, a TrainJob may train instead of the stage
 (:mod:`thinksafe.training.trainjob`).
 """
 
@@ -38,7 +38,7 @@ def run(
     context: StageContext, section: TrainSection, base: Path, examples: Path,
     *, adapter_out: Path, candidate_out: Path,
 ) -> StageResult:
-    """Train an adapter, or take up the one that is there, and write it and the candidate's reference.
+    """Train an adapter, or reuse an existing one, and write it and the candidate's reference.
 
     Args:
         context: Store, run and task.
@@ -58,7 +58,7 @@ def run(
     with recorded(context, section) as result:
         reference = read_reference(base)
         if reference.absent or reference.adapter:
-            raise InputError(f"{base}: not a student without an adapter.", "Train from the base of the run.")
+            raise InputError(f"{base} is not a student without an adapter.", "Train from the base of the run.")
         rows = digest_file(examples)
         cluster = train_job_settings()
         shape = shape_here(section.training) if cluster is None else shape_of(section.training)
@@ -102,22 +102,22 @@ def adapter_key(base: ModelReference, examples: str, section: TrainSection, proc
 
 
 def train_job_settings() -> ClusterSettings | None:
-    """Return the settings of the TrainJob that this stage is to start; None where it trains itself.
+    """Return the settings of the TrainJob that this stage starts; None if it trains itself.
 
     Raises:
-        ConfigError: the environment holds none that are valid.
+        ConfigError: the settings in the environment are invalid.
     """
     text = os.environ.get(TRAIN_JOB_VARIABLE, "")
     try:
         return ClusterSettings.model_validate_json(text) if text else None
     except ValidationError as error:
         raise ConfigError(
-            f"{TRAIN_JOB_VARIABLE} is no section cluster of this version.", "Run `thinksafe publish`, and submit that."
+            f"{TRAIN_JOB_VARIABLE} is not a cluster section of this version.", "Run `thinksafe publish`, then submit."
         ) from error
 
 
 def _deciding(section: TrainSection, processes: int) -> dict[str, Any]:
-    """Return the settings that an adapter depends on, with the number of processes that there are on all nodes."""
+    """Return the settings that determine an adapter, with the total number of processes on all nodes."""
     settings = section.training
     return settings.model_dump(mode="json", exclude={"checkpoint_steps", "nodes"}) | {"processes": processes}
 
@@ -125,7 +125,7 @@ def _deciding(section: TrainSection, processes: int) -> dict[str, Any]:
 def _train(
     context: StageContext, section: TrainSection, base: ModelReference, examples: Path, key: str, processes: int
 ) -> tuple[AdapterManifest, int]:
-    """Train, write the adapter into the store, and return its manifest and the step that the training went on from."""
+    """Train, write the adapter into the store, and return its manifest and the step from which the training resumed."""
     with tempfile.TemporaryDirectory() as temporary:
         job = Job(
             section=section, base=base, examples=examples.absolute(), key=key, folder=Path(temporary),
@@ -143,7 +143,7 @@ def _train_on_nodes(
     context: StageContext, cluster: ClusterSettings, section: TrainSection, base: ModelReference, examples: Path,
     key: str,
 ) -> tuple[AdapterManifest, int]:
-    """Train in a TrainJob, whose first node settles the adapter; return as :func:`_train` does."""
+    """Train in a TrainJob, whose first node writes the adapter; return as :func:`_train` does."""
     from thinksafe.kube.client import connect
     from thinksafe.training.node import NodeJob
     from thinksafe.training.trainjob import launcher

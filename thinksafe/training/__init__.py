@@ -1,1 +1,1 @@
-"""Training: examples to an adapter. TRL and PEFT do the work; what they must not get wrong is decided here."""
+"""Training: examples to an adapter. TRL and PEFT do the work; this package decides what must not go wrong."""

@@ -1,8 +1,8 @@
 """Trained adapters in the store, under a key of everything that determines them.
 
 The files go to ``adapters/<key>/<digest of the files>/``, then, by conditional create,
-``adapters/<key>/manifest.json``. A manifest whose files are intact means that the training is done. Of two that train
-at once on machines whose floating point differs, one wins and the other takes its adapter.
+``adapters/<key>/manifest.json``. A manifest with intact files means that the training is done. If two trainings run at
+once on machines whose floating point differs, one wins and the other uses its adapter.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class AdapterManifest(Record):
     dropped: dict[str, int]
     """Examples left out, by reason (:data:`thinksafe.training.data.Drop`)."""
     drift: tuple[Drift, ...] = ()
-    """See :mod:`thinksafe.training.drift`; empty where the model does not allow to measure it."""
+    """See :mod:`thinksafe.training.drift`; empty if it cannot be measured for this model."""
     share: float = 1.0
-    """Part of the parameters that one process held while training: 1 where each held the whole student."""
+    """Share of the parameters that one process held while training: 1 if each held the whole student."""
 
 
 def _manifest_key(key: str) -> str:
@@ -52,7 +52,7 @@ def _manifest_key(key: str) -> str:
 
 
 def find_adapter(store: Store, base: ModelReference, key: str) -> AdapterManifest | None:
-    """Return the manifest of a complete and intact adapter, or None when it has to be trained (again)."""
+    """Return the manifest of a complete and intact adapter, or None if it must be trained (again)."""
     if not store.exists(_manifest_key(key)):
         return None
     try:
@@ -79,8 +79,8 @@ def settle(store: Store, base: ModelReference, key: str, folder: Path, done: Out
         store: The run's store.
         base: The student.
         key: Key of the adapter.
-        folder: Holds the adapter's files.
-        done: What the training did.
+        folder: Folder with the adapter's files.
+        done: Results of the training.
     """
     manifest = AdapterManifest(
         files={file: digest_file(folder / file) for file in ADAPTER_FILES},
@@ -97,7 +97,7 @@ def settle(store: Store, base: ModelReference, key: str, folder: Path, done: Out
 
 
 def _settle(store: Store, base: ModelReference, key: str, manifest: AdapterManifest) -> AdapterManifest:
-    """Name the adapter in the store; return the manifest that counts: that of another trainer who was first, if any."""
+    """Publish the adapter in the store; return the manifest that counts: that of another trainer if it was first."""
     document = manifest.model_dump_json(indent=2).encode() + b"\n"
     try:
         store.create(_manifest_key(key), document)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _WRAPPER = "._checkpoint_wrapped_module"
-"""Torch's part of the name of what lies in a layer whose activations are computed again."""
+"""Torch's part of the names inside a layer with activation checkpointing."""
 
 
 def adapter_state(model: Any, sharded: bool) -> dict[str, Tensor]:
@@ -21,8 +21,8 @@ def adapter_state(model: Any, sharded: bool) -> dict[str, Tensor]:
 
     Args:
         model: PEFT model.
-        sharded: Whether each process holds a share (:mod:`thinksafe.training.sharding`). Then all must call, and those
-            that are not the first get nothing.
+        sharded: Whether each process holds a share (:mod:`thinksafe.training.sharding`). Then all must call, and only
+            the first gets the weights.
     """
     from peft import get_peft_model_state_dict
 
@@ -31,7 +31,7 @@ def adapter_state(model: Any, sharded: bool) -> dict[str, Tensor]:
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
         options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-        # torch leaves the wrappers out of names; PEFT looks for the names of modules, wrappers included
+        # torch leaves the wrappers out of names; PEFT looks for module names that include them
         names = {name.replace(_WRAPPER, ""): name for name, weight in model.named_parameters() if weight.requires_grad}
         whole = get_model_state_dict(model, options=options)
         state = {names[name]: weight for name, weight in whole.items() if name in names}
@@ -47,6 +47,6 @@ def write_adapter(model: Any, state: dict[str, Tensor], folder: Path) -> None:
     config_name, weights_name = ADAPTER_FILES
     save_file(state, folder / weights_name, metadata={"format": "pt"})
     settings = model.peft_config["default"].to_dict() | {"inference_mode": True}
-    # sets are written sorted: the order of a set of strings changes from process to process
+    # sets are written sorted: the order of a set of strings differs between processes
     document = json.loads(json.dumps(settings, default=lambda value: sorted(value)))
     write_json(folder / config_name, document)

@@ -1,6 +1,6 @@
-"""Rows as trainers take them: the data set, the collator, and an order that a resumed training finds again.
+"""Rows for trainers: the data set, the collator, and an order that a resumed training reproduces.
 
-Imports torch and TRL: to be imported only where training happens.
+It imports torch and TRL, so import it only where training happens.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ SORTED = 50
 
 
 class EpochOrder(torch.utils.data.Sampler[int]):
-    """Rows in an order that seed and epoch determine, rows of like length in the same forward pass.
+    """Rows in an order that seed and epoch determine, with rows of similar length in the same forward pass.
 
     Rows are shuffled, sorted by length ``SORTED`` passes at a time, and cut into passes; then the passes are shuffled,
-    so that what an optimiser step sees of short and long rows (mostly refusals and answers) is left to chance.
+    so that chance decides how many short and long rows (mostly refusals and answers) an optimiser step sees.
 
     Args:
         lengths: Tokens of each row.
         rows: Rows of a forward pass; the last one of an epoch may have fewer.
-        multiple: Rows that all processes take at once. The end is made up with the row ``len(lengths)``, which has no
-            loss, so that each row counts once whatever the number of processes.
+        multiple: Rows that all processes take at once. The end is filled up with the row ``len(lengths)``, which has no
+            loss, so that each row counts once with any number of processes.
         seed: Seed of all epochs.
         epoch: Returns the current epoch, from 0.
     """
@@ -57,7 +57,7 @@ class EpochOrder(torch.utils.data.Sampler[int]):
 
 
 class Collator(DataCollatorForLanguageModeling):
-    """Pads a batch; hands on which rows are benign, where a row says so."""
+    """Pads a batch; passes on which rows are benign, if the rows say so."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = super().torch_call(examples)
@@ -67,11 +67,11 @@ class Collator(DataCollatorForLanguageModeling):
 
 
 def dataset(rows: list[Row], benign: bool) -> Dataset:
-    """Return the rows as TRL takes them, and behind them one without loss (see :class:`EpochOrder`).
+    """Return the rows in TRL's form, followed by one without loss (see :class:`EpochOrder`).
 
     Args:
         rows: Encoded examples.
-        benign: Whether to say of each row if it is benign.
+        benign: Whether to mark each row as benign or not.
     """
     empty = Row("", rows[0].input_ids[:2], [IGNORED, IGNORED], "harmful")
     columns: dict[str, list[Any]] = {

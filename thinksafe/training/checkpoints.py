@@ -1,9 +1,9 @@
-"""Checkpoints of a training: kept in the store, so that a training that was killed goes on, on another node too.
+"""Checkpoints of a training in the store, so that an interrupted training resumes, even on another node.
 
-Below ``checkpoints/<adapter key>/<step>/`` lie the files that transformers writes and reads, and last of all
-``manifest.json`` with their digests. The two newest are kept while the training runs, and none when its adapter is
-written. What comes out of the store is not trusted: only files of known names whose digests agree are fetched, and
-tensors in PyTorch's format are opened with ``weights_only``, which runs no code.
+``checkpoints/<adapter key>/<step>/`` contains the files that transformers writes and reads and, written last,
+``manifest.json`` with their digests. The two newest are kept while the training runs, and none after its adapter is
+written. The store's content is not trusted: only files with known names and matching digests are fetched, and tensors
+in PyTorch's format are opened with ``weights_only``, which runs no code.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 KEPT = 2
-"""Checkpoints kept while the training runs: one more than is needed, in case the newest is damaged."""
+"""Checkpoints to keep while the training runs: one more than needed, in case the newest is damaged."""
 MANIFEST = "manifest.json"
 _STATE, _STEP = "trainer_state.json", re.compile(r"\d{8}")
 _TENSORS = re.compile(r"(optimizer|scheduler|rng_state(_\d+)?)\.pth?|(optimizer|pytorch_model_fsdp)\.bin")
 
 
 class CheckpointManifest(Record):
-    """What is in one checkpoint, written after the files."""
+    """The content of one checkpoint, written after the files."""
 
     schema_version: Literal[1] = 1
     step: int
@@ -47,9 +47,9 @@ class Checkpoints:
 
     Args:
         store: Where they are kept.
-        key: Key of the adapter: nothing that leads to another adapter finds them.
+        key: Key of the adapter: a training of another adapter never finds them.
         folder: Local folder that the training's processes share.
-        step: Step of the checkpoint to go on from, as :meth:`restore` fetched it into ``folder``; 0 without one.
+        step: Step of the checkpoint to resume from, which :meth:`restore` fetched into ``folder``; 0 without one.
     """
 
     def __init__(self, store: Store, key: str, folder: Path, step: int = 0) -> None:
@@ -57,14 +57,15 @@ class Checkpoints:
 
     @property
     def restored(self) -> Path | None:
-        """Folder of the checkpoint to go on from."""
+        """Folder of the checkpoint to resume from."""
         return self.folder / "restored" / f"{self.step:08d}" if self.step else None
 
     def restore(self) -> int:
-        """Fetch the newest intact checkpoint and return its step, or 0; one that is not intact gets a notice.
+        """Fetch the newest intact checkpoint and return its step, or 0; warn about a damaged one.
 
         Raises:
-            StoreError: the store cannot be reached. Starting over would cost more than starting the stage again.
+            StoreError: the store cannot be reached. Training from scratch would cost more than starting the stage
+                again.
         """
         for prefix in reversed(self._all()):
             try:
@@ -72,7 +73,7 @@ class Checkpoints:
                 return self.step
             except (ValidationError, MissingError, DamagedError, ValueError) as error:
                 warnings.warn(
-                    f"The checkpoint {self._store.uri(prefix)} is incomplete or damaged, and not used ({error}).",
+                    f"The checkpoint {self._store.uri(prefix)} is incomplete or damaged and is not used ({error}).",
                     stacklevel=2,
                 )
         return 0
@@ -89,20 +90,20 @@ class Checkpoints:
             self.step = self._fetch(prefix, self.folder / "restored" / f"{step:08d}")
         except (ValidationError, MissingError, DamagedError, ValueError) as error:
             raise StageError(
-                f"The checkpoint {self._store.uri(prefix)} is not what another node found ({error}).",
+                f"The checkpoint {self._store.uri(prefix)} differs from what another node found ({error}).",
                 "Start the same stage again.",
             ) from error
 
     def write(self, folder: Path, step: int) -> None:
         """Write the checkpoint that transformers left in ``folder``, then delete what is older than the newest two.
 
-        A store that fails costs the checkpoint, with a notice, and not the training.
+        If the store fails, the checkpoint is lost, with a warning, but not the training.
         """
         prefix = f"{self._prefix}/{step:08d}"
         names = sorted(path.name for path in folder.iterdir() if _known(path.name))
         manifest = CheckpointManifest(step=step, files={name: digest_file(folder / name) for name in names})
         try:
-            self._delete(prefix)  # of an earlier attempt, manifest first
+            self._delete(prefix)  # from an earlier attempt, manifest first
             for name in names:
                 self._store.put_file(f"{prefix}/{name}", folder / name)
             self._store.put(f"{prefix}/{MANIFEST}", manifest.model_dump_json(indent=2).encode() + b"\n")
@@ -120,7 +121,7 @@ class Checkpoints:
             warnings.warn(f"Checkpoints below {self._store.uri(self._prefix)} are left over. {error}", stacklevel=2)
 
     def callback(self) -> TrainerCallback:
-        """Return what writes each checkpoint that transformers saves; of several processes the first one writes."""
+        """Return a callback that writes each checkpoint of transformers; of several processes, the first writes."""
         import torch
         from transformers import TrainerCallback
 
@@ -131,7 +132,7 @@ class Checkpoints:
                 arguments, state, _control = given
                 folder = Path(arguments.output_dir) / f"checkpoint-{state.global_step}"
                 if torch.distributed.is_initialized():
-                    _collect(folder)  # each process has a file of its own in it
+                    _collect(folder)  # each process has a separate file in it
                 if state.is_world_process_zero:
                     write(folder, state.global_step)
                 if torch.distributed.is_initialized():
@@ -174,7 +175,7 @@ class Checkpoints:
 
 
 def _collect(folder: Path) -> None:
-    """Wait until all processes have written a checkpoint, and bring what other nodes have of it to the first one."""
+    """Wait until all processes have written a checkpoint, and send the files of other nodes to the first one."""
     import torch
 
     rank, local = torch.distributed.get_rank(), int(os.environ["LOCAL_WORLD_SIZE"])

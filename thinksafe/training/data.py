@@ -21,20 +21,20 @@ IGNORED = -100
 """Label of tokens without loss (PyTorch's ``ignore_index``)."""
 
 Drop = Literal["too_long", "special_token", "altered"]
-"""Why an example is not trained on: longer than the limit; its response holds a special token (the text of a turn
-marker, say) that would end or fake a turn; or its tokens do not decode to its text (unknown tokens, normalisation)."""
+"""Why an example is dropped: it is too long; its response contains a special token (such as a turn marker) that would
+end or fake a turn; or its tokens do not decode to its text (unknown tokens, normalisation)."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One example as the trainer takes it."""
+    """One example in the trainer's form."""
 
     id: str
     input_ids: list[int]
     labels: list[int]
     """``IGNORED`` for every prompt token, else equal to ``input_ids``."""
     label: Label
-    """The prompt's label; it decides between the losses of objectives that have several."""
+    """The prompt's label; it selects the loss in objectives that have several."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def encode_examples(
         tokenizer: The served tokenizer; not changed.
         examples: Accepted examples.
         ends: Ids that end a response (:func:`thinksafe.models.loading.end_tokens`).
-        limit: Most tokens a row may have. A longer example is dropped whole, never cut: a cut one would teach the
-            model not to stop.
-        minimum: Fewest rows to return.
+        limit: Maximum tokens per row. A longer example is dropped whole, never cut: a cut one would teach the model
+            not to stop.
+        minimum: Minimum number of rows to return.
 
     Raises:
         InputError: a response lacks the thought that the template opens, or the template does not end turns.
@@ -89,7 +89,7 @@ def encode_examples(
         raise StageError(
             f"{len(rows)} examples are left to train on, {minimum} are needed (dropped: "
             + ", ".join(f"{count} {reason}" for reason, count in dropped.items()) + ").",
-            "Raise training.max_length if examples are too long, else give more prompts or samples a prompt.",
+            "Raise training.max_length if examples are too long; otherwise give more prompts or samples per prompt.",
         )
     return Rows(rows, dict(dropped))
 
@@ -97,12 +97,12 @@ def encode_examples(
 def closing_ids(tokenizer: Any, ends: frozenset[int]) -> list[int]:
     """Return the tokens that end an assistant's turn: what the template writes up to the first end token.
 
-    Where the template writes none, the tokenizer's end-of-sequence token is added.
+    If the template writes none, the tokenizer's end-of-sequence token is added.
 
     Raises:
         InputError: the template does not render the answer, or there is no token to end with.
     """
-    answer = "answer-3f9a1c"  # found again in the rendered text, so nothing that a template writes itself
+    answer = "answer-3f9a1c"  # searched for in the rendered text, so it must be unlike anything in a template
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": answer}]
     before, found, after = str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition(answer)
     if not found or not before:
@@ -123,7 +123,7 @@ def closing_ids(tokenizer: Any, ends: frozenset[int]) -> list[int]:
 
 
 def _special_ids(tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that no response may hold: special ones and the template's turn markers.
+    """Return the tokens that no response may contain: special ones and the template's turn markers.
 
     R1-Distill's turn markers are added tokens that are not flagged as special. Think tags are allowed, and an unknown
     token reads differently.
@@ -166,7 +166,7 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
 
 
 def _decodes(tokenizer: Any, prompt_ids: list[int], response_ids: list[int], response: str) -> bool:
-    """Return whether the ids read as the response, white space around it apart."""
+    """Return whether the ids decode to the response, ignoring surrounding white space."""
     options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     whole = tokenizer.decode(prompt_ids + response_ids, **options)
     prompt = tokenizer.decode(prompt_ids, **options)

@@ -1,4 +1,4 @@
-"""What train records of its work (:mod:`thinksafe.run.details`)."""
+"""The details that train records (:mod:`thinksafe.run.details`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from thinksafe.training.drift import Drift
 
 
 class CurvePoint(Lenient):
-    """One logged step of training, with whatever else the trainer logged of it."""
+    """One logged step of training, with everything else that the trainer logged."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -1,8 +1,8 @@
-"""How far training moved the student, measured on rows that it was trained on, when the adapter is done.
+"""How far training moved the student, measured on training rows after the adapter is done.
 
-Three numbers for each label, in nats a response token: the negative log-likelihood of the responses under the student
-as it was (how much its own the data are) and under the candidate (how well they were learnt), and KL(student ||
-candidate) of the next-token distributions at the same tokens (what was changed, also where it should not have been).
+Three numbers for each label, in nats per response token: the negative log-likelihood of the responses under the
+original student (how typical the data are of it) and under the candidate (how well they were learnt), and KL(student ||
+candidate) of the next-token distributions at the same tokens (what changed, even where it should not have).
 The rows are a seeded choice, each read whole, the vocabulary's logits a chunk of tokens at a time.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROWS = 100
-"""Most rows of each label that are read."""
+"""Maximum number of rows to read per label."""
 CONFIDENCE = 0.9
 
 Measure = Literal["nll_student", "nll_candidate", "kl"]
@@ -53,7 +53,7 @@ class Drift(Record):
     tokens: Annotated[int, Field(gt=0)]
     """Response tokens of the rows, the end of the turn included."""
     interval: Interval | None
-    """For the choice of rows, which are taken as independent; None for a single row."""
+    """Covers the choice of rows, which count as independent; None for a single row."""
 
 
 def chosen_rows(rows: Sequence[Row], seed: int, most: int = ROWS) -> list[Row]:
@@ -67,18 +67,17 @@ def chosen_rows(rows: Sequence[Row], seed: int, most: int = ROWS) -> list[Row]:
 
 
 def measure_drift(model: Any, rows: Sequence[Row], chunk: int, advance: Callable[[int], None]) -> list[Drift]:
-    """Return the numbers of a trained adapter, harmful rows first. Of processes that share weights all must call it.
+    """Return the numbers of a trained adapter, harmful rows first. All processes that share weights must call it.
 
     Args:
         model: PEFT model around a causal language model.
         rows: Rows to read (:func:`chosen_rows`).
         chunk: Tokens whose logits exist at once.
-        advance: Hears of rows that are done.
+        advance: Called with the number of finished rows.
 
     Returns:
-        Nothing where the model's logits cannot be computed in chunks
-        (:func:`thinksafe.training.logits.check_projection`), and no number that is not finite: a
-        training that succeeded does not fail for it.
+        Nothing if the model's logits cannot be computed in chunks (:func:`thinksafe.training.logits.check_projection`),
+        and no number that is not finite: drift must not fail a successful training.
     """
     import torch
 
@@ -149,7 +148,7 @@ def estimate(measure: Measure, label: Label, sums: Sequence[float], sizes: Seque
     import numpy as np
 
     weights, interval = np.array(sizes, dtype=float), None
-    # a KL of equal distributions may come out a rounding below nothing
+    # rounding may make the KL of equal distributions slightly negative
     value = max(math.fsum(sums) / float(weights.sum()), 0.0)
     if len(sizes) > 1:
         from statsmodels.api import WLS

@@ -1,7 +1,7 @@
-"""Encoded rows to an adapter, whatever the objective: all that surrounds the trainer.
+"""Encoded rows to an adapter, with any objective: everything around the trainer.
 
-The trainer comes from :mod:`thinksafe.training.objectives`. Nothing but the adapter's two files comes out. The same
-code runs in one process and in each of several (:mod:`thinksafe.training.launch`).
+The trainer comes from :mod:`thinksafe.training.objectives`. The only output is the adapter's two files. The same code
+runs in a single process and in each of several (:mod:`thinksafe.training.launch`).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ CURVE_POINTS = 200
 """Most points of a loss curve; each is the mean over the steps since the last one."""
 
 _LOGGED = ("loss", "learning_rate", "grad_norm")
-"""Of every objective; it names what it logs besides."""
+"""Logged by every objective; each objective names its additional ones."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training run did."""
+    """Results of a training run."""
 
     steps: int
     curve: list[dict[str, float]]
@@ -45,9 +45,9 @@ class Training:
     cross-entropy on all rows ``mean_token_accuracy``; with the KL ``cross_entropy`` (nats a response token of harmful
     rows) and ``kl`` (of benign ones). At most ``CURVE_POINTS`` rows."""
     resumed: int = 0
-    """Steps that a checkpoint brought along."""
+    """Steps already in the checkpoint."""
     drift: tuple[Drift, ...] = ()
-    """How far the student was moved; in the first process only."""
+    """How far training moved the student; in the first process only."""
     share: float = 1.0
     """Part of the parameters that the first process held while training."""
 
@@ -63,8 +63,8 @@ def train_adapter(
 ) -> Training:
     """Train a LoRA adapter on a loaded student and write its two files (``ADAPTER_FILES``) into ``folder``.
 
-    On CPUs the same rows, section, number of processes and number of threads give the same bytes, in one go or
-    resumed. ``model`` gets the adapter put in. Of several processes all must call it, and the first one writes.
+    On CPUs the same rows, section, number of processes and number of threads give the same bytes, whether or not the
+    training was resumed. The adapter is added to ``model``. All processes must call it; the first one writes.
 
     Args:
         context: For the progress bar.
@@ -72,9 +72,9 @@ def train_adapter(
         tokenizer: The served tokenizer; not changed, not saved.
         rows: Encoded examples.
         section: Settings and seed.
-        student: What ``adapter_config.json`` names as the base: ``model`` and ``revision``, never a resolved path.
+        student: Base for ``adapter_config.json``: ``model`` and ``revision``, never a resolved path.
         folder: Empty folder.
-        checkpoints: Where to go on from, and where to write them; none by default.
+        checkpoints: Where to resume from and where to write them; none by default.
 
     Raises:
         ConfigError: ``training.target_modules`` names a module that the student does not have, or the student's
@@ -110,11 +110,11 @@ def train_adapter(
             read = chosen_rows(rows, section.seed)
             with context.track("drift", len(read)) as advance:
                 drift = measure_drift(trainer.model, read, CHUNK, advance)
-        trainer.accelerator.wait_for_everyone()  # nobody leaves the group while the first process measures
+        trainer.accelerator.wait_for_everyone()  # no process leaves the group while the first one measures
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
         raise StageError(
-            "Memory ran out while training.",
-            "Lower training.micro_batch_size or training.max_length, or take a larger GPU.",
+            "Training ran out of memory.",
+            "Lower training.micro_batch_size or training.max_length, or use a larger GPU.",
         ) from error
     finally:
         torch.set_num_threads(threads)
@@ -134,7 +134,7 @@ def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
     if missing := [target for target in targets if target not in linear]:
         raise ConfigError(
             f"training.target_modules: the student has no linear layer {', '.join(missing)}.",
-            f"Choose among {', '.join(sorted(linear))}.",
+            f"Choose from {', '.join(sorted(linear))}.",
         )
 
 
@@ -173,7 +173,7 @@ def _trainer(
         disable_tqdm=True,
         report_to="none",
         save_strategy="steps" if checkpoints else "no",
-        # where a point of the curve has just been written, as what was summed up for the next one is not kept
+        # only right after a point of the curve, because the sums for the next one are not saved
         save_steps=max(1, math.ceil(settings.checkpoint_steps / logging)) * logging,
         save_total_limit=1,
         **(sharding.arguments() if sharded else {}),
@@ -193,7 +193,7 @@ def _trainer(
 
 
 def _watch(advance: Any) -> TrainerCallback:
-    """Return a callback that reports progress, and ends a training whose loss is not finite."""
+    """Return a callback that reports progress and stops a training whose loss is not finite."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):

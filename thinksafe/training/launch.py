@@ -1,8 +1,8 @@
-"""A training in as many processes as there are GPUs in the pod, each holding the whole student or a share of it.
+"""A training with one process per GPU of the pod, each with the whole student or a share of it.
 
-With one process, this one trains. With several, torch's spawn starts them and accelerate finds what they are in the
-environment. Each takes its share of every effective batch, so that the number of processes changes an adapter by
-rounding (and by the draws of dropout), not by what is learnt. How they are spread over nodes
+A single process trains here. Several are started by torch's spawn, and accelerate reads their ranks from the
+environment. Each takes its share of every effective batch, so the number of processes changes an adapter only by
+rounding (and by the draws of dropout), not by what it learns. How they are spread over nodes
 (:mod:`thinksafe.training.node`) changes nothing.
 """
 
@@ -32,12 +32,12 @@ from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.drift import Drift
 
 PATIENCE = timedelta(hours=2)
-"""How long a process waits for the others, while the first one writes a checkpoint, say. One that dies ends them all
+"""How long a process waits for the others, for example while the first one writes a checkpoint. If one dies, all end
 at once."""
 
 
 class Job(Record):
-    """A training, as its processes need to know it."""
+    """The description of a training for its processes."""
 
     section: TrainSection
     base: ModelReference
@@ -46,13 +46,13 @@ class Job(Record):
     key: str
     """Key of the adapter."""
     folder: Path
-    """Empty folder for the adapter's files, on a disk that all processes share."""
+    """Empty folder for the adapter's files, on a disk shared by all processes."""
     store: str
     """Root of the store."""
     run_id: str
     task: str
     resume: int = 0
-    """Step of the checkpoint to go on from."""
+    """Step of the checkpoint to resume from."""
 
     @property
     def checkpoints(self) -> Path:
@@ -65,7 +65,7 @@ class Node(NamedTuple):
     rank: int = 0
     nodes: int = 1
     address: str = ""
-    """Host of the first node, as the others see it; empty when there is one, whose processes meet in a file."""
+    """Host of the first node, as seen from the others; empty for a single node, whose processes meet in a file."""
     port: int = 0
 
 
@@ -73,7 +73,7 @@ ONE = Node()
 
 
 class Outcome(Record):
-    """What a training did, besides the adapter's files."""
+    """Results of a training, besides the adapter's files."""
 
     steps: int
     curve: list[dict[str, float]]
@@ -84,21 +84,21 @@ class Outcome(Record):
     drift: tuple[Drift, ...] = ()
     share: float
     resumed: int = 0
-    """Steps that a checkpoint brought along."""
+    """Steps already in the checkpoint."""
 
 
 def shape_here(settings: TrainingSettings) -> Shape:
     """Return the shape of a training on this machine alone, by the GPUs that are visible.
 
     Raises:
-        ConfigError: there are fewer GPUs than processes, the effective batch cannot be shared out, several nodes were
-            to train, or there is nothing to shard the student among.
+        ConfigError: there are fewer GPUs than processes, the effective batch cannot be divided, the settings ask for
+            several nodes, or sharding has only one process.
     """
     import torch
 
     if settings.nodes > 1:
         raise ConfigError(
-            f"training.nodes is {settings.nodes}, and this pod was not told to start a TrainJob.",
+            f"training.nodes is {settings.nodes}, but this pod is not configured to start a TrainJob.",
             "Several nodes need a cluster (cluster.train_job.enabled); here set training.nodes to 1.",
         )
     try:
@@ -114,11 +114,11 @@ def train(context: StageContext, job: Job, processes: int) -> Outcome:
 
     Raises:
         ThinkSafeError: as :func:`thinksafe.training.fit.train_adapter` and
-            :func:`thinksafe.training.data.encode_examples`; also when a process ended without saying why.
+            :func:`thinksafe.training.data.encode_examples`; also if a process ended without an error message.
     """
     import torch
 
-    # one process that sees several GPUs would have torch's DataParallel spread it over all of them
+    # with several visible GPUs, torch's DataParallel would spread a single process over all of them
     if processes == 1 and torch.cuda.device_count() < 2:
         work(context, job)
     else:
@@ -159,7 +159,7 @@ def work(context: StageContext, job: Job) -> None:
 
 
 def spawn(job: Job, processes: int, node: Node = ONE) -> None:
-    """Train in so many processes, those of one node. Raises ThinkSafeError, see :func:`train`."""
+    """Train in the processes of one node. Raises ThinkSafeError, see :func:`train`."""
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
     try:
@@ -178,13 +178,13 @@ def spawn(job: Job, processes: int, node: Node = ONE) -> None:
             ended = f"an unexpected {said.strip().splitlines()[-1].partition(':')[0]}"
         raise StageError(
             f"Training process {error.error_index} of {processes} ended with {ended}.",
-            "SIGKILL mostly means that memory ran out: lower training.micro_batch_size. For anything else set "
-            "THINKSAFE_DEBUG=1 and look at the log.",
+            "SIGKILL usually means out of memory: lower training.micro_batch_size. For anything else set "
+            "THINKSAFE_DEBUG=1 and check the log.",
         ) from error
 
 
 def _process(local: int, processes: int, text: str, node: Node, parent: int) -> None:
-    """Be process ``local`` of a node's."""
+    """Run process ``local`` of a node."""
     import torch
 
     # nobody must go on training when the stage was killed: it may have been started again
@@ -226,7 +226,7 @@ def _process(local: int, processes: int, text: str, node: Node, parent: int) -> 
 
 
 def _together(job: Job, local: int, node: Node) -> Job:
-    """Let all nodes, which share no disk, go on from the checkpoint that the first process finds."""
+    """Resume all nodes, which share no disk, from the checkpoint that the first process finds."""
     import torch
 
     kept = Checkpoints(open_store(job.store), job.key, job.checkpoints)

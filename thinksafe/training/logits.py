@@ -1,8 +1,7 @@
-"""Losses on logits that never exist at once: cross-entropy, and forward KL(student_0 || student) at response tokens.
+"""Losses without the full logits in memory: cross-entropy, and forward KL(student_0 || student) at response tokens.
 
-student_0 is the student as it was: the same weights with the adapter switched off. The logits of a batch never exist
-at once. The backbone gives hidden states; the vocabulary projection and the loss are computed a chunk of tokens at a
-time and computed again in the backward pass.
+student_0 is the original student: the same weights with the adapter switched off. The backbone gives hidden states; the
+vocabulary projection and the loss are computed one chunk of tokens at a time, and again in the backward pass.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from thinksafe.errors import ConfigError
 from thinksafe.training.data import IGNORED
 
 CHUNK = 64
-"""Response tokens whose logits exist at once. More take more memory, and change results by rounding only."""
+"""Response tokens per chunk of logits. More take more memory and change results only by rounding."""
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 Project = Callable[["Tensor"], "Tensor"]
 """Hidden states [..., hidden size] to logits [..., vocabulary], in float32 at least."""
 Compute = Callable[[Project, "Tensor"], Any]
-"""What is made of hidden states and the projection."""
+"""What to compute from the projection and the hidden states."""
 
 
 def forward_kl(project: Project, student: Tensor, reference: Tensor, chunk: int) -> Tensor:
@@ -68,15 +67,16 @@ def _chunked(piece: Callable[..., Tensor], chunk: int, *tensors: Tensor) -> Tens
         )
         for start in range(0, len(tensors[0]), chunk)
     ]
-    # a sum over no elements: 0, and still a function of the hidden states, as all processes must run a backward pass
+    # a sum over no elements: 0, but still a function of the hidden states, as all processes must run a backward pass
     return torch.cat(parts) if parts else tensors[0].sum(-1)
 
 
 def at_projection(model: Any, hidden: Tensor, compute: Compute) -> Any:
     """Return ``compute(project, hidden)``, with the vocabulary projection of a causal language model.
 
-    It is called within the output embeddings' own forward: that is when their weights are whole, should they be
-    sharded (:mod:`thinksafe.training.sharding`). The soft cap of Gemma's logits is a part of the projection.
+    It is called inside the forward of the output embeddings, because sharded weights
+    (:mod:`thinksafe.training.sharding`) are complete only there. The projection includes the soft cap of Gemma's
+    logits.
     """
     import torch
 
@@ -103,7 +103,7 @@ def check_projection(model: Any) -> None:
     """Check on a few tokens that hidden states and projection give the model's own logits.
 
     Raises:
-        ConfigError: they do not, so that the KL would be that of other distributions.
+        ConfigError: they do not, so the KL would be that of other distributions.
     """
     import torch
 
@@ -121,14 +121,14 @@ def check_projection(model: Any) -> None:
         model.train(training)
     if found is None or not torch.allclose(found, expected.to(found.dtype), rtol=1e-2, atol=1e-3):
         raise ConfigError(
-            f"It is not known how {type(model).__name__} computes its logits, which method.benign_loss: kl and "
+            f"It is unknown how {type(model).__name__} computes its logits, which method.benign_loss: kl and "
             "training.strategy: fsdp need.",
             "Set method.benign_loss: cross-entropy and training.strategy: ddp.",
         )
 
 
 def add_losses(model: Any, chunk: int) -> None:
-    """Teach a causal language model two further calls; without their arguments its forward stays as it was.
+    """Add two calls to a causal language model; without their arguments its forward stays unchanged.
 
     ``model(..., compute=)`` returns what the function makes of the projection and the hidden states [rows, tokens - 1,
     hidden size], and ``model(..., labels=, benign=, reference=)`` a mapping of sums over response tokens:
@@ -168,12 +168,12 @@ def states_only(_: Project, hidden: Tensor) -> Tensor:
 
 
 def reference_states(model: Any, inputs: dict[str, Any], always: bool = False) -> Tensor | None:
-    """Return the reference's hidden states at the response tokens of benign rows, or None where there are none.
+    """Return the reference's hidden states at the response tokens of benign rows, or None if there are none.
 
     Args:
         model: PEFT model around one that :func:`add_losses` has prepared.
         inputs: ``input_ids``, ``attention_mask`` and ``labels`` [rows, tokens], and ``benign`` [rows].
-        always: Run the reference also where there are none, as processes that share the weights must all do.
+        always: Run the reference even if there are none, as all processes that share weights must.
 
     Returns:
         [response tokens of benign rows, hidden size], in the order of rows and places.
@@ -192,7 +192,7 @@ def reference_states(model: Any, inputs: dict[str, Any], always: bool = False) -
 
 @contextmanager
 def as_reference(model: Any) -> Iterator[None]:
-    """Switch the adapter off, and gradients and dropout with it; afterwards all is as before, also after an error."""
+    """Switch off the adapter, gradients and dropout; restore everything afterwards, even after an error."""
     import torch
 
     modes = [(module, module.training) for module in model.modules()]
@@ -200,7 +200,7 @@ def as_reference(model: Any) -> Iterator[None]:
     model.eval()
     try:
         with torch.no_grad(), model.disable_adapter():
-            # PEFT freezes what it disables; FSDP settles in its first forward which weights are trained
+            # PEFT freezes what it disables; FSDP determines in its first forward which weights are trained
             for weight in trained:
                 weight.requires_grad_(True)
             yield

@@ -1,9 +1,9 @@
-"""One node of a training on several: ``python -m thinksafe.training.node ADDRESS``, which the pods of a TrainJob run.
+"""One node of a multi-node training: ``python -m thinksafe.training.node ADDRESS``, run by the pods of a TrainJob.
 
-Nodes share no disk. What they need lies below ``train-jobs/<adapter key>/`` in the store: ``job.json``, whose address
-is the argument, and ``examples.jsonl``. Which node this is says the environment that Kubeflow Trainer's torch policy
-sets (``PET_NODE_RANK`` and others). The first node writes the adapter as the train stage does, and then
-``outcome.json``; one that fails writes ``error-<rank>.json``.
+Nodes share no disk. Their input is in the store, below ``train-jobs/<adapter key>/``: ``job.json``, whose address is
+the argument, and ``examples.jsonl``. Kubeflow Trainer's torch policy sets environment variables that identify the node
+(``PET_NODE_RANK`` and others). The first node writes the adapter as the train stage does, and then ``outcome.json``; a
+failing node writes ``error-<rank>.json``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ JOB, EXAMPLES, OUTCOME = "job.json", "examples.jsonl", "outcome.json"
 
 
 class NodeJob(Record):
-    """A training, as its nodes need to know it."""
+    """The description of a training for its nodes."""
 
     schema_version: Literal[1] = 1
     section: TrainSection
@@ -47,7 +47,7 @@ class NodeJob(Record):
 
 
 class NodeError(Record):
-    """What ended a node."""
+    """The error that ended a node."""
 
     schema_version: Literal[1] = 1
     type: str
@@ -55,7 +55,7 @@ class NodeError(Record):
     problem: str
     action: str
     final: bool
-    """The training itself said what is wrong; else a process ended, perhaps because another node's did."""
+    """The training itself reported the error; otherwise a process ended, perhaps because another node did."""
 
     def error(self) -> ThinkSafeError:
         """Return the error that the node ended with."""
@@ -66,12 +66,12 @@ class NodeError(Record):
 
 
 def folder_of(key: str) -> str:
-    """Return the store's key of the folder of a training on several nodes."""
+    """Return the store key of the folder of a multi-node training."""
     return f"train-jobs/{key}"
 
 
 def write_job(store: Store, job: NodeJob, examples: Path) -> str:
-    """Write what the nodes of a training need into the store, and return its address."""
+    """Write the input of the nodes into the store, and return its address."""
     folder = folder_of(job.key)
     store.put_file(f"{folder}/{EXAMPLES}", examples)
     store.put(f"{folder}/{JOB}", job.model_dump_json(indent=2).encode() + b"\n")
@@ -79,7 +79,7 @@ def write_job(store: Store, job: NodeJob, examples: Path) -> str:
 
 
 def node_of(environment: Mapping[str, str]) -> tuple[Node, int]:
-    """Return which node this is, and how many processes it has, as Trainer's torch policy says it.
+    """Return which node this is and how many processes it has, from the variables of Trainer's torch policy.
 
     Raises:
         ConfigError: a variable is missing or malformed.
@@ -94,7 +94,7 @@ def node_of(environment: Mapping[str, str]) -> tuple[Node, int]:
         raise ConfigError(
             "The environment does not say which node this is (PET_NNODES, PET_NODE_RANK, PET_NPROC_PER_NODE, "
             "PET_MASTER_ADDR, PET_MASTER_PORT).",
-            "Take a training runtime with Kubeflow Trainer's torch policy (cluster.train_job.runtime).",
+            "Use a training runtime with Kubeflow Trainer's torch policy (cluster.train_job.runtime).",
         ) from error
     return Node(rank, count, address, port), processes
 
@@ -104,12 +104,12 @@ def open_folder(address: str) -> tuple[Store, str]:
     root, found, rest = address.rpartition("/train-jobs/")
     key, _, name = rest.partition("/")
     if not root or not found or not key or name != JOB:
-        raise ConfigError(f"{address[:200]!r} is no address of a training.", "The train stage makes it.")
+        raise ConfigError(f"{address[:200]!r} is not the address of a training.", "The train stage makes it.")
     return open_store(root), folder_of(key)
 
 
 def run(store: Store, folder: str, node: Node, processes: int) -> None:
-    """Be one node of a training.
+    """Run one node of a training.
 
     Args:
         store: The run's store.
@@ -118,19 +118,19 @@ def run(store: Store, folder: str, node: Node, processes: int) -> None:
         processes: How many processes it has.
 
     Raises:
-        ThinkSafeError: as :func:`thinksafe.training.launch.train`; or the job is none, or for other nodes.
+        ThinkSafeError: as :func:`thinksafe.training.launch.train`; or the job is invalid, or for other nodes.
     """
     try:
         given = NodeJob.model_validate_json(store.get(f"{folder}/{JOB}"))
     except ValidationError as error:
-        raise InputError(f"{store.uri(f'{folder}/{JOB}')} is no training.", "Start the train stage again.") from error
+        raise InputError(f"{store.uri(f'{folder}/{JOB}')} is not a training.", "Start the stage again.") from error
     settings = given.section.training
     shape = shape_of(settings)
     if node.nodes * processes != shape.world:
         raise ConfigError(
-            f"There are {node.nodes} nodes of {processes} processes, and the training is for {shape.nodes} of "
+            f"There are {node.nodes} nodes of {processes} processes, but the training needs {shape.nodes} of "
             f"{shape.processes}.",
-            "Let nothing change numNodes and numProcPerNode of the TrainJob.",
+            "Do not change numNodes and numProcPerNode of the TrainJob.",
         )
     with tempfile.TemporaryDirectory() as temporary:
         examples, place = Path(temporary) / EXAMPLES, Path(temporary) / "training"
@@ -161,7 +161,7 @@ def main(arguments: list[str]) -> int:
     try:
         node, processes = node_of(os.environ)
         store, folder = open_folder(arguments[0])
-        store.delete(_error_key(folder, node))  # of an earlier attempt
+        store.delete(_error_key(folder, node))  # from an earlier attempt
         try:
             run(store, folder, node, processes)
         except ThinkSafeError as error:
@@ -174,7 +174,7 @@ def main(arguments: list[str]) -> int:
         if known := full_disk(error):
             return _complain(known)
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        # the message of a foreign exception may quote model text
+        # the message of an unexpected exception may quote model text
         where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
         return _complain(StageError(f"unexpected {type(error).__name__} at {where}.", "Report it."))
     return errors.EXIT_OK

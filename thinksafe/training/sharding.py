@@ -1,8 +1,8 @@
 """FSDP: a training whose processes each hold a share of the student's weights, through accelerate's FSDP2.
 
-A layer's weights are gathered when it runs and let go behind it, so that a GPU needs room for its share, one layer,
-the adapter and the activations. The student is loaded by the first process of each node only; the others get their
-share from the first of all.
+A layer's weights are gathered when it runs and freed afterwards, so a GPU needs memory for its share, one layer, the
+adapter and the activations. Only the first process of each node loads the student; the others get their share from the
+very first process.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BACKEND = "cuda:nccl,cpu:gloo"
-"""Checkpoints are read and written through the CPUs' memory."""
+"""Checkpoints are read and written through CPU memory."""
 
 
 def announce() -> None:
-    """Tell transformers and accelerate of the sharding; before the student is loaded."""
+    """Configure sharding in transformers and accelerate; call it before the student is loaded."""
     os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
 
 
@@ -37,7 +37,7 @@ def arguments() -> dict[str, Any]:
 
 
 def adjust(arguments: Any) -> None:
-    """Put into a made SFTConfig what its own arguments cannot say."""
+    """Set what the arguments of SFTConfig cannot express."""
     import torch
     from accelerate.state import PartialState
     from accelerate.utils import DistributedType
@@ -49,15 +49,14 @@ def adjust(arguments: Any) -> None:
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32
         )
     if not torch.cuda.is_available():
-        # accelerate shards on any accelerator, and would take CPUs for DistributedDataParallel
+        # accelerate shards on any accelerator, but would use DistributedDataParallel on CPUs
         PartialState().distributed_type = DistributedType.MULTI_XPU
 
 
 def checkpoint_layers(model: Any) -> None:
-    """Have the student's layers compute their activations again in the backward pass, with the same dropout.
+    """Make the student's layers recompute their activations in the backward pass, with the same dropout.
 
-    accelerate's own switch does not keep the state of the random numbers, so that a gradient would be that of other
-    dropout than the loss.
+    accelerate's own switch does not keep the random state, so gradient and loss would use different dropout.
     """
     from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
@@ -73,7 +72,7 @@ def whole(weight: Any) -> Tensor:
 
 
 def share(model: Any) -> float:
-    """Return which part of the parameters this process holds, in (0, 1]."""
+    """Return the share of the parameters that this process holds, in (0, 1]."""
     weights = list(model.parameters())
     held = sum((weight.to_local() if hasattr(weight, "to_local") else weight).numel() for weight in weights)
     return float(held / sum(weight.numel() for weight in weights))

@@ -1,4 +1,4 @@
-"""The stage commands: what a container runs, with the files of one stage going into the next."""
+"""The stage commands: what a container runs, with files of the same stage going into the next."""
 
 from __future__ import annotations
 

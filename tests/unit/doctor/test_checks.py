@@ -44,7 +44,7 @@ def test_a_recipe_for_gpus_is_refused_where_there_is_no_vllm(cli: Callable[..., 
 def test_a_config_without_cluster_has_no_cluster_to_look_at(cli: Callable[..., Any]) -> None:
     ended = cli("doctor", "micro", "--cluster")
     assert ended.code == 2
-    assert "no section cluster" in ended.err
+    assert "no cluster section" in ended.err
 
 
 def test_a_log_has_each_message_on_one_line(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ def test_the_mirror_keeps_copies_by_commit(monkeypatch: pytest.MonkeyPatch) -> N
     assert mirrored("org/name", COMMIT) == f"s3://bucket/hub/org/name/{COMMIT}"
     assert mirrored("org/name", COMMIT, dataset=True) == f"s3://bucket/hub/datasets/org/name/{COMMIT}"
     assert mirrored("s3://bucket/model", "") == mirrored("/models/x", "") == mirrored("micro://default", "") == ""
-    with pytest.raises(InputError, match="no commit"):
+    with pytest.raises(InputError, match="is not a commit"):
         mirrored("org/name", "main")
 
 

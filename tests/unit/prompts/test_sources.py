@@ -297,7 +297,7 @@ def test_hub_subset_of_tab_separated_files(tmp_path: Path) -> None:
         ({"contains": {"lable": "x"}}, "no field 'lable'"),
         ({"split": "test"}, "Cannot load the data set"),
         ({"contains": {"label": "nothing"}}, "'h' is empty"),
-        ({"only": {"label": "broken"}}, "row 4: no text"),
+        ({"only": {"label": "broken"}}, "row 4: there is no text"),
     ],
 )
 def test_hub_data_set_that_does_not_fit(folder: Path, changes: dict[str, Any], problem: str) -> None:

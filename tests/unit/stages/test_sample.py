@@ -372,7 +372,7 @@ def test_more_shards_than_chunks(
 
 
 def test_no_prompts(run: Callable[..., Any], sample_section: Callable[..., SampleSection]) -> None:
-    with pytest.raises(InputError, match="holds no prompts"):
+    with pytest.raises(InputError, match="contains no prompts"):
         run(sample_section(), rows=[])
 
 

@@ -43,5 +43,5 @@ def test_a_seeded_choice(chosen: Callable[..., list[str]], make_prompt: Callable
 def test_single_turns_only(chosen: Callable[..., list[str]], make_prompt: Callable[..., Prompt]) -> None:
     others = [make_prompt("t", turns=("a", "b")), make_prompt("o", opening="<think>\nI")]
     assert chosen([*others, make_prompt("b-0")], prompts=5) == ["b-0"]
-    with pytest.raises(InputError, match="no prompt of a single turn"):
+    with pytest.raises(InputError, match="no single-turn prompt"):
         chosen(others, prompts=5)

@@ -114,7 +114,7 @@ def test_a_damaged_or_half_written_checkpoint_gives_way_to_the_one_before(
     write(store, tmp_path / "a", 2, 4)
     damage(store, "checkpoints/key/00000004")
     found = checkpoints(store, tmp_path / "b")
-    with pytest.warns(UserWarning, match="00000004 is incomplete or damaged, and not used"):
+    with pytest.warns(UserWarning, match="00000004 is incomplete or damaged and is not used"):
         assert found.restore() == 2
     damage(store, "checkpoints/key/00000002")
     with pytest.warns(UserWarning, match="not used"):

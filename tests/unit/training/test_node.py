@@ -37,7 +37,7 @@ def test_the_address_of_a_job_names_store_and_folder(tmp_path: Path) -> None:
     store, folder = open_folder(f"{tmp_path}/store/train-jobs/abc/job.json")
     assert (store.root, folder) == (f"{tmp_path}/store", "train-jobs/abc")
     for wrong in ("s3://bucket/prefix", f"{tmp_path}/train-jobs/abc/other.json", "train-jobs/abc/job.json"):
-        with pytest.raises(ConfigError, match="no address of a training"):
+        with pytest.raises(ConfigError, match="is not the address of a training"):
             open_folder(wrong)
 
 

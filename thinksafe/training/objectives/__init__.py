@@ -1,6 +1,6 @@
-"""What training minimises: one module an objective, whose function ``make`` makes a TRL trainer.
+"""What training minimises: one module per objective, whose function ``make`` returns a TRL trainer.
 
-What surrounds the trainer (resuming, finite checks, drift, the adapter, checkpoints) is in
+Everything around the trainer (resuming, finite checks, drift, the adapter, checkpoints) is in
 :mod:`thinksafe.training.fit`.
 """
 
@@ -23,7 +23,7 @@ MODULES = {"sft": "thinksafe.training.objectives.sft", "kl": "thinksafe.training
 
 @dataclass(frozen=True)
 class Given:
-    """What a trainer is made of."""
+    """The inputs of a trainer."""
 
     model: Any
     """The student, without an adapter."""
@@ -33,10 +33,10 @@ class Given:
     lora: Any
     """PEFT's LoraConfig."""
     arguments: dict[str, Any]
-    """Arguments of every trainer: schedule, batches, checkpoints, numbers' format, and no reports to anybody."""
+    """Arguments of every trainer: schedule, batches, checkpoints, number format, and no reports to third parties."""
     callbacks: list[TrainerCallback]
 
 
 def make_trainer(given: Given) -> Any:
-    """Return the trainer of the section's objective; ``trainer.logged`` names what it logs beside the loss."""
+    """Return the trainer of the section's objective; ``trainer.logged`` names what it logs besides the loss."""
     return import_module(MODULES[given.section.objective.kind]).make(given)

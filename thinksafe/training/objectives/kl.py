@@ -40,7 +40,7 @@ class KlTrainer(sft.SftTrainer):
         return total
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add ``cross_entropy`` (nats a response token of harmful rows) and ``kl`` (of benign ones) to the loss."""
+        """Add ``cross_entropy`` (nats per response token of harmful rows) and ``kl`` (of benign ones) to the loss."""
         if self._sums is not None and "loss" in logs:
             total = self.accelerator.reduce(self._sums, "sum").tolist()
             names = ("cross_entropy", "kl")

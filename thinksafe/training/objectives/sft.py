@@ -1,7 +1,7 @@
 """Cross-entropy of the response tokens of all rows, with TRL's SFTTrainer.
 
-TRL takes rows with ``input_ids`` and ``labels`` as they are. With ``max_length`` None it cuts nothing, and with a
-collator of its own given it leaves the tokenizer alone. Imports torch and TRL.
+TRL uses rows with ``input_ids`` and ``labels`` unchanged. With ``max_length`` None it cuts nothing, and with a custom
+collator it does not touch the tokenizer. Imports torch and TRL.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from thinksafe.training.objectives import Given
 
 
 class SftTrainer(SFTTrainer):
-    """TRL's trainer with our order of rows, and with logits in chunks where the student is sharded."""
+    """TRL's trainer with our order of rows, and with logits in chunks if the student is sharded."""
 
     logged: ClassVar[tuple[str, ...]] = ("mean_token_accuracy",)
     labelled: ClassVar[bool] = False
@@ -34,7 +34,7 @@ class SftTrainer(SFTTrainer):
         self._batch, self._micro = settings.batch_size, settings.micro_batch_size
         self._sharded = bool(self.is_fsdp_enabled)
         model: Any = self.model
-        # TRL's own cross-entropy reads the head's weights past its forward, where a shard is all there is
+        # TRL's own cross-entropy reads the head's weights outside its forward, where only a shard exists
         if self._own_loss:
             student = model.get_base_model()
             if self.is_world_process_zero() or not self._sharded:  # the others have no weights yet
@@ -48,12 +48,12 @@ class SftTrainer(SFTTrainer):
         return self._sharded
 
     def _send_telemetry(self) -> None:
-        """Tell nobody: the name of a student is its owner's business."""
+        """Send nothing: the name of a student is private."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         together = self.args.per_device_train_batch_size * self.args.world_size
         steps = -(-len(self._lengths) // self._batch)
-        # from the step, not from set_epoch, which accelerate's wrappers do not hand on when batches are skipped
+        # from the step, not from set_epoch, which accelerate's wrappers do not pass on when batches are skipped
         return EpochOrder(
             self._lengths, self._micro, together, self.args.seed, lambda: self.state.global_step // steps
         )
@@ -99,7 +99,7 @@ def make(given: Given, trainer: type[SftTrainer] = SftTrainer) -> SftTrainer:
     )
     if given.section.training.strategy == "fsdp":
         sharding.adjust(arguments)
-    # transformers adds a reporter of its own accord where it finds itself inside a Kubeflow TrainJob
+    # transformers adds a reporter automatically inside a Kubeflow TrainJob
     arguments.report_to = []
     tokenizer = given.tokenizer
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

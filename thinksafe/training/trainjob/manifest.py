@@ -1,7 +1,7 @@
 """The manifest of a TrainJob (``trainer.kubeflow.org/v1alpha1``, Kubeflow Trainer 2.2 and later).
 
-A pure function of the ``cluster`` section. Image, command, environment and resources stand in ``spec.trainer``; what a
-pod needs besides is patched over the training runtime's job and container, which are both called ``node``.
+A pure function of the ``cluster`` section. Image, command, environment and resources are in ``spec.trainer``;
+everything else is a patch of the training runtime's job and container, which are both called ``node``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ADAPTER = "thinksafe/adapter"
 PATCHES = "thinksafe/train"
 """Manager of our patch of the runtime; Trainer wants a domain and a path."""
 OURS = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/component": "train"}
-"""Labels of all jobs that are made here."""
+"""Labels of all jobs created here."""
 
 
 def job_name(key: str) -> str:
@@ -43,7 +43,7 @@ def train_job(cluster: ClusterSettings, key: str, address: str, shape: Shape) ->
     Args:
         cluster: The settings.
         key: Key of the adapter.
-        address: Address of the training, as :mod:`thinksafe.training.node` takes it.
+        address: Address of the training, the argument of :mod:`thinksafe.training.node`.
         shape: Nodes that train together, and processes of each.
     """
     settings, job = cluster.stage("train"), cluster.train_job

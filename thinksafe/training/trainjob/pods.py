@@ -14,9 +14,9 @@ from thinksafe.text import clean
 from thinksafe.training.trainjob.manifest import NODE
 
 JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
-"""Trainer makes a JobSet of the TrainJob's name, which labels its pods."""
+"""Trainer creates a JobSet with the TrainJob's name, which labels its pods."""
 LINES, WIDTH, PODS, TEXT = 15, 200, 3, 3500
-"""Lines of a pod's log in an error, characters of a line, pods, and characters of all."""
+"""Limits of the logs in an error: lines per pod, characters per line, pods, and characters in all."""
 STUCK_SECONDS = 300.0
 """How long a container may fail to start: a second attempt may succeed in pulling its image."""
 _STUCK = {
@@ -39,12 +39,12 @@ class End(NamedTuple):
     """``OOMKilled``, ``Error``, ``Evicted`` ..."""
     code: int
     at: str
-    """When, as Kubernetes writes it."""
+    """Time, in Kubernetes' format."""
     lines: tuple[str, ...] = ()
-    """Its last lines, of the first pods that ended."""
+    """Last lines of its log, for the first pods that ended."""
 
     def text(self) -> str:
-        """Return the end in words, with its lines."""
+        """Return a description of the end, with its log lines."""
         code = f", exit code {self.code}" if self.code else ""
         said = "".join(f"\n    {line}" for line in self.lines)
         return f"{self.pod}: {self.reason}{code}{':' if said else ''}{said}"
@@ -59,7 +59,7 @@ class Waiting:
     """Notices pods that do not start to run.
 
     Args:
-        pending: Seconds that a pod may find no node.
+        pending: Seconds that a pod may wait for a node.
         stuck: Seconds that a container may fail to start.
     """
 
@@ -102,12 +102,12 @@ def _obstacles(pod: Object) -> Iterator[tuple[str, StageError]]:
 
 
 def ends(api: KubernetesClient, pods: list[Object], known: Sequence[End] = ()) -> list[End]:
-    """Return how containers of pods ended that failed, the first one first.
+    """Return how failed containers of pods ended, the first one first.
 
     Args:
-        api: Where.
+        api: Client of the namespace.
         pods: The pods.
-        known: What was returned before: a log that was read is not read again.
+        known: Earlier result: logs in it are not read again.
     """
     found: list[End] = []
     previous: set[str] = set()
@@ -124,7 +124,7 @@ def ends(api: KubernetesClient, pods: list[Object], known: Sequence[End] = ()) -
         elif status.get("phase") == "Failed":  # evicted, or its node is lost
             reason, message = status.get("reason") or "Failed", _line(str(status.get("message") or ""), 400)
             found.append(End(name, reason, 0, "", (message,) if message else ()))
-    # without a time first: such a pod was ended by the cluster
+    # those without a time first: the cluster ended such a pod
     found.sort(key=lambda end: end.at)
     read = {end[:4]: end for end in known if end.lines}
     for place, end in enumerate(found[:PODS]):
@@ -136,7 +136,7 @@ def ends(api: KubernetesClient, pods: list[Object], known: Sequence[End] = ()) -
 
 
 def told(found: list[End]) -> tuple[str, str]:
-    """Return the ends of pods in words, and what to do; empty when there are none."""
+    """Return a description of the ends of pods, and what to do; empty if there are none."""
     texts = [end.text() for end in found[:PODS]]
     words = "\n  ".join(text for at, text in enumerate(texts) if not at or sum(map(len, texts[: at + 1])) <= TEXT)
     action = next((_ACTIONS[end.reason] for end in found if end.reason in _ACTIONS), "")
@@ -144,7 +144,7 @@ def told(found: list[End]) -> tuple[str, str]:
 
 
 def phases(pods: list[Object]) -> str:
-    """Return how many pods are in which phase, in words."""
+    """Return how many pods are in each phase, in words."""
     named = [str((pod.get("status") or {}).get("phase") or "Unknown") for pod in pods]
     return ", ".join(f"{named.count(phase)} {phase}" for phase in sorted(set(named))) or "no pods"
 
@@ -154,7 +154,7 @@ def _lines(api: KubernetesClient, pod: str, *, previous: bool) -> tuple[str, ...
         log = api.logs(pod, NODE, 4 * LINES, previous=previous)
     except StageError as error:
         return (f"(cannot read its log: {_line(error.problem, 200)})",)
-    # a progress bar draws over its line
+    # a progress bar overwrites its line
     lines = [_line(line.rstrip("\r").rpartition("\r")[2]) for line in log.split("\n")]
     return tuple([line for line in lines if line.strip()][-LINES:])
 
