@@ -13,7 +13,7 @@ from markupsafe import escape
 
 from thinksafe.records import Interval
 from thinksafe.report import render_page
-from thinksafe.report.history import render_history
+from thinksafe.report.model_history import render_history
 from thinksafe.report.samples import Browser, SampleRow, Text
 from thinksafe.report.summary import published, summarise
 from thinksafe.report.timeline import Event, Number

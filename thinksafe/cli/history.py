@@ -17,7 +17,7 @@ def show_history(artifacts: str, model: str, html: Path | None) -> None:
 
     from thinksafe.errors import InputError
     from thinksafe.jsonl import write_atomic
-    from thinksafe.report.history import history_table, render_history
+    from thinksafe.report.model_history import history_table, render_history
     from thinksafe.report.timeline import timeline
     from thinksafe.store import open_store
 

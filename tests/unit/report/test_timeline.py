@@ -12,7 +12,7 @@ from thinksafe.errors import ConfigError, StoreError
 from thinksafe.models.references import ModelReference
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import Digests, LedgerEntry
-from thinksafe.report.history import champion_words, history_table, render_history
+from thinksafe.report.model_history import champion_words, history_table, render_history
 from thinksafe.report.summary import reasoning_average, summarise
 from thinksafe.report.timeline import timeline
 from thinksafe.run.record import StageRecord, record_key, write_stage_record
