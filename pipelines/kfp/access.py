@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster_services import KfpSettings
 from thinksafe.errors import ConfigError, StageError
 
 CONNECT_S, READ_S = 5.0, 30.0
@@ -18,7 +18,19 @@ TOKEN_VARIABLE = "KFP_TOKEN"  # noqa: S105 - a name
 _POD_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
 
 
-def connect(cluster: ClusterSettings) -> Any:
+class Place(Protocol):
+    """What it takes to reach Kubeflow Pipelines, of the section ``cluster``."""
+
+    @property
+    def namespace(self) -> str:
+        """Where the pods of runs live."""
+
+    @property
+    def kfp(self) -> KfpSettings:
+        """Where the API is."""
+
+
+def connect(cluster: Place) -> Any:
     """Return KFP's client for a cluster; it asks nothing of the server yet, except through a kubeconfig.
 
     Raises:
@@ -81,13 +93,13 @@ def _keep_address(configuration: Any) -> None:
     configuration.refresh_api_key_hook = refreshed
 
 
-def user_namespace(cluster: ClusterSettings) -> str | None:
+def user_namespace(cluster: Place) -> str | None:
     """Return the namespace that pipelines and experiments belong to; None without multi-user mode."""
     return cluster.namespace if cluster.kfp.multi_user else None
 
 
 @contextmanager
-def speaking(cluster: ClusterSettings) -> Iterator[None]:
+def speaking(cluster: Place) -> Iterator[None]:
     """Turn the errors of KFP's client into ones that say what to do, and keep its own words off the terminal."""
     from kfp_server_api import ApiException
     from urllib3.exceptions import HTTPError
@@ -109,7 +121,7 @@ def speaking(cluster: ClusterSettings) -> Iterator[None]:
         ) from error
 
 
-def _outside(cluster: ClusterSettings) -> str:
+def _outside(cluster: Place) -> str:
     """Return what else helps where the address is one that pods only can resolve, and this is none."""
     if cluster.kfp.host or cluster.kfp.access == "port-forward" or os.environ.get("KUBERNETES_SERVICE_HOST"):
         return ""
@@ -129,7 +141,7 @@ def _reason(error: Any) -> str:
     return short if short.isprintable() and short else str(error.reason)
 
 
-def _action(status: int, cluster: ClusterSettings) -> str:
+def _action(status: int, cluster: Place) -> str:
     if cluster.kfp.access == "port-forward" and not cluster.kfp.host:
         if status == 401:
             return "Log in again; the kubeconfig's credentials may have expired."
@@ -178,7 +190,7 @@ def _require_certificates(path: str) -> None:
         ) from error
 
 
-def _token(cluster: ClusterSettings) -> str:
+def _token(cluster: Place) -> str:
     settings = cluster.kfp
     try:
         token = Path(settings.token_file).read_text("utf-8") if settings.token_file else ""
@@ -215,14 +227,14 @@ def _limit_time(client: Any) -> None:
     rest.request = limited
 
 
-def ask_whether_multi_user(cluster: ClusterSettings) -> bool:
+def ask_whether_multi_user(cluster: Place) -> bool:
     """Return whether the server is in multi-user mode. Raises ConfigError and StageError, see :func:`connect`."""
     client = connect(cluster)
     with speaking(cluster):
         return bool(client._healthz_api.healthz_service_get_healthz().multi_user)
 
 
-def list_one_pipeline(cluster: ClusterSettings) -> None:
+def list_one_pipeline(cluster: Place) -> None:
     """List a page of pipelines, to see that we may. Raises ConfigError and StageError, see :func:`connect`."""
     client = connect(cluster)
     with speaking(cluster):

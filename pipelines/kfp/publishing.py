@@ -1,7 +1,6 @@
-"""Put the pipelines on a cluster: publish them, submit a run of one, have them run by themselves.
+"""Put the pipelines on a cluster: publish them, and submit a run of one.
 
-Everything is found before it is made, so that a second call changes nothing. KFP's API has no update of a recurring
-run: one that differs is replaced, the new one made before the old one goes.
+Everything is found before it is made, so that a second call changes nothing.
 """
 
 import json
@@ -11,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from thinksafe.config import load_config, load_suite
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.digests import digest_bytes, digest_json
+from thinksafe.digests import digest_bytes
 from thinksafe_pipelines.commands import compile_pipeline
 from thinksafe_pipelines.kfp.access import connect, speaking, user_namespace
+from thinksafe_pipelines.kfp.schedules import Run, owner_of, settle
 from thinksafe_pipelines.kfp.versions import without_reach
 from thinksafe_pipelines.kfp.wanted import Wanted, wanted
 
 PAGE = 100
-MANAGED = "Managed by thinksafe publish; settings "
 
 
 @dataclass
@@ -38,18 +38,8 @@ class Published:
     cron: str = ""
     changes: list[str] = field(default_factory=list)
     """What was made, replaced or removed, one sentence each; empty when all was there."""
-
-
-@dataclass(frozen=True)
-class Scheduled:
-    """A recurring run as the server has it."""
-
-    recurring_run_id: str
-    cron: str
-    enabled: bool
-    version_id: str
-    runs: tuple[tuple[str, str], ...]
-    """Id and state of its newest runs."""
+    waiting: dict[str, tuple[Run, ...]] = field(default_factory=dict)
+    """Recurring runs that are disabled, by id; a later call removes them, once these runs of theirs have ended."""
 
 
 def publish(
@@ -79,7 +69,8 @@ def publish(
         done.version_id = _version(client, package, done)
         done.experiment_id = _experiment(client, cluster, done)
         if schedule:
-            _recurring_run(client, cluster, want, done)
+            load = load_suite if pipeline == "evaluate" else load_config
+            _schedule(client, cluster, want, done, load(config_document, overrides).name)
     return done
 
 
@@ -109,40 +100,6 @@ def submit(
             service_account=cluster.service_account,
         )
     return done, str(run.run_id)
-
-
-def scheduled(cluster: ClusterSettings, pipeline: str = "realign") -> list[Scheduled]:
-    """Return the recurring runs of a pipeline's name, with their newest runs. Raises as :func:`publish`."""
-    want, client = wanted(cluster, pipeline), connect(cluster)
-    with speaking(cluster):
-        experiment = _find_experiment(client, cluster)
-        if experiment is None:
-            return []
-        found = _recurring_runs(client, want, experiment.experiment_id)
-        runs = client.list_runs(
-            page_size=PAGE, sort_by="created_at desc", experiment_id=experiment.experiment_id
-        ).runs or [] if found else []
-        return [
-            Scheduled(
-                recurring_run_id=item.recurring_run_id, cron=_cron(item), enabled=_enabled(item),
-                version_id=item.pipeline_version_reference.pipeline_version_id,
-                runs=tuple(
-                    (run.run_id, str(run.state)) for run in runs if run.recurring_run_id == item.recurring_run_id
-                )[:5],
-            )
-            for item in found
-        ]
-
-
-def unschedule(cluster: ClusterSettings, pipeline: str = "realign") -> int:
-    """Remove the recurring runs of a pipeline's name; returns how many there were. Raises as :func:`publish`."""
-    want, client = wanted(cluster, pipeline), connect(cluster)
-    with speaking(cluster):
-        experiment = _find_experiment(client, cluster)
-        found = [] if experiment is None else _recurring_runs(client, want, experiment.experiment_id)
-        for item in found:
-            _delete(client, item.recurring_run_id)
-    return len(found)
 
 
 def _pipeline(client: Any, cluster: ClusterSettings, want: Wanted, done: Published) -> str:
@@ -199,53 +156,19 @@ def _find_experiment(client: Any, cluster: ClusterSettings) -> Any:
     return _first(found, cluster.kfp.experiment)
 
 
-def _recurring_run(client: Any, cluster: ClusterSettings, want: Wanted, done: Published) -> None:
-    found = _recurring_runs(client, want, done.experiment_id)
-    if not want.enabled:
-        for item in found:
-            _delete(client, item.recurring_run_id)
-            done.changes.append(f"removed recurring run {item.recurring_run_id}")
-        return
+def _schedule(client: Any, cluster: ClusterSettings, want: Wanted, done: Published, config: str) -> None:
     settings: dict[str, Any] = {
         "cron_expression": want.cron, "max_concurrency": 1, "no_catchup": True,
         "pipeline_id": done.pipeline_id, "version_id": done.version_id, "params": dict(want.parameters),
         "pipeline_root": cluster.pipeline_root or None, "service_account": cluster.service_account,
     }
-    description = MANAGED + digest_json(settings)[:32]
-    kept = next((item for item in found if item.description == description and _enabled(item)), None)
-    if kept is None:
-        kept = client.create_recurring_run(
-            done.experiment_id, want.name, description=description, enabled=True, **settings
-        )
-        done.changes.append(f"{'replaced' if found else 'made'} recurring run at {want.cron!r}")
-    done.cron = want.cron
-    done.recurring_run_id = str(kept.recurring_run_id)
-    for item in found:
-        if item.recurring_run_id != done.recurring_run_id:
-            _delete(client, item.recurring_run_id)
-
-
-def _recurring_runs(client: Any, want: Wanted, experiment_id: str) -> list[Any]:
-    found: list[Any] = []
-    token = ""
-    while True:
-        page = client.list_recurring_runs(
-            experiment_id=experiment_id, page_token=token, page_size=PAGE, filter=_named(want.name)
-        )
-        found += [item for item in page.recurring_runs or [] if item.display_name == want.name]
-        token = page.next_page_token or ""
-        if not token:
-            return found
-
-
-def _delete(client: Any, recurring_run_id: str) -> None:
-    from kfp_server_api import ApiException
-
-    try:
-        client.delete_recurring_run(recurring_run_id)
-    except ApiException as error:
-        if error.status != 404:  # somebody else removed it first
-            raise
+    settled = settle(client, cluster, want, settings, done.experiment_id, owner_of(cluster, config))
+    replaced = settled.made and (settled.removed or settled.waiting)
+    if settled.made:
+        done.changes.append(f"{'replaced' if replaced else 'made'} recurring run at {want.cron!r}")
+    done.changes += [f"removed recurring run {item}" for item in settled.removed]
+    done.cron = want.cron if want.enabled else ""
+    done.recurring_run_id, done.waiting = settled.recurring_run_id, settled.waiting
 
 
 def _ensure(find: Callable[[], Any], make: Callable[[], Any], what: str, done: Published) -> Any:
@@ -271,12 +194,3 @@ def _named(name: str) -> str:
 def _first(found: list[Any] | None, name: str) -> Any:
     # the server compares without case
     return next((item for item in found or [] if item.display_name == name), None)
-
-
-def _enabled(item: Any) -> bool:
-    return str(item.mode) == "ENABLE"
-
-
-def _cron(item: Any) -> str:
-    schedule = item.trigger.cron_schedule if item.trigger else None
-    return str(schedule.cron) if schedule else ""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.cluster_services import KfpSettings
 from thinksafe.errors import ConfigError
 from thinksafe_pipelines.commands import PIPELINES
 
@@ -24,17 +25,23 @@ class Wanted:
     """Parameters of scheduled runs that differ from the defaults of the pipeline."""
 
 
-def wanted(cluster: ClusterSettings, pipeline: str) -> Wanted:
-    """Return what the settings say of a pipeline. Raises ConfigError when there is none of this name."""
+def name_of(kfp: KfpSettings, pipeline: str) -> str:
+    """Return the name of a pipeline and of its recurring run. Raises ConfigError when there is none such."""
     if pipeline not in PIPELINES:
         raise ConfigError(f"There is no pipeline {pipeline!r}.", f"Pipelines: {', '.join(PIPELINES)}.")
+    return kfp.evaluation_pipeline if pipeline == "evaluate" else kfp.pipeline
+
+
+def wanted(cluster: ClusterSettings, pipeline: str) -> Wanted:
+    """Return what the settings say of a pipeline. Raises ConfigError when there is none of this name."""
+    name = name_of(cluster.kfp, pipeline)
     if pipeline == "evaluate":
         schedule = cluster.schedule.evaluate
         return Wanted(
-            pipeline, cluster.kfp.evaluation_pipeline, "Measure a model, and raise the alarm if it got worse.",
-            schedule.enabled, schedule.cron, {"model": "champion", "fresh": schedule.fresh, "if_champion": True},
+            pipeline, name, "Measure a model, and raise the alarm if it got worse.", schedule.enabled, schedule.cron,
+            {"model": "champion", "fresh": schedule.fresh, "if_champion": True},
         )
     return Wanted(
-        pipeline, cluster.kfp.pipeline, "Repair the safety of a reasoning model from its own samples.",
-        cluster.schedule.enabled, cluster.schedule.cron, {"if_changed": True},
+        pipeline, name, "Repair the safety of a reasoning model from its own samples.", cluster.schedule.enabled,
+        cluster.schedule.cron, {"if_changed": True},
     )

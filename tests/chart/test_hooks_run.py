@@ -52,6 +52,27 @@ def test_publish_then_unschedule(tmp_path, name, multi_user):
         _run(found, "unschedule", tmp_path)  # a second try of the hook finds nothing, and that is no failure
 
 
+def test_an_upgrade_and_a_removal_keep_the_run_under_way(tmp_path):
+    with kfp_server() as server:
+        def deployed(name):
+            cluster = {"kfp": {"host": server.address, "experiment": name}, "schedule": {"enabled": True}}
+            found = manifests(value_set("default"), values={"cluster": cluster}, folder=tmp_path)
+            return found, _run(found, "publish", tmp_path)
+
+        deployed("one")
+        run = server.fire(server.recurring_runs[0]["recurring_run_id"])
+        found, said = deployed("two")
+        assert f"run {run} (RUNNING) under way" in said
+        assert [item["mode"] for item in server.recurring_runs] == ["DISABLE", "ENABLE"]
+        with pytest.raises(AssertionError, match=f"run {run} \\(RUNNING\\)"):
+            _run(found, "unschedule", tmp_path)
+        assert [item["mode"] for item in server.recurring_runs] == ["DISABLE"]
+        assert server.lost == []
+        server.finish(run)
+        _run(found, "unschedule", tmp_path)
+        assert server.recurring_runs == []
+
+
 def test_a_rollback_publishes_the_older_version_again(tmp_path):
     with kfp_server() as server:
         def deployed(name):

@@ -3,6 +3,9 @@
 Names are unique in a namespace (409), multi-user mode asks for a namespace (400), single-user mode refuses one (400),
 a token is checked where there is one (401), runs need what they refer to and the parameters that have no default. What
 is refused in the requests themselves (filters, page tokens, names, crons, files) stands in ``kfp_rules``.
+
+As on a real backend, a recurring run that is deleted takes the workflows of its runs along: those under way are lost,
+and nothing ever changes their state again. One that is disabled keeps them.
 """
 
 from __future__ import annotations
@@ -36,12 +39,26 @@ class KfpServer:
     experiments: list[dict[str, Any]] = field(default_factory=list)
     recurring_runs: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    """Ids of runs whose workflow went while it ran."""
     packages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Version id -> documents of its file."""
     changes: list[str] = field(default_factory=list)
     """Method and path of every request that is no GET."""
     before_create: Any = None
     """Called once before the next thing is made, as another installation would interfere."""
+
+    def fire(self, recurring_run_id: str, state: str = "RUNNING") -> str:
+        """Start a run of a recurring run, as the backend does when its time has come; returns the run's id."""
+        of = known(self.recurring_runs, "recurring_run_id", recurring_run_id)
+        assert of["mode"] == "ENABLE"
+        kept = {key: of[key] for key in ("experiment_id", "recurring_run_id", "display_name")}
+        return str(self._add(self.runs, "run_id", kept, state=state)["run_id"])
+
+    def finish(self, run_id: str, state: str = "SUCCEEDED") -> None:
+        """End a run, of which the server hears from its workflow only."""
+        if run_id not in self.lost:
+            known(self.runs, "run_id", run_id)["state"] = state
 
     def namespace(self, given: str) -> str:
         if self.multi_user and not given:
@@ -68,7 +85,7 @@ class KfpServer:
         raise Refusal(404, "not found")
 
     def post(self, path: list[str], query: dict[str, str], body: Any) -> dict[str, Any]:
-        if self.before_create is not None:
+        if self.before_create is not None and ":" not in path[-1]:
             act, self.before_create = self.before_create, None
             act()
         match path:
@@ -91,6 +108,10 @@ class KfpServer:
                 self._refers(message("recurringruns", body))
                 schedule(body)
                 return self._add(self.recurring_runs, "recurring_run_id", body)
+            case ["recurringruns", action] if action.endswith(":disable"):
+                name = action.removesuffix(":disable")
+                known(self.recurring_runs, "recurring_run_id", name)["mode"] = "DISABLE"
+                return {}
             case ["runs"]:
                 self._refers(message("runs", body))
                 return self._add(self.runs, "run_id", body, state="PENDING")
@@ -100,6 +121,8 @@ class KfpServer:
         match path:
             case ["recurringruns", name]:
                 self.recurring_runs.remove(known(self.recurring_runs, "recurring_run_id", name))
+                of = [run for run in self.runs if run.get("recurring_run_id") == name]
+                self.lost += [run["run_id"] for run in of if run["state"] in ("PENDING", "RUNNING", "CANCELING")]
                 return {}
         raise Refusal(404, "not found")
 
@@ -108,7 +131,12 @@ class KfpServer:
         return [item for item in items if item.get("namespace", "") == space]
 
     def _in_experiment(self, items: list[dict[str, Any]], query: dict[str, str]) -> list[dict[str, Any]]:
-        return [item for item in items if item["experiment_id"] == query["experiment_id"]]
+        if "experiment_id" in query:
+            known(self.experiments, "experiment_id", query["experiment_id"])
+            return [item for item in items if item["experiment_id"] == query["experiment_id"]]
+        spaces = {item["experiment_id"]: item["namespace"] for item in self.experiments}
+        space = self.namespace(query.get("namespace", ""))
+        return [item for item in items if spaces[item["experiment_id"]] == space]
 
     def _refers(self, body: dict[str, Any]) -> None:
         known(self.experiments, "experiment_id", body["experiment_id"])
@@ -188,7 +216,7 @@ def _handler(server: KfpServer) -> type[BaseHTTPRequestHandler]:
                 whole = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
                 (part,) = whole.get_payload()
                 return server.post(parts, query, part.get_payload(decode=True))
-            return server.post(parts, query, json.loads(body))
+            return server.post(parts, query, json.loads(body or b"{}"))
 
         do_GET = do_POST = do_DELETE = answer  # noqa: N815 - names of the base class
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from thinksafe.cli.commands import ConfigArgument, Overrides, config
 
 if TYPE_CHECKING:
     from thinksafe.config.cluster import ClusterSettings
+    from thinksafe.config.cluster_services import PlaceSettings
 
 cluster = typer.Typer()
 
@@ -33,13 +35,15 @@ def publish(config: ConfigArgument, override: Overrides = None, pipeline: Pipeli
     Both pipelines are published, the realignment and the evaluation. A second call changes nothing.
     """
     settings, document = _cluster_of(config, override or [], pipeline)
-    publishing = _publishing()
+    publishing = _kfp("publishing")
     for name in _pipelines(pipeline):
         done = publishing.publish(settings, document, override or [], name)
         typer.echo("\n".join(done.changes) if done.changes else "nothing to change: everything is published")
         typer.echo(f"pipeline {done.name} ({done.pipeline_id}), version {done.version} ({done.version_id})")
         if done.recurring_run_id:
             typer.echo(f"runs at {done.cron!r} ({done.recurring_run_id})")
+        for item, runs in done.waiting.items():
+            typer.echo(f"recurring run {item} is disabled; a later publish removes it: {_listed(runs)} under way")
 
 
 @cluster.command()
@@ -67,34 +71,86 @@ def submit(
             )
     settings, document = _cluster_of(config, override or [], pipeline)
     title = name or (load_suite if pipeline == "evaluate" else load_config)(config, override).name
-    done, run = _publishing().submit(settings, document, override or [], title, pipeline, given)
+    done, run = _kfp("publishing").submit(settings, document, override or [], title, pipeline, given)
     typer.echo("\n".join([*done.changes, f"submitted run {run}, version {done.version}"]))
 
 
 @cluster.command()
 def schedule(
-    config: ConfigArgument, override: Overrides = None,
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="A shipped recipe's name, or a path; without it, --set cluster.kfp.* and cluster.namespace do.",
+        ),
+    ] = "",
+    override: Overrides = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the recurring runs.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="With --remove: end their runs under way, too.")] = False,
     pipeline: Pipeline = "",
 ) -> None:
     """Show the recurring runs of a config and their latest runs, or remove them.
 
-    `thinksafe publish` creates and updates them from the config's cluster.schedule.
+    `thinksafe publish` creates and updates them from the config's cluster.schedule. Kubeflow ends the runs of a
+    recurring run that is removed: with runs under way it is disabled only, named, and the exit code is 1.
     """
-    settings, _ = _cluster_of(config, override or [], pipeline, pinned=False)
-    publishing = _publishing()
-    if remove:
-        count = sum(publishing.unschedule(settings, name) for name in _pipelines(pipeline))
-        typer.echo(f"removed {count} recurring run{'s' if count != 1 else ''}" if count else "no recurring run")
+    from thinksafe.errors import ConfigError, StageError
+
+    if now and not remove:
+        raise ConfigError("--now is of --remove.", "Add --remove, or leave it out.")
+    place, owner = _place_of(config, override or [], pipeline)
+    schedules = _kfp("schedules")
+    if not remove:
+        _show([item for name in _pipelines(pipeline) for item in schedules.scheduled(place, name, owner)])
         return
-    found = [(name, item) for name in _pipelines(pipeline) for item in publishing.scheduled(settings, name)]
+    try:
+        done = [schedules.unschedule(place, name, owner, now=now) for name in _pipelines(pipeline)]
+    except StageError as error:
+        raise StageError(
+            error.problem, f"{error.action} Recurring runs may still be enabled; `{_removal(place)}` removes them."
+        ) from error
+    count = sum(len(one.removed) for one in done)
+    waiting = {item: runs for one in done for item, runs in one.waiting.items()}
+    if count or not waiting:
+        typer.echo(f"removed {count} recurring run{'s' if count != 1 else ''}" if count else "no recurring run")
+    if waiting:
+        named = "; ".join(f"{item}: {_listed(runs)}" for item, runs in waiting.items())
+        raise StageError(
+            f"Recurring runs with runs under way are disabled and not removed, since their runs would end: {named}.",
+            "Start the same command again once these runs have ended, or with --now to end them.",
+        )
+
+
+def _show(found: list[Any]) -> None:
     if not found:
         typer.echo("there is no recurring run; `thinksafe publish` creates those that cluster.schedule enables")
-    for name, item in found:
+    for item in found:
         state = "enabled" if item.enabled else "disabled"
-        typer.echo(f"{name} {item.recurring_run_id}: {state}, {item.cron!r}, version {item.version_id}")
-        for run, outcome in item.runs:
-            typer.echo(f"  run {run}: {outcome}")
+        typer.echo(f"{item.name} {item.recurring_run_id}: {state}, {item.cron!r}, version {item.version_id}")
+        for run in item.runs:
+            typer.echo(f"  run {run.run_id}: {run.state}")
+        if item.under_way and not item.enabled:
+            typer.echo(f"  the next publish after the end of {_listed(item.under_way)} removes it")
+
+
+def _listed(runs: tuple[Any, ...]) -> str:
+    return f"run{'s' if len(runs) > 1 else ''} {', '.join(map(str, runs))}"
+
+
+def _removal(place: ClusterSettings | PlaceSettings) -> str:
+    """Return the command that removes recurring runs from a workstation, by names alone."""
+    kfp, far = place.kfp, {}
+    if kfp.access == "in-cluster" and kfp.multi_user:  # which asks for a token
+        far = {"access": "token", "host": kfp.host or "http://localhost:8888"}
+    elif kfp.access == "in-cluster" and not kfp.host:
+        far = {"access": "port-forward"}
+    own = kfp.model_dump(exclude_defaults=True, include={"host", "namespace", "access", "ca_file", "pipeline"})
+    given = {f"cluster.kfp.{name}": value for name, value in {**own, **far}.items()}
+    if kfp.multi_user:
+        given |= {"cluster.kfp.multi_user": "true", "cluster.namespace": place.namespace}
+    return " ".join(
+        ["thinksafe schedule --remove", *(f"--set {shlex.quote(f'{key}={value}')}" for key, value in given.items())]
+    )
 
 
 @cluster.command()
@@ -141,21 +197,28 @@ def config_pin(
     typer.echo(f"wrote {out}")
 
 
-def _cluster_of(
-    config: str, overrides: list[str], pipeline: str = "", *, pinned: bool = True
-) -> tuple[ClusterSettings, str]:
+def _cluster_of(config: str, overrides: list[str], pipeline: str = "") -> tuple[ClusterSettings, str]:
     """Return the cluster section and the text of a configuration, which may be a suite for evaluations only."""
     from thinksafe.config import load_config, load_suite
     from thinksafe.config.load import find_document
-    from thinksafe.errors import ConfigError
     from thinksafe.models.pins import require_pinned
 
     loaded = (load_suite if pipeline == "evaluate" else load_config)(config, overrides)
-    if pinned:
-        return require_pinned(loaded), find_document(config).text
+    return require_pinned(loaded), find_document(config).text
+
+
+def _place_of(config: str, overrides: list[str], pipeline: str) -> tuple[ClusterSettings | PlaceSettings, str]:
+    """Return where the pipelines of a configuration are and whose they are; by names alone they are nobody's."""
+    from thinksafe.config import load_config, load_suite
+    from thinksafe.config.load import load_place
+    from thinksafe.errors import ConfigError
+
+    if not config:
+        return load_place(overrides), ""
+    loaded = (load_suite if pipeline == "evaluate" else load_config)(config, overrides)
     if loaded.cluster is None:
         raise ConfigError(f"The configuration {loaded.name} has no section cluster.", "Add one (docs/cluster.md).")
-    return loaded.cluster, find_document(config).text
+    return loaded.cluster, _kfp("schedules").owner_of(loaded.cluster, loaded.name)
 
 
 def _pipelines(pipeline: str) -> tuple[str, ...]:
@@ -165,7 +228,8 @@ def _pipelines(pipeline: str) -> tuple[str, ...]:
     return (pipeline,) if pipeline else import_module("thinksafe_pipelines.commands").PIPELINES
 
 
-def _publishing() -> Any:
+def _kfp(name: str) -> Any:
+    """Import a module about Kubeflow's API."""
     from importlib import import_module
 
-    return import_module("thinksafe_pipelines.kfp.publishing")
+    return import_module(f"thinksafe_pipelines.kfp.{name}")

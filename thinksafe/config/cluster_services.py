@@ -90,6 +90,14 @@ class KfpSettings(Section):
         return f"{self.pipeline.removesuffix('-realign')}-evaluate"
 
 
+class PlaceSettings(Section):
+    """What of the section ``cluster`` it takes to reach Kubeflow Pipelines and to find a pipeline there by its name."""
+
+    namespace: DnsLabel = "thinksafe"
+    """Where the pods of runs live."""
+    kfp: KfpSettings = KfpSettings()
+
+
 class S3SecretSettings(Section):
     """Secret with the credentials of the object store."""
 

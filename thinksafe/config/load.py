@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from thinksafe.config.cluster_services import PlaceSettings
 from thinksafe.config.document import LONGEST, Location, read_yaml
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.config.moved import became_of, moved_keys
@@ -20,6 +21,7 @@ from thinksafe.config.overrides import apply_override, change_method
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.credentials import scrubbed
 from thinksafe.errors import ConfigError
+from thinksafe.settings import Section
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -107,6 +109,25 @@ def load_either(config: str, overrides: list[str] | None = None) -> RealignmentC
     if "data" in value:
         return _validated(RealignmentConfig, document, value, lines)
     return _validated(SuiteConfig, document, value, lines)
+
+
+class _NamesAlone(Section):
+    """A configuration of which nothing is given but where a cluster's pipelines are."""
+
+    cluster: PlaceSettings = PlaceSettings()
+
+
+def load_place(overrides: list[str]) -> PlaceSettings:
+    """Return where the pipelines of a cluster are, from ``cluster.namespace=`` and ``cluster.kfp...=`` alone.
+
+    Raises:
+        ConfigError: another key, or a malformed override.
+    """
+    document = Document("what --set says", "")
+    value: dict[str, Any] = {}
+    for override in overrides:
+        apply_override(value, override)
+    return _validated(_NamesAlone, document, value, {}).cluster
 
 
 def _read(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dict[Location, int]]:

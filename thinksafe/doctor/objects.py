@@ -51,7 +51,7 @@ def _rights(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding
     needed: list[tuple[str, str, str]] = []
     if cluster.kfp.multi_user:
         kinds = {"pipelines": "create list", "experiments": "create list", "runs": "create list",
-                 "jobs": "create list delete"}
+                 "jobs": "create list disable delete"}
         needed = [(verb, kind, "pipelines.kubeflow.org") for kind, verbs in kinds.items() for verb in verbs.split()]
     missing = [
         f"{verb} {kind}" for verb, kind, group in needed if not may(api, verb, kind, group, cluster.namespace)

@@ -38,6 +38,50 @@ def test_the_life_of_a_pipeline(cli: Callable[..., Any], tmp_path: Path) -> None
         assert (again.code, again.out) == (0, "no recurring run\n")
 
 
+def test_what_waits_is_listed_and_not_removed(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    with kfp_server() as server:
+        made = {
+            "recurring_run_id": "old", "experiment_id": "e", "display_name": "ours", "mode": "ENABLE",
+            "description": "Managed by thinksafe publish; settings abc", "created_at": "2026-01-01T00:00:00Z",
+            "trigger": {"cron_schedule": {"cron": "0 0 3 * * 0"}},
+            "pipeline_version_reference": {"pipeline_id": "p", "pipeline_version_id": "v"},
+        }
+        server.experiments.append({"experiment_id": "e", "display_name": "thinksafe", "namespace": ""})
+        server.recurring_runs.append(made)
+        run = server.fire("old")
+        where = ["--set", f"cluster.kfp.host={server.address}", "--set", "cluster.kfp.pipeline=ours"]
+        config.write_text(cluster_document(kfp={"host": server.address, "pipeline": "ours"}))
+        for named in ([config], where):
+            ended = cli("schedule", *named, "--remove")
+            assert ended.code == 1
+            assert f"old: run {run} (RUNNING)" in " ".join(ended.err.split())
+            assert "--now" in ended.err
+            shown = cli("schedule", *named)
+            assert "ours old: disabled" in shown.out
+            assert f"after the end of run {run} (RUNNING)" in shown.out
+        assert server.lost == []
+        assert cli("schedule", *where, "--remove", "--now").out == "removed 1 recurring run\n"
+        assert server.lost == [run]
+    assert cli("schedule", config, "--now").code == 2
+
+
+def test_an_unreachable_server_names_the_command_that_works_later(cli: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    kfp = {"host": "http://127.0.0.1:9", "pipeline": "ours"}
+    config.write_text(cluster_document(kfp=kfp))
+    ended = cli("schedule", config, "--remove")
+    command = "thinksafe schedule --remove --set cluster.kfp.host=http://127.0.0.1:9 --set cluster.kfp.pipeline=ours"
+    assert ended.code == 1
+    assert command in " ".join(ended.err.split())
+    users = {"multi_user": True, "host": "http://127.0.0.1:9"}
+    config.write_text(cluster_document("multi-user", kfp=users, namespace="team"))
+    said = " ".join(cli("schedule", config, "--remove").err.split())
+    assert "--set cluster.kfp.access=token --set cluster.kfp.multi_user=true --set cluster.namespace=team" in said
+
+
 @pytest.mark.parametrize("command", ["publish", "submit", "schedule"])
 def test_a_config_without_cluster_is_refused(cli: Callable[..., Any], command: str) -> None:
     ended = cli(command, "micro")

@@ -118,7 +118,7 @@ def test_rights_in_multi_user_mode_by_access_review(server: KubeContents) -> Non
     assert failure.message == "No permission to create jobs, delete jobs in team-safety."
     assert "kubeflow-pipelines-edit" in failure.action
     asked = [review for review in server.asked if review.get("group") == "pipelines.kubeflow.org"]
-    assert len(asked) == 9
+    assert len(asked) == 10
     assert {review["namespace"] for review in asked} == {"team-safety"}
 
 

@@ -19,6 +19,7 @@ from thinksafe.errors import ConfigError, StageError
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 from thinksafe_pipelines.kfp import publishing
 from thinksafe_pipelines.kfp.access import speaking
+from thinksafe_pipelines.kfp.schedules import Run, scheduled, unschedule
 from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 CRON = "0 0 3 * * 0"
@@ -137,9 +138,9 @@ def test_each_schedule_is_removed_without_the_other(server: KfpServer) -> None:
     done = publishing.publish(cluster_of(off), off, [], "evaluate")
     assert any(change.startswith("removed recurring run") for change in done.changes)
     assert [item["display_name"] for item in server.recurring_runs] == ["thinksafe-realign"]
-    assert publishing.scheduled(cluster_of(off), "evaluate") == []
-    assert publishing.unschedule(cluster_of(off), "evaluate") == 0
-    assert publishing.unschedule(cluster_of(off)) == 1
+    assert scheduled(cluster_of(off), "evaluate") == []
+    assert unschedule(cluster_of(off), "evaluate").removed == []
+    assert len(unschedule(cluster_of(off)).removed) == 1
 
 
 def test_a_pipeline_of_another_name_has_an_evaluation_of_another_name(server: KfpServer) -> None:
@@ -167,10 +168,13 @@ def test_another_cron_replaces_the_recurring_run(server: KfpServer) -> None:
     done = publish(server, schedule={"enabled": True, "cron": "0 0 4 * * *"})
     (made,) = server.recurring_runs
     assert made["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
-    assert done.changes[-1] == "replaced recurring run at '0 0 4 * * *'"
+    old = first.recurring_run_id
+    assert done.changes[-2:] == ["replaced recurring run at '0 0 4 * * *'", f"removed recurring run {old}"]
     assert len(server.versions) == 2  # the document is another one
-    # the new one is there before the old one goes
-    assert server.changes[-2:] == ["POST recurringruns", f"DELETE recurringruns/{first.recurring_run_id}"]
+    # the old one starts no more runs before the new one is made, and the new one is there before the old one goes
+    assert server.changes[-3:] == [
+        f"POST recurringruns/{old}:disable", "POST recurringruns", f"DELETE recurringruns/{old}"
+    ]
 
 
 def test_another_configuration_is_another_version_that_the_schedule_takes(server: KfpServer) -> None:
@@ -230,7 +234,9 @@ def test_a_schedule_that_is_off_is_removed(server: KfpServer) -> None:
 
 def test_other_recurring_runs_are_left_alone(server: KfpServer) -> None:
     publish(server)
-    other = {**server.recurring_runs[0], "recurring_run_id": "other", "display_name": "of somebody else"}
+    other = {
+        **server.recurring_runs[0], "recurring_run_id": "other", "display_name": "of somebody else", "description": ""
+    }
     server.recurring_runs.append(other)
     publish(server, schedule={"enabled": False})
     assert server.recurring_runs == [other]
@@ -362,8 +368,8 @@ def test_submit_publishes_once_and_runs_the_version(server: KfpServer) -> None:
 def test_the_schedule_is_shown_with_its_runs_and_removed(server: KfpServer) -> None:
     text = document(server)
     cluster = cluster_of(text)
-    assert publishing.scheduled(cluster) == []
-    assert publishing.unschedule(cluster) == 0
+    assert scheduled(cluster) == []
+    assert unschedule(cluster).removed == []
     done = publishing.publish(cluster, text, [])
     server.runs.append(
         {
@@ -371,11 +377,11 @@ def test_the_schedule_is_shown_with_its_runs_and_removed(server: KfpServer) -> N
             "experiment_id": done.experiment_id,
         }
     )
-    (found,) = publishing.scheduled(cluster)
+    (found,) = scheduled(cluster)
     assert (found.cron, found.enabled, found.version_id) == (CRON, True, done.version_id)
-    assert found.runs == (("run-1", "SUCCEEDED"),)
-    assert publishing.unschedule(cluster) == 1
-    assert publishing.unschedule(cluster) == 0
+    assert found.runs == (Run("run-1", "SUCCEEDED"),)
+    assert unschedule(cluster).removed == [done.recurring_run_id]
+    assert unschedule(cluster).removed == []
     assert server.recurring_runs == []
 
 
@@ -400,8 +406,8 @@ def test_everything_goes_through_the_kubernetes_api(server: KfpServer, kubernete
     assert server.packages[done.version_id][0]["pipelineInfo"]["name"] == "realign"
     _, run = publishing.submit(cluster_of(text), text, [], "by hand")
     assert [made["run_id"] for made in server.runs] == [run]
-    assert publishing.scheduled(cluster_of(text))[0].recurring_run_id == done.recurring_run_id
-    assert publishing.unschedule(cluster_of(text)) == 1
+    assert scheduled(cluster_of(text))[0].recurring_run_id == done.recurring_run_id
+    assert unschedule(cluster_of(text)).removed == [done.recurring_run_id]
     assert "POST /apis/v2beta1/recurringruns" in kubernetes.contents.proxied
     assert not any("healthz" in request for request in kubernetes.contents.proxied)
 
