@@ -1,7 +1,8 @@
-"""Write what follows from the schema of the chart's values.
+"""Write the files that follow from the schema of the chart's values.
 
 ``charts/thinksafe/values.schema.json`` is the source: its part ``cluster`` comes from the config's section of that
-name, the rest is written by hand. ``values.yaml`` (a comment for every value) and the chart's ``README.md`` follow.
+name, the rest is written by hand. ``values.yaml`` (a comment for every value) and the chart's ``README.md`` are
+derived.
 
 ``python charts/documents.py`` writes the three, with ``--check`` it only says which ones are out of date and exits 1.
 """
@@ -30,7 +31,7 @@ PATTERNS = {
     "store": S3_ADDRESS, "pipeline_root": S3_ADDRESS, "mirrors.hub": S3_ADDRESS,
     "kfp.host": ADDRESS, "s3.endpoint": ADDRESS, "mlflow.uri": ADDRESS, "hub.endpoint": ADDRESS,
 }
-"""What the config's model checks in code, where a schema can say it too."""
+"""Rules that the config's model checks in code and a schema can also express."""
 
 Schema = dict[str, Any]
 
@@ -38,7 +39,7 @@ Schema = dict[str, Any]
 def cluster_schema() -> Schema:
     """Return the schema of the value ``cluster``: the config's section without what the chart fills in.
 
-    What a user must give has an empty default, so that the templates can say what is missing.
+    Required values have an empty default, so that the templates can say what is missing.
     """
     model = ClusterSettings.model_json_schema()
     section: Schema = _inlined(model, model["$defs"])
@@ -63,7 +64,7 @@ def cluster_schema() -> Schema:
 
 
 def _inlined(at: Any, definitions: Schema) -> Any:
-    """Return a schema with references written out, without titles, closed, with Markdown in its descriptions."""
+    """Return a schema with references expanded, without titles, closed, with Markdown in its descriptions."""
     if isinstance(at, list):
         return [_inlined(item, definitions) for item in at]
     if not isinstance(at, dict):
@@ -71,7 +72,7 @@ def _inlined(at: Any, definitions: Schema) -> Any:
     if "$ref" in at:
         target = definitions[at["$ref"].rsplit("/", 1)[-1]]
         at = target | {key: item for key, item in at.items() if key != "$ref"}
-    if at.get("anyOf", [])[1:] == [{"type": "null"}]:  # nothing said, which Helm leaves out
+    if at.get("anyOf", [])[1:] == [{"type": "null"}]:  # unset, which Helm leaves out
         at = at["anyOf"][0] | {key: item for key, item in at.items() if key not in ("anyOf", "default")}
         return _inlined(at, definitions)
     found: Schema = {}
@@ -88,7 +89,7 @@ def _inlined(at: Any, definitions: Schema) -> Any:
             found[key] = _inlined(item, definitions)
     if "properties" in found:
         found.pop("default", None)  # its parts have theirs
-    if "propertyNames" in found:  # as a pattern: Helm then says at which place a name is wrong
+    if "propertyNames" in found:  # as a pattern: Helm then reports where a name is wrong
         names = found.pop("propertyNames")  # what has a pattern stands in patternProperties already
         if "enum" in names:
             found["patternProperties"] = {f"^({'|'.join(names['enum'])})$": found["additionalProperties"]}
@@ -109,9 +110,9 @@ def leaves(schema: Schema, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 def require(schema: Schema) -> None:
     """Make every value that has a default required, in place.
 
-    Helm lays values over the defaults before it looks at the schema, so nobody has to give one; but an upgrade with
-    ``--reuse-values`` takes the defaults of the older chart, and what this one has more is missing. Amounts may be
-    taken away by null.
+    Helm merges values into the defaults before it checks the schema, so nobody has to set one. But an upgrade with
+    ``--reuse-values`` uses the defaults of the older chart, which lack the new values of this one. Amounts may be
+    removed with null.
     """
     schema["required"] = [name for name in schema["properties"] if name != "global"]
     for name, item in schema["properties"].items():
@@ -120,7 +121,7 @@ def require(schema: Schema) -> None:
 
 
 def values_yaml(schema: Schema) -> str:
-    """Return ``values.yaml``: every value with its default, below its description."""
+    """Return ``values.yaml``: every value with its default, under its description."""
     return "# Written by charts/documents.py from values.schema.json: all values and defaults.\n" + _block(schema, 0)
 
 

@@ -1,4 +1,4 @@
-"""What all components share: the options that every stage takes."""
+"""What all components share: the options of every stage."""
 
 from typing import Any
 

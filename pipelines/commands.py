@@ -1,4 +1,4 @@
-"""What the people's commands do with pipelines: run one on this machine, compile one for a cluster.
+"""The pipelines behind the user commands: run one on this machine, compile one for a cluster.
 
 Imported lazily by ``thinksafe.cli``, which never imports KFP itself.
 """
@@ -55,21 +55,21 @@ def run_pipeline(
     Args:
         name: Name of the pipeline.
         config_document: Configuration: YAML text, path or recipe name.
-        out: Folder of the run; made when missing.
+        out: Folder of the run; created if missing.
         run_id: Run id.
         overrides: ``key=value`` texts.
         console: Where to show the run.
         artifacts: Store root; ``out/store`` by default.
         arguments: Further parameters of the pipeline.
-        environment: Variables that the stages get over those of this process.
-        path: Folder whose commands win over all others; the interpreter's own by default.
+        environment: Environment variables of the stages in addition to those of this process.
+        path: Folder whose commands take precedence; the interpreter's own by default.
         runner: ``host``: stages are processes of this machine. ``docker``: containers of the default images.
         mounts: Files and folders that containers read besides ``out``.
 
     Raises:
         ConfigError: there is no pipeline of this name, or Docker, an image or a mount is missing.
         StageError: the installed KFP is not one that the local runner works with.
-        KeyboardInterrupt, SystemExit: the run was told to stop; all stages have ended.
+        KeyboardInterrupt, SystemExit: the run was asked to stop; all stages have ended.
     """
     from thinksafe_pipelines.local.display import Display
     from thinksafe_pipelines.local.runner import run_locally

@@ -1,7 +1,7 @@
 """The realignment pipeline: repair a model from its own samples, and promote the adapter if the gate passes.
 
-A stage that decides hands on a flag. What follows it sits in a sub-pipeline that takes the flag as its input and
-holds the condition: ``kfp.local`` skips a condition on another task's output without a word.
+A deciding stage outputs a flag. The next stages are in a sub-pipeline that has the flag as its input and contains the
+condition: ``kfp.local`` silently skips a condition on another task's output.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ class JudgedSamples(NamedTuple):
 def make_judged_samples(stages: SimpleNamespace) -> Any:
     """Return the sub-pipeline that draws samples and judges them.
 
-    It takes the shard ids as an input of its own: ``kfp.local`` cannot loop over another task's output directly.
+    The shard ids are a separate input, because ``kfp.local`` cannot loop over another task's output directly.
     """
 
     @dsl.pipeline(name="judged-samples")

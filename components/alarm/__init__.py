@@ -1,1 +1,1 @@
-"""The gate component."""
+"""The alarm component."""

@@ -1,1 +1,1 @@
-"""The curate component."""
+"""The due component."""

@@ -1,1 +1,1 @@
-"""The gate component."""
+"""The monitor component."""

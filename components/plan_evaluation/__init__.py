@@ -1,1 +1,1 @@
-"""The gate component."""
+"""The plan_evaluation component."""

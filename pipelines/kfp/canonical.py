@@ -1,14 +1,14 @@
 """Give a compiled pipeline the same text every time.
 
 KFP merges a sub-pipeline by walking protobuf maps, whose order changes from process to process, and numbers
-components and executors of the same name as it meets them: compiling twice gives two texts. Moreover it renames
-executors one after the other, so that tasks of one component may come to share an executor; that is harmless only as
-long as all tasks of a stage have the same settings, and here each component gets an executor of its own again.
+components and executors with the same name in that order: compiling twice gives two texts. It also renames executors
+one after the other, so tasks of one component may end up sharing an executor. That is harmless only if all tasks of a
+stage have the same settings, so here each component gets a separate executor again.
 
-Loops, conditions and exit handlers that have a name of ours bear it as the name that is shown only: their key stays
-``for-loop-1``, and other tasks refer to the key. KFP's drivers record a loop, a condition or an exit handler under the
-name that is shown, in some releases, and look for it under the key in all: where the two differ they do not find what
-the iterations of a loop left (kubeflow/pipelines#13239). Here the key becomes the name.
+Loops, conditions and exit handlers with a name of ours have it only as the display name: their key stays
+``for-loop-1``, and other tasks refer to the key. In some releases, KFP's drivers record a loop, a condition or an exit
+handler under the display name, but all releases look it up by key. If the two differ, the drivers do not find the
+outputs of a loop's iterations (kubeflow/pipelines#13239). Here the key becomes the name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMPONENT, EXECUTOR = "comp-", "exec-"
 
 
 def canonicalise(pipeline: dict[str, Any], platforms: dict[str, Any] | None = None) -> None:
-    """Rename tasks, components and executors in place, in the order in which the tasks are met from the root.
+    """Rename tasks, components and executors in place, in the order of the tasks from the root.
 
     Args:
         pipeline: PipelineSpec, as KFP writes it.
@@ -115,5 +115,5 @@ def _name_components(component: dict[str, Any], components: dict[str, Any], name
 
 
 def _relabelled(executors: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
-    # copies, because YAML writes an object that stands in two places as a reference
+    # copies, because YAML writes an object that occurs twice as a reference
     return {new: json.loads(json.dumps(executors[old])) for new, old in labels.items() if old in executors}

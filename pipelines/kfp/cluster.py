@@ -16,7 +16,7 @@ from thinksafe.config.pods import CERTIFICATES, environment, pod_labels, secret_
 from thinksafe.config.stage_table import STAGES
 
 WAITING_LONGER = 1800
-"""Seconds that a task waits for its TrainJob beyond the job's own deadline: the job's end is told, not cut off."""
+"""Seconds that a task waits for its TrainJob beyond the job's deadline, so that it can report the job's end."""
 
 
 def configurer(cluster: ClusterSettings) -> Callable[[str, Any], None]:

@@ -1,7 +1,7 @@
-"""Run stage commands as containers on this machine's Docker daemon, and say what came of each.
+"""Run stage commands as containers on this machine's Docker daemon, and report how each ended.
 
-``kfp.local``'s own way of running a container asks Docker to remove it when it ends, and takes a container that is
-gone before its exit code was read for one that succeeded. Here the code is read first, and the container removed then.
+``kfp.local`` asks Docker to remove a container when it ends, and treats one that is gone before its exit code was read
+as successful. Here the exit code is read first, and the container removed afterwards.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ LABEL = "thinksafe.run"
 """Label of every container: the folder of its run."""
 
 PASSED_ON = ("AWS_", "MLFLOW_", "HF_", "OPENAI_", "THINKSAFE_")
-"""Starts of the environment variables of this process that stages in containers get."""
+"""Prefixes of the environment variables of this process that are passed to stages in containers."""
 
 UNPRIVILEGED = 10001
-"""User and group of the images; stages run as it where the run is started by root."""
+"""User and group of the images; stages run as this user if root starts the run."""
 
 SHARED_MEMORY = "1g"
-"""For the processes of one training, which talk through it."""
+"""Shared memory, through which the processes of a training communicate."""
 
 GPU_DEVICE = "/dev/nvidiactl"
 
 ANSWER_SECONDS = 60
-"""Time that the daemon has for an answer."""
+"""Time limit for an answer of the daemon, in seconds."""
 
 LOOK_SECONDS = 300.0
-"""A stage may take days; so often is looked whether the daemon is still there."""
+"""Seconds between two checks of the daemon: a stage may take days."""
 
 ATTEMPTS, PAUSE_SECONDS = 5, 1.0
-"""Times that waiting is taken up again where it breaks off at once, and the pause before."""
+"""How often waiting is resumed after it breaks off at once, and the pause in between."""
 
 
 @dataclass(frozen=True)
 class Containers:
-    """How the containers of one run are made.
+    """Creates the containers of one run.
 
     Args:
         folder: Folder of the run, absolute; the only place that stages can write to, besides ``/tmp`` in memory.
@@ -61,7 +61,7 @@ class Containers:
         return f"{UNPRIVILEGED}:{UNPRIVILEGED}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}"
 
     def prepare(self) -> None:
-        """Check that the run can start, remove what a killed run left, and give the folder to the stages' user.
+        """Check that the run can start, remove leftovers of a killed run, and give the folder to the stages' user.
 
         Raises:
             ConfigError: there is no Docker daemon, an image is not on it, or a mount does not exist.
@@ -78,7 +78,7 @@ class Containers:
                     client.images.get(image)
                 except docker.errors.ImageNotFound as error:
                     raise ConfigError(
-                        f"The image {image} is not on this machine.", "Build it with make images, or pull it."
+                        f"The image {image} is not on this machine.", "Build it with `make images`, or pull it."
                     ) from error
             for left in client.containers.list(all=True, filters={"label": f"{LABEL}={self.folder}"}):
                 left.remove(force=True)
@@ -180,7 +180,7 @@ class ContainerProcess:
                 time.sleep(PAUSE_SECONDS)
 
     def _require_container(self, broken: Exception) -> None:
-        """Raise StageError unless the daemon answers and has the container."""
+        """Raise StageError unless the daemon answers and still has the container."""
         try:
             client = connected()
         except ConfigError as error:
@@ -205,16 +205,16 @@ class ContainerProcess:
         self._signal("SIGKILL")
 
     def _signal(self, name: str) -> None:
-        # it has ended, or the daemon went away, which wait() says
+        # it has ended, or the daemon is gone, which wait() reports
         with suppress(ConfigError, *self._failures):
-            client = connected()  # connections are not for two threads
+            client = connected()  # threads cannot share a connection
             try:
                 client.api.kill(self._container.id, name)
             finally:
                 client.close()
 
     def _copy(self, log: Path) -> None:
-        with suppress(ConfigError, *self._failures):  # the log ends here; wait() says why
+        with suppress(ConfigError, *self._failures):  # the log ends here; wait() reports why
             client = connected()
             try:
                 with log.open("ab") as stream:

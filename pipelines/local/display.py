@@ -1,6 +1,6 @@
 """Show a run in the terminal: one line per finished task, a progress bar for each that is running.
 
-Where the output is not a terminal, plain lines instead, at most one every few seconds for each task.
+If the output is not a terminal, it prints plain lines, at most one every few seconds for each task.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from thinksafe.text import clean
 from thinksafe_pipelines.local.host import TaskOutcome
 
 LINE_SECONDS = 15.0
-"""Least time between two plain progress lines of a task."""
+"""Minimum time between two plain progress lines of a task, in seconds."""
 
 MARKS = {"succeeded": "[green]done   [/]", "failed": "[red]failed [/]", "cancelled": "[yellow]stopped[/]"}
 

@@ -1,7 +1,7 @@
-"""Run stage commands as host processes (or containers) that cannot outlive the run, and say what came of each.
+"""Run stage commands as host processes (or containers) that cannot outlive the run, and report how each ended.
 
-Children stay in the process group of the run, so that a signal to the group reaches them, and ask the kernel to be
-killed when the run's process dies (Linux), so that a kill -9 of the run alone leaves nothing behind either.
+Children stay in the process group of the run, so that a signal to the group reaches them. They also ask the kernel
+(Linux) to kill them when the run's process dies, so that even a kill -9 of the run alone leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ERROR_TAIL = 64 * 1024
 """Bytes at the end of a task's log that are searched for its error."""
 
 FULL_DISK = 1 << 20
-"""A disk with fewer bytes free is taken for the reason why a stage failed without a word."""
+"""Fewer free bytes than this on the disk count as the cause if a stage failed without a message."""
 
 ERROR_LINES = 40
 """Lines of an error that are kept."""
@@ -42,7 +42,7 @@ ERROR_LINES = 40
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """What came of one task."""
+    """Result of one task."""
 
     task: str
     stage: str
@@ -51,18 +51,18 @@ class TaskOutcome:
     exit_code: int
     """Negative: ended by that signal."""
     error: str = ""
-    """The problem in the stage's own words, when it failed."""
+    """The problem as the stage reported it, if it failed."""
     action: str = ""
     """What the reader can do about it."""
     log: str = ""
-    """File that holds everything the stage printed."""
+    """File with everything that the stage printed."""
 
 
 class Process(Protocol):
     """A running stage: a ``subprocess.Popen``, a fork or a container."""
 
     def wait(self) -> int:
-        """Return the exit code at the end. Raises ThinkSafeError where the end cannot be seen any more."""
+        """Wait for the end and return the exit code. Raises ThinkSafeError if the end can no longer be observed."""
 
     def poll(self) -> int | None: ...
 
@@ -72,16 +72,16 @@ class Process(Protocol):
 
 
 class Listener(Protocol):
-    """Hears of every task; calls may come from several threads."""
+    """Gets notified of every task; calls may come from several threads."""
 
     def started(self, task: str, stage: str) -> None:
-        """Tell that a task's process was started."""
+        """Called when a task's process has started."""
 
     def progress(self, task: str, label: str, done: float, total: float) -> None:
-        """Tell how far a task has come."""
+        """Called with the progress of a task."""
 
     def finished(self, outcome: TaskOutcome) -> None:
-        """Tell what came of a task."""
+        """Called with the result of a task."""
 
 
 @dataclass
@@ -90,10 +90,10 @@ class Session:
 
     Args:
         logs: Folder for one log file per task.
-        listener: Hears of every task.
-        environment: Variables that the stages get over those of this process.
-        path: Folder whose commands win over all others; the interpreter's own by default, so that the stages run
-            with the packages that this process has.
+        listener: Gets notified of every task.
+        environment: Environment variables of the stages in addition to those of this process.
+        path: Folder whose commands take precedence; the interpreter's own by default, so that the stages use the
+            packages of this process.
         forks: Stages are forks of a prepared process (:mod:`thinksafe_pipelines.local.prefork`), and ``path``
             is for what they start themselves.
         containers: Stages are containers, and none of the above is of use.
@@ -115,8 +115,8 @@ class Session:
     def execute(self, command: list[str], variables: Mapping[str, str], image: str = "") -> bool:
         """Run one stage command to its end; returns whether it succeeded.
 
-        After another task has failed, only exit stages are still run: KFP would go on with all that does not depend
-        on the failed task, and the user would wait for results of a run that is lost.
+        After another task has failed, only exit stages still run: KFP would continue with everything that does not
+        depend on the failed task, and the user would wait for the results of a failed run.
 
         Args:
             command: ``thinksafe <stage> ... --task <name> ...``.
@@ -163,14 +163,14 @@ class Session:
             return -signal.SIGTERM, "", ""
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            # not under the lock, which a signal handler of the main thread may be waiting for
+            # not while holding the lock, which a signal handler of the main thread may be waiting for
             process = self._start(command, {**variables, **self.environment}, log, image)
         except FileNotFoundError:
             return 127, f"The command {command[0]!r} is not on PATH.", "Install the package into this environment."
         except ThinkSafeError as error:
             return 126, error.problem, error.action
         except (OSError, EOFError, subprocess.SubprocessError) as error:
-            # too long an argument list lands here as well
+            # an argument list that is too long also ends here
             return 126, f"The stage could not be started: {error}.", "Check the disk and the length of the config."
         with self._lock:
             self._processes.add(process)
@@ -244,7 +244,7 @@ def explain(code: int, log: Path) -> tuple[str, str]:
 
 @contextmanager
 def stopping_on_signals(session: Session) -> Iterator[None]:
-    """Stop the stages when this process is told to stop; does nothing outside the main thread.
+    """Stop the stages when this process is asked to stop; does nothing outside the main thread.
 
     Raises:
         KeyboardInterrupt: on SIGINT.

@@ -1,8 +1,8 @@
 """Start stages as forks of a process that has already imported what they need.
 
-A small stage spends most of its time on importing torch and transformers, and a run has some forty stages. Python's
-fork server (``multiprocessing``) imports once, runs nothing, and forks itself for every stage; a stage is a process of
-its own as before, with its own environment, log and exit code. Memory that nobody writes to is shared.
+A small stage spends most of its time importing torch and transformers, and a run has some forty stages. Python's fork
+server (``multiprocessing``) imports once, runs nothing, and forks itself for every stage. A stage is still a separate
+process, with its own environment, log and exit code. Memory that is not written to is shared.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class ForkedStage:
 
 
 def _run(command: list[str], environment: dict[str, str], log: str) -> None:
-    """Be the stage; runs in the forked process."""
+    """Run the stage, in the forked process."""
     import atexit
 
     from thinksafe.cli.main import main
@@ -100,7 +100,7 @@ def _run(command: list[str], environment: dict[str, str], log: str) -> None:
             os.dup2(stream.fileno(), descriptor)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]  # an error must stand last in the log
+    sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]  # an error must come last in the log
     sys.argv = command
     # multiprocessing runs no exit functions, and temporary folders are removed by one. Those of what the server has
     # imported take longer than a small stage, and have nothing to do

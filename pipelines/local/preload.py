@@ -1,8 +1,8 @@
-"""What the fork server imports before it forks stages (see :mod:`thinksafe_pipelines.local.prefork`), and nobody else.
+"""Imports of the fork server before it forks stages (:mod:`thinksafe_pipelines.local.prefork`); import it nowhere else.
 
-Only what several stages import and what starts no work of its own: a fork keeps one thread, so a module that computes
-in threads while it is imported must not be here. What is imported by no more than one stage of a run would only delay
-the first one.
+It lists modules that several stages import and that start no work: a fork keeps one thread, so a module that computes
+in threads while it is imported must not be here. A module that only one stage of a run imports would just delay the
+first stage.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ for descriptor in (1, 2):  # the terminal is the run's; the stages have their lo
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     for module in MODULES:
-        with suppress(Exception):  # the stage that needs it says so
+        with suppress(Exception):  # the stage that needs it reports the error
             import_module(module)
     import_module("thinksafe.cli.main").command()
 for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]

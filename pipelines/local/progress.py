@@ -32,11 +32,11 @@ def parse_progress(line: bytes) -> tuple[str, str, float, float] | None:
 
 
 class ProgressFollower:
-    """Reads a growing file in a thread while the context is open, and hands on each complete line once.
+    """Reads a growing file in a thread while the context is open, and passes on each complete line once.
 
     Args:
         path: File to follow; emptied at the start.
-        report: Called for each progress line; lines that are something else are passed over.
+        report: Called for each progress line; other lines are ignored.
     """
 
     def __init__(self, path: Path, report: Report) -> None:

@@ -1,8 +1,8 @@
 """Run a pipeline on this machine with ``kfp.local``, its container components as host processes or in Docker.
 
-``kfp.local`` runs container components in Docker only, and there takes some that failed for successes. For the time of
-a run, :func:`replaced_parts` puts our own task handlers in the place of its own and keeps its log off the terminal. The
-replaced parts are internal to KFP: tests/unit/pipelines/local/test_kfp_contract.py fails when any of them changes.
+``kfp.local`` runs container components only in Docker, and there it reports some failed ones as successes. During a
+run, :func:`replaced_parts` replaces its task handlers with ours and keeps its log off the terminal. The replaced parts
+are internal to KFP: tests/unit/pipelines/local/test_kfp_contract.py fails if any of them changes.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ from thinksafe_pipelines.local.host import Listener, Session, TaskOutcome, stopp
 from thinksafe_pipelines.local.progress import PROGRESS_VARIABLE, ProgressFollower
 
 TESTED_KFP = "2.17.0"
-"""KFP version whose local runner the replacements were tested with."""
+"""KFP version that the replacements were tested with."""
 
 SILENT_SKIPS = (
     "Could not resolve", "Condition evaluation failed", "Unknown items type", "Unknown iterator type",
     "Failed to get artifact iterator items", "Failed to evaluate parameter expression",
 )
-"""Starts of the warnings after which kfp.local leaves tasks out and goes on as if nothing had happened."""
+"""Prefixes of the warnings after which kfp.local silently leaves out tasks."""
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What came of a pipeline."""
+    """Result of a pipeline."""
 
     tasks: tuple[TaskOutcome, ...]
-    """In the order in which they ended; tasks that were left out after a failure are not there."""
+    """In the order in which they ended, without tasks that were left out after a failure."""
     seconds: float
     log: str
     """Log of KFP's local runner."""
     failed: bool = False
     error: str = ""
-    """The first problem, when the run failed."""
+    """The first problem, if the run failed."""
     action: str = ""
 
     @property
     def failed_task(self) -> TaskOutcome | None:
-        """The task that failed first; None when none did or KFP itself failed."""
+        """The task that failed first; None if none did or KFP itself failed."""
         return next((task for task in self.tasks if task.status == "failed"), None)
 
     @property
     def exit_code(self) -> int:
-        """The failed stage's exit code where it says what to do about it (see :mod:`thinksafe.errors`), else 1."""
+        """The failed stage's exit code if it is one of :mod:`thinksafe.errors`, otherwise 1."""
         if not self.failed:
             return EXIT_OK
         bad_input = self.failed_task is not None and self.failed_task.exit_code == EXIT_BAD_INPUT
@@ -88,12 +88,12 @@ def run_locally(
     pipeline: Any, arguments: Mapping[str, Any], *, root: Path, logs: Path, listener: Listener,
     environment: Mapping[str, str] | None = None, path: Path | None = None, containers: Containers | None = None,
 ) -> RunOutcome:
-    """Run a pipeline to its end; a failing task does not raise, its outcome says so.
+    """Run a pipeline to its end; a failing task does not raise but shows in the outcome.
 
     Args:
         pipeline: A pipeline function (``dsl.pipeline``) of container components.
         arguments: Its parameters.
-        root: Pipeline root: KFP makes a folder of its own in it.
+        root: Pipeline root: KFP creates a folder in it.
         logs: Folder for ``kfp.log``, ``progress.jsonl`` and one log for each task.
         listener: Hears of every task.
         environment: Variables that the stages get over those of this process.
@@ -103,7 +103,7 @@ def run_locally(
     Raises:
         StageError: this version of KFP is not one that the runner works with.
         ConfigError: see :meth:`thinksafe_pipelines.local.containers.Containers.prepare`.
-        KeyboardInterrupt, SystemExit: the run was told to stop; all stages have ended.
+        KeyboardInterrupt, SystemExit: the run was asked to stop; all stages have ended.
     """
     _check_version()
     logs.mkdir(parents=True, exist_ok=True)
@@ -150,8 +150,8 @@ def run_locally(
 def replaced_parts(session: Session, log: Path) -> Iterator[list[str]]:
     """Put our handler into kfp.local and its log into a file; yields the warnings of :data:`SILENT_SKIPS`.
 
-    KFP's own logging and printing contexts change the root logger and ``print`` and put them back in the order in
-    which parallel tasks happen to end, which leaves both broken; so they are replaced too.
+    KFP's own contexts change the root logger and ``print`` and restore them in the order in which parallel tasks end,
+    which leaves both broken; so they are replaced, too.
     """
     skipped: list[str] = []
     handler = logging.FileHandler(log, mode="a", encoding="utf-8")
@@ -210,7 +210,7 @@ def _root_logger(handler: logging.Handler) -> Iterator[None]:
 
 @contextmanager
 def _local_configuration(root: Path, logs: Path, containers: Containers | None) -> Iterator[None]:
-    """Initialise kfp.local, and undo it afterwards: while it is set, calling any component runs it."""
+    """Initialise kfp.local, and undo it afterwards: while it is initialised, calling any component runs it."""
     before = config.LocalExecutionConfig.instance
     local.init(
         runner=local.DockerRunner() if containers else local.SubprocessRunner(use_venv=False),

@@ -164,7 +164,7 @@ def test_notes_name_the_schedules_that_there_are(tmp_path):
     assert done.returncode == 0, done.stderr
     notes = done.stdout.split("NOTES:")[1]
     assert "ours and ours-evaluate were published" in notes
-    assert "No realignment runs by itself.\nThe champion is measured at \"0 0 3 * * 3\"." in notes
+    assert "No realignment runs automatically.\nThe champion is measured at \"0 0 3 * * 3\"." in notes
 
 
 def test_packages(tmp_path):

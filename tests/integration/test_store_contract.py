@@ -270,7 +270,7 @@ def test_errors_say_what_to_do(moto: str, monkeypatch: pytest.MonkeyPatch) -> No
             getattr(elsewhere, verb)("a", *more)
         assert not isinstance(raised.value, MissingError)
     for root in ("s3://", "s3:///x"):
-        with pytest.raises(ConfigError, match="names no bucket"):
+        with pytest.raises(ConfigError, match="does not name a bucket"):
             open_store(root)
     for root in ("s3://bucket/a//b", "s3://bucket/../x", f"s3://bucket/{'p' * 200}/{'q' * 200}"):
         with pytest.raises(ConfigError, match="malformed or too long"):
@@ -305,9 +305,9 @@ def test_objects_of_others_are_read_where_they_may_be(
     monkeypatch.setenv("THINKSAFE_CACHE", str(tmp_path / "cache"))
     s3_client().put_object(Bucket=BUCKET, Key="tests/by-hand/x", Body=b"by hand")
     own = open_store(f"{moto}/by-hand")
-    with pytest.raises(DamagedError, match="carries no digest"):
+    with pytest.raises(DamagedError, match="has no digest"):
         own.get("x")
-    with pytest.raises(DamagedError, match="carries no digest"):
+    with pytest.raises(DamagedError, match="has no digest"):
         own.get_file("x", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert open_store(f"{moto}/by-hand", foreign=True).get("x") == b"by hand"
@@ -342,7 +342,7 @@ def test_addresses_without_an_object_are_wrong_input(
     moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for address in ("s3://prompts.jsonl", "s3://", f"{moto}/folder/"):
-        with pytest.raises(InputError, match="names no object"), local_file(address):
+        with pytest.raises(InputError, match="does not name an object"), local_file(address):
             pass
     with pytest.raises(InputError, match="nothing below"):
         local_folder(f"{moto}/nothing")

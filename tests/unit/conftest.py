@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from registry_runs import World
 
 # As Qwen3's: a thought is dropped from every assistant turn that is not the last.
 QWEN = (
@@ -102,3 +105,24 @@ def student_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
         return built[kind]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables, to copy: making them takes a while."""
+    from thinksafe.registry.mlflow_client import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "template.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def world(database: Path, tmp_path: Path) -> World:
+    """Runs of one registered model, with a store and an MLflow database of their own."""
+    import shutil
+
+    from registry_runs import World
+
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return World(tmp_path)

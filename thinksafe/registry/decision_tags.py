@@ -9,14 +9,14 @@ from thinksafe.registry.mlflow_client import connect, reporting, resolve_trackin
 from thinksafe.registry.registration import Registration
 
 TAG, DESCRIPTION = 5000, 5000
-"""Characters that MLflow keeps of a version's tag and description."""
+"""Longest tag and description of a version that MLflow keeps, in characters."""
 
 
 def tag_decision(registration: Registration, decision: Decision) -> None:
     """Tag a version with the gate's decision: ``passed``, ``passed with waivers`` or ``refused``.
 
-    ``thinksafe.decision`` has the word; ``thinksafe.waivers`` who waived which check until when, and why. The version's
-    description, which MLflow shows as Markdown, says what was decided and why (:func:`description`).
+    ``thinksafe.decision`` holds the outcome; ``thinksafe.waivers`` says who waived which check until when, and why. The
+    version's description, which MLflow shows as Markdown, gives the decision and its reasons (:func:`description`).
 
     Raises:
         ConfigError: no tracking URI.
@@ -41,9 +41,9 @@ def tag_decision(registration: Registration, decision: Decision) -> None:
 
 
 def description(registration: Registration, decision: Decision) -> str:
-    """Return what was decided on a version and why: the summary, failed checks and waivers, and where the report is.
+    """Return the decision on a version and its reasons: summary, failed checks, waivers, and where the report is.
 
-    The lists are cut before the last line, so that it is always there.
+    The lists are shortened if necessary, so that the last line always fits.
     """
     said = {
         "passed": "The gate passed this version.", "passed with waivers": "The gate passed this version with waivers.",

@@ -1,8 +1,8 @@
-"""Past evaluations of a model, in the store: what a re-evaluation is compared with.
+"""Past evaluations of a model in the store, for a re-evaluation to be compared with.
 
 An evaluation is comparable with another of the same model (by digest) under the same suite (prompts, guard, sampling
 settings), so those two make the key: ``evaluations/<model>/<suite>/<number>.json``, numbered from 1 by conditional
-create, with the outcomes beside it under their digest.
+create, and the outcomes are stored next to it under their digest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from thinksafe.records import MetricSet, Outcome, Record, Text
 from thinksafe.store import Store
 
 ATTEMPTS = 20
-"""Numbers that are tried while other evaluations of the same model and suite are written."""
+"""Numbers to try while other evaluations of the same model and suite are being written."""
 
 
 class Evaluation(Record):
@@ -44,8 +44,8 @@ class Evaluation(Record):
 def last_before(store: Store, model: ModelReference, suite: str, run_id: str) -> Evaluation | None:
     """Return the evaluation that a run is compared with, or None when there is none.
 
-    That is the newest one; for a run that is in the history already (a repeated attempt) the newest before its own,
-    so that it decides the same again.
+    That is the newest one. For a run that is already in the history (a repeated attempt), it is the newest one before
+    its own, so that the run decides the same again.
 
     Raises:
         StoreError: an evaluation is malformed, or the store failed.

@@ -1,9 +1,9 @@
-"""The promotion ledger: append-only, the truth behind the alias ``champion``.
+"""The promotion ledger: append-only, the source of truth for the alias ``champion``.
 
 Each promotion, rollback or withdrawal of a registered model is one object
 ``promotions/<model>/<generation>.json`` in the store. Generations count from 1 without gaps and are written with a
-conditional create, so of any number of racing writers one wins and the others learn whom they lost to. MLflow's alias
-has no such guard; it follows the ledger.
+conditional create, so exactly one of several racing writers wins, and the others learn who won. MLflow's alias has no
+such protection; it follows the ledger.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CI_USERS = {"GITHUB_ACTOR": "github", "GITLAB_USER_LOGIN": "gitlab"}
 
 
 class Digests(Record):
-    """What a promoted model was made from and decided by; empty where it is not known."""
+    """What a promoted model was made from and decided by; empty if unknown."""
 
     adapter: Text
     base: Text
@@ -51,7 +51,7 @@ class Digests(Record):
 class LedgerEntry(Record):
     """One generation of a registered model's champion.
 
-    Readers take the ledgers of all versions: older ones have no ``withdraw``.
+    Readers accept the ledgers of all versions: older ones have no ``withdraw``.
     """
 
     schema_version: Literal[1] = 1
@@ -60,9 +60,9 @@ class LedgerEntry(Record):
     previous: int | None
     """The generation before this one; None for the first."""
     action: Literal["promote", "rollback", "withdraw"]
-    """``withdraw``: the target was taken back and no other took its place; there is no champion from here on."""
+    """``withdraw``: the target was withdrawn without a replacement; from here on there is no champion."""
     target: ModelReference
-    """The model that is champion from this generation on, or is so no longer; everything needed to load it."""
+    """The model that becomes champion, or stops being champion; everything needed to load it."""
     version: Annotated[str, Field(pattern=r"^[0-9]+$")]
     """MLflow version of the target."""
     run_id: Text
@@ -119,18 +119,18 @@ def champion(store: Store, model: str) -> LedgerEntry | None:
 
 
 class TakenBack(NamedTuple):
-    """A model that was champion and is not to be so again by itself."""
+    """A model that was champion and must not become champion again automatically."""
 
     entry: LedgerEntry
-    """The generation that was left."""
+    """The generation that was rolled back."""
     by: LedgerEntry
-    """The rollback or withdrawal that left it; has the reason."""
+    """The rollback or withdrawal, with its reason."""
 
 
 def taken_back(past: Sequence[LedgerEntry]) -> dict[str, TakenBack]:
-    """Return the models that a rollback or a withdrawal took back, by digest of the reference.
+    """Return the models that were rolled back or withdrawn, by digest of the reference.
 
-    A later promotion of the same model reinstates it; so does a rollback to it, which takes nothing back then.
+    A later promotion of the same model reinstates it. So does a rollback to it, which then rolls nothing back.
 
     Args:
         past: All generations, oldest first.
@@ -150,11 +150,11 @@ def taken_back(past: Sequence[LedgerEntry]) -> dict[str, TakenBack]:
 
 
 def champion_for_run(store: Store, model: str, run_id: str) -> LedgerEntry | None:
-    """Return the champion that a run has to be compared with: the newest generation whose target another run made.
+    """Return the champion to compare a run with: the newest generation whose target another run made.
 
     A run that promoted its own candidate and is then restarted thus decides against the same champion again, unless
-    another run or a rollback to another run's model came in between. What was taken back meanwhile is nobody's
-    champion. None when there is no such generation, or another run's was withdrawn and none followed.
+    another run or a rollback to another run's model came in between. A model that was rolled back meanwhile does not
+    count. None if there is no such generation, or if another run's was withdrawn and none followed.
 
     Raises:
         StoreError: see :func:`entries`.
@@ -179,7 +179,7 @@ def champion_reference(
     Args:
         store: Artifact store.
         model: Registered model name.
-        student: Stands in the absent reference that is returned when there is no champion.
+        student: Student of the absent reference that is returned if there is no champion.
         run_id: Return the champion that this run is compared with (:func:`champion_for_run`); the newest by default.
 
     Raises:
@@ -195,7 +195,7 @@ def append(store: Store, entry: LedgerEntry) -> None:
     """Write a new generation.
 
     Raises:
-        ConflictError: somebody else took the generation; names them. Read again and decide again.
+        ConflictError: another writer took the generation; names it. Read again and decide again.
         StoreError: the generation before is missing, or the store failed (whether the entry was written is then
             unknown: read before writing again).
     """
@@ -217,13 +217,13 @@ def append(store: Store, entry: LedgerEntry) -> None:
 
 
 def describe(entry: LedgerEntry) -> str:
-    """Return who wrote an entry and what it did, for messages."""
+    """Return who wrote an entry and what it does, for messages."""
     what = {"promote": "the promotion of", "rollback": "a rollback to", "withdraw": "the withdrawal of"}[entry.action]
     return f"{what} run {entry.run_id} by {entry.who} (generation {entry.generation}, {entry.created})"
 
 
 def now() -> str:
-    """Return the present as ISO 8601 in UTC, to the second."""
+    """Return the current time as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -268,7 +268,7 @@ def _count(store: Store, model: str) -> int:
             stray = sorted(key for key in found if not re.fullmatch(r"[0-9]{6,}\.json", key.removeprefix(prefix)))
             if stray:
                 raise StoreError(
-                    f"{store.uri(stray[0])} does not belong into the promotion ledger.", "Move it elsewhere."
+                    f"{store.uri(stray[0])} does not belong in the promotion ledger.", "Move it elsewhere."
                 )
             raise _gap(store, model, generation)
     return len(found)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 TIMEOUT_VARIABLE = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 LIMIT = 15.0
-"""Seconds for one call of the client in all: retries, several addresses of the server and slow answers included."""
+"""Time limit of one call, in seconds, including retries, several addresses of the server and slow answers."""
 ENVIRONMENT = {
-    # Two attempts of 7 s: where the server has one address, the library's own error comes first.
+    # Two attempts of 7 s: if the server has one address, the library's own error comes first.
     TIMEOUT_VARIABLE: "7",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -38,9 +38,9 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Defaults; what the user set stands, within LIMIT."""
+"""Defaults; the user's settings take precedence, within LIMIT."""
 SLOWEST = 1 << 20
-"""Bytes per second that an upload may count on: a proxying server answers only when its own store has the file."""
+"""Assumed upload rate in bytes per second: a proxying server answers only when its own store has the file."""
 CREATE_SECONDS = 180.0
 """Seconds in which MLflow makes its tables in an empty database server."""
 MAX_MESSAGE = 300
@@ -108,8 +108,8 @@ def sqlite_path(uri: str) -> Path | None:
 def connect(uri: str) -> MlflowClient:
     """Return a client of a server that answered, creating a SQLite database that does not exist.
 
-    Each call of the client ends within :data:`LIMIT` seconds, and a server that was waited for in vain is not waited
-    for again (:class:`thinksafe.deadlines.Bounded`).
+    Each call of the client ends within :data:`LIMIT` seconds, and after one unanswered call the next ones fail at once
+    (:class:`thinksafe.deadlines.Bounded`).
 
     Args:
         uri: From :func:`resolve_tracking_uri`.
@@ -139,7 +139,7 @@ def connect(uri: str) -> MlflowClient:
 
 @contextmanager
 def reporting(uri: str, doing: str) -> Iterator[None]:
-    """Turn what MLflow and the libraries below it raise into a StageError that says how to go on.
+    """Turn errors of MLflow and the libraries below it into a StageError with a corrective action.
 
     Args:
         uri: Tracking URI, shown without credentials.
@@ -151,7 +151,7 @@ def reporting(uri: str, doing: str) -> Iterator[None]:
         raise
     except Exception as error:  # MlflowException, requests, sqlalchemy, botocore: no common base
         text = scrubbed(" ".join(str(error).split()), uri)
-        if "(Caused by " in text:  # what a pool of connections says before is in every message
+        if "(Caused by " in text:  # the text of the connection pool before it is the same in every message
             text = text.rpartition("(Caused by ")[2].removesuffix(")")
         found = f"{type(error).__name__} {text}"
         hint = next((hint for pattern, hint in _HINTS if re.search(pattern, found, re.IGNORECASE)), _UNREACHABLE)
@@ -178,7 +178,7 @@ def uploading(client: MlflowClient, size: int) -> Iterator[None]:
 
 @contextmanager
 def allowing(client: MlflowClient, seconds: float) -> Iterator[float]:
-    """Let each call of a client from :func:`connect` take so many seconds instead of LIMIT."""
+    """Let each call of a client from :func:`connect` take this many seconds instead of LIMIT."""
     bounded = cast("Bounded", client)
     before, bounded.seconds = bounded.seconds, seconds
     try:
@@ -213,7 +213,7 @@ def ensure_experiment(client: MlflowClient, uri: str, name: str) -> str:
             except MlflowException as error:
                 if error_code(error) != "RESOURCE_ALREADY_EXISTS":
                     raise
-                found = client.get_experiment_by_name(name)  # another process was first
+                found = client.get_experiment_by_name(name)  # another process was faster
                 if found is None:
                     raise
     if found.lifecycle_stage != "active":
@@ -230,7 +230,7 @@ def error_code(error: BaseException) -> str:
 
 @contextmanager
 def missing_ok() -> Iterator[None]:
-    """Accept that what is to be deleted is not there: a request whose answer got lost is repeated by the library."""
+    """Accept that an object to delete is missing: the library repeats a request whose answer was lost."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -253,7 +253,7 @@ def all_pages(search: Any, *args: Any, **kwargs: Any) -> list[Any]:
 
 
 def _knock(uri: str) -> None:
-    """Open one connection to a database server: MLflow itself would go on trying for a minute and a half."""
+    """Open one connection to a database server: MLflow itself would keep trying for a minute and a half."""
     from sqlalchemy import create_engine
 
     create_engine(uri).connect().close()

@@ -2,7 +2,7 @@
 
 A version's source is a logged model that holds the adapter's two files, so that ``models:/<name>@champion`` can be
 downloaded and served (vLLM, KServe) with nothing of this project installed. The student's own weights are never
-copied. All functions can be repeated, also after a kill between any two of their calls.
+copied. All functions can be repeated, even after a kill between any two of their calls.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CANDIDATE, CHAMPION = "candidate", "champion"
 RUN_ID, ADAPTER = "thinksafe.run_id", "thinksafe.adapter_digest"
 ATTEMPTS = 10
-"""Times that set_champion follows a ledger which moves while it works."""
+"""How often set_champion follows a ledger that changes in the meantime."""
 
 
 class Registration(Record):
@@ -58,17 +58,17 @@ class Registration(Record):
     data_digest: str
     """Digest of the training examples."""
     config_digest: str
-    """Empty where the run has no plan record."""
+    """Empty if the run has no plan record."""
     model_id: Text
     """Logged model in MLflow that holds the files."""
     mlflow_run: Text
     """Parent run in MLflow."""
     tracking_uri: str = ""
-    """As configured; empty where MLFLOW_TRACKING_URI decides."""
+    """As configured; empty if MLFLOW_TRACKING_URI decides."""
 
 
 def verify_adapter(store: Store, reference: ModelReference) -> None:
-    """Check that a reference's adapter is in the store and is the one that the reference names.
+    """Check that a reference's adapter is in the store and has the digest in the reference.
 
     Raises:
         StoreError: a file is missing or was changed.
@@ -134,13 +134,12 @@ def register_candidate(
 def check_base(folder: Path, candidate: ModelReference) -> None:
     """Check that an adapter names its base as the configuration does.
 
-    PEFT notes the place from which the base was loaded. Left alone, a path of the training machine would travel with
-    the adapter, be visible to everybody, and mean another model elsewhere. So the note must equal ``student.model``:
-    a hub id with its revision, ``micro://<student>``, or, for a student in a folder, the folder as the user wrote it,
-    which is the only name that such a student has.
+    PEFT records where the base was loaded from. Unchanged, a path of the training machine would be visible to everybody
+    and mean another model elsewhere. So the entry must equal ``student.model``: a hub id with its revision,
+    ``micro://<student>``, or, for a student in a folder, the folder as the user wrote it.
 
     Raises:
-        StageError: the note is another, or unreadable.
+        StageError: the entry differs, or is unreadable.
     """
     student = candidate.student
     where = f"adapter_config.json of the adapter {candidate.adapter!r}"
@@ -187,8 +186,8 @@ def set_champion(store: Store, model: str, client: MlflowClient, uri: str) -> le
 
     After a withdrawal there is no alias.
 
-    The ledger is read again after the alias was set: a writer that was overtaken in between corrects itself, since
-    MLflow's alias is last-write-wins.
+    The ledger is read again after the alias was set, because MLflow's alias is last-write-wins: a writer that was
+    overtaken in between corrects itself.
 
     Raises:
         StageError: nothing was promoted yet, or MLflow failed; the ledger is unchanged and the call can be repeated.
@@ -207,11 +206,11 @@ def set_champion(store: Store, model: str, client: MlflowClient, uri: str) -> le
         seen, entry = entry, ledger.newest(store, model)
         if entry == seen:
             return entry
-    raise StageError(f"The ledger of {model!r} keeps moving.", "Start the same command again.")
+    raise StageError(f"The ledger of {model!r} keeps changing.", "Start the same command again.")
 
 
 def champion_version(client: MlflowClient, uri: str, model: str) -> str:
-    """Return the version that the alias ``champion`` points at; empty when there is none. Raises StageError."""
+    """Return the version that the alias ``champion`` points to; empty if there is none. Raises StageError."""
     with reporting(uri, f"read the alias {CHAMPION!r} of {model!r}"):
         # Not by alias: a missing one is an error there. A number on a direct store, a string over HTTP.
         return str(client.get_registered_model(model).aliases.get(CHAMPION, ""))
@@ -223,7 +222,7 @@ def _ensure_model(
     """Return the logged model of this run and adapter, with its files uploaded."""
     with reporting(uri, "create a logged model"):
         found = all_pages(client.search_logged_models, [experiment], filter_string=_tagged(tags))
-        # FAILED ones stay as the record of a failed upload; of a killed attempt's the upload is repeated.
+        # FAILED ones stay as the record of a failed upload; the upload of a killed attempt is repeated.
         usable = [model for model in found if str(model.status) != "FAILED"]
         ready = [model for model in usable if str(model.status) == "READY"]
         if chosen := (ready or usable):
@@ -249,7 +248,7 @@ def _ensure_model(
                 )
     except StageError:
         if not ready:
-            # A server that is gone cannot be told, nor is it waited for; the error that matters is the upload's.
+            # A server that is gone gets no update and is not waited for; the error that matters is the upload's.
             with allowing(client, 3.0), suppress(Exception):
                 client.finalize_logged_model(model.model_id, "FAILED")
         raise

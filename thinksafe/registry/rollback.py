@@ -1,4 +1,4 @@
-"""Take the champion back: append a generation that points at an earlier target, or at none."""
+"""Roll the champion back: append a generation that points to an earlier target, or to none."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TAKEN_BACK = "thinksafe.taken_back"
-"""Tag of a version that was taken back: by which generation. ``_by`` and ``_reason`` behind it say who, and why."""
+"""Tag of a rolled-back version with the generation that did it; the suffixes ``_by`` and ``_reason`` add who and
+why."""
 
 
 def rollback(
     store: Store, model: str, *, to: int | None, reason: str, who: str | None = None, tracking_uri: str = "",
     of: int | None = None,
 ) -> LedgerEntry:
-    """Make an earlier target champion again and return the generation that says so.
+    """Make an earlier target champion again and return the new generation.
 
     Nothing is removed: the ledger grows by one generation. The target's files and MLflow version are checked first.
-    A rollback that was cut off between ledger and alias is completed by the same command, not repeated.
+    The same command completes, and does not repeat, a rollback that was interrupted between ledger and alias.
 
     Args:
         store: Artifact store that holds ledger and adapters.
         model: Registered model name.
-        to: Generation to return to. By default the last one before the current target was promoted that has another
-            target; so repeated rollbacks go further back and never forward to what was rolled back. A generation that
-            is named may be one that was taken back: it is reinstated.
+        to: Generation to return to. By default the last one with another target before the current target was promoted;
+            so repeated rollbacks go further back, never forward to what was rolled back. A named generation may have
+            been rolled back itself: it is reinstated.
         reason: Why; recorded.
         who: Who acts; found by :func:`thinksafe.registry.ledger.actor` when None.
         tracking_uri: MLflow server; MLFLOW_TRACKING_URI when empty.
@@ -72,10 +73,10 @@ def rollback(
 def withdraw(
     store: Store, model: str, *, reason: str, who: str | None = None, tracking_uri: str = "", of: int | None = None
 ) -> LedgerEntry:
-    """Take the champion back without another in its place and return the generation that says so.
+    """Withdraw the champion without a replacement and return the new generation.
 
-    The ledger grows by one generation and the alias goes. A withdrawal that was cut off in between is completed by
-    the same command, not repeated.
+    The ledger grows by one generation, and the alias is removed. The same command completes, and does not repeat, an
+    interrupted withdrawal.
 
     Args:
         store: Artifact store that holds the ledger.
@@ -95,7 +96,7 @@ def withdraw(
     if current is None:
         raise ConfigError(f"Nothing was promoted to {model!r} yet.", "Check the model name and the store.")
     client = connect(uri)
-    champion_version(client, uri, model)  # before the ledger says anything, MLflow has to answer
+    champion_version(client, uri, model)  # MLflow must answer before the ledger changes
     if current.action != "withdraw" or (of is not None and current.previous != of):
         _require(current, of)
         current = current.model_copy(update={
@@ -110,13 +111,13 @@ def withdraw(
 def _require(current: LedgerEntry, of: int | None) -> None:
     if of is not None and current.generation != of:
         raise ConflictError(
-            f"Generation {of} of {current.model!r} is not the newest any more: there is {ledger.describe(current)}.",
-            "Nothing was changed here; look at the ledger of now.",
+            f"Generation {of} of {current.model!r} is no longer the newest: there is {ledger.describe(current)}.",
+            "Nothing was changed; check the current ledger.",
         )
 
 
 def tag_taken_back(store: Store, model: str, client: MlflowClient, uri: str) -> None:
-    """Tag the versions that the ledger says were taken back, and no others. Raises StageError, StoreError."""
+    """Tag the versions that were rolled back according to the ledger, and no others. Raises StageError, StoreError."""
     past = ledger.entries(store, model)
     gone = {taken.entry.version: taken.by for taken in ledger.taken_back(past).values()}
     with reporting(uri, f"tag versions of {model!r}"):
@@ -135,7 +136,7 @@ def tag_taken_back(store: Store, model: str, client: MlflowClient, uri: str) -> 
 
 
 def complete(store: Store, model: str, *, tracking_uri: str = "") -> LedgerEntry:
-    """Bring MLflow in line with a ledger that was written already, and return its newest generation.
+    """Bring MLflow in line with an existing ledger, and return its newest generation.
 
     Raises:
         StageError: nothing was promoted yet, or MLflow failed; the call can be repeated.
@@ -145,7 +146,7 @@ def complete(store: Store, model: str, *, tracking_uri: str = "") -> LedgerEntry
 
 
 def _follow(store: Store, model: str, client: MlflowClient, uri: str) -> LedgerEntry:
-    """Bring tags and alias in line with the ledger; the alias last, which tells a rollback that was cut off."""
+    """Bring tags and alias in line with the ledger; the alias comes last and so shows an interrupted rollback."""
     tag_taken_back(store, model, client, uri)
     return set_champion(store, model, client, uri)
 
@@ -178,9 +179,9 @@ def _named(past: list[LedgerEntry], to: int) -> LedgerEntry:
 
 
 def earlier(past: list[LedgerEntry]) -> LedgerEntry:
-    """Return the generation that a rollback without a number goes to: the last with another target before this one's.
+    """Return the default generation of a rollback: the last one with another target before this one's.
 
-    What was taken back is passed over, and before a withdrawal nothing is looked for.
+    Rolled-back generations are skipped, and the search stops at a withdrawal.
 
     Raises:
         ConfigError: there is none.

@@ -1,4 +1,4 @@
-"""Which model an evaluation is about: the champion, a registered version, or a student by itself."""
+"""The model of an evaluation: the champion, a registered version, or a plain student."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VERSION = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<versi
 
 
 def resolve_model(text: str, suite: SuiteConfig, store: Store) -> ModelReference:
-    """Return the model that is to be evaluated, with the role ``evaluated``.
+    """Return the model to evaluate, with the role ``evaluated``.
 
     Args:
         text: ``champion`` (of the suite's registered model), ``models:/<name>@champion``, ``models:/<name>/<version>``,
@@ -43,7 +43,7 @@ def resolve_model(text: str, suite: SuiteConfig, store: Store) -> ModelReference
     if text.startswith("models:"):
         if not (found := _VERSION.fullmatch(text)) or found["alias"] not in (None, CHAMPION):
             raise ConfigError(
-                f"The model {text[:200]!r} is no registered version.",
+                f"The model {text[:200]!r} is not a registered version.",
                 "Write models:/<name>@champion or models:/<name>/<version>.",
             )
         if found["alias"]:
@@ -53,7 +53,7 @@ def resolve_model(text: str, suite: SuiteConfig, store: Store) -> ModelReference
 
 
 def has_champion(text: str, suite: SuiteConfig, store: Store) -> bool:
-    """Return whether a model can be evaluated as far as a champion goes: False where it asks for one not there yet.
+    """Return whether the model exists if it is a champion: False if there is no champion yet.
 
     Raises:
         ConfigError: the registry that the name needs is not named.
@@ -128,7 +128,7 @@ def _student(text: str, suite: SuiteConfig) -> ModelReference:
 
     settings = suite.student
     if text and (settings is None or settings.model != text):
-        # a revision is one model's own
+        # a revision belongs to one model
         known = settings.model_dump(exclude={"model", "revision"}) if settings else {}
         settings = StudentSettings(model=text, **known)
     if settings is None:

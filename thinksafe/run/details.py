@@ -1,4 +1,4 @@
-"""What stages record of their work beside counts and digests: one model a stage, read from its record's ``details``.
+"""What stages record besides counts and digests: one model per stage, read from the ``details`` of its record.
 
 :meth:`thinksafe.run.record.StageRecord.read` fills a model part by part. A part that is missing has its default, and so
 has one that does not have its form (another version wrote it, or somebody edited it); of a list, the rows that have it
@@ -80,7 +80,7 @@ class FunnelRow(Lenient):
 
 
 class PipelineStatus(Lenient):
-    """What Kubeflow Pipelines says of the tasks before the exit task."""
+    """Status of the tasks before the exit task, from Kubeflow Pipelines."""
 
     state: str = ""
     """``SUCCEEDED``, ``FAILED``, ``CANCELLED`` ...; empty when unknown."""
@@ -98,7 +98,7 @@ class PlanDetails(Details):
     base: dict[str, Any] = {}
     """ModelReference of the student; empty in an evaluation."""
     champion: dict[str, Any] = {}
-    """ModelReference, marked absent where there is none; empty in an evaluation."""
+    """ModelReference, marked absent if there is no champion; empty in an evaluation."""
     champion_generation: int | None = None
     model: dict[str, Any] | None = None
     """ModelReference of an evaluation's model; None where there is nothing to evaluate."""
@@ -135,11 +135,11 @@ class DueDetails(Details):
     if_changed: bool = False
     same: bool = False
     changed: tuple[str, ...] | None = None
-    """Names of the inputs that differ from those of the champion's run; None where that cannot be told."""
+    """Names of the inputs that differ from those of the champion's run; None if unknown."""
     champion_run: str = ""
     champion_generation: int | None = None
     taken_back: dict[str, Any] | None = None
-    """The candidate that this run would make again, and that was taken back."""
+    """The rolled-back candidate that this run would make again."""
 
 
 class JudgeDetails(Details):
@@ -215,7 +215,7 @@ class AlarmDetails(Details):
     """Of alarm."""
 
     webhook: str = ""
-    """What came of the call."""
+    """Result of the call."""
 
 
 class ReportDetails(Details):

@@ -1,8 +1,8 @@
-"""Formats of stored rows: the numbers that keys hold, so that changed code makes its rows again.
+"""Formats of stored rows: version numbers in keys, so that changed code makes its rows again.
 
 A chunk or an adapter is found again by its key. The key holds the inputs, the settings, the versions of the libraries,
 and, for our own code, a format number. Raise the number when a change of the code changes the rows: all of them are
-then made again. Leave it when the rows stay what they were, as after a new comment or a moved function.
+then made again. Leave it if the rows stay the same, for example after a new comment or a moved function.
 ``tests/unit/run/test_formats.py`` notices every change of the code behind a format and asks which of the two it is.
 """
 

@@ -1,4 +1,4 @@
-"""Manifests of chunked rows: what sample, judge and grade hand on instead of the rows themselves.
+"""Manifests of chunked rows: what sample, judge and grade pass on instead of the rows.
 
 Rows live in the store as chunks below ``chunks/<key>/``, where the key is the digest of everything that determines
 them; so a retry, a second run and another number of shards find them again. Rows are written first, to
@@ -65,12 +65,12 @@ class Manifest(Record):
 
     @property
     def digest(self) -> str:
-        """Digest of the rows, whatever the shards."""
+        """Digest of the rows, independent of the shards."""
         return digest_json([self.kind, [chunk.digest for chunk in self.chunks]])
 
 
 def write_chunk(store: Store, key: str, index: int, rows: list[R]) -> Chunk:
-    """Write rows as a complete chunk and return its entry, which is another writer's where that one came first.
+    """Write rows as a complete chunk and return its entry, or that of another writer that was faster.
 
     Safe to repeat and to race: the entry's rows are whole, and none that was returned is ever overwritten.
     """
@@ -83,7 +83,7 @@ def write_chunk(store: Store, key: str, index: int, rows: list[R]) -> Chunk:
     except ConflictError:
         if winner := find_chunk(store, key, index):
             return winner
-        store.put(marker_key(key), marker)  # what is there is damaged, or its rows are
+        store.put(marker_key(key), marker)  # the existing one is damaged, or its rows are
     return chunk
 
 
@@ -96,7 +96,7 @@ def find_chunk(store: Store, key: str, index: int) -> Chunk | None:
     """Return a complete, intact chunk, or None when it has to be made (again).
 
     Raises:
-        StoreError: the store could not be asked; that is no reason to make the rows again.
+        StoreError: the store could not be read; that is no reason to make the rows again.
     """
     try:
         chunk = Chunk.model_validate_json(store.get(marker_key(key)))
@@ -163,7 +163,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def save_manifest(store: Store, manifest: Manifest) -> None:
-    """Keep a manifest in the store under its digest, which stage records name: the way back from a run to its rows."""
+    """Store a manifest under its digest. Stage records name the digest, which leads from a run to its rows."""
     store.put(_manifest_key(manifest.digest), manifest.model_dump_json().encode() + b"\n")
 
 
@@ -185,7 +185,7 @@ def saved_manifest(store: Store, digest: str) -> Manifest:
         ) from error
     except ValidationError:
         pass
-    raise InputError(f"{store.uri(key)} is not the manifest it was.", "Delete it and judge the samples again.")
+    raise InputError(f"{store.uri(key)} is not the original manifest.", "Delete it and judge the samples again.")
 
 
 def _manifest_key(digest: str) -> str:

@@ -12,13 +12,13 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def dying_with(parent: int) -> Callable[[], None]:
-    """Return what a child calls first, so that the kernel kills it when its parent, the process ``parent``, dies.
+    """Return a function for a child to call first: the kernel then kills it when its parent, ``parent``, dies.
 
     The kernel ties a child to the thread that started it. On anything but Linux the call does nothing.
     """
     if not sys.platform.startswith("linux"):
         return lambda: None
-    prctl = ctypes.CDLL(None).prctl  # looked up here: the child of a threaded process must do next to nothing
+    prctl = ctypes.CDLL(None).prctl  # looked up here: the child of a threaded process must do as little as possible
 
     def ask() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Progress of long stages: JSON lines for the process that started the stage, a line now and then without one.
+"""Progress of long stages: JSON lines for the process that started the stage, or occasional plain lines.
 
 Where the environment names a file in ``THINKSAFE_PROGRESS``, each report is one line
 ``{"task", "label", "done", "total"}`` there, and ``thinksafe run`` draws the bar. Otherwise plain lines go to stderr,

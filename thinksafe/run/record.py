@@ -1,6 +1,6 @@
 """Stage records: what a stage did, written as its last act to ``runs/<run id>/<task>.json`` in the store.
 
-The report, the MLflow runs and a person reading the store all take their facts from here.
+The report, the MLflow runs and people who read the store all get their facts from here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from thinksafe.store import Store
 D = TypeVar("D", bound=Details)
 
 SCHEMA_VERSION = 1
-"""Of stage records; raised when an older reader would misread them."""
+"""Version of stage records; goes up whenever an older reader would misread them."""
 RESTORE = "Restore it from a backup, or start a new run."
 DELETE_RECORD = "Delete it and start the run again; finished work is kept."
 
@@ -54,7 +54,7 @@ class StageRecord(Record):
     """Unix time in seconds."""
     seconds: float
     gpus: Count = 0
-    """GPUs that the stage held while it ran, busy or not: those it saw, where it loaded PyTorch, or those of the pods
+    """GPUs that the stage held while it ran, busy or not: those that it saw, if it loaded PyTorch, or those of the pods
     that worked for it."""
     error: str = ""
     action: str = ""
@@ -139,7 +139,7 @@ def record_key(run_id: str, task: str) -> str:
 
 @contextmanager
 def recorded(context: StageContext, section: BaseModel | None) -> Iterator[StageResult]:
-    """Run a stage body and write its record, also when it fails.
+    """Run a stage body and write its record, even if it fails.
 
     The body fills the yielded result. An error is recorded with its corrective action and what the body had filled in
     by then, and raised again; a failure to record an error does not hide the error.
@@ -183,7 +183,7 @@ def _parts(details: Details) -> dict[str, Any]:
 
 def _gpus() -> int:
     torch = sys.modules.get("torch")  # a stage that has not imported it uses none
-    with suppress(Exception):  # a record is not lost for a driver's fault
+    with suppress(Exception):  # a fault of the driver must not cost the record
         return int(torch.cuda.device_count()) if torch is not None else 0
     return 0
 
@@ -200,7 +200,7 @@ class RunRecords:
     found: dict[str, StageRecord]
     """By task name, in the order in which the tasks started."""
     problems: tuple[str, ...]
-    """What is in a record's place and cannot be read, each with its key and why."""
+    """Objects in the place of a record that cannot be read, each with its key and the reason."""
 
 
 def find_record(store: Store, run_id: str, task: str) -> StageRecord | None:
@@ -212,7 +212,7 @@ def find_record(store: Store, run_id: str, task: str) -> StageRecord | None:
 def find_evidence(store: Store, run_id: str, task: str) -> StageRecord | None:
     """Return the record of a task, None for one that is missing.
 
-    For what is written down for good (registry, ledger): there a record that cannot be read is no missing one.
+    Use it for permanent entries (registry, ledger), where an unreadable record must not pass as a missing one.
 
     Raises:
         DamagedError: the record is there, and :func:`list_records` would count it as a problem.
@@ -235,7 +235,8 @@ def _find(store: Store, run_id: str, task: str) -> StageRecord | str | None:
 def list_records(store: Store, run_id: str) -> RunRecords:
     """Return the records of a run.
 
-    A problem is an object that is no stage record, that another version wrote, or that is of another run or task.
+    A problem is an object that is not a stage record, that another version wrote, or that belongs to another run or
+    task.
     """
     read = [_parse(key, store.get(key)) for key in store.keys(f"runs/{run_id}/") if key.endswith(".json")]
     found = sorted((each for each in read if isinstance(each, StageRecord)), key=lambda record: record.started)

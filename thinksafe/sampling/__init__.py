@@ -1,1 +1,1 @@
-"""Sampling: prompts become samples, through one small protocol of engines."""
+"""Sampling: turn prompts into samples, through one small interface of engines."""

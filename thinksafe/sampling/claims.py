@@ -1,12 +1,12 @@
-"""Which shard makes which chunk: each begins with its own, and one that is done helps the others.
+"""Which shard makes which chunk: each starts with its own, and a finished shard helps the others.
 
-How long a chunk takes is known only afterwards, so any fixed assignment leaves most shards waiting for the slowest.
-Before a shard makes a chunk it claims it by conditional create, so that no chunk is made twice. A shard's manifest
-lists its own chunks whoever made them: what the shards hand on does not depend on who was fast.
+The time for a chunk is known only afterwards, so with any fixed assignment most shards would wait for the slowest.
+Before a shard makes a chunk, it claims it by conditional create, so that no chunk is made twice. A shard's manifest
+lists its own chunks, no matter which shard made them, so the result does not depend on timing.
 
 Claims are ``claims/<set>/<index>`` with the shard that made them. While it works, a shard renews ``alive-<shard>``
-beside them; when that is older than ``LEASE`` seconds, the owner of a chunk that the silent shard had claimed makes it
-itself. A shard that was killed and is started again finds its own claims and goes on.
+next to them. If that is older than ``LEASE`` seconds, the owner of a chunk that the silent shard had claimed makes it
+itself. A killed and restarted shard finds its own claims and continues.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEASE = 180.0
 """Seconds after which a silent shard counts as dead; well above the difference between two machines' clocks."""
 
 RENEWAL = 30.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 
 
 class Claims:
@@ -45,10 +45,10 @@ class Claims:
         """Chunks that this shard's manifest lists."""
 
     def take(self, done: Callable[[int], bool]) -> Iterator[int]:
-        """Yield chunks that this shard has claimed and should make: its own in order, then what others have left.
+        """Yield chunks that this shard has claimed and should make: its own in order, then what is left of others.
 
         Args:
-            done: Tells whether a chunk is in the store already; asked just before it would be claimed.
+            done: Returns whether a chunk is already in the store; called just before claiming it.
         """
         for index in self.own:
             if not done(index) and self._claim(index):
@@ -69,7 +69,7 @@ class Claims:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """Give signs of life while the block runs; an error in it gives up what was claimed."""
+        """Send heartbeats while the block runs; an error in it releases the claims."""
         if self._shards == 1:
             yield
             return
@@ -88,7 +88,7 @@ class Claims:
             ended.set()
 
     def _left(self, done: Callable[[int], bool]) -> int | None:
-        """Claim a chunk that nobody has, of the shard after this one first and from its end."""
+        """Claim an unclaimed chunk, first of the next shard, from its end."""
         taken = set(self._store.keys(f"{self._prefix}/"))
         for step in range(1, self._shards):
             for index in reversed(range((self._shard + step) % self._shards, self._total, self._shards)):
@@ -117,6 +117,6 @@ class Claims:
             self._sign(time.time())
 
     def _sign(self, moment: float) -> None:
-        # at worst a chunk is made twice; what the shard works on says what is wrong with the store
+        # at worst a chunk is made twice; the shard's own work will report the problem with the store
         with suppress(StoreError):
             self._store.put(f"{self._prefix}/alive-{self._shard}", json.dumps({"time": moment}).encode())

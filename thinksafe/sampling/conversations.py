@@ -1,4 +1,4 @@
-"""Hold conversations with an engine: turn after turn, each response seeded, whatever engine it is.
+"""Hold conversations with any engine: turn after turn, each response seeded.
 
 A conversation's user turns are fixed in advance; the model answers each one before it is told the next. It is shown its
 earlier answers without their thoughts, as a user would see them and as reasoning models' chat templates ask for.
@@ -18,21 +18,21 @@ from thinksafe.traces import split
 
 @dataclass(frozen=True)
 class Script:
-    """What is said to the model."""
+    """The user's side of a conversation."""
 
     turns: tuple[str, ...]
     """User turns, at least one."""
     settings: SamplingSettings
     opening: str = ""
-    """What the last response is made to begin with."""
+    """Text that the last response is made to begin with."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """What the model said."""
+    """The model's side of a conversation."""
 
     replies: tuple[Generation, ...]
-    """To all turns but the last."""
+    """Responses to all turns but the last."""
     response: Generation
 
 
@@ -65,7 +65,7 @@ def converse(
 
 
 def last_turn(script: Script) -> list[Turn]:
-    """Return what is said last: the user's turn, and the opening of the response where it has one."""
+    """Return the last messages: the user's turn, and the opening of the response if it has one."""
     opening: list[Turn] = [{"role": "assistant", "content": script.opening}] if script.opening else []
     return [_user(script.turns[-1]), *opening]
 

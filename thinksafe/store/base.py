@@ -1,8 +1,7 @@
-"""What a store must do: atomic objects under POSIX-like keys, with conditional create.
+"""The interface of stores: atomic objects under POSIX-like keys, with conditional create.
 
-The protocol is the part of S3 that the pipeline needs. An object is either wholly there or not there; ``create``
-succeeds for exactly one of any number of racing writers (S3: ``If-None-Match: *``), which is what the promotion
-ledger stands on.
+It is the part of S3 that the pipeline needs. An object exists completely or not at all; ``create`` succeeds for
+exactly one of several racing writers (S3: ``If-None-Match: *``), and the promotion ledger relies on that.
 """
 
 from __future__ import annotations
@@ -46,15 +45,15 @@ class Store(Protocol):
         ...
 
     def exists(self, key: str) -> bool:
-        """Return whether an object is there. Raises StoreError when that cannot be known."""
+        """Return whether an object exists. Raises StoreError if that is unknown."""
         ...
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is no error."""
+        """Delete an object; a missing one is not an error."""
         ...
 
     def keys(self, prefix: str) -> list[str]:
-        """Return the keys that start with ``prefix``, sorted; markers of empty folders are none."""
+        """Return the keys that start with ``prefix``, sorted, without markers of empty folders."""
         ...
 
     def tags(self, prefix: str) -> dict[str, str]:
@@ -75,7 +74,7 @@ class Store(Protocol):
 
 
 def check_key(key: str) -> None:
-    """Raise StoreError for a key that some store would refuse or take for another's.
+    """Raise StoreError for a key that some store would refuse or confuse with another.
 
     One object must have one key, so the spellings that a file system would take for the same file are refused: empty
     names, ``.`` and ``..``, a slash in front or behind.
@@ -89,7 +88,7 @@ def check_key(key: str) -> None:
 
 
 def check_prefix(prefix: str) -> None:
-    """Raise StoreError for a text with which no key can start. The empty one fits all keys."""
+    """Raise StoreError for a text with which no key can start. Every key starts with the empty text."""
     folder, slash, name = prefix.rpartition("/")
     if slash:
         _check_names(folder)
@@ -116,8 +115,8 @@ def open_store(root: str, *, foreign: bool = False) -> Store:
 
     Args:
         root: Folder or address.
-        foreign: People filled it with tools of their own (prompts, students, guards), so that objects need not carry
-            the digest that this project's own objects must carry in S3.
+        foreign: People fill it with other tools (prompts, students, guards), so its objects need not have the digest
+            that this project's own objects must have in S3.
 
     Raises:
         ConfigError: the root is empty, or its scheme is not supported.
@@ -138,7 +137,7 @@ def open_store(root: str, *, foreign: bool = False) -> Store:
 
 
 def check_reachable(root: str) -> None:
-    """Ask a store for a listing: a wrong address or key shows before any work, not after minutes of retries.
+    """List the store once, so that a wrong address or key shows before any work, not after minutes of retries.
 
     Raises:
         ConfigError: the root is malformed, or there are no credentials.

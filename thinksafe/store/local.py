@@ -68,7 +68,7 @@ class LocalStore:
 
         found = (
             (Path(folder) / name).relative_to(self._folder).as_posix()
-            # unlike rglob, walk can be told not to pass over folders that it may not read
+            # unlike rglob, walk can report folders that it may not read
             for folder, _, names in os.walk(start, onerror=unreadable)
             for name in names
         )
@@ -79,7 +79,7 @@ class LocalStore:
         for key in self.keys(prefix):
             try:
                 status = self._path(key).stat()
-            except FileNotFoundError:  # deleted since it was listed
+            except FileNotFoundError:  # deleted after it was listed
                 continue
             except OSError as error:
                 raise self._failure("look up", key, error) from error

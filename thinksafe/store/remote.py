@@ -30,7 +30,7 @@ def local_file(address: str) -> Iterator[Path]:
         return
     parent, _, name = address.rpartition("/")
     if not name or parent + "/" == SCHEME:
-        raise InputError(f"{address!r} names no object.", "Write s3://bucket/folder/file.jsonl.")
+        raise InputError(f"{address!r} does not name an object.", "Write s3://bucket/folder/file.jsonl.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "object"
         open_store(parent, foreign=True).get_file(name, path)
@@ -67,13 +67,13 @@ def local_folder(address: str) -> Path:
     try:
         for key in tags:
             store.get_file(key, partial / key)
-        # what was copied after it had changed would be cached under the tags of what it was before
+        # otherwise a changed object would be cached under the tags of its old content
         if store.tags("") != tags:
             raise StoreError(f"{address} changed while it was copied.", "Start again when the upload is complete.")
         try:
             partial.rename(folder)
         except OSError:
-            if not folder.is_dir():  # somebody else may have made the same copy first
+            if not folder.is_dir():  # another process may have made the same copy first
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

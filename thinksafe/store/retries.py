@@ -18,17 +18,17 @@ T = TypeVar("T")
 
 VARIABLE = "THINKSAFE_S3_RETRY_SECONDS"
 SECONDS = 180.0
-"""An outage of a minute or two is ridden out; a longer one fails the stage, which resumes when started again."""
+"""A stage survives an outage of a minute or two; a longer one fails it, and it resumes when started again."""
 FIRST_WAIT, LONGEST_WAIT = 0.25, 10.0
 """Seconds; a wait is drawn from the upper half of its bound, which doubles from the first to the longest."""
 REREADS = 2
-"""A body with a wrong digest may have been damaged on its way; one that stays wrong was damaged where it lies."""
-# Of the system, not of the module random: that one's state may be seeded, and equal in forked processes.
+"""A wrong digest may be damage in transit; if it stays wrong, the object itself is damaged."""
+# From the system, not the module random, whose state may be seeded and is equal in forked processes.
 _JITTER = random.SystemRandom()
 
 
 def default_retry_seconds() -> float:
-    """Return how long a call that fails is tried again. Raises ConfigError for a malformed variable."""
+    """Return how long to retry a failing call. Raises ConfigError for a malformed variable."""
     text = os.environ.get(VARIABLE, "").strip()
     try:
         seconds = float(text or SECONDS)
@@ -42,12 +42,12 @@ def default_retry_seconds() -> float:
 def retried(action: Callable[[], T], transient: Callable[[BaseException], bool], seconds: float, what: str) -> T:
     """Return what ``action`` returns, trying again while its errors are transient.
 
-    The time counts from the first failure, so that a transfer which took long is tried again, too. The last error is
-    raised as it is. DamagedError is tried again ``REREADS`` times.
+    The time counts from the first failure, so that long transfers are retried, too. The last error is raised unchanged.
+    DamagedError is retried ``REREADS`` times.
 
     Args:
         action: Must be safe to repeat.
-        transient: Says of an error whether it may pass by itself.
+        transient: Returns whether an error may go away on its own.
         seconds: No attempt starts later than this after the first failure.
         what: For the log, where the first failure is noted: ``write s3://bucket/key``.
     """

@@ -54,7 +54,7 @@ class S3Store:
         bucket, _, prefix = root.removeprefix("s3://").partition("/")
         self._bucket, self._prefix = bucket, prefix.strip("/")
         if not bucket:
-            raise ConfigError(f"The store root {root!r} names no bucket.", "Write s3://bucket/prefix.")
+            raise ConfigError(f"The store root {root!r} does not name a bucket.", "Write s3://bucket/prefix.")
         if self._prefix:
             _check_root(self._prefix, root)
         self._foreign, self._bucket_seen = foreign, False
@@ -100,7 +100,7 @@ class S3Store:
         try:
             self._head(key)
         except MissingError:
-            # the answer to HEAD does not tell whether it is the bucket that is missing
+            # the answer to HEAD does not show whether the bucket is missing
             if not self._bucket_seen:
                 self._look_up_bucket()
             return False
@@ -148,7 +148,7 @@ class S3Store:
         check_key(key)
 
         def read(stream: BinaryIO) -> None:
-            stream.truncate(0)  # what an attempt before this one got
+            stream.truncate(0)  # data of an earlier attempt
             stream.seek(0)
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
             sha = hashlib.sha256()
@@ -229,7 +229,7 @@ class S3Store:
         where, written = self._address(key), metadata.get(SHA256)
         if written is None and not self._foreign:
             raise DamagedError(
-                f"{where} carries no digest, so it was not written by ThinkSafe.",
+                f"{where} has no digest, so ThinkSafe did not write it.",
                 "Delete it and start the run again; to move a store, use a tool that keeps metadata.",
             )
         if written not in (None, digest):

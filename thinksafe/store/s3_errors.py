@@ -1,4 +1,4 @@
-"""What goes wrong in calls to S3: which errors may pass by themselves, and what a person is told of the others."""
+"""Errors of calls to S3: which ones are transient, and the messages for the others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ACTIONS = {
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same call may succeed when it is made again.
+    """Return whether the same call may succeed when it is repeated.
 
     No refusal (403) and nothing that is missing (404) is. Whether an unanswered write was carried out is unknown.
     """
@@ -52,7 +52,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         code, status = _code(error)
         return code in _TRANSIENT or status in (408, 429) or (status >= 500 and status not in _FINAL)
-    if isinstance(error, SSLError):  # a certificate does not become valid by waiting
+    if isinstance(error, SSLError):  # waiting does not make a certificate valid
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     # the built-in errors come from a socket that breaks while a body is read
     return isinstance(
@@ -67,11 +67,11 @@ def is_refusal(error: ClientError) -> bool:
 
 
 def explained(error: BaseException, verb: str, where: str, root: str) -> StoreError | ConfigError | None:
-    """Return what to raise for an error of boto3 or the network; None for one that is not theirs.
+    """Return what to raise for an error of boto3 or the network; None for any other error.
 
     Args:
-        error: As it was raised.
-        verb: What was to be done: ``read``, ``write``, ``look up`` or ``list``.
+        error: The error.
+        verb: The failed operation: ``read``, ``write``, ``look up`` or ``list``.
         where: Address of the object.
         root: Address of the store.
     """

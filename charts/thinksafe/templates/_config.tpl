@@ -1,4 +1,4 @@
-{{/* The config document, and what it must not be. */}}
+{{/* The config document, and checks of the values. */}}
 
 {{- define "thinksafe.config" -}}
 {{- $cluster := deepCopy .Values.cluster -}}
@@ -19,7 +19,7 @@
 {{- merge (dict "cluster" $cluster) (deepCopy .Values.config) | toPrettyJson -}}
 {{- end -}}
 
-{{/* Refuses what the schema cannot see, and says what to do. */}}
+{{/* Refuses what the schema cannot check, and says what to do. */}}
 {{- define "thinksafe.check" -}}
 {{- $values := .Values -}}
 {{- $wrong := list -}}
@@ -117,7 +117,7 @@
 {{- if $wrong -}}
 {{- fail (printf "\n\nThe values of thinksafe need a correction:\n  - %s\n" (join "\n  - " $wrong)) -}}
 {{- end -}}
-{{/* raw in a block scalar these would end a line or the document; JSON escapes the rest */}}
+{{/* unescaped in a block scalar, these would end a line or the document; JSON escapes the rest */}}
 {{- if regexMatch "://[^/\\s\"@:]*:[^/\\s\"@]+@" (include "thinksafe.config" .) -}}
 {{- fail "\n\nThe values of thinksafe need a correction:\n  - config or cluster holds an address with a password, which would be readable by all who may read ConfigMaps: name a secret\n" -}}
 {{- end -}}

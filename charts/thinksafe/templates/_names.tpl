@@ -1,8 +1,9 @@
 {{/* Names, labels and images. */}}
 
 {{/*
-Begin of the name of all objects. A Service takes no dots and no digit first, and 63 characters with what is put behind
-(-unschedule is the longest). A name that is cut ends in a digest of the whole, so that two long names stay two.
+Prefix of the names of all objects. The name of a Service has no dots, does not start with a digit, and has at most 63
+characters with its suffix (-unschedule is the longest). A shortened name ends in a digest of the whole name, so that two
+long names stay different.
 */}}
 {{- define "thinksafe.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
@@ -20,7 +21,7 @@ Begin of the name of all objects. A Service takes no dots and no digit first, an
 {{- $full -}}
 {{- end -}}
 
-{{/* Labels that select pods of a component: list of root and component. */}}
+{{/* Labels that select the pods of a component: list of root and component. */}}
 {{- define "thinksafe.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | quote }}
@@ -63,7 +64,7 @@ thinksafe/pods: runs
 {{- end -}}
 {{- end -}}
 
-{{/* The accounts that the chart makes. */}}
+{{/* The accounts that the chart creates. */}}
 {{- define "thinksafe.accounts" -}}
 {{- $used := dict "pipeline" true "publisher" true "rollout" (ne (include "thinksafe.deployKind" .) "") "mlflow" .Values.mlflow.enabled -}}
 {{- $made := list -}}
@@ -87,7 +88,7 @@ thinksafe/pods: runs
 {{- end -}}
 {{- end -}}
 
-{{/* The same image as the chart's own pods pull it, from the mirror where there is one (ClusterSettings.image does so for runs). */}}
+{{/* The same image for the chart's own pods, from the mirror if there is one (ClusterSettings.image does so for runs). */}}
 {{- define "thinksafe.pulled" -}}
 {{- $root := index . 0 -}}
 {{- $image := include "thinksafe.image" . -}}
@@ -104,7 +105,7 @@ thinksafe/pods: runs
 {{- end -}}
 {{- end -}}
 
-{{/* Address of MLflow as pods see it. */}}
+{{/* Address of MLflow as seen from pods. */}}
 {{- define "thinksafe.mlflowHost" -}}
 {{- printf "%s-mlflow.%s.svc" (include "thinksafe.fullname" .) .Release.Namespace -}}
 {{- end -}}

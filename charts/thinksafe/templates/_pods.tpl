@@ -39,7 +39,7 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Certificates of the cluster's own authority, where the pods of runs have them too. */}}
+{{/* Certificates of the cluster's own authority, at the same path as in the pods of runs. */}}
 {{- define "thinksafe.certificates" -}}
 {{- with .Values.cluster.certificates -}}
 {{- if .config_map -}}/etc/thinksafe/certificates/{{ .key }}{{- end -}}
@@ -79,8 +79,8 @@ imagePullSecrets:
 {{- end -}}
 
 {{/*
-What the doctor tries: S3, MLflow and the hub, with the credentials of runs and what their ConfigMaps say (a proxy).
-Optional, so that the pod starts where one is missing, and the doctor says which.
+Environment of the doctor's checks: S3, MLflow and the hub, with the credentials of runs and their ConfigMaps (a proxy).
+All are optional, so that the pod starts even if one is missing, and the doctor reports which.
 */}}
 {{- define "thinksafe.doctorEnvironment" -}}
 {{- $found := list (include "thinksafe.s3Environment" .) (include "thinksafe.mlflowEnvironment" .) (include "thinksafe.hubEnvironment" .) -}}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kills import Killed
 
 from thinksafe.config.model import RegistrySettings
 from thinksafe.digests import digest_folder
@@ -30,17 +31,6 @@ DECISION = Decision(
     passed=True, stopped_by=None, summary="passed",
     checks=(Check(name="harm", passed=True, value=0.0, threshold=0.1, n=300, reason="ok"),),
 )
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing handles it."""
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("mlflow") / "template.db"
-    connect(f"sqlite:///{path}")
-    return path
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What an engine must do: draw one response for each conversation, reproducibly."""
+"""The interface of engines: draw one response per conversation, reproducibly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Turn = dict[str, str]
 
 
 def opening_of(turns: list[Turn]) -> str:
-    """Return what the response to a conversation is made to begin with; empty where it is free."""
+    """Return the text that the response to a conversation is made to begin with; empty if it is free."""
     return turns[-1]["content"] if turns[-1]["role"] == "assistant" else ""
 
 
@@ -60,15 +60,15 @@ class Engine(Protocol):
 
 @runtime_checkable
 class StreamingEngine(Engine, Protocol):
-    """An engine that is at its fastest when it has more under way than one batch."""
+    """An engine that is fastest with more than one batch in flight."""
 
     def stream(self, batches: Iterator[Batch]) -> Iterator[tuple[int, list[Generation]]]:
-        """Yield the place of each batch (from 0) and its responses, as the batches end; takes them as it has room."""
+        """Yield the index of each batch (from 0) and its responses as batches finish; takes more when it can."""
         ...
 
 
 def stream(engine: Engine, batches: Iterator[Batch]) -> Iterator[tuple[int, list[Generation]]]:
-    """Yield the place of each batch and its responses, from any engine: those that do not stream take one at a time."""
+    """Yield the index of each batch and its responses, from any engine, one at a time without streaming."""
     if isinstance(engine, StreamingEngine):
         yield from engine.stream(batches)
         return

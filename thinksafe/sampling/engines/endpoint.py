@@ -18,14 +18,14 @@ from thinksafe.traces import CLOSE, OPEN
 
 ANSWER_SECONDS = 600.0
 TOKEN_SECONDS = 0.05
-"""How long a request may take, and how much longer for each token that it may write: a loaded server is slow."""
+"""Time limit of a request, and extra time per token that it may write: a loaded server is slow."""
 
 
 class EndpointEngine:
     """``/v1/chat/completions`` with one seed per conversation.
 
-    A server with a reasoning parser hands thought and answer apart; they are put together again as the model wrote
-    them. An endpoint serves the model it was started with, so it can sample the student, not a new adapter.
+    A server with a reasoning parser returns thought and answer separately; they are joined again as the model wrote
+    them. An endpoint serves the model it was started with, so it can sample the student but not a new adapter.
     """
 
     def __init__(self, settings: EngineSettings, model: ModelReference, store: Store) -> None:
@@ -57,7 +57,7 @@ class EndpointEngine:
         advance: Callable[[int], None],
     ) -> list[Generation]:
         if any(opening_of(turns) for turns in conversations):
-            # chat servers drop or rewrite thoughts in turns of the assistant, so none is continued as it stands
+            # chat servers drop or rewrite thoughts in turns of the assistant, so none continues unchanged
             raise ConfigError(
                 "An endpoint cannot be made to continue a thought (thinking controls).",
                 "Set engine.kind: vllm (or transformers), or leave thinking out.",
@@ -78,7 +78,7 @@ class EndpointEngine:
             return list(pool.map(one, range(len(conversations))))
 
     def _complete(self, turns: list[Turn], settings: SamplingSettings, seed: int) -> Generation:
-        # top_k is not part of OpenAI's interface; vLLM, SGLang and llama.cpp take it beside the standard fields
+        # top_k is not part of OpenAI's interface; vLLM, SGLang and llama.cpp accept it as an extra field
         extra: dict[str, Any] = {"top_k": settings.top_k or -1}
         answer = self._client.chat.completions.create(
             model=self._model, messages=turns, temperature=settings.temperature, top_p=settings.top_p,
@@ -101,10 +101,10 @@ class EndpointEngine:
 
 
 def as_written(content: str, thought: str | None, finish: str, *, thinks: bool) -> str:
-    """Return a response as the model wrote it, from the parts in which a server hands it out.
+    """Return a response as the model wrote it, from the parts that a server returns.
 
     Args:
-        content: What follows the thought; all of the response from a server without a reasoning parser.
+        content: Text after the thought; the whole response from a server without a reasoning parser.
         thought: The thought, from a server with one.
         finish: ``stop`` or ``length``.
         thinks: The model thinks, perhaps behind an opening tag that the chat template wrote.

@@ -28,7 +28,7 @@ class TransformersEngine:
         self._codec = Codec(model)
         self._model = load_model(model, store)
         self._codec.bind(self._model)
-        # what the model's makers put there (a repetition penalty, beams) would shape samples without standing on them
+        # the publisher's settings there (a repetition penalty, beams) would change samples without being recorded
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
 
     def generate(

@@ -77,7 +77,7 @@ class VllmEngine:
         under_way: dict[int, _UnderWay] = {}
         more = True
         while more or under_way:
-            # as many rows as vLLM runs at once: with one batch at a time it would idle behind each one's longest row
+            # as many rows as vLLM runs at once: with one batch at a time it would idle during each batch's longest row
             while more and sum(batch.missing for batch in under_way.values()) < room:
                 if more := (taken := next(waiting, None)) is not None:
                     under_way[taken[0]] = self._submit(*taken)
