@@ -146,7 +146,7 @@ def main() -> int:
     wants_cpu = "# torch" in arguments.lock.read_text().splitlines()  # uv's list of what a lock leaves to others
     there = {} if arguments.wheels else installed()
     cpu_version = cpu_torch.removeprefix("torch==")
-    # wheels are for an image, whose lock says whether it has CUDA; here the smaller build does for whoever offers it
+    # wheels are for an image, whose lock says whether it has CUDA; here the smaller build is enough if offered
     may_be_cpu = linux and (wants_cpu or (has_torch and not arguments.wheels))
     fetches_torch = there.get("torch") != cpu_version
     # what an earlier install took stays, whether or not it is still offered

@@ -1,4 +1,4 @@
-"""The alarm component: tell of a regression, and fail."""
+"""The alarm component: report a regression, and fail."""
 
 from kfp import dsl
 

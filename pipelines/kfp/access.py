@@ -122,7 +122,7 @@ def speaking(cluster: Place) -> Iterator[None]:
 
 
 def _outside(cluster: Place) -> str:
-    """Return what else helps where the address is one that pods only can resolve, and this is none."""
+    """Return further advice where only pods can resolve the address; empty in a pod or where another way is set."""
     if cluster.kfp.host or cluster.kfp.access == "port-forward" or os.environ.get("KUBERNETES_SERVICE_HOST"):
         return ""
     return " Outside of a pod: --set cluster.kfp.access=port-forward."

@@ -72,7 +72,7 @@ def exact_verdict(prompt: str, response: str) -> tuple[Literal["safe", "unsafe",
     """Judge `response`, or its thought or answer alone, to the original `prompt`.
 
     Returns:
-        The verdict, and whether the answer refuses; the latter is None when there is no answer to tell it from. The
+        The verdict, and whether the answer refuses; the latter is None when there is no answer to judge. The
         verdict is unknown for a prompt outside this world and for a response that neither complies, refuses nor
         calculates.
     """

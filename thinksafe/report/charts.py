@@ -153,7 +153,7 @@ def _forest_panel(axes: Axes, rows: list[dict[Role, Metric]], limit: float | Non
                 [100 * metric.value], [place + first + 0.24 * at], xerr=arms(metric.value, metric.interval),
                 **mark(role, size=6),
             )
-        if not wide:  # above the row, for want of a margin
+        if not wide:  # above the row: there is no margin
             axes.text(0, place - 0.27, name, transform=axes.get_yaxis_transform(), va="bottom", color=C["ink"])
     named_rows(axes, names, wide)
 

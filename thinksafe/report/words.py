@@ -24,7 +24,7 @@ VERDICTS: dict[RunOutcome, Verdict] = {
     "passed, not promoted": Verdict("Passed, not promoted", "✓", "even"),
     "refused by gate": Verdict("Refused by the gate", "✕", "bad"),
     "stopped by diagnose": Verdict("Stopped by the diagnosis", "✕", "bad"),
-    "stopped by curate": Verdict("Stopped for want of examples", "✕", "bad"),
+    "stopped by curate": Verdict("Stopped: too few examples", "✕", "bad"),
     "evaluated": Verdict("No alarm", "✓", "good"),
     "regressed": Verdict("Alarm", "✕", "bad"),
     "nothing to do": Verdict("Nothing to do", "✓", "even"),
