@@ -104,7 +104,7 @@ def test_the_chosen_samples_get_a_second_opinion_and_no_verdict_changes(
     assert {row.sample_id: row.second.verdict for row in found if row.second is not None} == said
     assert 15 < len(said) < 45
     assert result.counts["chunks_reused"] == 2, "adding a second guard judges nothing again"
-    assert (result.details["guard"], result.details["second_guard"]) == ("refusal-match", "wildguard")
+    assert (result.details.guard, result.details.second_guard) == ("refusal-match", "wildguard")
     pairs = {(one, two): result.counts[f"second_{one}_{two}"] for one in VALUES for two in VALUES}
     assert sum(pairs.values()) == len(said)
     assert pairs["safe", "unsafe"] == sum(PAIRS[int(key[10:14])] == "safe|unsafe" for key in said)

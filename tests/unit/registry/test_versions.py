@@ -77,7 +77,7 @@ def test_a_suite_without_registry_does_not_know_whose_champion(store: LocalStore
 
 @pytest.mark.parametrize("name", ["models:/micro", "models:/micro@candidate", "models:micro/1", "models:/a/b/1"])
 def test_malformed_versions(store: LocalStore, suite: SuiteConfig, name: str) -> None:
-    with pytest.raises(ConfigError, match="no registered version"):
+    with pytest.raises(ConfigError, match="not a registered version"):
         resolve_model(name, suite, store)
 
 
