@@ -141,7 +141,7 @@ def test_a_run_without_verdicts_or_manifests(judged: Callable[..., Any], store: 
     judged()
     for key in store.keys("manifests/"):
         Path(store.root, key).write_text("{}")
-    with pytest.raises(InputError, match="is not the manifest"):
+    with pytest.raises(InputError, match="is not the original manifest"):
         find_run(store, "run-1")
     for key in store.keys("manifests/"):
         Path(store.root, key).unlink()
