@@ -73,12 +73,18 @@ def test_a_pinned_image_is_taken(image):
     assert cluster(images={**CLUSTER["images"], "cpu": image}).images.cpu == image
 
 
+TWICE = "other settings of this section already set"
+
+
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        ({"secrets": [{"name": "a", "keys": {"k": "AWS_REGION"}}]}, "already set AWS_REGION"),
-        ({"config_maps": [{"name": "a", "keys": {"k": "THINKSAFE_CLUSTER_DIGEST"}}]}, "set THINKSAFE_CLUSTER_DIGEST"),
-        ({"secrets": [{"name": "a", "keys": {"k": "HF_TOKEN"}}], "hub": {"secret": "hub"}}, "already set HF_TOKEN"),
+        ({"secrets": [{"name": "a", "keys": {"k": "AWS_REGION"}}]}, f"{TWICE} AWS_REGION"),
+        (
+            {"config_maps": [{"name": "a", "keys": {"k": "THINKSAFE_CLUSTER_DIGEST"}}]},
+            f"{TWICE} THINKSAFE_CLUSTER_DIGEST",
+        ),
+        ({"secrets": [{"name": "a", "keys": {"k": "HF_TOKEN"}}], "hub": {"secret": "hub"}}, f"{TWICE} HF_TOKEN"),
         ({"secrets": [{"name": "a", "keys": {"k": "X", "l": "X"}}]}, "X is named 2 times"),
         (
             {
