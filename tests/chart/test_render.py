@@ -135,6 +135,45 @@ def test_notes_name_addresses_that_the_network_policy_leaves_out(tmp_path, value
     assert re.findall(r"Caution: .* the port of (\S+);", notes) == closed
 
 
+TOKEN = "$(kubectl create token safe-thinksafe-publisher --namespace kubeflow --audience pipelines.kubeflow.org)"
+SECRET = "$(kubectl get secret t --namespace kubeflow -o jsonpath='{.data.a\\.b}' | base64 -d)"
+FORWARD = '(kubectl port-forward service/ml-pipeline 8888:8888 --namespace kubeflow & trap "kill $!" EXIT; sleep 3; '
+
+
+@pytest.mark.parametrize(
+    ("cluster", "token", "command"),
+    [
+        ({}, {}, "thinksafe submit config.yaml --set cluster.kfp.access=port-forward"),
+        (
+            {"kfp": {"host": "http://ml-pipeline.kubeflow.svc:8888"}, "certificates": {"config_map": "c"}}, {},
+            """thinksafe submit config.yaml --set cluster.kfp.access=port-forward --set "cluster.kfp.host=''" """
+            + """--set "cluster.kfp.ca_file=''\"""",
+        ),
+        ({"kfp": {"host": "https://kfp.example.com/x"}}, {}, "thinksafe submit config.yaml"),
+        (
+            {"kfp": {"host": "https://kfp.example.com", "access": "token"}}, {"secret": "t", "key": "a.b"},
+            f"KFP_TOKEN={SECRET} thinksafe submit config.yaml",
+        ),
+        (
+            {"kfp": {"host": "https://kfp.example.com", "multi_user": True}, "certificates": {"config_map": "c"}}, {},
+            "kubectl get configmap c --namespace kubeflow -o jsonpath='{.data.ca\\.crt}' > authority.pem &&\n"
+            + f"   KFP_TOKEN={TOKEN} thinksafe submit config.yaml --set cluster.kfp.access=token "
+            + "--set cluster.kfp.ca_file=authority.pem",
+        ),
+        (
+            {"kfp": {"multi_user": True}}, {},
+            f"{FORWARD}KFP_TOKEN={TOKEN} thinksafe submit config.yaml --set cluster.kfp.access=token "
+            + "--set cluster.kfp.host=http://localhost:8888)",
+        ),
+    ],
+)
+def test_notes_name_the_command_that_starts_a_run_from_a_workstation(tmp_path, cluster, token, command):
+    notes = _notes(tmp_path, "default", {"cluster": cluster, **({"kfpToken": token} if token else {})})
+    config = "kubectl get configmap safe-thinksafe-config --namespace kubeflow -o jsonpath='{.data.config\\.yaml}'"
+    assert f"   {config} > config.yaml &&\n   {command}\n" in notes
+    assert notes.count("thinksafe submit") == 1
+
+
 def test_notes_promise_nothing_that_is_not_there(tmp_path):
     notes = _notes(tmp_path, "hardened", {})
     assert "Its volume stays" not in notes  # PostgreSQL and S3 need none
