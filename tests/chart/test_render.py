@@ -146,8 +146,8 @@ FORWARD = '(kubectl port-forward service/ml-pipeline 8888:8888 --namespace kubef
         ({}, {}, "thinksafe submit config.yaml --set cluster.kfp.access=port-forward"),
         (
             {"kfp": {"host": "http://ml-pipeline.kubeflow.svc:8888"}, "certificates": {"config_map": "c"}}, {},
-            """thinksafe submit config.yaml --set cluster.kfp.access=port-forward --set "cluster.kfp.host=''" """
-            + """--set "cluster.kfp.ca_file=''\"""",
+            ("""thinksafe submit config.yaml --set cluster.kfp.access=port-forward --set "cluster.kfp.host=''" """
+             """--set "cluster.kfp.ca_file=''\""""),
         ),
         ({"kfp": {"host": "https://kfp.example.com/x"}}, {}, "thinksafe submit config.yaml"),
         (
@@ -156,14 +156,14 @@ FORWARD = '(kubectl port-forward service/ml-pipeline 8888:8888 --namespace kubef
         ),
         (
             {"kfp": {"host": "https://kfp.example.com", "multi_user": True}, "certificates": {"config_map": "c"}}, {},
-            "kubectl get configmap c --namespace kubeflow -o jsonpath='{.data.ca\\.crt}' > authority.pem &&\n"
-            + f"   KFP_TOKEN={TOKEN} thinksafe submit config.yaml --set cluster.kfp.access=token "
-            + "--set cluster.kfp.ca_file=authority.pem",
+            ("kubectl get configmap c --namespace kubeflow -o jsonpath='{.data.ca\\.crt}' > authority.pem &&\n"
+             f"   KFP_TOKEN={TOKEN} thinksafe submit config.yaml --set cluster.kfp.access=token "
+             "--set cluster.kfp.ca_file=authority.pem"),
         ),
         (
             {"kfp": {"multi_user": True}}, {},
-            f"{FORWARD}KFP_TOKEN={TOKEN} thinksafe submit config.yaml --set cluster.kfp.access=token "
-            + "--set cluster.kfp.host=http://localhost:8888)",
+            (f"{FORWARD}KFP_TOKEN={TOKEN} thinksafe submit config.yaml --set cluster.kfp.access=token "
+             "--set cluster.kfp.host=http://localhost:8888)"),
         ),
     ],
 )
