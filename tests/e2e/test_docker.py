@@ -26,7 +26,7 @@ from thinksafe_pipelines.local.containers import LABEL, Containers
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 MOST_ON_BASE = 565_000_000
-"""Bytes of the image cpu without its base: with the default one, of about 130 MB, it stays under 700 MB."""
+"""Bytes of the image cpu without its base."""
 LEFT_OUT = (
     "databricks.sdk", "fontTools.ttLib", "hf_xet", "pandas.tests", "PIL._avif", "pyarrow._flight", "scipy.io",
     "scipy.signal", "scipy.stats", "sklearn", "statsmodels", "tokenizers", "torch", "transformers",
