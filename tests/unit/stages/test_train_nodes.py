@@ -121,7 +121,7 @@ def test_what_a_node_says_is_wrong_is_said_as_by_a_stage_that_trains_itself(stag
     code, said, record = stage.finish(section(nodes=2, target_modules=("q_proj", "query")))
     assert code == 2, said
     assert "no linear layer query" in record.error
-    assert record.action.startswith("Choose among")
+    assert record.action.startswith("Choose from")
     assert not stage.api.objects
 
 
