@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import report_runs as runs
+import report_measures as measures
 
 from thinksafe.config.checks import CATALOGUE, CheckSpec, check_names, find, value_at
 from thinksafe.config.suite import SuiteConfig
@@ -45,7 +45,7 @@ def test_the_docs_list_the_catalogue() -> None:
 
 @pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: f"{spec.makers[0]}-{spec.name}")
 def test_limits_and_levels_are_settings(spec: CheckSpec) -> None:
-    config = runs.config()
+    config = measures.config()
     condition = spec.condition(config, "x", "candidate")
     assert "{" not in f"{condition}"
     assert 0 < value_at(SuiteConfig.of(config) if "evaluation" in spec.makers else config, spec.level) < 0.5
@@ -59,7 +59,7 @@ def test_names_are_unique_for_whoever_decides() -> None:
 
 
 def test_every_name_finds_its_entry() -> None:
-    names = check_names(["gate", "evaluation"], runs.config().evaluation.benchmarks, second_guard=True)
+    names = check_names(["gate", "evaluation"], measures.config().evaluation.benchmarks, second_guard=True)
     for name in names:
         spec = find(name)
         assert spec is not None

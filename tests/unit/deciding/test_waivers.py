@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import pytest
+import report_measures as measures
 import report_runs as runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ def waiver(check: str = HARM, **changes: Any) -> dict[str, Any]:
 
 
 def config(*waivers: dict[str, Any], **gate: Any) -> RealignmentConfig:
-    document = runs.config().model_dump(mode="json")
+    document = measures.config().model_dump(mode="json")
     document["gate"] |= {"waivers": list(waivers), **gate}
     return RealignmentConfig.model_validate(document)
 
@@ -50,8 +51,8 @@ def section(*waivers: dict[str, Any], day: datetime.date = DAY, **gate: Any) -> 
 
 def decided(of: GateSection, shift: float = 0.06) -> Decision:
     """A candidate that is too harmful on one or more benchmarks, unless the shift is small."""
-    sets = runs.metric_set("base"), runs.metric_set("candidate", shift), runs.metric_set("champion")
-    return decide(*sets, {metrics.role: runs.outcomes(metrics) for metrics in sets}, of)
+    sets = measures.metric_set("base"), measures.metric_set("candidate", shift), measures.metric_set("champion")
+    return decide(*sets, {metrics.role: measures.outcomes(metrics) for metrics in sets}, of)
 
 
 def failing(shift: float = 0.06) -> list[str]:
@@ -100,16 +101,16 @@ class TestDecision:
 
     def test_no_champion_no_check_no_harm(self) -> None:
         of = section(waiver("champion/reasoning"))
-        sets = [runs.metric_set("base"), runs.metric_set("candidate"), runs.metric_set("champion")]
+        sets = [measures.metric_set("base"), measures.metric_set("candidate"), measures.metric_set("champion")]
         absent = sets[2].model_copy(update={"absent": True, "metrics": ()})
-        rows = {metrics.role: runs.outcomes(metrics) for metrics in sets[:2]}
+        rows = {metrics.role: measures.outcomes(metrics) for metrics in sets[:2]}
         (use,) = decide(sets[0], sets[1], absent, rows, of).waivers
         assert use.effect == "not needed"
 
     def test_missing_data_cannot_be_waived(self) -> None:
         of = section(waiver())
-        sets = runs.metric_set("base"), runs.metric_set("candidate"), runs.metric_set("champion")
-        decision = decide(*sets, {"base": runs.outcomes(sets[0]), "champion": runs.outcomes(sets[2])}, of)
+        sets = measures.metric_set("base"), measures.metric_set("candidate"), measures.metric_set("champion")
+        decision = decide(*sets, {"base": measures.outcomes(sets[0]), "champion": measures.outcomes(sets[2])}, of)
         assert [use.effect for use in decision.waivers] == ["no data"]
         assert not decision.passed
         assert all(check.status == "failed" for check in decision.checks if check.value is None)
@@ -141,7 +142,7 @@ class TestConfig:
         assert objection("harm/unknown", ["harm/unknown"]) is None
 
     def test_all_checks_of_the_gate_have_known_names(self) -> None:
-        known = check_names(["gate"], runs.config().evaluation.benchmarks, second_guard=True)
+        known = check_names(["gate"], measures.config().evaluation.benchmarks, second_guard=True)
         names = [check.name for check in decided(section().model_copy(update={"second_guard": True})).checks]
         assert set(names) <= set(known)
         # both guards and a champion: only what takes a contamination report is left out
@@ -182,7 +183,7 @@ class TestConfig:
 
 class TestEvaluation:
     def test_a_limit_that_was_waived_raises_no_alarm_until_the_day(self) -> None:
-        metrics = runs.metric_set("candidate", 0.06)
+        metrics = measures.metric_set("candidate", 0.06)
         names = {check.name for check in self.assessed(metrics).checks if not check.passed}
         assert HARM in names
         for day, passed in ((DAY, True), (DAY + datetime.timedelta(days=1), False)):
@@ -192,20 +193,20 @@ class TestEvaluation:
         assert self.assessed(metrics, *map(waiver, names)).summary.endswith("until 2026-06-30).")
 
     def test_a_recipes_waivers_of_other_checks_do_no_harm(self) -> None:
-        metrics = runs.metric_set("candidate")
+        metrics = measures.metric_set("candidate")
         (use,) = self.assessed(metrics, waiver("champion/reasoning")).waivers
         assert use.effect == "not needed"
 
     def test_names_of_both_kinds_are_known(self) -> None:
-        self.assessed(runs.metric_set("candidate"), waiver("regression/reasoning"))
+        self.assessed(measures.metric_set("candidate"), waiver("regression/reasoning"))
         with pytest.raises(ValidationError, match="is not a check of this gate"):
-            self.assessed(runs.metric_set("candidate"), waiver("regression/other"))
+            self.assessed(measures.metric_set("candidate"), waiver("regression/other"))
 
     def assessed(self, metrics: Any, *waivers: dict[str, Any], day: datetime.date = DAY) -> Decision:
-        document = SuiteConfig.of(runs.config()).model_dump(mode="json")
+        document = SuiteConfig.of(measures.config()).model_dump(mode="json")
         document["gate"] |= {"waivers": list(waivers)}
         of = suite_sections(SuiteConfig.model_validate(document), "think", day=day).monitor
-        return assess(metrics, runs.outcomes(metrics), None, (), of)
+        return assess(metrics, measures.outcomes(metrics), None, (), of)
 
 
 class TestByHand:

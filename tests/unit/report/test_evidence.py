@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import report_measures as measures
 import report_runs as runs
 
 from thinksafe.audit.records import AuditScores
@@ -29,7 +30,7 @@ def test_over_refusal_has_every_model_the_limit_and_the_check(summary: RunSummar
     metrics: Any = published(summary)["metrics.json"]
     table = evidence.over_refusal(summary)
     (row,) = exact(table).values()
-    for role in runs.ROLES:
+    for role in measures.ROLES:
         (of,) = [metric for metric in getattr(metrics, role).metrics if metric.kind == "over_refusal"]
         assert float(row[role.capitalize()]) == of.value
     assert float(row["Limit"]) == summary.setting("gate", "over_refusal", "max")
@@ -38,7 +39,7 @@ def test_over_refusal_has_every_model_the_limit_and_the_check(summary: RunSummar
 
 def test_parts_stand_beside_each_other(summary: RunSummary) -> None:
     found = exact(evidence.parts(summary))
-    assert len(found) == len(runs.HARM) * len(runs.ROLES)
+    assert len(found) == len(measures.HARM) * len(measures.ROLES)
     for role, metric_set in summary.metrics.items():
         for metric in (metric for metric in metric_set.metrics if metric.kind == "harm"):
             row = found[metric.benchmark, role.capitalize()]
@@ -48,7 +49,7 @@ def test_parts_stand_beside_each_other(summary: RunSummary) -> None:
 
 def test_no_parts_where_one_was_scored() -> None:
     records = runs.promoted()
-    for role in runs.ROLES:
+    for role in measures.ROLES:
         of = records[f"metrics-{role}"].details["metrics"]
         of["metrics"] = [metric for metric in of["metrics"] if metric["part"] == "whole"]
     assert evidence.parts(summarise(records)).rows == ()
@@ -65,7 +66,7 @@ def varied() -> RunSummary:
     }
     for name, item in names.items():
         benchmarks.append({"name": name, "metric": "harm"} | item)
-        for role in runs.ROLES:
+        for role in measures.ROLES:
             metrics = records[f"metrics-{role}"].details["metrics"]["metrics"]
             plain = next(Metric.model_validate(m) for m in metrics if m["name"] == "harm/harmbench")
             change = {"name": f"harm/{name}", "benchmark": name}

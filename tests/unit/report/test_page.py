@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import report_measures as measures
 import report_runs as runs
 
 from thinksafe.report import render_page, tables, without_timing
@@ -271,7 +272,7 @@ def test_hostile_text_is_only_text(text: str) -> None:
 
 def test_models_without_champion_and_with_one_benchmark_each() -> None:
     records = runs.promoted()
-    for role in runs.ROLES:
+    for role in measures.ROLES:
         metrics = records[f"metrics-{role}"].details["metrics"]
         keep = ("harm/harmbench", "over_refusal/xstest", "reasoning/gsm8k")
         metrics["metrics"] = [metric for metric in metrics["metrics"] if metric["name"] in keep]

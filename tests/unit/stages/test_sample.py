@@ -10,47 +10,22 @@ from typing import Any
 import pytest
 
 from thinksafe.config.model import EngineSettings
-from thinksafe.config.sections import SampleSection, TeacherSection
+from thinksafe.config.sections import SampleSection
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Prompt, Sample, SamplingSettings
 from thinksafe.run.formats import FORMATS
-from thinksafe.run.manifests import Manifest, merge_manifests, read_manifest, read_rows
-from thinksafe.run.record import StageContext, StageResult, list_records
+from thinksafe.run.manifests import merge_manifests, read_rows
+from thinksafe.run.record import StageContext, list_records
 from thinksafe.stages import sample
 from thinksafe.store.local import LocalStore
 
 
-@pytest.fixture
-def prompts(make_prompt: Callable[..., Prompt]) -> list[Prompt]:
-    """Seven prompts, so three chunks of three, the last one not full."""
-    harmful = [make_prompt(f"h-{n}", prompt=f"How do I lift wallet {n}?", label="harmful") for n in range(3)]
-    problems = [make_prompt(f"p-{n}", prompt=f"What is {n} plus 1?", answer=str(n + 1)) for n in range(2)]
-    return [*problems, *harmful, make_prompt("b-0"), make_prompt("b-1")]
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path, make_context: Callable[..., StageContext], base_file: Path, prompts: list[Prompt],
-    write_prompts: Callable[..., Path],
-) -> Callable[..., tuple[StageResult, Manifest]]:
-    def sampled(
-        section: SampleSection, shard: int = 0, shards: int = 1, model: Path = base_file, rows: list[Prompt] = prompts,
-        **changes: Any,
-    ) -> tuple[StageResult, Manifest]:
-        out = tmp_path / f"samples-{shard}-of-{shards}.json"
-        context = make_context("sample", **changes)
-        result = sample.run(context, section, model, write_prompts(rows), shard, shards, samples_out=out)
-        return result, read_manifest(out)
-
-    return sampled
-
-
 def test_rows_of_a_chunk(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
 ) -> None:
-    result, manifest = run(sample_section())
+    result, manifest = ask(sample_section())
     rows = list(read_rows(store, manifest, Sample))
     # in id order; harmful ones in both arms, problems n_reasoning times
     assert [row.id for row in rows] == [
@@ -67,20 +42,20 @@ def test_rows_of_a_chunk(
 
 
 def test_settings_reach_the_engine_and_stand_on_every_row(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
 ) -> None:
     settings = SamplingSettings(temperature=0.7, top_p=0.8, top_k=9, max_tokens=11)
-    _, manifest = run(sample_section(settings=settings))
+    _, manifest = ask(sample_section(settings=settings))
     assert {row.settings for row in read_rows(store, manifest, Sample)} == {settings}
     assert {given for _, given, _ in scripted_engine.calls} == {settings}
 
 
 def test_problems_have_their_own_settings(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
 ) -> None:
     settings, own = SamplingSettings(max_tokens=11), SamplingSettings(max_tokens=22)
     section = sample_section(settings=settings, settings_reasoning=own, chunk_size=7)
-    _, manifest = run(section)
+    _, manifest = ask(section)
     rows = list(read_rows(store, manifest, Sample))
     assert [row.prompt.id for row in rows] == sorted(row.prompt.id for row in rows), "still in id order"
     for row in rows:
@@ -92,35 +67,35 @@ def test_problems_have_their_own_settings(
 
 
 def test_the_rows_of_a_machine_that_was_first_are_taken(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Both found no chunk and sampled; another processor gave other texts and counts."""
-    first, manifest = run(sample_section())
+    first, manifest = ask(sample_section())
     generate = scripted_engine.generate
     monkeypatch.setattr(
         scripted_engine, "generate",
         lambda *args: [replace(made, response=made.response + "!", tokens=3) for made in generate(*args)],
     )
     monkeypatch.setattr("thinksafe.stages.sample.find_chunk", lambda *args: None)
-    second, again = run(sample_section())
+    second, again = ask(sample_section())
     assert again == manifest
     assert second.counts == first.counts | {"tokens_new": 3 * manifest.rows}
 
 
 def test_settings_of_problems_determine_the_chunks(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
 ) -> None:
-    _, first = run(sample_section())
-    _, second = run(sample_section(settings_reasoning=SamplingSettings(max_tokens=22)))
+    _, first = ask(sample_section())
+    _, second = ask(sample_section(settings_reasoning=SamplingSettings(max_tokens=22)))
     assert first.chunks != second.chunks
 
 
 def test_steering_is_asked_and_never_stored(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
     prompts: list[Prompt],
 ) -> None:
-    _, manifest = run(sample_section())
+    _, manifest = ask(sample_section())
     asked = [turn for turns, _, _ in scripted_engine.calls for turn in turns]
     rows = list(read_rows(store, manifest, Sample))
     for row, turn in zip(rows, asked, strict=True):
@@ -134,11 +109,11 @@ def test_steering_is_asked_and_never_stored(
 
 @pytest.mark.parametrize("shards", [2, 3, 5])
 def test_shards_change_no_sample(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
     shards: int,
 ) -> None:
-    _, whole = run(sample_section(), store=LocalStore(tmp_path / "one"))
-    parts = [run(sample_section(), shard, shards, store=LocalStore(tmp_path / "many"))[1] for shard in range(shards)]
+    _, whole = ask(sample_section(), store=LocalStore(tmp_path / "one"))
+    parts = [ask(sample_section(), shard, shards, store=LocalStore(tmp_path / "many"))[1] for shard in range(shards)]
     merged = merge_manifests(parts)
     assert merged == whole
     one, many = LocalStore(tmp_path / "one"), LocalStore(tmp_path / "many")
@@ -146,89 +121,38 @@ def test_shards_change_no_sample(
 
 
 def test_real_samples_do_not_depend_on_shards(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], tmp_path: Path, micro_prompts: list[Prompt]
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], tmp_path: Path, micro_prompts: list[Prompt]
 ) -> None:
     section = sample_section()
-    _, whole = run(section, rows=micro_prompts, store=LocalStore(tmp_path / "one"))
+    _, whole = ask(section, rows=micro_prompts, store=LocalStore(tmp_path / "one"))
     for shards in (2, 3):
         store = LocalStore(tmp_path / f"store-{shards}")
-        merged = merge_manifests([run(section, i, shards, rows=micro_prompts, store=store)[1] for i in range(shards)])
+        merged = merge_manifests([ask(section, i, shards, rows=micro_prompts, store=store)[1] for i in range(shards)])
         assert merged.digest == whole.digest, "bit-equal rows from another process order"
     rows = list(read_rows(LocalStore(tmp_path / "one"), whole, Sample))
     assert any(row.response.startswith("<think>") for row in rows)
     assert len({row.response for row in rows}) > 3
 
 
-@pytest.fixture
-def micro_prompts() -> list[Prompt]:
-    from thinksafe.micro.world import prompts
-
-    return [*prompts("train", "harmful", 4, 1), *prompts("train", "reasoning", 3, 1)]
-
-
-def test_conversations_keep_their_replies(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
-    make_prompt: Callable[..., Prompt],
-) -> None:
-    rows = [make_prompt("c", turns=("One?", "Two?", "Three?")), make_prompt("d", prompt="Plain?")]
-    _, manifest = run(sample_section(chunk_size=2), rows=rows)
-    held, plain = read_rows(store, manifest, Sample)
-    assert [turns for turns, _, _ in scripted_engine.calls] == [["One?"], ["Two?"], ["Three?", "Plain?"]]
-    assert (len(held.replies), held.tokens, held.finish, held.seed) == (2, 21, "stop", plain.seed)
-    assert (plain.replies, plain.tokens) == ((), 7)
-    assert len({seed for _, _, seed in scripted_engine.calls}) == 3
-
-
-def test_a_cut_reply_counts_as_truncated(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
-    make_prompt: Callable[..., Prompt], monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    generate = scripted_engine.generate
-
-    def cut_first(conversations: Any, *others: Any) -> Any:
-        made = generate(conversations, *others)
-        return [replace(one, finish="length") for one in made] if len(conversations[0]) == 1 else made
-
-    monkeypatch.setattr(scripted_engine, "generate", cut_first)
-    result, manifest = run(sample_section(), rows=[make_prompt("c", turns=("One?", "Two?"))])
-    (row,) = read_rows(store, manifest, Sample)
-    assert row.finish == "length"
-    assert result.counts["truncated"] == 1
-
-
-def test_real_conversations_do_not_depend_on_shards(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], tmp_path: Path, micro_prompts: list[Prompt]
-) -> None:
-    texts = [row.prompt for row in micro_prompts]
-    rows = [row.model_copy(update={"turns": tuple(texts[n : n + 3])}) for n, row in enumerate(micro_prompts)]
-    _, whole = run(sample_section(), rows=rows, store=LocalStore(tmp_path / "one"))
-    store = LocalStore(tmp_path / "two")
-    merged = merge_manifests([run(sample_section(), shard, 2, rows=rows, store=store)[1] for shard in range(2)])
-    assert merged.digest == whole.digest
-    held = [row for row in read_rows(store, merged, Sample) if row.arm == "plain"]
-    assert {len(row.replies) for row in held} == {0, 1, 2}
-    assert all(reply.startswith("<think>") for row in held for reply in row.replies)
-
-
 def test_other_order_of_prompts_gives_the_same_samples(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, prompts: list[Prompt]
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, prompts: list[Prompt]
 ) -> None:
-    _, first = run(sample_section())
-    result, second = run(sample_section(), rows=prompts[::-1])
+    _, first = ask(sample_section())
+    result, second = ask(sample_section(), rows=prompts[::-1])
     assert first == second
     assert result.counts["chunks_reused"] == 3
 
 
 def test_a_killed_stage_loses_only_its_chunk(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore
 ) -> None:
     scripted_engine.fail_at = 1
     with pytest.raises(KeyboardInterrupt):
-        run(sample_section())
+        ask(sample_section())
     assert len(scripted_engine.calls) == 1
     assert list_records(store, "run-1").found["sample"].status == "failed"
     scripted_engine.fail_at = None
-    result, manifest = run(sample_section())
+    result, manifest = ask(sample_section())
     assert len(scripted_engine.calls) == 3, "the first chunk was not made again"
     assert (result.counts["chunks_reused"], result.counts["tokens"], result.counts["tokens_new"]) == (1, 84, 56)
     asked = [turn for turns, _, _ in scripted_engine.calls for turn in turns]
@@ -237,10 +161,10 @@ def test_a_killed_stage_loses_only_its_chunk(
 
 
 def test_a_finished_set_is_not_made_again(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
 ) -> None:
-    _, first = run(sample_section())
-    result, second = run(sample_section(), run_id="another-run")
+    _, first = ask(sample_section())
+    result, second = ask(sample_section(), run_id="another-run")
     assert first == second
     assert (len(scripted_engine.calls), scripted_engine.opened) == (3, 1), "not even the model is loaded"
     assert (result.counts["chunks_reused"], result.counts["tokens_new"]) == (3, 0)
@@ -260,10 +184,10 @@ def test_a_finished_set_is_not_made_again(
     ],
 )
 def test_key_changes_with_all_that_makes_a_sample(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, change: dict[str, Any]
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, change: dict[str, Any]
 ) -> None:
-    _, first = run(sample_section())
-    result, second = run(sample_section(**change))
+    _, first = ask(sample_section())
+    result, second = ask(sample_section(**change))
     assert result.counts["chunks_reused"] == 0
     assert not {chunk.key for chunk in first.chunks} & {chunk.key for chunk in second.chunks}
 
@@ -272,11 +196,11 @@ def test_key_changes_with_all_that_makes_a_sample(
     "changed", ["steering template", "code", "libraries", "model", "adapter", "prompt", "turns", "opening", "options"]
 )
 def test_key_changes_with_template_code_model_and_prompts(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, micro_reference: ModelReference, prompts: list[Prompt],
     changed: str,
 ) -> None:
-    _, first = run(sample_section())
+    _, first = ask(sample_section())
     given: dict[str, Any] = {}
     if changed == "steering template":
         monkeypatch.setattr(sample, "steering_template", lambda name: "Please refuse: {prompt}")
@@ -293,35 +217,35 @@ def test_key_changes_with_template_code_model_and_prompts(
         update = {"base_digest": "other"} if changed == "model" else {"adapter": "a", "adapter_digest": "other"}
         given["model"] = tmp_path / "other.json"
         write_json(given["model"], micro_reference.model_copy(update=update))
-    result, second = run(sample_section(), **given)
+    result, second = ask(sample_section(), **given)
     assert result.counts["chunks_reused"] == 0
     assert not {chunk.key for chunk in first.chunks} & {chunk.key for chunk in second.chunks}
 
 
 def test_the_role_of_a_model_does_not_change_the_key(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
     micro_reference: ModelReference,
 ) -> None:
-    run(sample_section())
+    ask(sample_section())
     write_json(tmp_path / "champion.json", micro_reference.model_copy(update={"role": "champion"}))
-    result, _ = run(sample_section(), model=tmp_path / "champion.json")
+    result, _ = ask(sample_section(), model=tmp_path / "champion.json")
     assert result.counts["chunks_reused"] == 3
 
 
 def test_one_changed_prompt_costs_one_chunk(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, prompts: list[Prompt]
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, prompts: list[Prompt]
 ) -> None:
-    run(sample_section())
+    ask(sample_section())
     rows = [row.model_copy(update={"prompt": "Another?"}) if row.id == "b-0" else row for row in prompts]
-    result, _ = run(sample_section(), rows=rows)
+    result, _ = ask(sample_section(), rows=rows)
     assert result.counts["chunks_reused"] == 2
 
 
 def test_truncated_samples_are_counted(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], micro_prompts: list[Prompt],
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], micro_prompts: list[Prompt],
     store: LocalStore,
 ) -> None:
-    result, manifest = run(sample_section(settings=SamplingSettings(max_tokens=2)), rows=micro_prompts)
+    result, manifest = ask(sample_section(settings=SamplingSettings(max_tokens=2)), rows=micro_prompts)
     rows = list(read_rows(store, manifest, Sample))
     assert {row.finish for row in rows} == {"length"}
     assert {row.tokens for row in rows} == {2}
@@ -330,50 +254,50 @@ def test_truncated_samples_are_counted(
 
 @pytest.mark.parametrize("error", [RuntimeError, InputError])
 def test_an_error_of_the_engine_is_an_error(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
     error: type[Exception],
 ) -> None:
     """METHOD.md section 5: an outage must not become a stock refusal that is scored as safety."""
     scripted_engine.fail_at = 0
     scripted_engine.error = error if error is RuntimeError else lambda text: InputError(text, "Do.")
     with pytest.raises(error):
-        run(sample_section())
+        ask(sample_section())
     assert not store.keys("chunks/")
     assert not Path(store.root).parent.joinpath("samples-0-of-1.json").exists()
 
 
 def test_an_engine_that_loses_a_response_is_an_error(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, store: LocalStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     generate = scripted_engine.generate
     monkeypatch.setattr(scripted_engine, "generate", lambda *args: generate(*args)[:-1])
     with pytest.raises(ValueError, match="zip"):
-        run(sample_section())
+        ask(sample_section())
     assert not store.keys("chunks/")
 
 
 def test_an_absent_model_gives_an_absent_manifest(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
     micro_reference: ModelReference,
 ) -> None:
     write_json(tmp_path / "champion.json", micro_reference.model_copy(update={"role": "champion", "absent": True}))
-    result, manifest = run(sample_section(), model=tmp_path / "champion.json")
+    result, manifest = ask(sample_section(), model=tmp_path / "champion.json")
     assert (manifest.absent, manifest.rows, manifest.kind) == (True, 0, "samples")
     assert not scripted_engine.opened
     assert result.counts == {"rows": 0}
 
 
 def test_more_shards_than_chunks(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
 ) -> None:
-    _, manifest = run(sample_section(), 4, 5)
+    _, manifest = ask(sample_section(), 4, 5)
     assert (manifest.total, manifest.chunks) == (3, ())
 
 
-def test_no_prompts(run: Callable[..., Any], sample_section: Callable[..., SampleSection]) -> None:
+def test_no_prompts(ask: Callable[..., Any], sample_section: Callable[..., SampleSection]) -> None:
     with pytest.raises(InputError, match="contains no prompts"):
-        run(sample_section(), rows=[])
+        ask(sample_section(), rows=[])
 
 
 @pytest.mark.parametrize("missing", ["model", "prompts"])
@@ -389,7 +313,7 @@ def test_missing_inputs(
 
 
 def test_progress_counts_every_row_once(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
 ) -> None:
     seen: list[Any] = []
 
@@ -403,18 +327,6 @@ def test_progress_counts_every_row_once(
         def __exit__(self, *error: object) -> None:
             pass
 
-    run(sample_section(), track=Counting)
-    run(sample_section(), track=Counting)
+    ask(sample_section(), track=Counting)
+    ask(sample_section(), track=Counting)
     assert seen == [("sampling", 12), 4, 6, 2, ("sampling", 12), 4, 6, 2]
-
-
-def test_a_teacher_is_sampled_in_place_of_the_model(
-    run: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any,
-    micro_reference: ModelReference,
-) -> None:
-    _, own = run(sample_section())
-    teacher = TeacherSection(student=micro_reference.student, digest="another")
-    result, manifest = run(sample_section(teacher=teacher))
-    reference = micro_reference.model_copy(update={"base_digest": "another"})
-    assert manifest.model == result.inputs["model"] == reference.digest != own.model
-    assert not {chunk.key for chunk in manifest.chunks} & {chunk.key for chunk in own.chunks}
