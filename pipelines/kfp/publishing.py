@@ -31,7 +31,7 @@ class Published:
     pipeline_id: str = ""
     version_id: str = ""
     version: str = ""
-    """Name of the version: the digest of the compiled pipeline. How the API was reached is no part of it."""
+    """Name of the version: the digest of the compiled pipeline. How the API was reached is not part of it."""
     experiment_id: str = ""
     recurring_run_id: str = ""
     """Empty where the schedule is off."""

@@ -1,11 +1,11 @@
-"""Have pipelines run by themselves, without ending a run under way.
+"""Keep the recurring runs of a pipeline as the config wants them, without ending a run under way.
 
-KFP's API has no update of a recurring run: one that differs is replaced. Whoever deletes a recurring run deletes the
-workflows of its runs, and Kubeflow shows those under way as RUNNING for ever. So one that is not wanted any more is
-disabled, and deleted once none of its runs is under way.
+KFP's API cannot update a recurring run, so one that differs is replaced. Deleting a recurring run also deletes the
+workflows of its runs, and Kubeflow shows those under way as RUNNING for ever. So an unwanted recurring run is disabled
+first, and deleted once none of its runs is under way.
 
-What ``publish`` made is recognised by its description. It holds a digest of the config's owner, too, by which recurring
-runs are found again after ``kfp.pipeline`` or ``kfp.experiment`` changed.
+The description marks what ``publish`` made. It also holds a digest of the owner, by which recurring runs are found
+after ``kfp.pipeline`` or ``kfp.experiment`` changed.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _disable(client: Any, item: Any) -> None:
 
 
 def _delete_idle(client: Any, items: list[Any], done: Settled, *, now: bool = False) -> None:
-    """Delete recurring runs, which are disabled: runs that start no more cannot be missed."""
+    """Delete recurring runs that are disabled already, so that no run can start after the check."""
     for item in items:
         under_way = () if now else _under_way(client, item)
         if under_way:

@@ -1,4 +1,4 @@
-"""What of a configuration makes a version of a pipeline: all of it but the way in which the API is reached."""
+"""What makes a version of a pipeline: the whole configuration except how the API is reached."""
 
 from __future__ import annotations
 

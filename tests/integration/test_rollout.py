@@ -39,20 +39,12 @@ def s3_server() -> Iterator[Any]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database to copy: making one takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "template.db"
-    connect(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
 def world(
-    s3_server: Any, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_server: Any, mlflow_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RolloutWorld]:
     (tmp_path / "world").mkdir()
-    shutil.copy(database, tmp_path / "world" / "mlflow.db")
+    shutil.copy(mlflow_tables, tmp_path / "world" / "mlflow.db")
     monkeypatch.setattr(readiness, "PAUSE_SECONDS", 0.01)
     with bucket(s3_server, monkeypatch) as root, kube_api(tmp_path, monkeypatch) as api, served_model() as served:
         yield RolloutWorld(tmp_path, f"{root}/{tmp_path.name}", api, served)

@@ -107,22 +107,12 @@ def student_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
     return folder
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables, to copy: making them takes a while."""
-    from thinksafe.registry.mlflow_client import connect
-
-    path = tmp_path_factory.mktemp("mlflow") / "template.db"
-    connect(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def world(database: Path, tmp_path: Path) -> World:
+def world(mlflow_tables: Path, tmp_path: Path) -> World:
     """Runs of one registered model, with a store and an MLflow database of their own."""
     import shutil
 
     from registry_runs import World
 
-    shutil.copy(database, tmp_path / "mlflow.db")
+    shutil.copy(mlflow_tables, tmp_path / "mlflow.db")
     return World(tmp_path)

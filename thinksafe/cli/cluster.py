@@ -97,7 +97,7 @@ def schedule(
     from thinksafe.errors import ConfigError, StageError
 
     if now and not remove:
-        raise ConfigError("--now is of --remove.", "Add --remove, or leave it out.")
+        raise ConfigError("--now goes with --remove.", "Add --remove, or leave it out.")
     place, owner = _place_of(config, override or [], pipeline)
     schedules = _kfp("schedules")
     if not remove:
@@ -208,7 +208,7 @@ def _cluster_of(config: str, overrides: list[str], pipeline: str = "") -> tuple[
 
 
 def _place_of(config: str, overrides: list[str], pipeline: str) -> tuple[ClusterSettings | PlaceSettings, str]:
-    """Return where the pipelines of a configuration are and whose they are; by names alone they are nobody's."""
+    """Return where the pipelines of a configuration are, and their owner; the owner is empty without a config."""
     from thinksafe.config import load_config, load_suite
     from thinksafe.config.load import load_place
     from thinksafe.errors import ConfigError

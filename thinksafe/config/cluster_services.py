@@ -54,7 +54,7 @@ def _refuse_without(section: Section, name: str, *keys: str) -> None:
 
 
 REACH = ("host", "access", "token_file", "ca_file")
-"""Keys of ``cluster.kfp`` that say how its API is reached from one place; they are no part of a pipeline's version."""
+"""Keys of ``cluster.kfp`` that say how its API is reached from one place; they are not part of a pipeline's version."""
 
 
 class KfpSettings(Section):
@@ -91,7 +91,7 @@ class KfpSettings(Section):
 
 
 class PlaceSettings(Section):
-    """What of the section ``cluster`` it takes to reach Kubeflow Pipelines and to find a pipeline there by its name."""
+    """The settings of ``cluster`` that are needed to reach Kubeflow Pipelines and find a pipeline by its name."""
 
     namespace: DnsLabel = "thinksafe"
     """Where the pods of runs live."""

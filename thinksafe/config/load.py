@@ -112,7 +112,7 @@ def load_either(config: str, overrides: list[str] | None = None) -> RealignmentC
 
 
 class _NamesAlone(Section):
-    """A configuration of which nothing is given but where a cluster's pipelines are."""
+    """A configuration that only says where a cluster's pipelines are."""
 
     cluster: PlaceSettings = PlaceSettings()
 
@@ -123,7 +123,7 @@ def load_place(overrides: list[str]) -> PlaceSettings:
     Raises:
         ConfigError: another key, or a malformed override.
     """
-    document = Document("what --set says", "")
+    document = Document("--set", "")
     value: dict[str, Any] = {}
     for override in overrides:
         apply_override(value, override)

@@ -253,6 +253,11 @@ class RealignmentConfig(Section):
                 f"method.teacher.reasoning is {teacher.reasoning!r} and student.reasoning is "
                 f"{self.student.reasoning!r}: the student would be trained on responses of another form"
             )
+        if teacher is not None and self.engine.kind == "endpoint":
+            raise ValueError(
+                "method.kind is teacher and engine.kind is endpoint, which serves the student: its responses would "
+                "pass for the teacher's; use transformers or vllm"
+            )
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:
             raise ValueError("evaluation.parts has 'thought', but student.reasoning is none: there is nothing to score")
         return self

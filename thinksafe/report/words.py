@@ -130,6 +130,8 @@ def limits(summary: RunSummary, *, audited: bool = False) -> list[str]:
         )
     if summary.setting("student", "trust_remote_code"):
         found.append("The student ran code that came with it (trust_remote_code is on).")
+    if summary.setting("method", "teacher", "trust_remote_code"):
+        found.append("The teacher ran code that came with it (trust_remote_code is on).")
     found.append(
         _reach(summary)
     )

@@ -34,8 +34,8 @@ DECISION = Decision(
 
 
 @pytest.fixture
-def settings(database: Path, tmp_path: Path) -> RegistrySettings:
-    shutil.copy(database, tmp_path / "mlflow.db")
+def settings(mlflow_tables: Path, tmp_path: Path) -> RegistrySettings:
+    shutil.copy(mlflow_tables, tmp_path / "mlflow.db")
     return RegistrySettings(model="m", tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 

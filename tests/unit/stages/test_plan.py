@@ -86,6 +86,12 @@ def test_a_teacher_thinks_as_the_student_does(run: Callable[..., Any]) -> None:
         run("micro", "method={kind: teacher, teacher: {model: micro://default, reasoning: none}}")
 
 
+def test_an_endpoint_serves_no_teacher(run: Callable[..., Any]) -> None:
+    endpoint = "engine={kind: endpoint, base_url: 'http://127.0.0.1:9/v1', served_model: student}"
+    with pytest.raises(ConfigError, match="pass for the teacher's"):
+        run("micro", "method={kind: teacher, teacher: {model: micro://default}}", endpoint)
+
+
 WAIVED = "gate.waivers=[{check: reasoning/loss, person: Ann, reason: known, expires: 2030-01-31}]"
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from thinksafe.errors import InputError, StageError
 from thinksafe.records import Example
-from thinksafe.training.data import IGNORED, Row, closing_ids, encode_examples
+from thinksafe.training.data import IGNORED, Drop, Row, closing_ids, encode_examples
+from thinksafe.training.details import TrainDetails
 
 THOUGHT = "<think>\nThat would hurt people.\n</think>\n\nI cannot help with that."
 PLAIN = "I cannot help with that."
@@ -183,3 +184,8 @@ def test_any_text_is_trained_on_as_it_is_or_not_at_all(tokenizer: Tokenizers, th
         text = tok.decode(row.input_ids)
         assert text.endswith(response + end)
         assert len(row.labels) == len(row.input_ids)
+
+
+def test_the_details_of_train_have_every_reason_for_a_dropped_row() -> None:
+    # a reason that they lack would be dropped from the record without a word
+    assert {f"dropped_{reason}" for reason in get_args(Drop)} <= set(TrainDetails.model_fields)
