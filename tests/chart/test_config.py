@@ -183,7 +183,7 @@ def test_hostile_annotations_stay_annotations(tmp_path):
     }
     text = template(value_set("default"), values=values, folder=tmp_path).stdout
     found = as_kubernetes_reads(text)
-    own = {"helm.sh/hook", "helm.sh/hook-delete-policy", "seen"}
+    own = {"helm.sh/hook", "helm.sh/hook-delete-policy", "helm.sh/hook-output-log-policy", "seen"}
     for item in (one(found, "ServiceAccount", "-pipeline"), one(found, "Pod", "-doctor")):
         assert {k: v for k, v in item["metadata"]["annotations"].items() if k not in own} == annotations
     pod = one(found, "Job", "-publish")["spec"]["template"]

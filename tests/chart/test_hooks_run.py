@@ -15,6 +15,12 @@ pytestmark = pytest.mark.slow
 
 
 def _run(found, name, folder):
+    done = _ended(found, name, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _ended(found, name, folder):
     """Run a hook as its container does, but for the place of the config document and the host's own token."""
     path = folder / "config.yaml"
     path.write_text(config_text(found), "utf-8")
@@ -23,12 +29,10 @@ def _run(found, name, folder):
     arguments = [argument.replace("/etc/thinksafe/config.yaml", str(path)) for argument in container["args"]]
     plain = {item["name"]: item["value"] for item in container["env"] if "value" in item and item["name"] != "HOME"}
     program = Path(sys.executable).with_name("thinksafe")
-    done = subprocess.run(
+    return subprocess.run(
         [str(program), *arguments], env={**os.environ, "NO_COLOR": "1", **plain}, cwd=folder, capture_output=True,
         text=True, timeout=120, check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize(("name", "multi_user"), [("default", False), ("multi-user", True)])
@@ -95,3 +99,11 @@ def test_a_refusal_fails_the_hook(tmp_path):
         found = manifests(value_set("multi-user"), values=values, folder=tmp_path)
         with pytest.raises(AssertionError, match="answered 400"):
             _run(found, "publish", tmp_path)
+
+
+def test_a_wrong_config_ends_with_the_exit_code_that_is_not_tried_again(tmp_path):
+    found = manifests(value_set("default"), values={"config": {"sampling": {"sead": 1}}}, folder=tmp_path)
+    done = _ended(found, "publish", tmp_path)
+    policy = one(found, "Job", "-publish")["spec"]["podFailurePolicy"]
+    assert done.returncode in policy["rules"][0]["onExitCodes"]["values"]
+    assert "sead" in done.stderr

@@ -9,6 +9,7 @@ import pytest
 from helm_chart import NAMESPACE, config_text, manifests, one, pods, value_set
 
 from thinksafe.deploy.manifests import PORT
+from thinksafe.errors import EXIT_BAD_INPUT
 
 NAMESPACED = {
     "ConfigMap", "Deployment", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "Role", "RoleBinding", "Service",
@@ -109,15 +110,28 @@ def test_only_the_publisher_gets_a_token_for_the_kubernetes_api(rendered):
         assert spec["automountServiceAccountToken"] == spec["serviceAccountName"].endswith("-publisher")
 
 
-def test_hooks_have_delete_policies(rendered):
+def test_hooks_leave_nothing_behind_once_they_succeeded(rendered):
     hooks = [item for item in rendered if "helm.sh/hook" in item["metadata"].get("annotations", {})]
     assert len(hooks) == 3
     for item in hooks:
-        assert "before-hook-creation" in item["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+        annotations = item["metadata"]["annotations"]
+        assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+        assert "hook-failed" in annotations["helm.sh/hook-output-log-policy"]
+        assert 0 < item["spec"]["activeDeadlineSeconds"] < 300, "as long as Helm waits"
     for item in rendered:
         if item["kind"] == "Job":
-            assert item["spec"]["activeDeadlineSeconds"] > 0
             assert item["spec"]["backoffLimit"] >= 0
+            assert item["spec"]["ttlSecondsAfterFinished"] > 0
+
+
+def test_wrong_input_ends_a_hook_at_the_first_attempt(rendered):
+    for item in rendered:
+        if item["kind"] == "Job":
+            (container,) = item["spec"]["template"]["spec"]["containers"]
+            (rule,) = item["spec"]["podFailurePolicy"]["rules"]
+            wrong = {"containerName": container["name"], "operator": "In", "values": [EXIT_BAD_INPUT]}
+            assert rule == {"action": "FailJob", "onExitCodes": wrong}
+            assert item["spec"]["template"]["spec"]["restartPolicy"] == "Never", "else Kubernetes refuses the policy"
 
 
 def test_labels_are_everywhere(tmp_path):

@@ -112,7 +112,8 @@ def test_notes_say_what_to_do_next(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     notes = done.stdout.split("NOTES:")[1]
-    assert "helm test safe --namespace kubeflow --logs" in notes
+    assert "helm test safe --namespace kubeflow\n" in notes
+    assert "kubectl describe pods --selector job-name=safe-thinksafe-publish --namespace kubeflow\n" in notes
     assert "port-forward service/safe-thinksafe-mlflow" in notes
     assert "There is no schedule" in notes
     assert "thinksafe-realign and thinksafe-evaluate were published" in notes

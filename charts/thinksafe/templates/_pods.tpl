@@ -217,3 +217,31 @@ volumes:
 {{- $_ := set $own "sidecar.istio.io/inject" "false" -}}
 {{- $own | toYaml -}}
 {{- end -}}
+
+{{/*
+Spec of a hook's job: dict of root, name, arguments. Wrong input (exit code 2) ends it at the first attempt. What Helm
+does not delete is gone after a day.
+*/}}
+{{- define "thinksafe.hookJob" -}}
+{{- $root := .root -}}
+backoffLimit: {{ int $root.Values.hooks.backoffLimit }}
+activeDeadlineSeconds: {{ int $root.Values.hooks.deadlineSeconds }}
+ttlSecondsAfterFinished: 86400
+podFailurePolicy:
+  rules:
+    - action: FailJob
+      onExitCodes:
+        containerName: {{ .name }}
+        operator: In
+        values: [2]
+template:
+  metadata:
+    labels:
+      {{- include "thinksafe.publisherLabels" $root | nindent 6 }}
+    {{- with $root.Values.hooks.annotations }}
+    annotations:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+  spec:
+    {{- include "thinksafe.publisher" (dict "root" $root "name" .name "arguments" .arguments "environment" "") | nindent 4 }}
+{{- end -}}
