@@ -1,8 +1,8 @@
 """Write the files that follow from the schema of the chart's values.
 
 ``charts/thinksafe/values.schema.json`` is the source: its part ``cluster`` comes from the config's section of that
-name, the rest is written by hand. ``values.yaml`` (a comment for every value) and the chart's ``README.md`` are
-derived.
+name, ``allOf`` from :func:`relations`, the rest is written by hand. ``values.yaml`` (a comment for every value) and
+the chart's ``README.md`` are derived.
 
 ``python charts/documents.py`` writes the three, with ``--check`` it only says which ones are out of date and exits 1.
 """
@@ -20,6 +20,7 @@ import yaml
 from thinksafe.config.cluster import ClusterSettings
 
 CHART = Path(__file__).parent / "thinksafe"
+RECIPES = CHART.parents[1] / "configs"
 SCHEMA, VALUES, README = "values.schema.json", "values.yaml", "README.md"
 
 FROM_CHART = ("images", "namespace", "service_account", "image_pull_policy", "image_pull_secrets")
@@ -96,6 +97,39 @@ def _inlined(at: Any, definitions: Schema) -> Any:
     if "patternProperties" in found:
         found["additionalProperties"] = False
     return found
+
+
+def relations() -> list[Schema]:
+    """Return what values demand of one another, as far as a schema can say; the config's model has all of it."""
+    several: Schema = _at("config.training.nodes", {"type": "integer", "minimum": 2})
+    as_job: Schema = _at("cluster.train_job.enabled", {"const": True})
+    shape: Schema = _at("config.training.processes", {"type": "integer", "minimum": 1})
+    served: Schema = _at("config.deploy.kind", {"type": "string", "not": {"const": "none"}})
+    unreachable = sorted(path.stem for path in RECIPES.glob("*.yaml") if _student(path.stem).startswith("micro://"))
+    micro: Schema = {"anyOf": [
+        _at("config.student.model", {"type": "string", "pattern": "^micro://"}),
+        {"allOf": [_at("config.extends", {"enum": unreachable}), {"not": _at("config.student.model", {})}]},
+    ]}
+    loaded: Schema = _at("config.deploy.model", {"type": "string", "minLength": 1})
+    return [
+        {"$comment": "several nodes train in a TrainJob", "if": several, "then": as_job},
+        {"$comment": "it has no number of GPUs to take", "if": {"anyOf": [several, as_job]}, "then": shape},
+        {"$comment": "serving pods cannot load it", "if": {"allOf": [served, micro]}, "then": loaded},
+    ]
+
+
+def _student(recipe: str) -> str:
+    """Return the model of a shipped recipe, or of the one that it extends."""
+    document = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text("utf-8"))
+    model: str = document.get("student", {}).get("model") or _student(document["extends"])
+    return model
+
+
+def _at(path: str, schema: Schema) -> Schema:
+    """Return a schema that requires the value at a path, and holds it against another schema."""
+    for name in reversed(path.split(".")):
+        schema = {"type": "object", "required": [name], "properties": {name: schema}}
+    return schema
 
 
 def leaves(schema: Schema, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Schema]]:
@@ -180,6 +214,7 @@ def documents() -> dict[Path, str]:
     """Return the text of each file by its path."""
     schema = json.loads((CHART / SCHEMA).read_text("utf-8"))
     schema["properties"]["cluster"] = cluster_schema()
+    schema["allOf"] = relations()
     require(schema)
     return {
         CHART / SCHEMA: json.dumps(schema, indent=2) + "\n",

@@ -31,6 +31,20 @@ BY_SCHEMA = [
     ({"networkPolicy": {"egressPorts": [70000]}}, ["/networkPolicy/egressPorts/0", "65,535"]),
     ({"serviceAccounts": {"pipeline": {"name": "Not_A_Name"}}}, ["/serviceAccounts/pipeline/name"]),
     ({"rollout": {"enabled": True}}, ["/rollout", "enabled", "not allowed"]),
+    ({"config": {"training": {"nodes": 2, "processes": 1}}}, ["/cluster/train_job/enabled", "true"]),
+    (
+        {"config": {"training": {"nodes": 2}}, "cluster": {"train_job": {"enabled": True}}},
+        ["/config/training", "missing property 'processes'"],
+    ),
+    ({"cluster": {"train_job": {"enabled": True}}}, ["/config", "missing property 'training'"]),
+    (
+        {"config": {"extends": "micro-kl", "student": None, "deploy": {"kind": "deployment"}}},
+        ["/config/deploy", "missing property 'model'"],
+    ),
+    (
+        {"config": {"student": {"model": "micro://default"}, "deploy": {"kind": "inference-service"}}},
+        ["/config/deploy", "missing property 'model'"],
+    ),
 ]
 
 
