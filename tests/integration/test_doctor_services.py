@@ -101,6 +101,18 @@ def test_kubeflow_in_the_right_mode() -> None:
         assert "kubeflow-pipelines-edit" in found.action
 
 
+def test_what_only_pods_reach_is_not_checked_from_elsewhere() -> None:
+    inside = {
+        "kubeflow": {"kfp": {"access": "in-cluster"}}, "mlflow": {"mlflow": {"uri": "http://mlflow.mlflow.svc:5000"}},
+        "bucket": store_at("http://minio.kubeflow:9000"),
+    }
+    for name, changed in inside.items():
+        (found,) = check(name, **changed)
+        assert (found.check, found.status) == (name, "warning")
+        assert "reachable only from inside the cluster and was not checked here" in found.message
+        assert "helm test" in found.action
+
+
 @pytest.mark.slow
 def test_mlflow_is_written_to_and_knows_its_name(tmp_path: Path) -> None:
     with mlflow_server(tmp_path / "mlflow", options=["--allowed-hosts", "127.0.0.1,127.0.0.1:*"]) as server:

@@ -48,40 +48,22 @@ def _looked_up(check: str, kind: str, name: str, api: KubernetesClient) -> tuple
 
 
 def _rights(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
-    needed: list[tuple[str, str, str]] = []
-    if cluster.kfp.multi_user:
-        kinds = {"pipelines": "create list", "experiments": "create list", "runs": "create list",
-                 "jobs": "create list disable delete"}
-        needed = [(verb, kind, "pipelines.kubeflow.org") for kind, verbs in kinds.items() for verb in verbs.split()]
+    if not cluster.kfp.multi_user:
+        return
+    kinds = {"pipelines": "create list", "experiments": "create list", "runs": "create list",
+             "jobs": "create list disable delete"}
+    needed = [(verb, kind) for kind, verbs in kinds.items() for verb in verbs.split()]
     missing = [
-        f"{verb} {kind}" for verb, kind, group in needed if not may(api, verb, kind, group, cluster.namespace)
+        f"{verb} {kind}" for verb, kind in needed
+        if not may(api, verb, kind, "pipelines.kubeflow.org", cluster.namespace)
     ]
     if missing:
         yield failed(
             "rights", f"No permission to {', '.join(missing)} in {cluster.namespace}.",
             f"Bind the role kubeflow-pipelines-edit to this account in {cluster.namespace}.",
         )
-    blind = [
-        f"the {kind} {name}" for kind, resource, name in _looked_at(cluster)
-        if not may(api, "get", resource, "", cluster.namespace, name)
-    ]
-    blind += [] if may(api, "list", "nodes") else ["nodes"]
-    if blind:
-        yield warning("rights", f"No permission to read {', '.join(blind)}, so they are not checked.", _LOOK)
-    if not missing and not blind:
-        yield ok("rights", "This account has the rights that publishing and the doctor need.")
-
-
-def _looked_at(cluster: ClusterSettings) -> list[tuple[str, str, str]]:
-    """Return kind, resource and name of every object of the namespace that the checks read."""
-    secrets = {*_secret_keys(cluster), *cluster.image_pull_secrets}
-    claims = [cluster.model_cache.claim] if cluster.model_cache.kind == "claim" else []
-    return [
-        *(("ServiceAccount", "serviceaccounts", name) for name in _accounts(cluster)),
-        *(("Secret", "secrets", name) for name in sorted(secrets)),
-        *(("ConfigMap", "configmaps", name) for name in sorted(_config_map_keys(cluster))),
-        *(("PersistentVolumeClaim", "persistentvolumeclaims", name) for name in claims),
-    ]
+    else:
+        yield ok("rights", "This account has the rights that publishing needs.")
 
 
 def _accounts(cluster: ClusterSettings) -> list[str]:

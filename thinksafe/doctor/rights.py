@@ -5,17 +5,10 @@ from __future__ import annotations
 from thinksafe.kube.client import KubernetesClient
 
 
-def may(
-    api: KubernetesClient, verb: str, resource: str, group: str = "", namespace: str = "", name: str = ""
-) -> bool:
-    """Return whether this account may do something, by a SelfSubjectAccessReview. Raises StageError.
-
-    A role can grant a permission only for objects with certain names (``resourceNames``); without the name it counts as
-    missing.
-    """
+def may(api: KubernetesClient, verb: str, resource: str, group: str, namespace: str) -> bool:
+    """Return whether this account may do something, by a SelfSubjectAccessReview. Raises StageError."""
     attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace}
-    named = {"name": name} if name else {}
-    answer = api.post("SelfSubjectAccessReview", {"spec": {"resourceAttributes": {**attributes, **named}}})
+    answer = api.post("SelfSubjectAccessReview", {"spec": {"resourceAttributes": attributes}})
     return bool(answer["status"]["allowed"])
 
 

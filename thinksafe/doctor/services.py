@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.model import RegistrySettings
 from thinksafe.config.pods import environment, secret_variables
 from thinksafe.doctor.checks import Check, Finding, failed, ok
+from thinksafe.doctor.inside import not_checked, only_inside
 from thinksafe.errors import ConflictError, StageError
 from thinksafe.kube.client import KubernetesClient
 
@@ -21,11 +23,21 @@ PATIENCE_S = "8"
 
 
 def service_checks(cluster: ClusterSettings, registry: RegistrySettings | None) -> list[Check]:
-    """Return the checks of a cluster's services; run them inside :func:`as_pods_see_it`."""
+    """Return the checks of a cluster's services; run them inside :func:`as_pods_see_it`.
+
+    A service that only pods reach is not checked from anywhere else.
+    """
+    kfp = cluster.kfp
+    api = kfp.host or ("" if kfp.access == "port-forward" else f"http://ml-pipeline.{kfp.namespace}.svc:8888")
+    checks: list[tuple[str, str, str, Callable[[], Iterable[Finding]]]] = [
+        ("kubeflow", api, "Or set cluster.kfp.access: port-forward.", lambda: _kubeflow(cluster)),
+        ("mlflow", cluster.mlflow.uri, "", lambda: _mlflow(cluster, registry)),
+        ("bucket", cluster.s3.endpoint, "", lambda: _bucket(cluster)),
+    ]
+    namespaces = {cluster.namespace, kfp.namespace}
     return [
-        ("kubeflow", lambda: _kubeflow(cluster)),
-        ("mlflow", lambda: _mlflow(cluster, registry)),
-        ("bucket", lambda: _bucket(cluster)),
+        (name, partial(not_checked, name, address, action) if only_inside(address, namespaces) else run)
+        for name, address, action, run in checks
     ]
 
 

@@ -54,7 +54,7 @@ def troubles(of: dict[str, list[Finding]]) -> list[tuple[str, str]]:
 def test_a_healthy_cluster_has_no_trouble(healthy: KubeContents) -> None:
     of = found()
     assert troubles(of) == []
-    assert set(of) == {"rights", "service account", "secrets", "nodes", "storage"}
+    assert set(of) == {"service account", "secrets", "nodes", "storage"}
     assert "fits 1 of 2 nodes" in of["nodes"][0].message
 
 
@@ -86,30 +86,12 @@ def test_a_secret_without_the_key_is_named_with_the_keys_that_it_has(healthy: Ku
     assert "hunter2" not in str(failure)
 
 
-def test_secrets_that_may_not_be_read_are_no_failure(healthy: KubeContents) -> None:
+def test_what_may_not_be_read_is_no_failure_and_is_said_once(healthy: KubeContents) -> None:
     healthy.forbidden = {"/secrets/s3-credentials", "/api/v1/nodes"}
     healthy.denied = {"list nodes", "get secrets"}
     of = found()
-    assert troubles(of) == [("rights", "warning"), ("secrets", "warning"), ("nodes", "warning")]
-    assert of["rights"][0].message.startswith(
-        "No permission to read the Secret hub-token, the Secret s3-credentials, nodes, "
-    )
-
-
-def test_rights_to_objects_of_certain_names_are_enough(healthy: KubeContents) -> None:
-    healthy.named = {
-        "get secrets": {"s3-credentials", "hub-token"}, "get serviceaccounts": {"thinksafe-pipeline"},
-        "get persistentvolumeclaims": {"model-cache"},
-    }
-    assert troubles(found()) == []
-    healthy.named["get secrets"] = {"s3-credentials"}
-    (warning,) = found()["rights"]
-    assert warning.message.startswith("No permission to read the Secret hub-token, ")
-
-
-def test_rights_to_secrets_are_not_asked_for_where_there_are_none(server: KubeContents) -> None:
-    found(s3={}, hub={}, model_cache={})
-    assert [review["resource"] for review in server.asked] == ["serviceaccounts", "nodes"]
+    assert troubles(of) == [("secrets", "warning"), ("nodes", "warning")]
+    assert of["secrets"][1].message == "No permission to read the Secret s3-credentials in thinksafe."
 
 
 def test_rights_in_multi_user_mode_by_access_review(server: KubeContents) -> None:
