@@ -115,6 +115,7 @@ def test_notes_say_what_to_do_next(tmp_path):
     assert "helm test safe --namespace kubeflow\n" in notes
     assert "kubectl describe pods --selector job-name=safe-thinksafe-publish --namespace kubeflow\n" in notes
     assert "port-forward service/safe-thinksafe-mlflow" in notes
+    assert "Without one its pod stays Pending: set mlflow.persistence.storageClass" in notes
     assert "There is no schedule" in notes
     assert "thinksafe-realign and thinksafe-evaluate were published" in notes
 
@@ -177,7 +178,10 @@ def test_notes_name_the_command_that_starts_a_run_from_a_workstation(tmp_path, c
 
 def test_notes_promise_nothing_that_is_not_there(tmp_path):
     notes = _notes(tmp_path, "hardened", {})
-    assert "Its volume stays" not in notes  # PostgreSQL and S3 need none
+    assert "Its volume" not in notes  # PostgreSQL and S3 need none
+    notes = _notes(tmp_path, "trial", {"mlflow": {"persistence": {"storageClass": "fast"}}})
+    assert "Its volume stays" in notes
+    assert "storage class" not in notes
     notes = _notes(tmp_path, "default", {"cluster": {"pipeline_root": "s3://thinksafe/kfp"}})
     assert "needs the service account safe-thinksafe-pipeline and the pipeline root s3://thinksafe/kfp." in notes
     notes = _notes(tmp_path, "multi-user", {"hooks": {"publish": False}})

@@ -83,7 +83,7 @@ def test_the_doctor_sees_all_that_the_values_name(tmp_path, monkeypatch, name):
         findings = [one for _, check in checks for one in check()]
     assert not [finding for finding in findings if finding.status == "failed"]
     # nodes, classes and Trainer's runtimes are cluster-wide, which the release has no right to
-    blind = {"nodes", "classes", "train job"}
+    blind = {"images", "nodes", "classes", "train job"}
     assert {finding.check for finding in findings if finding.status == "warning"} <= blind
     about_jobs = [finding.status for finding in findings if finding.check == "train job"]
     assert about_jobs == (["warning", "ok"] if cluster.train_job.enabled else [])

@@ -49,13 +49,15 @@ class KubeContents:
 
     def node(
         self, name: str, *, labels: dict[str, str] | None = None, gpus: int = 0, taints: Any = None,
-        resource: str = "nvidia.com/gpu", **spec: Any,
+        resource: str = "nvidia.com/gpu", images: Any = None, **spec: Any,
     ) -> None:
         nodes = self.objects.setdefault("/api/v1/nodes", {"items": []})
         nodes["items"].append(
             {
                 "metadata": {"name": name, "labels": labels or {}}, "spec": {"taints": taints, **spec},
-                "status": {"allocatable": {"cpu": "8", **({resource: str(gpus)} if gpus else {})}},
+                "status": {
+                    "allocatable": {"cpu": "8", **({resource: str(gpus)} if gpus else {})}, "images": images or [],
+                },
             }
         )
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.pods import secret_variables
 from thinksafe.config.stage_table import STAGES
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
+from thinksafe.doctor.images import image_findings, pull_secret_findings
+from thinksafe.doctor.looking import LOOK, looked_up
 from thinksafe.doctor.placement import reasons
 from thinksafe.doctor.rights import may
 from thinksafe.doctor.trainer import train_job_findings
-from thinksafe.kube.client import KubernetesClient, Object
+from thinksafe.kube.client import KubernetesClient
 from thinksafe.kube.refusals import ForbiddenError
-from thinksafe.kube.resources import RESOURCES
-
-_LOOK = "Ignore this if pods start; otherwise give the doctor the right to get it in this namespace."
 
 
 def kubernetes_checks(cluster: ClusterSettings, api: KubernetesClient) -> list[Check]:
@@ -27,24 +26,13 @@ def kubernetes_checks(cluster: ClusterSettings, api: KubernetesClient) -> list[C
         ("service account", lambda: _service_account(cluster, api)),
         ("secrets", lambda: _secrets(cluster, api)),
         ("config maps", lambda: _config_maps(cluster, api)),
-        ("image pull", lambda: _pull_secrets(cluster, api)),
+        ("image pull", lambda: pull_secret_findings(cluster, api)),
+        ("images", lambda: image_findings({cluster.image(stage) for stage in STAGES}, api)),
         ("nodes", lambda: _nodes(cluster, api)),
-        ("storage", lambda: _storage(cluster, api)),
+        ("storage", lambda: (*_storage(cluster, api), *_volume_of_mlflow(cluster, api))),
         ("classes", lambda: _classes(cluster, api)),
         ("train job", lambda: train_job_findings(cluster, api)),
     ]
-
-
-def _looked_up(check: str, kind: str, name: str, api: KubernetesClient) -> tuple[Object, Finding | None]:
-    """Return an object, and a finding if it cannot be read; the object is then empty."""
-    what = f"{kind} {name}" + (f" in {api.namespace}" if RESOURCES[kind].namespaced else "")
-    try:
-        found = api.get(kind, name)
-    except ForbiddenError:
-        return {}, warning(check, f"No permission to read the {what}.", _LOOK)
-    if found is None:
-        return {}, failed(check, f"There is no {what}.", f"Create the {what}.")
-    return found, None
 
 
 def _rights(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
@@ -74,7 +62,7 @@ def _accounts(cluster: ClusterSettings) -> list[str]:
 
 def _service_account(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     for name in _accounts(cluster):
-        _, trouble = _looked_up("service account", "ServiceAccount", name, api)
+        _, trouble = looked_up("service account", "ServiceAccount", name, api)
         yield trouble or ok("service account", f"{name} exists.")
 
 
@@ -104,7 +92,7 @@ def _config_map_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
 def _with_keys(kind: str, wanted: dict[str, set[str]], api: KubernetesClient) -> Iterator[Finding]:
     check = "secrets" if kind == "Secret" else "config maps"
     for name, keys in sorted(wanted.items()):
-        found, trouble = _looked_up(check, kind, name, api)
+        found, trouble = looked_up(check, kind, name, api)
         if trouble is not None:
             yield trouble
             continue
@@ -116,36 +104,6 @@ def _with_keys(kind: str, wanted: dict[str, set[str]], api: KubernetesClient) ->
             )
         else:
             yield ok(check, f"{name} has {', '.join(sorted(keys))}.")
-
-
-def _pull_secrets(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
-    hosts = {_registry(cluster.image(stage)) for stage in STAGES}
-    covered: set[str] = set()
-    for name in cluster.image_pull_secrets:
-        secret, trouble = _looked_up("image pull", "Secret", name, api)
-        if trouble is not None:
-            yield trouble
-            covered |= hosts  # unknown
-            continue
-        try:
-            logins = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))["auths"]
-            covered |= {address.removeprefix("https://").split("/", 1)[0] for address in logins}
-            yield ok("image pull", f"{name} logs in to {', '.join(sorted(logins))}.")
-        except (KeyError, TypeError, ValueError):
-            yield failed(
-                "image pull", f"The Secret {name} is not a login for a registry.",
-                f"Create it with `kubectl -n {cluster.namespace} create secret docker-registry {name} ...`.",
-            )
-    if cluster.image_pull_secrets and (bare := sorted(hosts - covered)):
-        yield warning(
-            "image pull", f"No pull secret logs in to {', '.join(bare)}.",
-            "Add one to cluster.image_pull_secrets, unless the registry is public or the nodes log in.",
-        )
-
-
-def _registry(image: str) -> str:
-    first, slash, _ = image.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else "index.docker.io"
 
 
 def _nodes(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
@@ -171,7 +129,7 @@ def _nodes(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]
 def _storage(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     cache = cluster.model_cache
     if cache.kind == "claim":
-        claim, trouble = _looked_up("storage", "PersistentVolumeClaim", cache.claim, api)
+        claim, trouble = looked_up("storage", "PersistentVolumeClaim", cache.claim, api)
         modes = (claim.get("spec") or {}).get("accessModes") or []
         if trouble is not None:
             yield trouble
@@ -188,7 +146,7 @@ def _storage(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Findin
                 item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in api.find("StorageClass")
             }
         except ForbiddenError:
-            yield warning("storage", "No permission to list storage classes.", _LOOK)
+            yield warning("storage", "No permission to list storage classes.", LOOK)
             return
         default = [name for name, notes in classes.items()
                    if notes.get("storageclass.kubernetes.io/is-default-class") == "true"]
@@ -206,9 +164,31 @@ def _storage(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Findin
             yield ok("storage", f"Storage class {cache.storage_class or default[0]}.")
 
 
+def _volume_of_mlflow(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
+    """Yield what keeps the chart's bundled MLflow from starting: its claim has the name of its service."""
+    name, _, rest = (urlsplit(cluster.mlflow.uri).hostname or "").partition(".")
+    if rest.split(".")[0] != cluster.namespace:
+        return
+    with suppress(ForbiddenError):
+        claim = api.get("PersistentVolumeClaim", name) or {}
+        if (claim.get("status") or {}).get("phase") != "Pending":
+            return
+        if claim["spec"].get("storageClassName"):
+            yield warning(
+                "storage", f"The claim {name} of the bundled MLflow is Pending.",
+                f"`kubectl -n {cluster.namespace} describe persistentvolumeclaim {name}` says why.",
+            )
+        else:
+            yield failed(
+                "storage", f"The claim {name} of the bundled MLflow has no storage class, because the cluster has no "
+                "default one: the server does not start.",
+                "Mark a storage class as the default, or set the chart's value mlflow.persistence.storageClass.",
+            )
+
+
 def _classes(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     for kind, field in (("PriorityClass", "priority_class"), ("RuntimeClass", "runtime_class")):
         names = {value for stage in STAGES if (value := getattr(cluster.stage(stage), field))}
         for name in sorted(names):
-            _, trouble = _looked_up("classes", kind, name, api)
+            _, trouble = looked_up("classes", kind, name, api)
             yield trouble or ok("classes", f"{kind} {name} exists.")

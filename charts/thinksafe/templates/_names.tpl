@@ -105,6 +105,15 @@ thinksafe/pods: runs
 {{- end -}}
 {{- end -}}
 
+{{/* Claim that the chart makes for the bundled MLflow; empty for none. */}}
+{{- define "thinksafe.mlflowClaim" -}}
+{{- with .Values.mlflow -}}
+{{- if and .enabled (not .persistence.existingClaim) (not (and .postgresql.secret .artifacts)) -}}
+{{- printf "%s-mlflow" (include "thinksafe.fullname" $) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Address of MLflow as seen from pods. */}}
 {{- define "thinksafe.mlflowHost" -}}
 {{- printf "%s-mlflow.%s.svc" (include "thinksafe.fullname" .) .Release.Namespace -}}

@@ -18,6 +18,7 @@ from thinksafe.kube.client import connect
 from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 H100 = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+DIGEST = "sha256:" + "ab" * 32
 GPU_TAINT = [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]
 
 
@@ -34,7 +35,8 @@ def healthy(server: KubeContents) -> KubeContents:
     server.secret("s3-credentials", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
     server.secret("hub-token", token="t")
     server.put("persistentvolumeclaims", "model-cache", spec={"accessModes": ["ReadWriteMany"]})
-    server.node("cpu-1")
+    images = [{"names": [image]} for image in CLUSTERS["plain"]["images"].values()]
+    server.node("cpu-1", images=images)
     server.node("gpu-1", labels=H100, gpus=8, taints=GPU_TAINT)
     return server
 
@@ -54,7 +56,7 @@ def troubles(of: dict[str, list[Finding]]) -> list[tuple[str, str]]:
 def test_a_healthy_cluster_has_no_trouble(healthy: KubeContents) -> None:
     of = found()
     assert troubles(of) == []
-    assert set(of) == {"service account", "secrets", "nodes", "storage"}
+    assert set(of) == {"service account", "secrets", "images", "nodes", "storage"}
     assert "fits 1 of 2 nodes" in of["nodes"][0].message
 
 
@@ -90,7 +92,7 @@ def test_what_may_not_be_read_is_no_failure_and_is_said_once(healthy: KubeConten
     healthy.forbidden = {"/secrets/s3-credentials", "/api/v1/nodes"}
     healthy.denied = {"list nodes", "get secrets"}
     of = found()
-    assert troubles(of) == [("secrets", "warning"), ("nodes", "warning")]
+    assert troubles(of) == [("secrets", "warning"), ("images", "warning"), ("nodes", "warning")]
     assert of["secrets"][1].message == "No permission to read the Secret s3-credentials in thinksafe."
 
 
@@ -133,6 +135,27 @@ def test_affinity_and_preferences(server: KubeContents) -> None:
     assert next(one for one in found("multi-user")["nodes"] if one.message.startswith("sample")).status == "ok"
 
 
+def test_images_that_no_node_has_are_named(healthy: KubeContents) -> None:
+    of = found(images={**CLUSTERS["plain"]["images"], "sampler": "registry.example.com/other/sampler:1"})
+    (unseen,) = [one for one in of["images"] if one.status == "warning"]
+    assert unseen.message == "Not looked up in their registry: registry.example.com/other/sampler:1."
+    healthy.forbidden = {"/api/v1/nodes"}
+    assert [one.status for one in found()["images"]] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        (f"registry.example.com:5000/a/cpu:1@{DIGEST}", f"registry.example.com:5000/a/cpu@{DIGEST}"),
+        (f"registry.example.com/cpu@{DIGEST}", f"registry.example.com/cpu@{DIGEST}"),
+        ("team/cpu:1", "docker.io/team/cpu:1"), ("cpu:1", "docker.io/library/cpu:1"),
+    ],
+)
+def test_images_are_found_by_the_names_that_nodes_give_them(server: KubeContents, image: str, name: str) -> None:
+    server.node("cpu-1", images=[{"names": [name]}])
+    assert [one.status for one in found(images=dict.fromkeys(("cpu", "sampler", "trainer"), image))["images"]] == ["ok"]
+
+
 def test_pull_secrets_cover_the_registries(server: KubeContents) -> None:
     server.pull_secret("registry-corp", "https://registry.corp.example")
     assert [one.status for one in found("disconnected")["image pull"]] == ["ok"]
@@ -162,6 +185,23 @@ def test_storage_classes_and_classes(server: KubeContents) -> None:
 def test_a_claim_for_one_node_is_a_warning(healthy: KubeContents) -> None:
     healthy.put("persistentvolumeclaims", "model-cache", spec={"accessModes": ["ReadWriteOnce"]})
     assert [one.status for one in found()["storage"]] == ["warning"]
+
+
+def test_the_bundled_mlflow_waits_for_a_default_storage_class(healthy: KubeContents) -> None:
+    def storage(**claim: Any) -> list[Finding]:
+        healthy.put("persistentvolumeclaims", "safe-mlflow", **claim)
+        of = found(mlflow={"uri": "http://safe-mlflow.thinksafe.svc:5000"})
+        return [one for one in of["storage"] if "safe-mlflow" in one.message]
+
+    (failure,) = storage(spec={}, status={"phase": "Pending"})
+    assert failure.status == "failed"
+    assert "the cluster has no default one" in failure.message
+    assert "mlflow.persistence.storageClass" in failure.action
+    (waiting,) = storage(spec={"storageClassName": "slow"}, status={"phase": "Pending"})
+    assert waiting.status == "warning"
+    assert storage(spec={"storageClassName": "slow"}, status={"phase": "Bound"}) == []
+    healthy.forbidden = {"/safe-mlflow"}
+    assert storage(spec={}, status={"phase": "Pending"}) == []
 
 
 def test_a_slow_api_does_not_hold_the_doctor_up(healthy: KubeContents) -> None:
