@@ -14,6 +14,7 @@ from thinksafe.config.cluster_stages import FIRST_WAIT_S, StageSettings
 from thinksafe.config.kubernetes import seconds
 from thinksafe.config.pods import CERTIFICATES, environment, pod_labels, secret_variables
 from thinksafe.config.stage_table import STAGES
+from thinksafe.run.attempts import NODE_FIELD, NODE_VARIABLE, RETRIES_VARIABLE, Retries
 
 WAITING_LONGER = 1800
 """Seconds that a task waits for its TrainJob beyond the job's deadline, so that it can report the job's end."""
@@ -38,6 +39,7 @@ def configure(cluster: ClusterSettings, stage: str, task: Any) -> None:
         task.set_env_variable(name, value)
     _secrets(cluster, stage, task)
     _resources(settings, task)
+    _retries(settings, task, inside=not waits)
     _placement(settings, task)
     _volumes(cluster, settings, task, models=STAGES[stage].reads_models and not waits)
     _pod(cluster, settings, stage, task)
@@ -68,14 +70,26 @@ def _resources(settings: StageSettings, task: Any) -> None:
                 getattr(task, f"set_{name}_{kind}")(amount)
     if settings.gpu is not None and settings.gpu.count:
         task.set_accelerator_type(settings.gpu.type).set_accelerator_limit(settings.gpu.count)
-    retries = settings.retries
-    if retries is not None and retries.count:
-        task.set_retry(
-            num_retries=retries.count, backoff_duration=f"{FIRST_WAIT_S}s", backoff_factor=2,
-            backoff_max_duration=f"{seconds(retries.within)}s",  # Argo's maxDuration: over all attempts, work included
-        )
     if settings.deadline is not None:
         kubernetes.set_timeout(task, seconds(settings.deadline))
+
+
+def _retries(settings: StageSettings, task: Any, *, inside: bool) -> None:
+    """Retry a task: Kubeflow replaces a pod that is lost, and inside the pod the stage is started again.
+
+    Where Kubeflow is set to retry failed stages, too, a stage refuses to start in the place of one that gave up.
+    """
+    retries = settings.retries
+    if retries is None or not retries.count:
+        return
+    within = seconds(retries.within)
+    task.set_retry(
+        num_retries=retries.count, backoff_duration=f"{FIRST_WAIT_S}s", backoff_factor=2,
+        backoff_max_duration=f"{within}s",  # Argo's maxDuration: over all attempts, work included
+    )
+    if inside:
+        task.set_env_variable(RETRIES_VARIABLE, Retries(retries.count, within, FIRST_WAIT_S).text)
+        kubernetes.use_field_path_as_env(task, NODE_VARIABLE, NODE_FIELD)
 
 
 def _placement(settings: StageSettings, task: Any) -> None:

@@ -319,13 +319,15 @@ def test_without_its_credentials_a_run_ends_with_words(world: World) -> None:
     assert "Set AWS_ACCESS_KEY_ID" in anonymous.pod("plan").text
     assert "Traceback" not in anonymous.text
 
-    path = world.compiled("secrets", config(world.section()))
+    path = world.compiled("secrets", config(world.section(stages={"default": {"retries": {"count": 1}}})))
     secrets = world.namespace.secrets
     wrong = Backend(path, path.parent, Namespace(
         {**secrets, "tracking": {"user.name": USER, "pass-word": "a guess"}}, world.namespace.config_maps
     )).run()
     assert (wrong.state, wrong.failed[0]) == ("FAILED", "plan")
     assert "401" in wrong.pod("plan").text
+    assert "attempt 1 of 2 ended with exit code 1" in wrong.pod("plan").text
+    assert [attempt["ended"] for attempt in world.records(wrong)["plan"]["attempts"]] == ["exit code 1"]
     assert "Traceback" not in wrong.text
     assert "a guess" not in wrong.text
 

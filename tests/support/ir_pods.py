@@ -138,7 +138,11 @@ class Pods:
             Path(made[name]).mkdir(parents=True, exist_ok=True)
         settings = dict(self.platform.get(label, {}))
         mounts = self.mounts(settings, disk, path)
-        known(settings, PLACEMENT | {"secretAsEnv", "configMapAsEnv"}, f"{path}: platform")
+        known(settings, PLACEMENT | {"secretAsEnv", "configMapAsEnv", "fieldPathAsEnv"}, f"{path}: platform")
+        fields = {"metadata.annotations['workflows.argoproj.io/node-name']": f"{path.strip('/').replace('/', '.')}(0)"}
+        for item in settings.get("fieldPathAsEnv", ()):
+            known(item, {"name", "fieldPath"}, f"{path}: fieldPathAsEnv")
+            made[item["name"]] = found(fields, item["fieldPath"], f"{path}: a pod has no field")
         for item in container.get("env", ()):
             known(item, {"name", "value"}, path)
             mount = next((mount for mount in mounts if item["value"].startswith(f"{mount}/")), "")

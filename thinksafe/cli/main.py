@@ -14,6 +14,7 @@ import typer
 from thinksafe import __version__
 from thinksafe.cli import audit, cluster, commands, evaluation_stages, rollout_stages, stages
 from thinksafe.errors import EXIT_FAILED, ThinkSafeError, full_disk
+from thinksafe.run import attempts
 
 EXIT_INTERRUPTED = 130
 
@@ -57,7 +58,15 @@ def command() -> Callable[[], Any]:
 
 
 def main() -> None:
-    """Run the command line and exit with its code (see :mod:`thinksafe.errors`)."""
+    """Run the command line and exit with its code (see :mod:`thinksafe.errors`).
+
+    In a pod whose stage is retried this process only starts the stage, in a child, and starts it again if need be.
+    """
+    if retries := attempts.wanted(os.environ):
+        replacing = attempts.replaces(os.environ.get(attempts.NODE_VARIABLE, ""))
+        ended = attempts.supervise(retries, replacing=replacing)
+        if ended is not None:
+            sys.exit(ended)
     try:
         command()()
     except ThinkSafeError as error:

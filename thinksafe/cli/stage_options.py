@@ -38,6 +38,7 @@ def add_commands(commands: typer.Typer, app: typer.Typer) -> None:
 
 def stage_context(stage: str, artifacts: str, run_id: str, task: str) -> StageContext:
     """Return the context of a stage that shows its progress. Raises ConfigError."""
+    from thinksafe.run.attempts import current
     from thinksafe.run.progress import reporter
     from thinksafe.run.record import StageContext
     from thinksafe.store import open_store
@@ -45,7 +46,7 @@ def stage_context(stage: str, artifacts: str, run_id: str, task: str) -> StageCo
     name = task or stage
     return StageContext(
         store=open_store(artifacts), run_id=safe_name(run_id, "--run-id"), stage=stage, task=safe_name(name, "--task"),
-        track=reporter(name),
+        track=reporter(name), attempts=current(),
     )
 
 

@@ -26,7 +26,7 @@ from thinksafe.config.kubernetes import (
 from thinksafe.settings import CountOrZero, Section
 
 FIRST_WAIT_S = 30
-"""Seconds before the first retry of a failed task; each wait is twice the one before."""
+"""Seconds before the first retry of a stage that failed, or of its pod; each wait is twice the one before."""
 
 
 class ResourceAmounts(Section):
@@ -104,13 +104,13 @@ class NodeAffinityTerm(Section):
 
 
 class RetrySettings(Section):
-    """How often a failed task is retried, with doubling waits; finished chunks are kept."""
+    """How often a failed stage is started again in its pod, and a lost pod is replaced; finished chunks are kept."""
 
     count: CountOrZero = 3
-    """Number of retries; 0 for none."""
+    """Number of retries, with doubling waits; 0 for none. Exit code 2, a wrong configuration or input, is final."""
     within: Duration = "168h"
-    """Time limit from the start of the first attempt: after it no attempt starts, and a running one is stopped. It
-    covers work and waits together, so allow more time than a stage takes."""
+    """Time limit from the start of the first attempt: after it no attempt starts, and Argo stops a pod that is
+    still running. It covers work and waits together, so allow more time than a stage takes."""
 
     @model_validator(mode="after")
     def _time_for_one(self) -> RetrySettings:
@@ -144,7 +144,7 @@ class StageSettings(Section):
     retries: RetrySettings | None = None
     """Retries after a failure, by default 3; ``diagnose``, ``gate``, ``monitor`` and ``alarm`` have none."""
     deadline: Duration | None = None
-    """Time after which a pod is stopped (``activeDeadlineSeconds``)."""
+    """Time after which a pod is stopped (``activeDeadlineSeconds``); it covers all attempts in the pod."""
 
     def excess(self) -> str:
         """Return the first problem of a request above its limit; empty if there is none."""

@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from thinksafe.errors import DamagedError, MissingError, ThinkSafeError, full_disk
+from thinksafe.errors import ConfigError, DamagedError, MissingError, ThinkSafeError, full_disk
 from thinksafe.records import Count, Record
+from thinksafe.run.attempts import Attempt, Attempts
 from thinksafe.run.details import Details
 from thinksafe.store import Store
 
@@ -53,6 +54,8 @@ class StageRecord(Record):
     started: float
     """Unix time in seconds."""
     seconds: float
+    attempts: tuple[Attempt, ...] = ()
+    """The attempts before this one in the same pod; all of them failed."""
     gpus: Count = 0
     """GPUs that the stage held while it ran, busy or not: those that it saw, if it loaded PyTorch, or those of the pods
     that worked for it."""
@@ -111,6 +114,7 @@ class StageContext:
     task: str
     track: Callable[[str, int], Progress]
     """Open a progress bar: ``with context.track("sampling", total=rows) as advance: advance(1)``."""
+    attempts: Attempts = field(default_factory=Attempts)
 
 
 class Progress:
@@ -143,14 +147,21 @@ def recorded(context: StageContext, section: BaseModel | None) -> Iterator[Stage
 
     The body fills the yielded result. An error is recorded with its corrective action and what the body had filled in
     by then, and raised again; a failure to record an error does not hide the error.
+
+    Raises:
+        ConfigError: Kubeflow replaced a pod whose stage had made all its attempts; its record stays.
     """
-    started, clock = time.time(), time.monotonic()
+    attempts = context.attempts
+    _refuse_more(context)
+    spent = attempts.failed[-1].seconds if attempts.given_up else 0.0
+    started, clock = time.time() - spent, time.monotonic() - spent
     result = StageResult()
     base: dict[str, Any] = {
         "run_id": context.run_id, "stage": context.stage, "task": context.task, "started": started,
-        "section": section.model_dump(mode="json") if section is not None else {},
+        "section": section.model_dump(mode="json") if section is not None else {}, "attempts": attempts.before,
     }
     try:
+        attempts.require_work(context.stage)
         yield result
     except BaseException as error:
         known = error if isinstance(error, ThinkSafeError) else full_disk(error)
@@ -175,6 +186,20 @@ def recorded(context: StageContext, section: BaseModel | None) -> Iterator[Stage
             gpus=result.gpus or _gpus(),
         ),
     )
+
+
+def _refuse_more(context: StageContext) -> None:
+    """Refuse to start again what an earlier pod has given up; where Kubeflow retries, too, attempts would multiply."""
+    attempts = context.attempts
+    if not attempts.replacing:
+        return
+    earlier = find_record(context.store, context.run_id, context.task)
+    if earlier is not None and not earlier.succeeded and len(earlier.attempts) >= attempts.retries:
+        raise ConfigError(
+            f"The stage failed {len(earlier.attempts) + 1} times in another pod, and Kubeflow started it once more.",
+            "Look at the error of that pod and start the run again. Argo's retryPolicy OnError keeps Kubeflow from "
+            "this (docs/cluster.md, retries).",
+        )
 
 
 def _parts(details: Details) -> dict[str, Any]:

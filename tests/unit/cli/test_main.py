@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,20 @@ def test_help_of_every_command(cli: Callable[..., Any]) -> None:
         assert ended.code == 0, command
         assert "Usage" in ended.out
         assert command.split()[0] in top
+
+
+def test_a_stage_that_is_retried_runs_in_a_child_and_a_wrong_option_is_final() -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "thinksafe", *arguments], capture_output=True, text=True, check=False,
+            env={**os.environ, "THINKSAFE_RETRIES": "3,600,30"},
+        )
+
+    assert run("--version").stdout == f"thinksafe {__version__}\n"
+    wrong = run("due", "--plan", "plan.json", "--contamination", "c", "--passed-out", "p", "--if-changed", "perhaps")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: ")
+    assert "attempt" not in wrong.stderr
 
 
 def test_version_and_module() -> None:

@@ -10,6 +10,7 @@ from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.pods import TRAIN_JOB_VARIABLE
 from thinksafe.config.stage_table import STAGES
+from thinksafe.run.attempts import NODE_VARIABLE, RETRIES_VARIABLE
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 from thinksafe_pipelines.kfp.snapshot import CLUSTERS
@@ -98,8 +99,16 @@ def test_only_stages_that_need_them_get_credentials(compiled: Compiled) -> None:
 
 def test_retries_and_caching(compiled: Compiled) -> None:
     for stage, found in compiled.stages.items():
-        for task, _, _ in found:
+        for task, container, pod in found:
+            told = {entry["name"]: entry["value"] for entry in container["env"]}
+            fields = {entry["name"]: entry["fieldPath"] for entry in pod.get("fieldPathAsEnv", ())}
             assert ("retryPolicy" in task) == STAGES[stage].retried
+            if STAGES[stage].retried:
+                assert told[RETRIES_VARIABLE] == ("2,604800,30" if stage == "train" else "3,604800,30")
+                assert fields[NODE_VARIABLE] == "metadata.annotations['workflows.argoproj.io/node-name']"
+            else:
+                assert RETRIES_VARIABLE not in told
+                assert NODE_VARIABLE not in fields
             assert bool(task.get("cachingOptions", {}).get("enableCache")) == STAGES[stage].cached
     if "train" in compiled.stages:
         assert compiled.stages["train"][0][0]["retryPolicy"] == {
@@ -149,8 +158,9 @@ def test_a_train_stage_that_starts_a_job_is_small_and_waits_longer_than_the_job(
     assert pod["activeDeadlineSeconds"] == str(7200 + 1800)
     assert task["retryPolicy"]["maxRetryCount"] == 2
     assert "thinksafe-trainer" in container["image"]
-    told = {entry["name"]: entry["value"] for entry in container["env"]}[TRAIN_JOB_VARIABLE]
-    assert ClusterSettings.model_validate_json(told).stage("train") == cluster.stage("train")
+    told = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert ClusterSettings.model_validate_json(told[TRAIN_JOB_VARIABLE]).stage("train") == cluster.stage("train")
+    assert RETRIES_VARIABLE not in told
     for stage, tasks in found.items():
         assert stage == "train" or TRAIN_JOB_VARIABLE not in {entry["name"] for entry in tasks[0][1]["env"]}
 
