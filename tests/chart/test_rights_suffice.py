@@ -29,6 +29,7 @@ def _allowed(rules, verb, group, resource, name=""):
 @contextmanager
 def _enforcing(rules, folder, monkeypatch):
     with kube_api(folder, monkeypatch) as api:
+        api.forbidden = {("create", "pods")}
         server = api.contents
         answer = server.answer
 
@@ -46,8 +47,9 @@ def _enforcing(rules, folder, monkeypatch):
                 return answer(method, path, body) if allowed else FORBIDDEN
             if path == "/apis/trainer.kubeflow.org/v1alpha1":  # discovery, which everybody may
                 return answer(method, path, body)
-            found = re.fullmatch(rf"/api/v1/namespaces/{NAMESPACE}/([a-z]+)/([^/]+)", path)
-            if method == "GET" and found and _allowed(rules, "get", "", found[1], found[2]):
+            found = re.fullmatch(rf"/api/v1/namespaces/{NAMESPACE}/([a-z]+)(?:/([^/]+))?", path)
+            verb = "get" if found and found[2] else "list"
+            if method == "GET" and found and _allowed(rules, verb, "", found[1], found[2] or ""):
                 return answer(method, path, body)
             return FORBIDDEN
 

@@ -144,7 +144,7 @@ class KubeApi:
         threading.Timer(self.controller_seconds, self.reconcile, (plural, name)).start()
         return (200 if before else 201), found
 
-    def create(self, plural: str, manifest: Object) -> tuple[int, Object]:
+    def create(self, plural: str, manifest: Object, *, dry_run: bool = False) -> tuple[int, Object]:
         """Return HTTP status and answer of a POST."""
         name = manifest["metadata"]["name"]
         if (refusal := self.admit(manifest)) is not None:
@@ -154,6 +154,8 @@ class KubeApi:
                 return 409, status_of(409, f'{plural} "{name}" already exists')
             uid = f"uid-{plural}-{name}-{self.version}"
             found = {**manifest, "metadata": {**manifest["metadata"], "generation": 1, "uid": uid}, "status": {}}
+            if dry_run:
+                return 201, found
             self._store(plural, name, found, "ADDED")
         threading.Timer(self.controller_seconds, self.reconcile, (plural, name)).start()
         return 201, found
@@ -331,7 +333,7 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
                 return self.send(*api.delete(plural, name))
             if method == "POST" and plural != "events":
                 assert body is not None
-                return self.send(*api.create(plural, body))
+                return self.send(*api.create(plural, body, dry_run=query.get("dryRun") == "All"))
             if method == "POST":
                 assert body is not None
                 api.events.append(body)

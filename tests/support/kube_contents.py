@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 
 NAMESPACED = "/api/v1/namespaces/{namespace}/{kind}/{name}"
 
+EMPTY = ("/resourcequotas", "/limitranges")
+"""Ends of paths of lists that are empty unless something was put there."""
+
 
 @dataclass
 class KubeContents:
@@ -60,6 +63,11 @@ class KubeContents:
                 },
             }
         )
+
+    def listed(self, kind: str, *specs: dict[str, Any], namespace: str = "thinksafe") -> None:
+        """Put a list of objects of a kind, by their specs."""
+        items = [{"metadata": {"name": f"{kind}-{number}"}, "spec": spec} for number, spec in enumerate(specs)]
+        self.objects[f"/api/v1/namespaces/{namespace}/{kind}"] = {"items": items}
 
     def storage_class(self, name: str, *, default: bool = False) -> None:
         classes = self.objects.setdefault("/apis/storage.k8s.io/v1/storageclasses", {"items": []})
@@ -117,4 +125,6 @@ class KubeContents:
             return 201, {**body, "status": {"allowed": f"{wanted['verb']} {resource}" not in self.denied}}
         if path in self.objects:
             return 200, self.objects[path]
+        if path.endswith(EMPTY):
+            return 200, {"items": []}
         return 404, {"kind": "Status", "reason": "NotFound"}

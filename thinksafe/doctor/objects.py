@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.pods import secret_variables
 from thinksafe.config.stage_table import STAGES
+from thinksafe.doctor.admission import quota_findings, trial_findings
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
 from thinksafe.doctor.images import image_findings, pull_secret_findings
 from thinksafe.doctor.looking import LOOK, looked_up
@@ -28,6 +29,8 @@ def kubernetes_checks(cluster: ClusterSettings, api: KubernetesClient) -> list[C
         ("config maps", lambda: _config_maps(cluster, api)),
         ("image pull", lambda: pull_secret_findings(cluster, api)),
         ("images", lambda: image_findings({cluster.image(stage) for stage in STAGES}, api)),
+        ("quota", lambda: quota_findings(cluster, api)),
+        ("admission", lambda: trial_findings(cluster, api)),
         ("nodes", lambda: _nodes(cluster, api)),
         ("storage", lambda: (*_storage(cluster, api), *_volume_of_mlflow(cluster, api))),
         ("classes", lambda: _classes(cluster, api)),

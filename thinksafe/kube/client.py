@@ -132,11 +132,16 @@ class KubernetesClient:
         chosen = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
         return list(self._listed(kind, label_selector=chosen or None).get("items") or [])
 
-    def create(self, manifest: Object) -> bool:
-        """Create an object and return whether it was created: False if the name exists. Raises StageError."""
+    def create(self, manifest: Object, *, dry_run: bool = False) -> bool:
+        """Create an object, or only try it, and return whether it could be: False if the name exists.
+
+        Raises:
+            StageError: the API refused, or did not answer.
+        """
         kind, name = manifest["kind"], manifest["metadata"]["name"]
+        query = [_STRICT, *([("dryRun", "All")] if dry_run else [])]
         made = self._parsed("create", RESOURCES[kind], name, lambda: self._client.create(
-            self._resource(kind), manifest, self.namespace, field_manager=MANAGER, query_params=[_STRICT], **_options()
+            self._resource(kind), manifest, self.namespace, field_manager=MANAGER, query_params=query, **_options()
         ), none_on=_CONFLICT)
         return made is not None
 

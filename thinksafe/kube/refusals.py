@@ -11,6 +11,11 @@ from thinksafe.kube.resources import Resource
 
 _OWNER = re.compile(r'conflict with "(?P<owner>[^"]+)"')
 _CANNOT = re.compile(r'cannot (?P<verb>\w+) resource "(?P<plural>[^"]+)" in API group "(?P<group>[^"]*)"')
+_POLICY = (
+    "violates PodSecurity", "admission webhook", "ValidatingAdmissionPolicy", "exceeded quota", "failed quota",
+    "security context constraint",
+)
+"""What a refusal says that no Role can mend."""
 _USER = re.compile(r'User "(?P<user>[^"]+)"')
 
 
@@ -82,7 +87,7 @@ def _status(error: Any) -> dict[str, Any]:
 def _forbidden(message: str, verb: str, resource: Resource, where: str, section: str) -> StageError:
     found = _USER.search(message)
     who = found["user"] if found else "this user"
-    if "violates PodSecurity" in message or "admission webhook" in message or "exceeded quota" in message:
+    if any(words in message for words in _POLICY):
         return StageError(
             f"The cluster's policy forbids {where}: {message:.600}",
             f"Ask the cluster's administrators for an exception, or change the section {section}.",

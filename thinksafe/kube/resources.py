@@ -36,6 +36,8 @@ RESOURCES = {
     "ConfigMap": Resource("", "v1", "configmaps"),
     "ServiceAccount": Resource("", "v1", "serviceaccounts"),
     "PersistentVolumeClaim": Resource("", "v1", "persistentvolumeclaims"),
+    "ResourceQuota": Resource("", "v1", "resourcequotas"),
+    "LimitRange": Resource("", "v1", "limitranges"),
     "Node": Resource("", "v1", "nodes", namespaced=False),
     "Deployment": Resource("apps", "v1", "deployments"),
     "StorageClass": Resource("storage.k8s.io", "v1", "storageclasses", namespaced=False),

@@ -56,7 +56,7 @@ def troubles(of: dict[str, list[Finding]]) -> list[tuple[str, str]]:
 def test_a_healthy_cluster_has_no_trouble(healthy: KubeContents) -> None:
     of = found()
     assert troubles(of) == []
-    assert set(of) == {"service account", "secrets", "images", "nodes", "storage"}
+    assert set(of) == {"service account", "secrets", "images", "admission", "nodes", "storage"}
     assert "fits 1 of 2 nodes" in of["nodes"][0].message
 
 
