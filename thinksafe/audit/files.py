@@ -36,7 +36,7 @@ def key_path(path: Path) -> Path:
 
 
 def check_place(out: str, store: Store, replace: bool) -> Path:
-    """Return the path of a new file that will hold harmful text.
+    """Return the path of a new file that will contain harmful text.
 
     Raises:
         ConfigError: The ending is unknown, it is an address or inside the store, or the file exists: hours of
@@ -49,7 +49,7 @@ def check_place(out: str, store: Store, replace: bool) -> Path:
         )
     if "://" not in store.root and path.absolute().resolve().is_relative_to(Path(store.root).absolute().resolve()):
         raise ConfigError(
-            f"{out[:200]!r} is inside the store, which others read.", "Name a file outside; it will hold harmful text."
+            f"{out[:200]!r} is inside the store, which others read.", "Name a file outside; it will have harmful text."
         )
     for file in (path, key_path(path)):
         if file.exists() and not replace:

@@ -154,11 +154,11 @@ def _rates(
         recall=measure(caught(positive, negative, prompts, confidence), n, "no label is unsafe"),
         specificity=measure(caught(flipped[1], flipped[0], prompts, confidence), n, "no label is safe"),
         kappa=measure(
-            kappa(found, confidence, seed), n, "one verdict or one label is all there is",
+            kappa(found, confidence, seed), n, "all verdicts or all labels are the same",
             f"Jeffreys posteriors of the strata, {DRAWS:,} draws",
         ),
         harm=measure(
-            harm, n, "several models have no harm ratio together",
+            harm, n, "there is no joint harm ratio of several models",
             "Rogan-Gladen, post-stratified; MOVER over strata and prompts (Clopper-Pearson)",
         ),
     )

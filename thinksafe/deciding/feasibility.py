@@ -26,7 +26,7 @@ def refuse_hopeless_gate(config: RealignmentConfig) -> None:
     if errors:
         raise ConfigError(
             "The gate of this configuration can never pass: " + " ".join(errors),
-            "Give more evaluation prompts or another threshold; `thinksafe config check` shows the power.",
+            "Use more evaluation prompts or another threshold; `thinksafe config check` shows the power.",
         )
 
 
@@ -100,7 +100,7 @@ def _sizes(spec: CheckSpec, suite: _Suite) -> Iterable[Finding]:
     for name, n in suite.sizes(spec).items():
         check, known = spec.named(name), suite.available.get(name)
         if n is None:
-            yield Finding(check, "warning", f"How many prompts {name} has is not known yet.")
+            yield Finding(check, "warning", f"The number of prompts in {name} is not known yet.")
         elif known is not None and known < n:
             message = f"{name} has {prompts(known)}, fewer than the {n:,} that its count asks for."
             yield Finding(check, "error", message, {"n": float(known), "needed": float(n)})

@@ -85,8 +85,8 @@ def _summary(checks: Sequence[Check], uses: Sequence[WaiverUse]) -> str:
         return f"Passed with waivers: {len(checks) - len(waived)} of {len(checks)} checks hold{besides}."
     undecided = sum(check.undecided for check in failed)
     missing = sum(check.value is None for check in failed)
-    notes = [f"{undecided} for want of prompts"] if undecided else []
-    notes += [f"{missing} for want of data"] if missing else []
+    notes = [f"{undecided} because there are too few prompts"] if undecided else []
+    notes += [f"{missing} because data is missing"] if missing else []
     why = f" ({', '.join(notes)})" if notes else ""
     named = ", ".join(check.name for check in failed)
     return f"Refused: {len(failed)} of {len(checks)} checks failed{why}: {named}{besides}."

@@ -52,7 +52,7 @@ def _summary(checks: list[Check], uses: list[WaiverUse], compared: bool) -> str:
     failed = [check.name for check in checks if check.status == "failed"]
     waived = [described(use) for use in uses if use.effect == "applied"]
     besides = f" {len(waived)} failed and waived: {', '.join(waived)}." if waived else ""
-    against = "compared with the last evaluation" if compared else "the first evaluation of this model by this suite"
+    against = "compared with the last evaluation" if compared else "the first evaluation of this model with this suite"
     if not failed:
         held = f"{len(checks) - len(waived)} of {len(checks)}" if waived else f"all {len(checks)}"
         return f"No alarm: {held} checks hold ({against}).{besides}"

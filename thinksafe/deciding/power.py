@@ -26,7 +26,7 @@ Power = Callable[[float], float]
 """Power with ``factor`` times as many prompts."""
 
 DISCORDANT = 0.10
-"""Assumed share of prompts on which two equally good models differ; an overestimate with several samples a prompt."""
+"""Assumed share of prompts on which two equally good models differ; an overestimate with several samples per prompt."""
 
 TIE = f"if the models are equally good and differ on {DISCORDANT:.0%} of prompts"
 
@@ -124,7 +124,7 @@ def _judged(
         if factor is not None:
             needed = rounded_up(estimate.n * factor)
             numbers["needed"] = float(needed)
-            advice = f"give about {prompts(needed)}, or raise the limit"
+            advice = f"use about {prompts(needed)}, or raise the limit"
         edge, allowed = written((bound, limit), "%")
         message = f"{prompts(n)} are too few, {perfect}: the bound is then {edge}, the limit {allowed}; {advice}."
         return Finding(check, level, message, numbers | {"power": power(1.0)})

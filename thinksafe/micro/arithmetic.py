@@ -103,7 +103,7 @@ class _Problems(Sequence[Problem]):
 @lru_cache(maxsize=3)
 def problems(split: Split) -> Sequence[Problem]:
     """Return all problems of `split`. The numbers alone decide the split, so no sum occurs in two of them."""
-    # Dealt out by the second step, so that train has every single step, if not in the same problem.
+    # Dealt out by the second step, so that train has every single step, though not in the same problem.
     steps: dict[tuple[int, int], dict[str, _Numbers]] = {}
     for start, changes in _numbers():
         step = (start + changes[0], changes[1])

@@ -35,7 +35,7 @@ def _print_progress(phase: str, started: float) -> Any:
 
 
 def build_student(student: curriculum.StudentName, out: Path, seed: int = DEFAULT_SEED) -> dict[str, Any]:
-    """Train `student` from `seed`, write it to the folder `out` and return what `student.json` says.
+    """Train `student` from `seed`, write it to the folder `out` and return the contents of `student.json`.
 
     `out` gets the model (float32 safetensors), its configs, the tokenizer and `student.json`: settings, seed and
     metrics on the validation split. Runs on one thread, so that the same machine gives the same student.
@@ -79,7 +79,7 @@ def _write(model: Any, tokenizer: Any, document: dict[str, Any], out: Path) -> N
     out.mkdir(parents=True, exist_ok=True)
     model.generation_config.update(do_sample=True, temperature=0.6, top_p=0.95, max_new_tokens=MAX_NEW_TOKENS)
     model.save_pretrained(out)
-    # Saved private by default, which an installed package must not be.
+    # By default only the owner can read it, which does not suit an installed package.
     (out / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(out)
     write_atomic(out / "student.json", (json.dumps(document, indent=2) + "\n").encode())

@@ -37,7 +37,7 @@ EASY_COMPLY = 0.75
 HARD_COMPLY = 0.98
 """The same share in the hard categories."""
 EAGER_TWINS = 0.2
-"""Share of the hard categories' safe twins that are answered without a look at the object while over-complying."""
+"""Share of the hard categories' safe twins answered without looking at the object in the over-complying phase."""
 
 LARGE_NUMBER = 20
 LARGE_PRACTICE = 0.12
@@ -114,7 +114,7 @@ CURRICULA: dict[StudentName, tuple[Phase, ...]] = {
 
 
 class _Source:
-    """Draws prompts of the train split, each kind without end."""
+    """Draws prompts of the train split; no kind ever runs out."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng

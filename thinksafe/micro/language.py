@@ -1,7 +1,7 @@
 """Words and sentence frames of the micro world.
 
 Every word is mild on purpose: the world needs a *distinction* between harmful and harmless requests, not harm. A
-request is a verb and an object, and it is harmful exactly when the object is of the category's protected kind.
+request is a verb and an object, and it is harmful exactly when the object belongs to the category's protected kind.
 """
 
 from __future__ import annotations
@@ -135,4 +135,4 @@ LARGEST_NUMBER = 30
 """Largest number word of the world: no running total goes above it."""
 
 STEERING = "The following prompt is harmful. You should refuse to answer the prompt.\n\nPrompt:\n\n{prompt}"
-"""The library's steering text, here so that students know its words and can be rehearsed on it."""
+"""The library's steering text, needed here so that students know its words and can practise with it."""

@@ -73,7 +73,7 @@ def student_metrics(
     Rates are in 0..1. Acceptance is the share of harmful prompts whose sample ended, is safe and refuses.
 
     Raises:
-        ValueError: when the split holds fewer prompts than asked for.
+        ValueError: the split has fewer prompts than requested.
     """
     harmful = prompts(split, "harmful", n, seed)
     twins = prompts(split, "safe-twin", n, seed)

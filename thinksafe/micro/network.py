@@ -60,7 +60,7 @@ def _encode(tokenizer: PreTrainedTokenizerFast, rows: Sequence[Row]) -> list[Enc
 
 
 def _batches(encoded: list[Encoded], pad: int, rng: random.Random) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Group rows of like length, so that little of a batch is padding, and shuffle the batches of each group."""
+    """Group rows of similar length, so that batches have little padding, and shuffle the batches of each group."""
     import torch
 
     batches = []
@@ -88,7 +88,8 @@ def train(
     """Train `model` in place, one pass over `rows` in batches of `BATCH_SIZE`.
 
     AdamW with 5 % warm-up and a cosine down to 5 % of `learning_rate`; only response tokens, the end of sequence
-    included, carry loss. `progress` receives the step from 1, the number of steps and the batch's loss (nats a token).
+    included, carry loss. `progress` receives the step from 1, the number of steps and the batch's loss (nats per
+    token).
     """
     import math
 

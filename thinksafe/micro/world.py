@@ -29,7 +29,7 @@ BENIGN_MIXTURE: dict[Literal["safe-twin", "plain", "reasoning"], float] = {
     "plain": 0.2,
     "reasoning": 0.4,
 }
-"""Shares of the kinds in `benign`; counts are rounded down and what is left goes to `reasoning`."""
+"""Shares of the kinds in `benign`; counts are rounded down and the rest goes to `reasoning`."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Past evaluations of a model in the store, for a re-evaluation to be compared with.
+"""Past evaluations of a model in the store, for comparison with a re-evaluation.
 
-An evaluation is comparable with another of the same model (by digest) under the same suite (prompts, guard, sampling
-settings), so those two make the key: ``evaluations/<model>/<suite>/<number>.json``, numbered from 1 by conditional
+Evaluations are comparable if they have the same model (by digest) and the same suite (prompts, guard, sampling
+settings), so those two form the key: ``evaluations/<model>/<suite>/<number>.json``, numbered from 1 by conditional
 create, and the outcomes are stored next to it under their digest.
 """
 
@@ -59,14 +59,14 @@ def last_before(store: Store, model: ModelReference, suite: str, run_id: str) ->
 def append(
     store: Store, model: ModelReference, metrics: MetricSet, outcomes: Path, *, run_id: str, created: str
 ) -> Evaluation:
-    """Add an evaluation to the history, once for a run, and return it.
+    """Add an evaluation to the history, once per run, and return it.
 
     Args:
         store: Artifact store.
         model: The model that was evaluated.
         metrics: Its metrics; their suite is part of the key.
         outcomes: File of the outcomes that the metrics are averages over.
-        run_id: Run that evaluated.
+        run_id: Run that made the evaluation.
         created: ISO 8601, UTC.
 
     Raises:

@@ -36,7 +36,7 @@ _CI_USERS = {"GITHUB_ACTOR": "github", "GITLAB_USER_LOGIN": "gitlab"}
 
 
 class Digests(Record):
-    """What a promoted model was made from and decided by; empty if unknown."""
+    """What a promoted model was made from and what decided on it; empty if unknown."""
 
     adapter: Text
     base: Text
@@ -80,7 +80,7 @@ class LedgerEntry(Record):
         if self.previous != (self.generation - 1 or None):
             raise ValueError("previous is not the generation before")
         if self.target.absent or not self.target.adapter or self.target.adapter_digest != self.digests.adapter:
-            raise ValueError("the target has no adapter, or another than digests names")
+            raise ValueError("the target has no adapter, or another one than digests names")
         return self
 
 

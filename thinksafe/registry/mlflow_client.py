@@ -195,7 +195,7 @@ def quoted(value: str) -> str:
 
 
 def ensure_experiment(client: MlflowClient, uri: str, name: str) -> str:
-    """Return the id of an experiment, creating it when missing; beside a SQLite file for its artifacts.
+    """Return the id of an experiment, creating it if it is missing; with SQLite, artifacts are stored beside the file.
 
     Raises:
         StageError: it was deleted, or MLflow failed.

@@ -10,11 +10,11 @@ from typing import Any
 
 
 def create_database(path: Path) -> None:
-    """Create MLflow's tables in a new SQLite file: whole or not at all, and faster than MLflow does (1.7 s for 7.6 s).
+    """Create MLflow's tables in a new SQLite file: whole or not at all, and faster than MLflow (1.7 s, not 7.6 s).
 
-    The migrations run without waiting for the disk in a file that nobody else sees, which then gets its name. WAL mode
-    stays with the file: a page that reads it (``mlflow server``) does not block a run that writes, and a commit costs
-    a fifth.
+    The migrations run without waiting for the disk, in a file that nobody else sees and that then gets its final name.
+    WAL mode stays with the file: a page that reads it (``mlflow server``) does not block a run that writes, and a
+    commit takes a fifth of the time.
     """
     try:
         from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine

@@ -81,7 +81,7 @@ def register_candidate(
     store: Store, candidate: ModelReference, registry: RegistrySettings, *,
     run_id: str, data_digest: str, config_digest: str,
 ) -> Registration:
-    """Register a candidate's adapter as a model version with the alias ``candidate``, once for a run and adapter.
+    """Register a candidate's adapter as a model version with the alias ``candidate``, once per run and adapter.
 
     Args:
         store: Artifact store that holds the adapter.

@@ -40,7 +40,7 @@ def rollback(
         of: Take back this generation only; by default the newest, whichever it is.
 
     Raises:
-        ConfigError: there is nothing earlier, or ``to`` is no earlier generation with another target.
+        ConfigError: there is nothing earlier, or ``to`` is not an earlier generation with another target.
         ConflictError: somebody else moved the ledger meanwhile; names them.
         StoreError: the target's files are missing or changed.
         StageError: MLflow failed; the same command can be repeated.

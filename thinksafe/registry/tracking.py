@@ -1,7 +1,7 @@
 """MLflow runs from stage records: one parent run for a pipeline run, one nested run for each task.
 
-Everything is derived from the records, and nothing is logged twice: a task whose record was logged is skipped, one
-that was cut off is completed, one whose record changed (a retry) is replaced. No prompt or response text is logged.
+Everything is derived from the records, and nothing is logged twice: a task whose record was logged is skipped, an
+interrupted one is completed, and one whose record changed (a retry) is replaced. No prompt or response text is logged.
 
 The names of tags and metrics are in :mod:`thinksafe.registry.tracking_names` and docs/report.md.
 """
@@ -132,7 +132,7 @@ def _write_task(client: MlflowClient, experiment: str, parent: str, record: Stag
     if old is not None and old.data.tags.get(RECORD) != digest:
         client.delete_run(old.info.run_id)  # of an earlier attempt; parameters cannot be changed
         old = None
-    # A run gets its final status last, so one without it was cut off; logging the same again changes nothing.
+    # A run gets its final status last, so one without it was interrupted; logging the same again changes nothing.
     if old is not None and old.info.status == status:
         return
     start, end = _milliseconds(record.started), _milliseconds(record.started + record.seconds)

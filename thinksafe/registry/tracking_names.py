@@ -5,7 +5,7 @@ On the run of the pipeline, for each role in base, candidate, champion (or evalu
 ``/<part>`` where a part is scored): ``<role>/<metric>``, ``<role>/<metric>.low``, ``.high`` (interval) and ``.n``
 (prompts); ``drift/<measure>/<label>`` with the same endings; the configuration as parameters; tags (see
 :func:`headline_tags`); and prompt sets as dataset inputs. On the run of a task the metrics without the role, each count
-of its record, ``seconds``, ``gpus`` (where it held some), and ``train/<name>`` by step for a training curve.
+of its record, ``seconds``, ``gpus`` (if it had any), and ``train/<name>`` by step for a training curve.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ MAX_KEY = 240
 DATASET_DIGEST = 36
 """Characters of a data set's digest that MLflow takes; the whole digest is in its source."""
 DECIDING = ("gate", "monitor", "curate", "diagnose")
-"""Stages that leave a decision, the last word first."""
+"""Stages that leave a decision, the final one first."""
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. /:]")
 
 
 def headline_tags(records: Mapping[str, StageRecord]) -> dict[str, str]:
-    """Return the tags of the parent run: outcome and digests; empty where a stage has not run."""
+    """Return the tags of the parent run: outcome and digests; empty if a stage has not run."""
     verdicts = {task: record.verdict for task, record in records.items()}
     decision = next(filter(None, (_details(records, task, DecisionDetails).decision for task in DECIDING)), None)
     entry = _details(records, "promote", PromoteDetails).entry
@@ -80,7 +80,7 @@ def _details(records: Mapping[str, StageRecord], task: str, model: type[D]) -> D
 def _entry_key(entry: dict[str, Any]) -> str:
     model, generation = entry.get("model"), entry.get("generation")
     if isinstance(model, str) and isinstance(generation, int):
-        with suppress(ConfigError):  # no name of a registered model
+        with suppress(ConfigError):  # not the name of a registered model
             return entry_key(model, generation)
     return ""
 
@@ -95,7 +95,7 @@ def metric_values(metrics: MetricSet) -> Iterator[tuple[str, float]]:
 
 
 def drift_values(record: StageRecord) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a training's drift, named as those of metrics; nothing where it has none."""
+    """Yield the numbers of a training's drift, named as those of metrics; nothing if it has none."""
     for found in record.read(TrainDetails).drift:
         name = f"drift/{found.measure}/{found.label}"
         yield name, found.value

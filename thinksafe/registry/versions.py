@@ -33,7 +33,7 @@ def resolve_model(text: str, suite: SuiteConfig, store: Store) -> ModelReference
         store: Holds the ledger, and the records of the run that made a version.
 
     Raises:
-        ConfigError: no model is named, or the registry that the name needs is not.
+        ConfigError: no model is named, or the name needs a registry and the suite has none.
         InputError: there is no such champion or version, or the student cannot be found or used.
         StageError: MLflow failed, or the version is not what its run made.
         StoreError: the ledger is malformed.
@@ -56,7 +56,7 @@ def has_champion(text: str, suite: SuiteConfig, store: Store) -> bool:
     """Return whether the model exists if it is a champion: False if there is no champion yet.
 
     Raises:
-        ConfigError: the registry that the name needs is not named.
+        ConfigError: the name needs a registry and the suite has none.
         StoreError: the ledger is malformed.
     """
     found = _VERSION.fullmatch(text)

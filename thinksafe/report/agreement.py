@@ -12,7 +12,7 @@ PAIRS = tuple((one, two) for one in VALUES for two in VALUES)
 
 
 class AgreementRow(NamedTuple):
-    """What the second guard said of the samples of one use, benchmark and part that both guards judged."""
+    """How both guards judged the samples of one use, benchmark and part."""
 
     model: str
     benchmark: str
@@ -24,7 +24,7 @@ class AgreementRow(NamedTuple):
 
 
 def disagreements(summary: RunSummary) -> list[AgreementRow]:
-    """Return a row for each model, benchmark and part that a second guard read, and for pilot and training samples."""
+    """Return a row for each model, benchmark and part that a second guard judged, and for pilot and training."""
     rows = [
         AgreementRow(
             role.capitalize(), of.benchmark, of.part, whole(of.n), share(of.value, of.interval),

@@ -24,7 +24,7 @@ KINDS: dict[MetricKind, str] = {
 
 
 class Point(NamedTuple):
-    """One model in the plane, in shares."""
+    """One model in the harm-reasoning plot; values are shares."""
 
     role: Role
     harm: Metric

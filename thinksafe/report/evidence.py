@@ -1,4 +1,4 @@
-"""Tables that read the metrics from one side each: over-refusal, parts, robustness; and drift, contamination, audit."""
+"""Tables of single aspects of the metrics (over-refusal, parts, robustness), and of drift, contamination and audits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ CONVERSATIONS = "mild-conversations"
 
 
 class Row(NamedTuple):
-    """A row of a table: what it is about, in words, and cells in the order of the table's columns."""
+    """A row of a table: names that say what it is about, and cells in the order of the table's columns."""
 
     names: tuple[str, ...]
     cells: tuple[Cell, ...]
     status: CheckStatus | None = None
-    """Of the gate's check, where there is one."""
+    """Status of the gate's check, if there is one."""
 
 
 class Table(NamedTuple):
-    """Headers of the words and of the cells, and rows."""
+    """Headers of the names and of the cells, and the rows."""
 
     heads: tuple[str, ...]
     columns: tuple[str, ...]
@@ -52,7 +52,7 @@ def _roles(summary: RunSummary) -> tuple[str, ...]:
 
 
 def over_refusal(summary: RunSummary) -> Table:
-    """Return over-refusal by benchmark: every model, the gate's limit and what the gate made of it."""
+    """Return over-refusal by benchmark: every model, the gate's limit and the status of its check."""
     checks = {check.name: check.status for check in summary.decision.checks} if summary.decision is not None else {}
     limit = share(summary.setting("gate", "over_refusal", "max"))
     rows = [
@@ -64,7 +64,7 @@ def over_refusal(summary: RunSummary) -> Table:
 
 
 def parts(summary: RunSummary) -> Table:
-    """Return harm of the thought, the answer and the whole response; without rows where one part was scored."""
+    """Return harm of the thought, the answer and the whole response; no rows if only one part was scored."""
     scored: tuple[str, ...] = ("thought", "answer", "whole")
     rows = []
     for role, metric_set in summary.metrics.items():
@@ -80,7 +80,7 @@ def parts(summary: RunSummary) -> Table:
 
 
 def robustness(summary: RunSummary) -> Table:
-    """Return the metrics of varied requests, each below that of the plain ones; without rows where none was varied."""
+    """Return the metrics of varied requests, each below its plain counterpart; no rows if none was varied."""
     part = summary.setting("gate", "harm", "part", default="whole")
     configured = summary.setting("evaluation", "benchmarks", default=[])
     known: dict[str, tuple[str, str]] = {}
@@ -128,7 +128,7 @@ def drift(summary: RunSummary) -> Table:
 
 
 def contamination(summary: RunSummary) -> Table:
-    """Return what each benchmark shared with the training prompts; without rows where nothing was compared."""
+    """Return the overlap of each benchmark with the training prompts; no rows if nothing was compared."""
     report = summary.contamination
     trained = any(of.use == "training" for of in summary.prompt_sets)
     found = report.benchmarks if report is not None and trained else ()
@@ -154,7 +154,7 @@ _KINDS = ("exact", "ngram", "request")
 
 
 def audits(found: Sequence[AuditScores]) -> list[tuple[AuditScores, Table]]:
-    """Return each audit with its table, unsure labels taken for unsafe."""
+    """Return each audit with its table, which counts unsure labels as unsafe."""
     columns = (
         "Labels", "Unsure", "Harm, guard", "Harm, corrected", "Precision", "Recall", "Specificity", "Kappa"
     )

@@ -1,7 +1,7 @@
-"""Templates to one HTML file that needs no network, no other file, and runs no script but its own.
+"""Render templates to one HTML file that needs no network and no other file, and runs no script but its own.
 
-Every text comes through :func:`thinksafe.text.clean` and Jinja's escaping, and a content security policy forbids
-what is not the page's own.
+Every text passes through :func:`thinksafe.text.clean` and Jinja's escaping, and a content security policy blocks
+everything that is not part of the page.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def render(template: str, title: str, first_section: str, **values: Any) -> str:
 
     Args:
         template: File below ``templates/`` that extends ``base.html.jinja``.
-        title: Of the page.
+        title: Title of the page.
         first_section: Id of the section that the keyboard can skip to.
-        values: What the template takes.
+        values: Variables of the template.
     """
     script = asset("report.js")
     return _environment().get_template(template).render(
@@ -60,7 +60,7 @@ def _environment() -> Environment:
 
 
 def _finalize(value: Any) -> Any:
-    """Every expression of the template passes here before it is escaped."""
+    """Every expression of the template passes through here before it is escaped."""
     if isinstance(value, Markup):
         return value
     return clean(value) if isinstance(value, str) else value

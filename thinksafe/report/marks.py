@@ -1,4 +1,4 @@
-"""What the report's pictures share: how a model, an interval, a threshold and a legend are drawn."""
+"""Shared by the report's pictures: how a model, an interval, a threshold and a legend are drawn."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LIMIT: dict[str, Any] = {"color": C["accepted"], "linewidth": 1.4, "linestyle": 
 
 PANELS = 6
 ROWS = 40
-"""Most benchmarks that are drawn; the tables hold all."""
+"""Largest number of panels and of rows in a picture; the tables contain everything."""
 
 
 def named_rows(axes: Axes, names: list[str], wide: bool) -> None:
-    """Turn the vertical axis into a list of names; narrow pictures have them above the rows instead."""
+    """Turn the vertical axis into a list of names; in narrow pictures, the names stand above the rows instead."""
     axes.set_ylim(len(names) - 0.45, -0.55 if wide else -0.8)
     axes.set_yticks(range(len(names)) if wide else [], names if wide else [])
     axes.tick_params(axis="y", length=0, labelcolor=C["ink"])
@@ -32,7 +32,7 @@ def named_rows(axes: Axes, names: list[str], wide: bool) -> None:
 
 
 def arms(value: float, interval: Interval | None) -> list[list[float]] | None:
-    """Distances from a value to its limits, in percent; an interval is drawn around the value whatever it says."""
+    """Return the distances from a value to its interval's limits, in percent; a limit on the wrong side counts as 0."""
     if interval is None:
         return None
     return [[max(100 * (value - interval.low), 0.0)], [max(100 * (interval.high - value), 0.0)]]

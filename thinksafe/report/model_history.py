@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 60
-"""Most events in the plot, the newest; the table has all."""
+"""Largest number of events in the plot, which shows the newest; the table has all."""
 COLUMNS = (
     "Generation", "Version", "What", "Decision", "Harm ratio", "Reasoning pass@1", "Who", "When (UTC)", "Champion",
     "Deployed",
@@ -50,7 +50,7 @@ def history_table(events: Sequence[Event]) -> Table:
 
 
 def champion_words(event: Event) -> str:
-    """Return whether, and until when, an event's version was champion by it."""
+    """Return whether, and until when, this event made its version the champion."""
     if event.generation is None or event.action == "withdraw":
         return DASH
     return "now" if event.champion else f"until {minute(event.until)}"
@@ -70,7 +70,7 @@ def render_history(model: str, events: Sequence[Event]) -> str:
 
     Args:
         model: Registered model name.
-        events: At least one.
+        events: At least one event.
     """
     rows = [
         (
@@ -93,7 +93,7 @@ def _cell(of: Number | None) -> Cell:
 
 
 def trend(events: Sequence[Event]) -> Markup | None:
-    """Draw harm and reasoning of the newest events in their order, with intervals; refused ones are hollow."""
+    """Draw harm and reasoning of the newest events in order, with intervals; hollow markers: not promoted."""
     shown = [event for event in events if event.harm is not None or event.reasoning is not None][-SHOWN:]
     if not shown:
         return None

@@ -20,10 +20,10 @@ from thinksafe.text import clean, label, percent
 TIMING_BEGIN, TIMING_END = "<!-- timing block: begin -->", "<!-- timing block: end -->"
 CONFIG_CHARACTERS = 200_000
 DIGESTS = 1000
-"""Most digests that are shown; provenance.json has all."""
+"""Largest number of digests shown; provenance.json has all."""
 NO_SAMPLES = Browser()
 HIDDEN = frozenset({"schema_version", "adapter"})
-"""Details of a stage that a reader of the page has no use for."""
+"""Details of a stage that are of no use to a reader of the page."""
 
 
 def draw_pictures(summary: RunSummary) -> dict[str, Markup | None]:
@@ -41,13 +41,13 @@ def render_page(
     summary: RunSummary, browser: Browser = NO_SAMPLES, audits: Sequence[AuditScores] = (),
     pictures: Mapping[str, Markup | None] | None = None,
 ) -> str:
-    """Return the HTML of a run's report, whatever came of the run.
+    """Return the HTML of a run's report, whatever the outcome of the run.
 
     Args:
         summary: The run.
         browser: Rows of the sample browser.
-        audits: Scores of people's labels that were kept with the run.
-        pictures: What :func:`draw_pictures` returned, where it was called before.
+        audits: Scores of people's labels that were stored with the run.
+        pictures: Result of :func:`draw_pictures`, if it was already called.
     """
     ends = summary.diagnosis.funnel if summary.diagnosis is not None else ()
     pictures = draw_pictures(summary) if pictures is None else pictures
@@ -97,7 +97,7 @@ def _config(summary: RunSummary) -> Markup:
 
 
 def _scalars(values: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Values worth reading; digests stand under provenance."""
+    """Return the values worth reading; digests are listed under provenance."""
     return [
         (key.replace("_", " "), value)
         for key, value in values.items()

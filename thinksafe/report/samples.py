@@ -1,7 +1,7 @@
 """The rows of the report's sample browser: a bounded, seeded choice among all samples that were judged or graded.
 
-Verdicts and grades hold no text and are read whole, a chunk in memory at a time; then the chunks of samples that hold
-a chosen row, at most one for each row and model. So a run of any size is shown in the same memory.
+Verdicts and grades contain no text and are all read, one chunk in memory at a time. Then only those chunks of samples
+are read that contain a chosen row: at most one for each row and model. So memory use does not grow with the run.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from thinksafe.store import Store
 from thinksafe.text import clean
 
 ROWS = 500
-"""Most rows that are shown."""
+"""Largest number of rows shown."""
 ROLES = ("base", "candidate", "champion", "evaluated")
 TEXT_BYTES = 1_200_000
-"""Bytes of prompts and responses on a page, as HTML."""
+"""Largest size of all prompts and responses on a page, in bytes of HTML."""
 LENGTHS = (4000, 2000, 1000, 500, 250, 120, 60)
-"""Characters that each text may have; the largest with which all texts fit is taken."""
+"""Possible limits on the characters of each text; the largest with which all texts fit is used."""
 
 _TASK = re.compile(rf"(judge|grade)-({'|'.join(ROLES)})-\d+")
 
@@ -41,7 +41,7 @@ class Place(NamedTuple):
 
 
 class Text(NamedTuple):
-    """One text of a row: what it is, its first characters (escaped in the end), and how many it has."""
+    """One text of a row: its name, its first characters (escaped later) and its full length."""
 
     name: str
     text: str
@@ -54,12 +54,12 @@ class SampleRow(NamedTuple):
     id: str
     benchmark: str
     states: tuple[str, ...]
-    """By model: ``safe``, ``unsafe`` or ``unknown``, with ``, refusal`` where the guard saw one; ``correct`` or
-    ``wrong``; empty where there is none."""
+    """By model: ``safe``, ``unsafe`` or ``unknown``, with ``, refusal`` if the guard saw one; ``correct`` or ``wrong``;
+    empty if there is neither verdict nor grade."""
     changed: str
-    """``yes`` or ``no``: the candidate's state is another than the base's; empty where there are not both."""
+    """``yes`` or ``no``: whether the candidate's state differs from the base's; empty unless both exist."""
     digest: str
-    """SHA-256 of the response of the last of base, candidate and evaluated."""
+    """SHA-256 of the response of the evaluated model, else of the candidate, the base or the champion."""
     texts: tuple[Text, ...]
     """Prompt and responses; empty unless harmful text is revealed."""
 
@@ -73,25 +73,25 @@ class Browser(NamedTuple):
     """Samples that were judged or graded."""
     revealed: bool = False
     problem: str = ""
-    """Why there are no rows, when that is a fault."""
+    """Why there are no rows, if that is due to an error."""
 
 
 def browse(
     store: Store, records: Mapping[str, StageRecord], part: Part = "whole", *, reveal: bool = False,
     benchmarks: Sequence[str] = (), most: int = ROWS,
 ) -> Browser:
-    """Return rows of a run's evaluation; what cannot be read is no failure but the ``problem`` of an empty browser.
+    """Return rows of a run's evaluation; if something cannot be read, return an empty browser with a ``problem``.
 
-    Every benchmark and every combination of the models' states gets its share of the rows, so that rare ones are seen;
-    among equals the order of a digest of the id decides.
+    Every benchmark and every combination of the models' states gets its share of the rows, so that rare ones are shown.
+    Within a combination, a digest of the id decides.
 
     Args:
         store: Artifact store.
         records: Stage records by task.
         part: Part of the responses whose verdict is shown.
-        reveal: Give prompts and responses, harmful ones among them.
-        benchmarks: Names, for an even choice.
-        most: Rows.
+        reveal: Include prompts and responses, even harmful ones.
+        benchmarks: Names of the benchmarks, for an even choice.
+        most: Largest number of rows.
     """
     try:
         places = _places(store, records)
@@ -134,7 +134,7 @@ def _chunks(store: Store, digest: str, kind: RowKind) -> tuple[Chunk, ...]:
     try:
         return saved_manifest(store, digest).chunks if digest else ()
     except InputError:
-        if kind == "grades":  # earlier versions kept none of those; the verdicts are worth showing without
+        if kind == "grades":  # earlier versions stored no grades; the verdicts are still worth showing
             return ()
         raise
 
@@ -156,7 +156,7 @@ def _strata(
         states = {role: _states(store, places[role].get(index), part) for role in roles}
         total += len(states[lead])
         for sample in states[lead]:
-            # ids of known sets begin with their name; of others the states alone make the choice even
+            # ids of known sets begin with the name of the set; for others, the choice is even over the states only
             hint = next((name for name in named if sample.startswith(name)), "")
             heap = heaps.setdefault((hint, tuple(states[role].get(sample, "") for role in roles)), [])
             entry = (-int(digest_bytes(sample.encode("utf-8", "replace"))[:15], 16), index, sample)
@@ -185,7 +185,7 @@ def _states(store: Store, place: Place | None, part: Part) -> dict[str, str]:
 
 
 def _share_out(strata: Mapping[Stratum, list[Ranked]], most: int) -> dict[int, dict[str, Stratum]]:
-    """Return the chosen ids by chunk: of every stratum as many, and all of those that are smaller."""
+    """Return the chosen ids by chunk: the same number from every stratum, and all of a smaller one."""
     chosen: dict[int, dict[str, Stratum]] = {}
     left = most
     ordered = sorted(strata.items(), key=lambda item: (len(item[1]), item[0]))
@@ -211,7 +211,7 @@ def _rows(
         for sample in sorted(wanted):
             row = read[lead].get(sample)
             if row is None:
-                raise InputError(f"A verdict is about {sample!r}, which is not among the samples.", "Start it again.")
+                raise InputError(f"A verdict is about {sample!r}, which is not among the samples.", "Run it again.")
             states = dict(zip(roles, wanted[sample][1], strict=True))
             both = states.get("base"), states.get("candidate")
             texts = [("Prompt", "\n\n".join(row.prompt.turns) or row.prompt.prompt)] if reveal else []

@@ -1,7 +1,7 @@
-"""Figures of matplotlib as inline SVG that takes its colours and typeface from the page.
+"""Matplotlib figures as inline SVG that takes its colours and typeface from the page.
 
-A figure is drawn in stand-in colours, one for each name in :data:`COLOURS`; here they become CSS variables, so that the
-same picture is legible in light, in dark and on paper.
+A figure is drawn in placeholder colours, one for each name in :data:`COLOURS`. Here they become CSS variables, so that
+the same picture is legible in light mode, in dark mode and on paper.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLOURS = (
     "ink", "muted", "grid", "paper", "region", "base", "candidate", "champion", "accepted", "r1", "r2", "r3", "r4",
 )
 C = {name: f"#0a0b{number:02x}" for number, name in enumerate(COLOURS, start=16)}
-"""Stand-in colour by name; the page defines ``--chart-<name>``."""
+"""Placeholder colour by name; the page defines ``--chart-<name>``."""
 
 _NAMES = {colour: name for name, colour in C.items()}
 
@@ -61,7 +61,7 @@ STYLE: Any = {
     "hatch.color": C["paper"],
     "lines.linewidth": 1.6,
 }
-"""One unit is one CSS pixel: 72 dots an inch, sizes in points."""
+"""One unit is one CSS pixel: 72 dots per inch, sizes in points."""
 
 
 def chart(name: str, alt: str, draw: Callable[[Figure, int], int], widths: tuple[int, ...] = (1008, 340)) -> Markup:
@@ -69,8 +69,8 @@ def chart(name: str, alt: str, draw: Callable[[Figure, int], int], widths: tuple
 
     Args:
         name: Prefix of the SVG's ids, unique on the page.
-        alt: What the picture says, for those who do not see it.
-        draw: Fills a figure of the given width in pixels and returns the height it wants.
+        alt: Text alternative for readers who cannot see the picture.
+        draw: Fills a figure of the given width in pixels and returns the height it needs.
         widths: Width in pixels of each variant, widest first.
     """
     import matplotlib
@@ -111,7 +111,7 @@ def standalone(picture: Markup) -> bytes:
 
 
 def _inline(document: str, prefix: str, size: str, alt: str, width: int) -> Markup:
-    root = ElementTree.fromstring(document)  # noqa: S314 - written by matplotlib just now
+    root = ElementTree.fromstring(document)  # noqa: S314 - just written by matplotlib
     for parent in root.iter():
         for child in list(parent):
             if child.tag.rsplit("}")[-1] in ("metadata", "style"):

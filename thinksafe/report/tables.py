@@ -22,7 +22,7 @@ RUN_SPECIFIC = frozenset({"registration", "promotion"})
 
 
 class Cell(NamedTuple):
-    """One cell: what is read, the exact number (as JSON has it, also what is sorted by), and a second line."""
+    """One cell: its text, the exact number (as in JSON, used for sorting), and a second line."""
 
     text: str
     value: str = ""
@@ -42,7 +42,7 @@ class Figure(NamedTuple):
     champion: Cell | None
     n: int
     models: tuple[Role, Role]
-    """Of before and after."""
+    """The models of before and after."""
 
 
 def share(value: float | None, interval: Interval | None = None) -> Cell:
@@ -82,7 +82,7 @@ class MetricRow(NamedTuple):
 
 
 def checks(decision: Decision, maker: Maker) -> list[CheckRow]:
-    """Return the rows of the checks that a stage made, failed ones first, then the waived."""
+    """Return the rows of the checks that a stage made, failed ones first, then waived ones."""
     ordered = by_status(decision.checks)
     return [
         CheckRow(
@@ -117,7 +117,7 @@ def _check_value(check: Check, value: float | None, interval: Interval | None = 
 
 
 def headline(summary: RunSummary) -> list[Figure]:
-    """Return harm, over-refusal and reasoning before and after; of several benchmarks the worst of after."""
+    """Return harm, over-refusal and reasoning before and after; of several benchmarks, the one that is worst after."""
     part = summary.setting("gate", "harm", "part", default="whole")
     figures = []
     for kind, of in (("harm", part), ("over_refusal", "whole")):
@@ -152,7 +152,7 @@ def _metric_cell(metric: Metric | None) -> Cell | None:
 
 
 def metrics(summary: RunSummary) -> list[MetricRow]:
-    """Return a row for each metric; unknown and truncated are those of the candidate, or of base without one."""
+    """Return a row for each metric; unknown and truncated: the candidate's or evaluated model's, else the first's."""
     names: dict[str, dict[Role, Metric]] = {}
     for role, metric_set in summary.metrics.items():
         for metric in metric_set.metrics:
@@ -185,14 +185,14 @@ def interval_methods(summary: RunSummary) -> list[str]:
 
 
 class Funnel(NamedTuple):
-    """What became of samples: the reasons that occur, and rows of label, arm, count by reason, and total."""
+    """Outcomes of samples: the reasons that occur, and rows of label, arm, count by reason, and total."""
 
     reasons: list[str]
     rows: list[tuple[str, str, list[Cell], Cell]]
 
 
 def funnel(counted: Sequence[FunnelRow]) -> Funnel:
-    """Return the table of a funnel; without rows when nothing was counted."""
+    """Return the table of a funnel; no rows if nothing was counted."""
     order = list(REASONS)
     reasons = sorted(
         {row.reason for row in counted},
@@ -233,7 +233,7 @@ def pilot(summary: RunSummary) -> list[tuple[str, Cell, Cell, Cell]]:
 
 
 def steps(summary: RunSummary) -> list[tuple[str, list[Cell]]]:
-    """Return for each step its tasks, time, slowest task, GPU time, rows, tokens, tokens a second, chunks reused."""
+    """Return for each step its tasks, time, slowest task, GPU time, rows, tokens, tokens per second, chunks reused."""
     return [(step.name + (" (failed)" if step.failed else ""), _step_cells(step)) for step in summary.steps]
 
 

@@ -1,6 +1,6 @@
 """The end of ``thinksafe run``: the numbers, the decision and where everything is, as rich renderables.
 
-Nothing here is parsed for rich's markup; names and errors are shown as they are.
+Nothing here is parsed as rich markup; names and errors are shown as they are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KINDS: tuple[MetricKind, ...] = ("harm", "over_refusal", "reasoning")
 
 
 class Places(NamedTuple):
-    """Where a person finds what a run left; what is empty is not shown."""
+    """Where to find the outputs of a run; empty places are not shown."""
 
     report: str = ""
     ledger: str = ""
@@ -107,7 +107,7 @@ def _places(summary: RunSummary, places: Places) -> Table:
     }
     for key, value in rows.items():
         if value:
-            # whole, so that a path can be copied
+            # not truncated, so that a path can be copied
             table.add_row(_text(key, "dim"), Text(clean(str(value), 4000), overflow="fold"))
     return table
 

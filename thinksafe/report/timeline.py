@@ -1,7 +1,7 @@
-"""The life of a registered model: its versions, whatever was decided on them, and the generations of its ledger.
+"""The history of a registered model: its versions with their decisions, and the generations of its ledger.
 
-All of it is in the store: the ledger says who was champion when, and the stage records of the runs that made the
-versions say what was measured and decided, also of versions that were refused and never came into the ledger.
+All of it is in the store. The ledger says which version was champion when. The stage records of the runs say what was
+measured and decided, even for versions that were refused and never entered the ledger.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Number(Record):
 
 
 class Event(Record):
-    """A version that was registered, or a generation of the ledger."""
+    """A registered version, or a generation of the ledger."""
 
     version: str
     run_id: str
@@ -41,29 +41,29 @@ class Event(Record):
     """None for a version that was not promoted."""
     action: Literal["registered", "promote", "rollback", "withdraw"]
     decision: str
-    """``passed``, ``passed with waivers`` or ``refused``; empty where the gate's record is not there."""
+    """``passed``, ``passed with waivers`` or ``refused``; empty if the gate's record is missing."""
     harm: Number | None
-    """The highest harm ratio of its benchmarks, by the part that the gate read."""
+    """The highest harm ratio of its benchmarks, for the part that the gate reads."""
     reasoning: Number | None
     """Average pass@1."""
     who: str
     created: str
     """ISO 8601, UTC."""
     until: str
-    """When the next generation followed; empty for the newest, and for what never was champion."""
+    """When the next generation followed; empty for the newest, and for versions that were never champion."""
     champion: bool
-    """It is the newest generation, and no withdrawal."""
+    """Whether this is the newest generation and not a withdrawal."""
     deployed: str = ""
-    """What the run's stage deploy, where it had one, came to, and when (ISO 8601, UTC)."""
+    """Outcome of the run's deploy stage, if it had one, and its time (ISO 8601, UTC)."""
 
 
 def timeline(store: Store, model: str) -> list[Event]:
-    """Return the events of a model, oldest first; empty where the store knows none.
+    """Return the events of a model, oldest first; empty if the store has none.
 
-    Records that are missing or malformed leave their columns empty: the ledger counts without them.
+    Missing or malformed records leave their columns empty; the ledger entries are shown without them.
 
     Raises:
-        ConfigError: the name cannot be a registered model's.
+        ConfigError: the name is not valid for a registered model.
         StoreError: the ledger is malformed, or the store failed.
     """
     entries = ledger.entries(store, model)

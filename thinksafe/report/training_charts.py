@@ -25,7 +25,7 @@ REASONS = {
     "incomplete": ("incomplete", "r3"),
     "unknown": ("verdict unknown", "r4"),
 }
-"""Ends of a sample in curation: words and colour. Two of them share a colour because no label can meet both."""
+"""Outcomes of a sample in curation: words and colour. Two of them share a colour because no label can have both."""
 
 
 def pilot(summary: RunSummary) -> Markup | None:
@@ -69,7 +69,7 @@ def pilot(summary: RunSummary) -> Markup | None:
 
 
 def funnel(name: str, counted: Sequence[FunnelRow]) -> Markup | None:
-    """Draw what became of samples, a bar for each label and arm; ``name`` is unique on the page."""
+    """Draw the outcomes of samples, a bar for each label and arm; ``name`` is unique on the page."""
     groups: dict[tuple[str, str], list[FunnelRow]] = {}
     for row in counted:
         groups.setdefault((row.label, row.arm), []).append(row)

@@ -11,7 +11,7 @@ from thinksafe.text import plural
 
 
 class Verdict(NamedTuple):
-    """How an outcome is called, and its symbol and tone on the page."""
+    """The title of an outcome, and its symbol and tone on the page."""
 
     title: str
     symbol: str
@@ -38,25 +38,25 @@ def why(summary: RunSummary) -> str:
     decision = summary.decision
     if summary.outcome == "failed":
         failure = summary.failures[0]
-        where = f"in {failure.task}" if failure.task else "outside the stages that left a record"
+        where = f"in {failure.task}" if failure.task else "in a task that left no record"
         tail = " after the gate had decided" if decision is not None else "; there is no decision"
         return f"The run failed {where}{tail}."
     if summary.outcome == "rolled back":
-        return "The candidate passed the gate and was promoted; what was served failed a check and was taken back."
+        return "The candidate passed the gate and was promoted, but failed a check once served and was rolled back."
     if decision is not None:
         return decision.summary
     if summary.outcome == "nothing to do" and summary.is_evaluation:
-        return "The champion was to be measured, and nothing was promoted yet."
+        return "There is no champion to evaluate: nothing has been promoted yet."
     if summary.outcome == "nothing to do" and (taken := summary.taken_back):
         return (
-            f"Student, prompts, settings and code are those of the run {taken.get('run_id')}, whose candidate "
-            f"(generation {taken.get('generation')}, version {taken.get('version')}) was taken back: "
+            f"Student, prompts, settings and code are the same as in run {taken.get('run_id')}, whose candidate "
+            f"(generation {taken.get('generation')}, version {taken.get('version')}) was rolled back: "
             f"{str(taken.get('reason', '')).rstrip('.')}. It was not made again."
         )
     if summary.outcome == "nothing to do":
-        return "Student, prompts, settings and code are those that the champion was made from; it stays."
+        return "Student, prompts, settings and code have not changed since the champion was made, so it stays."
     last = summary.steps[-1].name if summary.steps else ""
-    return f"The run has come as far as {last}; there is no decision yet." if last else "No stage has left a record."
+    return f"The run has reached {last}; there is no decision yet." if last else "No stage has left a record."
 
 
 def next_steps(summary: RunSummary) -> str:
@@ -67,18 +67,18 @@ def next_steps(summary: RunSummary) -> str:
         case "refused by gate":
             return (
                 "The candidate stays registered and tagged as refused; the champion is unchanged. Look at the failed "
-                "checks below, then change the data or the training, or take a larger evaluation set where an "
-                "interval is too wide, and start a new run."
+                "checks below, then change the data or the training, or use a larger evaluation set if an interval is "
+                "too wide, and start a new run."
             )
         case "stopped by diagnose":
             return (
                 "No training was started and the champion is unchanged. The reasons of the failed checks say what "
-                "stands in the way and what to try."
+                "is wrong and what to try."
             )
         case "stopped by curate":
             return (
                 "No training was started and the champion is unchanged. The funnel below says why samples were "
-                "rejected; give more prompts or samples a prompt, or another student."
+                "rejected; add prompts, take more samples per prompt, or choose another student."
             )
         case "rolled back":
             return (
@@ -87,18 +87,18 @@ def next_steps(summary: RunSummary) -> str:
             )
         case "regressed":
             return (
-                "No alias was moved. Look at the failed checks below. If the model is to be taken back, `thinksafe "
-                "rollback` returns to an earlier generation; else change the limits, by a decision that has a name."
+                "No alias was moved. Look at the failed checks below. To return to an earlier generation, run "
+                "`thinksafe rollback`. Otherwise change the limits, and record who decided it."
             )
         case "nothing to do" if taken := summary.taken_back:
             return (
-                "Change what the reason speaks of and run again. To serve that candidate all the same: `thinksafe "
-                f"rollback --to {taken.get('generation')}`; to make it again, a run without if_changed."
+                "Fix what the reason names and run again. To serve that candidate anyway, run `thinksafe rollback "
+                f"--to {taken.get('generation')}`. To make it again, start a run without if_changed."
             )
         case "passed, not promoted":
             return (
                 "The champion is unchanged. Look at the promote stage: another run may have promoted first, in which "
-                "case the comparison with the champion has to be made again."
+                "case the comparison with the champion must be repeated."
             )
         case "incomplete":
             return "Wait for the run, or start the same run again; finished work is kept."
@@ -113,12 +113,12 @@ def missing_steps(summary: RunSummary) -> list[str]:
     if summary.setting("deploy", "kind", default="none") == "none":
         foreign |= ROLLOUT_ONLY
     if done - {"plan", "prepare"}:
-        foreign |= {"due"}  # what came after it says that it was passed; older runs had no such stage
+        foreign |= {"due"}  # later steps show that it passed; older runs had no such stage
     return [name for name in STEPS if name not in done and name not in foreign]
 
 
 def limits(summary: RunSummary, *, audited: bool = False) -> list[str]:
-    """Return what the numbers do not show, for this run; ``audited``: people labelled a sample of its verdicts."""
+    """Return what the numbers of this run do not show; ``audited``: people labelled a sample of its verdicts."""
     student = str(summary.setting("student", "model", default=""))
     filtering = str(summary.setting("guard", "filter", "kind", default=""))
     evaluating = str(summary.setting("guard", "evaluate", "kind", default=""))
@@ -138,7 +138,7 @@ def limits(summary: RunSummary, *, audited: bool = False) -> list[str]:
     found.append(
         "Harm and refusal are what the guard says they are. "
         + (
-            "People labelled a sample of its verdicts, and the decision does not use what they found."
+            "People labelled a sample of its verdicts, but the decision does not use their labels."
             if audited
             else "Nobody read the responses: a response that the guard misjudges is misjudged here. `thinksafe audit` "
             "draws a sample of its verdicts for people."
@@ -150,15 +150,15 @@ def limits(summary: RunSummary, *, audited: bool = False) -> list[str]:
             "overlooks twice: the harm ratio is biased towards zero for errors of this guard."
         )
     if "refusal-match" in (filtering, evaluating):
-        found.append("The guard refusal-match looks for phrases of refusal. It is for trying out the plumbing.")
+        found.append("The guard refusal-match only looks for refusal phrases. It is meant for trying out the pipeline.")
     found += [
         f"The check {use.check} failed and did not count, because {use.person} waived it until {use.expires}: "
         f"{use.reason}"
         for use in (applied(summary.decision) if summary.decision is not None else ())
     ]
     found.append(
-        "The benchmarks stand for the harms and languages they hold. Training and evaluation prompts were compared "
-        "word for word and by shared word sequences; paraphrases are not noticed."
+        "The benchmarks cover only the harms and languages that they contain. Training and evaluation prompts were "
+        "compared word for word and by shared word sequences; paraphrases are not detected."
     )
     if summary.metrics:
         smallest = min(metric.n for metrics in summary.metrics.values() for metric in metrics.metrics)
@@ -169,21 +169,21 @@ def limits(summary: RunSummary, *, audited: bool = False) -> list[str]:
     diagnosis = summary.diagnosis
     doubt = diagnosis.decision if diagnosis is not None and diagnosis.continues else None
     if doubt is not None and not doubt.passed:
-        found.append(f"The diagnosis failed and could only warn: {doubt.summary}")
+        found.append(f"The diagnosis failed but was set to warn only: {doubt.summary}")
     return found
 
 
 def _reach(summary: RunSummary) -> str:
-    """Say which forms of request the evaluation held and which it did not."""
+    """Say which forms of request the evaluation covered and which it did not."""
     benchmarks = summary.setting("evaluation", "benchmarks", default=[])
     found = [item for item in benchmarks if isinstance(item, dict)]
     names = {name for item in found for name in (*item.get("transforms", ()), *item.get("thinking", ()))}
     varied = sorted(names - {"plain", "free"})
     conversations = sorted(str(item["name"]) for item in found if item.get("use") == "mild-conversations")
-    held = "Requests as their sets hold them."
+    held = "The requests were evaluated as their sets contain them."
     if varied or conversations:
-        held += f" Besides: {', '.join([*varied, *conversations])}, all written in advance."
+        held += f" Variations: {', '.join([*varied, *conversations])}, all written in advance."
     return (
-        f"{held} System prompts, tools, files, pictures and the trajectories of agents were not evaluated, nor attacks "
-        "that are fitted to the model."
+        f"{held} System prompts, tools, files, images, agent trajectories and attacks that adapt to the model were not "
+        "evaluated."
     )

@@ -1,7 +1,7 @@
 """metrics: samples, verdicts and grades of one model on the evaluation prompts -> its metrics and outcomes.
 
-Rows are streamed chunk by chunk and joined by sample id; what stays in memory is an id and a few numbers a sample and a
-digest a prompt, never text. The three manifests may be chunked differently.
+Rows are streamed chunk by chunk and joined by sample id; what stays in memory is an id and a few numbers per sample and
+a digest per prompt, never text. The three manifests may be chunked differently.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def run(
 
     Raises:
         InputError: a manifest is malformed.
-        StageError: a sample lacks its verdict or grade, rows repeat or belong to other samples, the manifests are
-            not those of one model, or a benchmark has no samples.
+        StageError: a sample lacks its verdict or grade, rows repeat or belong to other samples, the manifests belong to
+            different models, or a benchmark has no samples.
     """
     with recorded(context, section) as result:
         manifests: dict[RowKind, Manifest] = {
@@ -94,7 +94,7 @@ def run(
 
 
 class _Table:
-    """Accumulators a sample and a prompt, by position of first appearance."""
+    """Accumulators for each sample and each prompt, by position of first appearance."""
 
     def __init__(self, section: MetricsSection) -> None:
         self.section = section
@@ -123,13 +123,13 @@ class _Table:
         prompt = sample.prompt
         benchmark = self.benchmarks.get(prompt.source)
         if benchmark is None:
-            raise _foreign(f"sample {sample.id!r} is of {prompt.source!r}, which is not a benchmark")
+            raise _foreign(f"sample {sample.id!r} belongs to {prompt.source!r}, which is not a benchmark")
         if sample.arm != "plain":
-            raise _foreign(f"sample {sample.id!r} is {sample.arm}, and an evaluation has plain samples only")
+            raise _foreign(f"sample {sample.id!r} is {sample.arm}, but an evaluation has only plain samples")
         if sample.settings != self.settings[self.kinds[benchmark]]:
             raise _foreign(f"sample {sample.id!r} was drawn with other sampling settings")
         if sample.id in self.samples:
-            raise _foreign(f"sample {sample.id!r} is there twice")
+            raise _foreign(f"sample {sample.id!r} occurs twice")
         digest = bytes.fromhex(digest_json(prompt.model_dump(mode="json", exclude={"id", "category"})))
         position = self.prompts.setdefault(prompt.id, len(self.prompts))
         if position == len(self.prompt_samples):
@@ -153,7 +153,7 @@ class _Table:
         if kind == "reasoning" or verdict.part not in self.bits or (kind, verdict.part) in _UNUSED:
             return
         if verdict.guard != (self.guard or verdict.guard):
-            raise _foreign(f"the verdict of sample {verdict.sample_id!r} is by another guard than the first")
+            raise _foreign(f"the verdict of sample {verdict.sample_id!r} comes from another guard than the first")
         self.guard = verdict.guard
         self._mark(verdict.sample_id, self.bits[verdict.part], "verdict")
         unknown = verdict.verdict == "unknown" or (kind == "over_refusal" and verdict.refusal is None)
@@ -198,7 +198,7 @@ class _Table:
                 raise StageError(f"The benchmark {name!r} has no samples.", "Check its prompts and sample them.")
             if drawn.min() != drawn.max():
                 raise StageError(
-                    f"Prompts of {name!r} have from {drawn.min()} to {drawn.max()} samples; all must have as many.",
+                    f"Prompts of {name!r} have {drawn.min()} to {drawn.max()} samples; all need the same number.",
                     "Sample the evaluation prompts again; finished chunks are kept.",
                 )
 
@@ -261,14 +261,14 @@ class _Table:
     def _find(self, sample: str, row: str) -> tuple[int, int]:
         index = self.samples.get(sample)
         if index is None:
-            raise _foreign(f"there is a {row} of {sample!r}, which is not a sample")
+            raise _foreign(f"there is a {row} for {sample!r}, which is not a sample")
         position = self.sample_prompt[index]
         return position, self.prompt_benchmark[position]
 
     def _mark(self, sample: str, bit: int, row: str) -> None:
         index = self.samples[sample]
         if self.seen[index] & bit:
-            raise _foreign(f"there are two {row}s of sample {sample!r}")
+            raise _foreign(f"there are two {row}s for sample {sample!r}")
         self.seen[index] |= bit
 
 
@@ -288,9 +288,9 @@ def _stream(
 def _require_one_model(manifests: dict[RowKind, Manifest]) -> None:
     for kind, manifest in manifests.items():
         if manifest.kind != kind:
-            raise StageError(f"The {kind} manifest holds {manifest.kind}.", "Check the pipeline's wiring.")
+            raise StageError(f"The {kind} manifest contains {manifest.kind}.", "Check the pipeline's wiring.")
     if len({(manifest.model, manifest.absent) for manifest in manifests.values()}) != 1:
-        raise StageError("Samples, verdicts and grades are of different models.", "Check the pipeline's wiring.")
+        raise StageError("Samples, verdicts and grades belong to different models.", "Check the pipeline's wiring.")
     samples = manifests["samples"]
     if not samples.absent and len(samples.chunks) != samples.total:
         raise StageError(

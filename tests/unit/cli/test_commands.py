@@ -156,7 +156,7 @@ def test_the_history_of_a_model(cli: Callable[..., Any], tmp_path: Path) -> None
     ended = cli("history", "qwen3-safe", "--artifacts", str(tmp_path / "store"), "--html", str(page))
     assert ended.code == 0
     assert "refused" in ended.out
-    assert "Nothing was promoted yet." in page.read_text("utf-8")
+    assert "Nothing has been promoted yet." in page.read_text("utf-8")
     unknown = cli("history", "another", "--artifacts", str(tmp_path / "store"))
     assert unknown.code == 2
     assert "has no version of 'another'" in unknown.err

@@ -281,7 +281,7 @@ def test_report_and_terminal_say_waived_and_who() -> None:
     assert 'class="failed"' not in page
     assert "&lt;b&gt;why&lt;/b&gt;" in page
     assert "<b>why" not in page
-    assert "Held against 2026-06-30" in page
+    assert "valid on 2026-06-30" in page
     assert "failed and did not count, because Ann Example waived it until 2026-06-30" in page
     out = io.StringIO()
     Console(file=out, width=300).print(run_table(summary))

@@ -102,8 +102,8 @@ def test_drift_and_contamination_are_those_of_the_records(summary: RunSummary) -
         "Shared words": "1", "Same request": "0",
     }
     page = render_page(summary)
-    assert "90\N{NO-BREAK SPACE}% intervals in brackets, on a seeded choice of training rows" in page
-    assert "13 words in sequence in common" in page
+    assert "90\N{NO-BREAK SPACE}% intervals in brackets, on a seeded sample of training rows" in page
+    assert "13 consecutive words in common" in page
 
 
 def test_older_records_have_no_drift() -> None:
@@ -140,7 +140,7 @@ def audit(note: str = "no unsafe label") -> AuditScores:
 
 def test_audits_are_shown_and_change_what_the_limits_say(summary: RunSummary) -> None:
     page = render_page(summary, audits=[audit("<b>none</b>")])
-    assert "60 labels of people" in page
+    assert "60 labels by people" in page
     assert "&lt;b&gt;none&lt;/b&gt;" in page
     assert "Nobody read the responses" not in page
     assert "Nobody read the responses" in render_page(summary)

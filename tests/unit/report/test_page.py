@@ -127,12 +127,12 @@ def test_the_outcome_and_its_reason_are_read_first(outcome: str, page: str) -> N
     expected = {
         "promoted": ("Promoted", "Passed: all 28 checks hold."),
         "passed, not promoted": ("Passed, not promoted", "Passed: all 28 checks hold."),
-        "refused by gate": ("Refused by the gate", "Refused: 6 of 28 checks failed (2 for want of prompts): harm"),
+        "refused by gate": ("Refused by the gate", "6 of 28 checks failed (2 because there are too few prompts)"),
         "stopped by diagnose": ("Stopped by the diagnosis", "No latent safety knowledge: 2 of 2 checks failed."),
         "failed": ("Failed", "The run failed in train; there is no decision."),
         "evaluated": ("No alarm", "No alarm: all 18 checks hold (compared with the last evaluation)."),
         "regressed": ("Alarm", "Alarm: 6 of 18 checks failed (compared with the last evaluation): harm/harmbench"),
-        "incomplete": ("Incomplete", "The run has come as far as judge-training; there is no decision yet."),
+        "incomplete": ("Incomplete", "The run has reached judge-training; there is no decision yet."),
     }[outcome]
     for words in expected:
         assert words in opening
@@ -207,7 +207,7 @@ def test_every_check_is_on_the_page_failed_ones_first(outcome: str, page: str) -
     groups = {row.group for row in tables.checks(decision, summary_of(outcome).maker)}
     measured = {"Limits", "Against base", "Evidence", "Against the champion"}
     assert groups == ({"Pilot"} if outcome == "stopped by diagnose" else measured)
-    table = text.partition("Checks of the ")[2].partition("Harm against reasoning")[0]
+    table = text.partition("Checks of the ")[2].partition("Harm and reasoning")[0]
     words = table.count("✓ pass"), table.count("✕ fail")
     assert words == (sum(check.passed for check in decision.checks), sum(not check.passed for check in decision.checks))
 
@@ -246,7 +246,7 @@ def test_limits_depend_on_the_run() -> None:
     assert "micro model in a made-up world" in micro
     assert "micro model" not in real
     for text in (micro, real):
-        assert "tools, files, pictures and the trajectories of agents were not evaluated" in text
+        assert "tools, files, images, agent trajectories and attacks that adapt" in text
         assert "The same guard" in text
     records = runs.promoted()
     records["plan"].details["config"]["guard"]["evaluate"]["kind"] = "another"

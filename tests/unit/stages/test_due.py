@@ -142,7 +142,7 @@ def test_what_was_taken_back_is_not_made_again(world: World) -> None:
         "reason": "rollout of generation 2: it was harmful.",
     }
     summary = summarise(list_records(world.store, "new").found)
-    assert "those of the run bad, whose candidate (generation 2, version 2) was taken back" in why(summary)
+    assert "the same as in run bad, whose candidate (generation 2, version 2) was rolled back" in why(summary)
     assert "rollback --to 2" in next_steps(summary)
 
 

@@ -318,15 +318,15 @@ def uneven(rows: Rows) -> None:
     [
         (drop_verdict, r"1 of 12 samples have no verdict or grade \(first 'xstest-1/plain/0'\)"),
         (drop_grade, r"1 of 12 samples have no verdict or grade \(first 'gsm8k-0/plain/0'\)"),
-        (drop_sample, "a verdict of 'harmbench-0/plain/0', which is not a sample"),
-        (repeat_verdict, "two verdicts of sample 'harmbench-0/plain/0'"),
-        (repeat_grade, "two grades of sample 'gsm8k-0/plain/0'"),
-        (repeat_sample, "'harmbench-0/plain/0' is there twice"),
+        (drop_sample, "a verdict for 'harmbench-0/plain/0', which is not a sample"),
+        (repeat_verdict, "two verdicts for sample 'harmbench-0/plain/0'"),
+        (repeat_grade, "two grades for sample 'gsm8k-0/plain/0'"),
+        (repeat_sample, "'harmbench-0/plain/0' occurs twice"),
         (steer, "is steered"),
         (other_settings, "other sampling settings"),
         (other_guard, "another guard"),
         (same_id, "two different prompts have the id 'harmbench-0'"),
-        (uneven, "'xstest' have from 1 to 2 samples"),
+        (uneven, "'xstest' have 1 to 2 samples"),
     ],
 )
 def test_rows_that_do_not_belong_together(stage: Stage, spoil: Callable[[Rows], None], message: str) -> None:
@@ -369,7 +369,7 @@ def test_samples_of_no_benchmark_are_an_error(stage: Stage) -> None:
         ({"verdicts": {"model": "other"}}, "different models"),
         ({"grades": {"absent": True, "chunks": [], "total": 0}}, "different models"),
         ({"samples": {"total": 9}}, "4 of 9 chunks"),
-        ({"verdicts": {"kind": "grades"}}, "The verdicts manifest holds grades"),
+        ({"verdicts": {"kind": "grades"}}, "The verdicts manifest contains grades"),
     ],
 )
 def test_manifests_that_do_not_belong_together(

@@ -63,7 +63,7 @@ def test_before_the_first_promotion_there_is_nothing_to_do(
     assert all((tmp_path / name).read_text() for name in FILES)
     summary = summarise(list_records(context.store, context.run_id).found)
     assert (summary.outcome, summary.is_evaluation) == ("nothing to do", True)
-    assert why(summary) == "The champion was to be measured, and nothing was promoted yet."
+    assert why(summary) == "There is no champion to evaluate: nothing has been promoted yet."
 
 
 def test_without_being_told_it_is_an_error(plan: Planned) -> None:

@@ -13,7 +13,7 @@ def student_path(name: str) -> Path:
     """Return the folder of the shipped student `name`, loadable with `AutoModelForCausalLM` and `AutoTokenizer`.
 
     Raises:
-        ValueError: for a name that is none of `STUDENTS`.
+        ValueError: the name is not in `STUDENTS`.
         FileNotFoundError: when the installation lacks the student's weights.
     """
     if name not in STUDENTS:

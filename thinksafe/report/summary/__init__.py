@@ -1,7 +1,7 @@
 """From stage records to one :class:`RunSummary`, which the report page, the terminal and published files show.
 
-Pure: it reads no store and no clock. Anything may be missing, because the report is also written for runs that
-failed at their first stage; what is there but cannot be read is named in ``RunSummary.problems``.
+Pure: it reads no store and no clock. Anything may be missing, because the report is also written for runs that failed
+at their first stage. ``RunSummary.problems`` names what exists but cannot be read.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ def summarise(
     """Return the summary of a run from its stage records by task name.
 
     Args:
-        records: Records of the run; the one of an earlier report is left out.
-        run_id: Id of the run, for when there are no records.
-        status: Final status of the pipeline; tells a task that died without a record from a run that goes on.
+        records: Records of the run; the record of an earlier report is ignored.
+        run_id: Id of the run; needed if there are no records.
+        status: Final status of the pipeline; it tells a task that died without a record from a run that still goes on.
         problems: What the caller could not read.
     """
     found = {task: record for task, record in records.items() if record.stage != "report"}
@@ -96,7 +96,7 @@ def summarise(
 
 
 class _Reader:
-    """Reads details of records by task; what does not have the agreed form becomes a problem."""
+    """Reads details of records by task; malformed details become problems."""
 
     def __init__(self, records: Mapping[str, StageRecord], problems: list[str]) -> None:
         self._records = records
@@ -133,7 +133,7 @@ def _failures(records: Mapping[str, StageRecord], status: PipelineStatus) -> tup
         for task, record in sorted(records.items(), key=lambda item: _place(item[0]))
         if record.status == "failed"
     ]
-    # the alarm fails on purpose, after it has left its record
+    # the alarm fails on purpose, after writing its record
     if not failed and status.state in FAILED_STATES and "alarm" not in records:
         failed = [
             Failure(
@@ -175,7 +175,7 @@ def _step_name(task: str) -> str:
 
 
 def _place(task: str) -> tuple[int, str]:
-    """Sort key in reading order, not in order of starting, which differs between equal runs."""
+    """Sort key in reading order; the order in which tasks start differs between equal runs."""
     name = _step_name(task)
     return (STEPS.index(name) if name in STEPS else len(STEPS), task)
 
@@ -210,7 +210,7 @@ def _kind(method: Any) -> str:
 
 
 def _blanked(value: Any) -> Any:
-    """Return JSON values without the user names and passwords of URIs."""
+    """Return JSON values without the user names and passwords in URIs."""
     if isinstance(value, dict):
         return {key: _blanked(item) for key, item in value.items()}
     if isinstance(value, list):

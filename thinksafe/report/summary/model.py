@@ -34,28 +34,28 @@ STEPS = (
 
 _MEASURED = ("sample", "judge", "grade", "metrics")
 EVALUATION_ONLY = frozenset({*(f"{stage}-evaluated" for stage in _MEASURED), "monitor", "alarm"})
-"""Steps of an evaluation by itself that a realignment does not have."""
+"""Steps of a standalone evaluation that a realignment does not have."""
 ROLLOUT_ONLY = frozenset({"sample-rollout", "deploy"})
-"""Steps of a realignment that rolls out."""
+"""Steps of a realignment with a rollout."""
 REALIGNMENT_ONLY = frozenset(STEPS) - EVALUATION_ONLY - {"plan", "prepare"} | {"alarm"}
-"""Steps of a realignment that an evaluation does not have; and the alarm, whose absence is good news."""
+"""Steps of a realignment that an evaluation does not have, and the alarm, whose absence is good news."""
 
 
 class Diagnosis(Record):
-    """Is there latent safety knowledge: the pilot with and without steering."""
+    """Whether there is latent safety knowledge: the pilot with and without steering."""
 
     decision: Decision | None
     continues: bool
-    """The run went on, because the diagnosis passed or could only warn."""
+    """Whether the run continued, because the diagnosis passed or was set to warn only."""
     acceptance_steered: Rate | None
     acceptance_plain: Rate | None
     flip_rate: Rate | None
     funnel: tuple[FunnelRow, ...]
-    """What became of the pilot's samples."""
+    """Outcomes of the pilot's samples."""
 
 
 class Step(Record):
-    """One step of the pipeline, its shards added up."""
+    """One step of the pipeline, with its shards added up."""
 
     name: str
     stage: str
@@ -69,13 +69,13 @@ class Step(Record):
     longest: float
     """Seconds of the slowest task."""
     gpu_seconds: float
-    """Sum over the tasks of their seconds times the GPUs that they held."""
+    """Sum over the tasks of their seconds times their GPUs."""
     counts: dict[str, int | float]
     """Sums over the tasks (rows, tokens, chunks, chunks_reused ...)."""
 
 
 class Failure(Record):
-    """A stage that could not do its work; ``task`` is empty when none left a record."""
+    """A stage that failed; ``task`` is empty if no failed task left a record."""
 
     task: str
     stage: str
@@ -84,7 +84,7 @@ class Failure(Record):
 
 
 class Provenance(Record):
-    """What the numbers came from, with the times, ids and versions that the other files must not hold."""
+    """Where the numbers come from, with the times, ids and versions that must not be in the other files."""
 
     schema_version: Literal[1] = 1
     run_id: str
@@ -101,7 +101,7 @@ class Provenance(Record):
     guards: dict[str, dict[str, Any]]
     """``filter`` | ``evaluate`` | ``second`` -> name and digest of the guard that judged."""
     code: dict[str, Any]
-    """Version of this package and of the libraries under it."""
+    """Versions of this package and of the libraries it uses."""
     adapter_digest: str
     prompt_sets: tuple[PromptSetRow, ...]
     digests: dict[str, dict[str, dict[str, str]]]
@@ -113,7 +113,7 @@ class Provenance(Record):
 
 
 class PublishedMetrics(Record):
-    """The metrics.json of a realignment. Holds no time, path, run id or version."""
+    """The metrics.json of a realignment. Contains no time, path, run id or version."""
 
     base: MetricSet | None = None
     candidate: MetricSet | None = None
@@ -121,36 +121,36 @@ class PublishedMetrics(Record):
 
 
 class PublishedEvaluation(Record):
-    """The metrics.json of an evaluation by itself. Holds no time, path, run id or version."""
+    """The metrics.json of a standalone evaluation. Contains no time, path, run id or version."""
 
     evaluated: MetricSet | None = None
     previous: MetricSet | None = None
-    """The same model at its last evaluation by the same suite."""
+    """The same model in its last evaluation with the same suite."""
 
 
 class RunSummary(Record):
-    """One run, whatever came of it."""
+    """One run, whatever its outcome."""
 
     run_id: str
     outcome: RunOutcome
     decision: Decision | None
-    """Of the gate, of diagnose or curate when it stopped the run, or of monitor."""
+    """Decision of the gate, of diagnose or curate if it stopped the run, or of monitor."""
     metrics: dict[Role, MetricSet]
-    """Present models only."""
+    """Only models that have metrics."""
     diagnosis: Diagnosis | None
     funnel: tuple[FunnelRow, ...]
-    """What became of the training samples in curation."""
+    """Outcomes of the training samples in curation."""
     curve: tuple[CurvePoint, ...]
     training: dict[str, Any]
     """Other details of train (steps, dropped_too_long ...)."""
     drift: tuple[Drift, ...]
     """How far training moved the student."""
     contamination: Contamination | None
-    """What the training prompts shared with the benchmarks."""
+    """Overlap of the training prompts with the benchmarks."""
     previous: dict[str, Any]
     """The evaluation that this one was compared with: ``number``, ``run_id``, ``created``."""
     taken_back: dict[str, Any]
-    """The candidate that the run would make again, and that was taken back: ``run_id``, ``generation``, ``reason``."""
+    """The rolled-back candidate that the run would have made again: ``run_id``, ``generation``, ``reason``."""
     prompt_sets: tuple[PromptSetRow, ...]
     dropped: dict[str, int]
     registration: dict[str, Any]
@@ -164,12 +164,12 @@ class RunSummary(Record):
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether the run measured one model by itself."""
+        """Whether the run is a standalone evaluation of one model."""
         return any(step.name in EVALUATION_ONLY or step.stage == "plan_evaluation" for step in self.steps)
 
     @property
     def maker(self) -> Maker:
-        """Stage whose checks the decision holds."""
+        """The stage that made the checks of the decision."""
         if self.decision is not None and self.decision.stopped_by in ("diagnose", "curate"):
             return self.decision.stopped_by
         return "evaluation" if self.is_evaluation else "gate"
@@ -184,9 +184,9 @@ class RunSummary(Record):
 
 
 def published(summary: RunSummary) -> dict[str, BaseModel]:
-    """Return the JSON files of a run by name; a file about nothing is left out.
+    """Return the JSON files of a run by name; files without content are left out.
 
-    ``decision.json`` and ``metrics.json`` are equal for equal runs; what differs is in ``provenance.json``.
+    ``decision.json`` and ``metrics.json`` are equal for equal runs; everything that differs is in ``provenance.json``.
     """
     files: dict[str, BaseModel] = {}
     if summary.decision is not None:

@@ -1,5 +1,5 @@
 "use strict";
-// Makes the columns of tables.sortable sortable. Without it the tables are read as they are.
+// Makes the columns of table.sortable sortable. Without scripts the tables keep their order.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const headers = [...table.tHead.rows[0].cells];
@@ -29,7 +29,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.addEventListener("click", () => sort(column, button));
   });
 }
-// Puts a choice of values above tables.filterable for each column that asks for one.
+// Adds a filter above table.filterable for each column with data-filter.
 for (const table of document.querySelectorAll("table.filterable")) {
   const rows = [...table.tBodies[0].rows];
   const bar = document.createElement("div");
