@@ -12,6 +12,7 @@ from rollouts import TARGET, settings_of
 from thinksafe.deploy.manifests import ADAPTERS, KINDS
 from thinksafe.deploy.manifests import manifests as served
 from thinksafe.deploy.readiness import wait_until_ready
+from thinksafe.doctor.rollout import rights_of
 from thinksafe.errors import StageError
 from thinksafe.kube.client import connect
 from thinksafe.kube.resources import RESOURCES
@@ -52,6 +53,8 @@ def test_the_role_is_enough(tmp_path, monkeypatch, kind):
         (group, resource, verb) for rule in role["rules"]
         for group, resource, verb in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
     }
+    wanted = {(group, resource, verb) for resource, group, verbs in rights_of(kind) for verb in verbs}
+    assert allowed == wanted, "what the doctor asks for"
     known = {(resource.group, resource.plural) for resource in RESOURCES.values()}
     assert {(group, resource) for group, resource, _ in allowed} <= known
     with kube_api(tmp_path, monkeypatch) as api:

@@ -40,6 +40,7 @@ def run_doctor(config: str, overrides: list[str], *, cluster: bool, as_json: boo
 def _cluster_findings(config: RealignmentConfig) -> Iterator[Finding]:
     from thinksafe.doctor.gpus import gpu_findings
     from thinksafe.doctor.objects import kubernetes_checks
+    from thinksafe.doctor.rollout import rollout_checks
     from thinksafe.doctor.services import as_pods_see_it, service_checks
     from thinksafe.kube.client import KubernetesClient, connect
     from thinksafe.models.pins import require_pinned
@@ -51,6 +52,9 @@ def _cluster_findings(config: RealignmentConfig) -> Iterator[Finding]:
     try:
         api = connect(config.cluster.namespace, section="cluster", retry_seconds=RETRY_SECONDS)
         checks = kubernetes_checks(config.cluster, api)
+        deploy = config.deploy
+        serving = connect(deploy.namespace, deploy.context, section="deploy", retry_seconds=RETRY_SECONDS)
+        checks += rollout_checks(deploy, config.cluster, serving)
     except ConfigError as error:
         yield failed("kubernetes", error.problem, error.action)
     yield from findings(checks)

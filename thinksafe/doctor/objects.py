@@ -12,7 +12,7 @@ from thinksafe.config.stage_table import STAGES
 from thinksafe.doctor.admission import quota_findings, trial_findings
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
 from thinksafe.doctor.images import image_findings, pull_secret_findings
-from thinksafe.doctor.looking import LOOK, looked_up
+from thinksafe.doctor.looking import LOOK, keyed, looked_up
 from thinksafe.doctor.placement import reasons
 from thinksafe.doctor.rights import may
 from thinksafe.doctor.trainer import train_job_findings
@@ -70,7 +70,7 @@ def _service_account(cluster: ClusterSettings, api: KubernetesClient) -> Iterato
 
 
 def _secrets(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
-    yield from _with_keys("Secret", _secret_keys(cluster), api)
+    yield from keyed("secrets", "Secret", _secret_keys(cluster), api)
 
 
 def _secret_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
@@ -82,7 +82,7 @@ def _secret_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
 
 
 def _config_maps(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
-    yield from _with_keys("ConfigMap", _config_map_keys(cluster), api)
+    yield from keyed("config maps", "ConfigMap", _config_map_keys(cluster), api)
 
 
 def _config_map_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
@@ -90,23 +90,6 @@ def _config_map_keys(cluster: ClusterSettings) -> dict[str, set[str]]:
     if cluster.certificates.config_map:
         wanted.setdefault(cluster.certificates.config_map, set()).add(cluster.certificates.key)
     return wanted
-
-
-def _with_keys(kind: str, wanted: dict[str, set[str]], api: KubernetesClient) -> Iterator[Finding]:
-    check = "secrets" if kind == "Secret" else "config maps"
-    for name, keys in sorted(wanted.items()):
-        found, trouble = looked_up(check, kind, name, api)
-        if trouble is not None:
-            yield trouble
-            continue
-        there = found.get("data") or {}
-        if missing := sorted(key for key in keys if not there.get(key)):
-            yield failed(
-                check, f"The {kind} {name} has no {', '.join(missing)}.",
-                f"Add the key, or name the one that holds it in the cluster section ({', '.join(sorted(there))}).",
-            )
-        else:
-            yield ok(check, f"{name} has {', '.join(sorted(keys))}.")
 
 
 def _nodes(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:

@@ -7,14 +7,14 @@ from typing import Any
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding, failed, ok, warning
-from thinksafe.doctor.rights import account_may
+from thinksafe.doctor.rights import Rights, account_finding
 from thinksafe.kube.client import KubernetesClient
 from thinksafe.kube.refusals import ForbiddenError
 from thinksafe.kube.resources import RESOURCES
 
 CHECK, NODE = "train job", "node"
 GROUP, VERSION = RESOURCES["TrainJob"].group, RESOURCES["TrainJob"].version
-RIGHTS = (
+RIGHTS: Rights = (
     ("trainjobs", GROUP, ("list", "watch", "create", "delete")), ("pods", "", ("list",)), ("pods/log", "", ("get",)),
 )
 """Permissions of the stage ``train`` when it starts a TrainJob."""
@@ -35,7 +35,9 @@ def train_job_findings(cluster: ClusterSettings, api: KubernetesClient) -> Itera
         )
         return
     yield _runtime(cluster, api)
-    yield _rights(cluster, api)
+    yield account_finding(
+        CHECK, api, cluster.service_account, RIGHTS, "start and watch TrainJobs", home=cluster.namespace
+    )
 
 
 def _runtime(cluster: ClusterSettings, api: KubernetesClient) -> Finding:
@@ -67,27 +69,3 @@ def _runtime(cluster: ClusterSettings, api: KubernetesClient) -> Finding:
             "Name a runtime built like torch-distributed in cluster.train_job.runtime.",
         )
     return ok(CHECK, f"{named} exists.")
-
-
-def _rights(cluster: ClusterSettings, api: KubernetesClient) -> Finding:
-    account = cluster.service_account
-    try:
-        missing = [
-            (verb, resource, group) for resource, group, verbs in RIGHTS for verb in verbs
-            if not account_may(api, account, verb, resource, group)
-        ]
-    except ForbiddenError:
-        return warning(
-            CHECK, f"No permission to ask what the account {account} may do (LocalSubjectAccessReview).",
-            f"Ask an administrator to run: kubectl auth can-i create trainjobs -n {cluster.namespace} "
-            f"--as system:serviceaccount:{cluster.namespace}:{account}",
-        )
-    if missing:
-        rules = "; ".join(
-            f'apiGroups: ["{group}"], resources: ["{resource}"], verbs: [{", ".join(verbs)}]'
-            for resource, group, wanted in RIGHTS
-            if (verbs := [verb for verb in wanted if (verb, resource, group) in missing])
-        )
-        what = ", ".join(f"{verb} {resource}" for verb, resource, _ in missing)
-        return failed(CHECK, f"The account {account} may not {what}.", f"Add to its Role: {rules}.")
-    return ok(CHECK, f"The account {account} may start and watch TrainJobs.")

@@ -51,7 +51,7 @@ def test_each_missing_thing_is_named_with_its_fix(server: KubeContents) -> None:
 
     server.denied = {"create trainjobs", "get pods/log"}
     (_, rights) = found()
-    assert "may not create trainjobs, get pods/log" in rights.message
+    assert "may not create trainjobs, get pods/log in thinksafe." in rights.message
     assert 'resources: ["trainjobs"], verbs: [create]; apiGroups: [""], resources: ["pods/log"]' in rights.action
 
     del server.objects["/apis/trainer.kubeflow.org/v1alpha1"]
