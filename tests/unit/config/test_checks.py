@@ -13,7 +13,7 @@ from thinksafe.config.waivers import objection
 
 DOCS = Path(__file__).parents[3] / "docs" / "gate.md"
 
-HEAD = "| check | passes when | limit | it says that | waiver |"
+HEAD = "| check | passes when | limit | a pass means that | waiver |"
 TESTED = {
     ("bound", "upper"): "upper bound at most", ("bound", "lower"): "lower bound at least",
     ("estimate", "upper"): "estimate at most", ("evidence", "upper"): "lower bound at most",
