@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import kubernetes_validate
 import yaml
 from helm_chart import REPOSITORY, config_text, manifests, one, value_set
 
@@ -44,6 +45,13 @@ def test_the_sizing_table_has_every_gpu_recipe():
         assert int(rows[name][5]) == int(room / full)
         shared = config.engine.tensor_parallel_size if config.training.strategy == "fsdp" else 1
         assert float(rows[name][7]) > float(rows[name][2]) / shared
+
+
+def test_manifests_are_valid():
+    shown = [yaml.safe_load(block) for block in _blocks("yaml") if "apiVersion" in block]
+    assert sorted(manifest["kind"] for manifest in shown) == ["ConfigMap", "LimitRange", "NetworkPolicy"]
+    for manifest in shown:
+        kubernetes_validate.validate(manifest, "1.33", strict=True)
 
 
 def test_policies_and_rules_are_json():
