@@ -1,10 +1,10 @@
-"""Peak memory of training with forward KL on benign rows against plain LoRA SFT of the same rows.
+"""Peak memory of training with forward KL on benign rows, compared with plain LoRA SFT on the same rows.
 
-Each trains a student of random weights with a vocabulary of Qwen3's size in a process of its own, half of the rows
-benign. Plain SFT is ``sft``, TRL's loss; TRL's buffers for it are large on CPUs, so there is a second
-reference: the KL trainer on rows of which none is benign, all of them cross-entropy in chunks. On CPUs the peak is that
-of resident memory above what the process held before the student was there, on a GPU that of PyTorch's allocator.
-Prints one JSON document; exit code 1 where the target is missed.
+Each run trains a student with random weights and a vocabulary of Qwen3's size in its own process, with half of the rows
+benign. Plain SFT is ``sft``, TRL's loss. TRL's buffers for it are large on CPUs, so there is a second reference: the KL
+trainer without benign rows, which computes cross-entropy in chunks. On CPUs the peak is that of resident memory above
+the process's memory before the student was loaded, on a GPU that of PyTorch's allocator. Prints one JSON document; the
+exit code is 1 if the target is missed.
 
     python -m benchmarks.kl_memory
 """
@@ -28,7 +28,7 @@ TARGET = 1.15
 RUNS: dict[str, tuple[Sft | Kl, int]] = {"ce": (Sft(), 2), "kl": (Kl(), 2), "chunked_ce": (Kl(), 0)}
 """Objective, and how many of four rows are benign."""
 VOCABULARY, TOKENS, ROWS, STEPS = 151_936, 256, 4, 1
-"""Size of the vocabulary; tokens a row, rows a forward pass, and optimiser steps of the training."""
+"""Size of the vocabulary; tokens per row, rows per forward pass, and optimiser steps of the training."""
 
 
 def main() -> int:
@@ -54,7 +54,7 @@ def main() -> int:
 
 def in_process(run: str) -> dict[str, Any]:
     """Measure one run in a fresh process."""
-    # freed blocks go back to the system at once, so that resident memory is what is in use
+    # freed blocks go back to the system at once, so that resident memory equals used memory
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     command = [sys.executable, "-m", "benchmarks.kl_memory", "--run", run]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
@@ -113,7 +113,7 @@ def peak(objective: Sft | Kl, benign: int) -> dict[str, Any]:
 
 
 class Peak:
-    """The highest use of memory while it is open, in ``bytes``."""
+    """The highest memory use while it is open, in ``bytes``."""
 
     def __init__(self, gpu: bool) -> None:
         self._gpu, self.bytes = gpu, 0

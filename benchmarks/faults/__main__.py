@@ -1,4 +1,4 @@
-"""``python -m benchmarks.faults``: run the scenarios, write the figures."""
+"""``python -m benchmarks.faults``: run the scenarios and write the figures."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from benchmarks.faults.settings import FULL, QUICK, Settings
 
 GROUPS = ("kills", "S3", "MLflow", "promoters", "disk")
 HALVES = (("kills", "disk"), ("S3", "MLflow", "promoters"))
-"""Groups that run one after another; the halves run side by side."""
+"""Groups that run one after another; the halves run in parallel."""
 
 
 def main() -> int:
-    """Run what the command line names and return 1 if a scenario failed."""
+    """Run the scenarios that the command line names and return 1 if one failed."""
     given = _arguments()
     settings = QUICK if given.quick else FULL
     out: Path = given.out.absolute()
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _side_by_side(out: Path, flags: list[str]) -> list[dict[str, Any]]:
-    """Run the halves as processes, each with servers of its own, and return their records.
+    """Run the halves as processes, each with its own servers, and return their records.
 
     Raises:
         RuntimeError: one of them ended without its records.
@@ -78,10 +78,10 @@ def _side_by_side(out: Path, flags: list[str]) -> list[dict[str, Any]]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="new folder for faults.json and what the runs write")
+    parser.add_argument("--out", type=Path, required=True, help="new folder for faults.json and the files of the runs")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, for CI; does not write the page")
-    parser.add_argument("--only", action="append", choices=GROUPS, help="a group of scenarios, repeated")
-    parser.add_argument("--page", type=Path, help="where the table goes (default: docs/reliability.md of a full run)")
+    parser.add_argument("--only", action="append", choices=GROUPS, help="a group of scenarios; can be repeated")
+    parser.add_argument("--page", type=Path, help="file for the table (default: docs/reliability.md after a full run)")
     parser.add_argument("--keep", action="store_true", help="keep the files of the runs")
     return parser.parse_args()
 
@@ -122,7 +122,7 @@ class Scenarios:
     @contextmanager
     def _bucket(self) -> Iterator[Bucket]:
         if missing := missing_programs():
-            say(f"Ceph is not installed (no {', '.join(missing)}): moto's server takes its place")
+            say(f"Ceph is not installed (no {', '.join(missing)}): using moto's server instead")
             with moto_bucket() as bucket:
                 yield bucket
         else:
@@ -196,7 +196,7 @@ class Scenarios:
 
 
 def say(text: str) -> None:
-    """Tell how far it is."""
+    """Print progress."""
     print(text, flush=True)
 
 

@@ -1,9 +1,9 @@
-"""Run a stage's command and write down each unit of its work at the moment when it is done.
+"""Run a stage's command and log each unit of its work as soon as it is done.
 
 ``python -m benchmarks.faults.counted LOG STAGE ...`` is ``thinksafe STAGE ...`` with one difference: ``LOG`` gets a
 line ``<seconds of the monotonic clock> <units>`` for every decoding step of the model (tokens of the rows that were
 still unfinished), for every call of the guard (rows), or for every optimiser step (its number). The lines are written
-without a buffer, so those of a killed process are there, and work that never reached a chunk is counted too.
+without a buffer, so a killed process leaves its lines, and work that never reached a chunk is counted too.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ COUNTERS = {"sample": _tokens, "judge": _rows, "train": _steps}
 
 
 def main() -> None:
-    """Run the command line that follows the log's path."""
+    """Run the command line after the log's path."""
     log, *arguments = sys.argv[1:]
     stream = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 

@@ -1,4 +1,4 @@
-"""A full disk below what a stage writes: the store, its output files, the temporary folder, a whole run's folder."""
+"""A full disk for what a stage writes: the store, its output files, the temporary folder, a whole run's folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from benchmarks.faults.records import Record
 from benchmarks.faults.runs import PRODUCT, Run, chunk_key, compare, corrupt_objects
 from benchmarks.faults.settings import Settings
 
-EXPECTED = "exit code 1 and a message that says so; nothing half-written; a rerun after freeing completes"
+EXPECTED = "exit code 1 and a message that says so; nothing half-written; a rerun after freeing space completes"
 ROOMY = 256 << 20
 Scenario = tuple[Record, Callable[[Record], None]]
 
 
 def scenarios(folder: Path, reference: Run, settings: Settings) -> Iterator[Scenario]:
-    """Yield the scenarios; without the right to mount a small disk they are skipped with the reason."""
+    """Yield the scenarios; without permission to mount a small disk, they are skipped and the record says why."""
     folder.mkdir(parents=True)
     reason = _why_not(folder)
     made: list[Scenario] = [
@@ -42,7 +42,7 @@ def scenarios(folder: Path, reference: Run, settings: Settings) -> Iterator[Scen
             Record(
                 "disk", "--out full",
                 "`thinksafe run micro-no-latent-safety` with --out and TMPDIR on a disk of 64 KiB, 256 KiB, 1 MiB and "
-                "2 MiB, then 256 MiB; again and again in one folder",
+                "2 MiB, then 256 MiB; repeatedly in one folder",
                 f"{EXPECTED} with the reference's diagnosis",
             ),
             partial(run_full, folder / "run"),
@@ -69,13 +69,13 @@ def _why_not(folder: Path) -> str:
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """Mount a tmpfs of so many bytes. Raises OSError."""
+    """Mount a tmpfs of ``size`` bytes. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
     try:
         yield folder
     finally:
-        # lazily: a process that was just ended may still hold it for a moment
+        # lazily: a process that has just ended may still use it for a moment
         subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
@@ -99,7 +99,7 @@ def _meet(record: Record, ended: Ended) -> None:
 
 
 def _whole(record: Record, folder: Path, store: str) -> None:
-    """Check that nothing below a folder is half-written: temporary files, and objects that claim to be whole."""
+    """Check that nothing below a folder is half-written: no temporary files, no incomplete objects."""
     left = [path for path in folder.rglob(".tmp-*") if path.is_file()]
     corrupt = corrupt_objects(store)
     record.count("temporary files left", len(left))
@@ -110,13 +110,13 @@ def _whole(record: Record, folder: Path, store: str) -> None:
 
 def _same(record: Record, run: Run, reference: Run, stage: str, ended: Ended) -> None:
     record.count("reruns that completed", int(ended.code == 0))
-    record.demand(ended.code == 0, f"{stage} after freeing: {ended.error}")
+    record.demand(ended.code == 0, f"{stage} after freeing space: {ended.error}")
     if ended.code == 0:
-        record.demand(compare(run, reference, stage).none, f"{stage} left something else than the reference")
+        record.demand(compare(run, reference, stage).none, f"{stage} left different data than the reference")
 
 
 def store_full(folder: Path, reference: Run, record: Record) -> None:
-    """The store is a folder on a disk that fills up in the middle of sample and again of judge."""
+    """The store is a folder on a disk that fills up in the middle of sample, and again of judge."""
     with small_disk(folder, 1) as disk:
         store = disk / "store"
         run = replace(reference, folder=folder.with_name("store-files"), root=str(store))
@@ -130,7 +130,7 @@ def store_full(folder: Path, reference: Run, record: Record) -> None:
             enlarge(disk, ROOMY)
             ended = run.do(stage)
             if ended.code == 0:
-                record.count(f"chunks of {stage} taken up again", int(run.record(stage)["counts"]["chunks_reused"]))
+                record.count(f"chunks of {stage} reused", int(run.record(stage)["counts"]["chunks_reused"]))
             _same(record, run, reference, stage, ended)
             _whole(record, disk, str(store))
 
@@ -159,7 +159,7 @@ def outputs_full(folder: Path, reference: Run, where: str, record: Record) -> No
     with small_disk(folder, 1 << 20) as disk:
         files = folder.with_name(f"{where}-files") if where == "TMPDIR" else disk / "files"
         temporary = {"TMPDIR": str(disk)} if where == "TMPDIR" else {}
-        # of its own root, so that it is trained again
+        # with its own root, so that it trains again
         run = replace(
             reference, folder=files, root=f"{reference.root}-disk-{where.lower()}",
             environment={**reference.environment, **temporary},
@@ -175,7 +175,7 @@ def outputs_full(folder: Path, reference: Run, where: str, record: Record) -> No
 
 
 def run_full(folder: Path, record: Record) -> None:
-    """A whole run in a folder on a disk that fills up earlier or later."""
+    """A whole run in a folder on a disk that fills up at different points."""
     plain = folder.with_name("run-reference")
     reference = _run(plain, folder.with_name("run-reference.out"), {})
     with small_disk(folder, 1) as disk:
@@ -184,16 +184,16 @@ def run_full(folder: Path, record: Record) -> None:
             enlarge(disk, size)
             ended = _run(out, folder.with_name("run.out"), {"TMPDIR": str(disk)})
             if ended.code == reference.code:
-                record.count("found room enough")
+                record.count("found enough space")
                 break
             _meet(record, ended)
         enlarge(disk, ROOMY)
         ended = _run(out, folder.with_name("run.out"), {"TMPDIR": str(disk)})
         record.count("reruns that completed", int(ended.code == reference.code))
-        record.demand(ended.code == reference.code, f"after freeing: exit code {ended.code}: {ended.error}")
+        record.demand(ended.code == reference.code, f"after freeing space: exit code {ended.code}: {ended.error}")
         _whole(record, disk, str(out / "store"))
         mine, other = (_diagnosis(path) for path in (out, plain))
-        record.demand(mine == other, "the diagnosis is not the reference's")
+        record.demand(mine == other, "the diagnosis differs from the reference's")
 
 
 def _run(out: Path, text: Path, environment: dict[str, str]) -> Ended:

@@ -1,10 +1,10 @@
 """kill -9 at random moments of sample, judge and train, against a real S3 server.
 
-One uninterrupted run gives the reference and the course of its work in time. A moment is drawn uniformly from the time
-between its first unit of work and its end, one in five from the time before (the process starts, imports, looks at the
-store). It is translated into what the run had done by then, so that a busier machine does not move it: "so many
-seconds after the start", or "so many units done, and so many seconds after the last of them", which falls into the
-writing of a chunk as often as that takes. The stage is started again after each kill until it ends.
+One uninterrupted run gives the reference and the progress of its work over time. Four of five moments are drawn
+uniformly from the time between its first unit of work and its end, one of five from the time before (the process
+starts, imports, looks at the store). A moment is expressed by the work done up to then, so that it does not depend on
+the load of the machine: "n seconds after the start", or "n units done, and m seconds after the last of them". So kills
+hit the writing of a chunk as often as its share of the time. The stage is started again after each kill until it ends.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from benchmarks.faults.runs import Run, compare, corrupt_objects, succeed
 from benchmarks.faults.settings import Settings
 
 ABSOLUTE = frozenset({"train"})
-"""Stages whose log holds the place in the whole work (a step's number) rather than what was added to it."""
+"""Stages whose log has the position in the whole work (a step's number) rather than the work added."""
 EARLY = 5
-"""One kill of so many comes before the first unit of work."""
+"""One kill in this many comes before the first unit of work."""
 RECORDED = {"sample": "tokens", "judge": "rows", "train": "steps"}
 """The stage record's count of the same units."""
-UNITS = {"sample": "tokens", "judge": "rows judged", "train": "steps"}
+UNITS = {"sample": "tokens", "judge": "judged rows", "train": "steps"}
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,21 @@ class Moment:
     position: int
     """Units of work to wait for; 0 for the time before the first one."""
     seconds: float
-    """To wait after them, or after the start of the process."""
+    """Seconds to wait after them, or after the start of the process."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """What an uninterrupted run had done by when."""
+    """How the work of an uninterrupted run progressed."""
 
     steps: list[tuple[float, int]]
-    """Seconds since the start, units done by then."""
+    """Seconds since the start, and units done by then."""
     seconds: float
-    """Until the end."""
+    """Seconds until the end."""
 
 
 class Log:
-    """The units of work of all attempts at one stage, as they come in."""
+    """The units of work of all attempts at one stage, as they are logged."""
 
     def __init__(self, path: Path, *, absolute: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ class Log:
         self._begun = 0
 
     def begin(self) -> None:
-        """A new attempt starts."""
+        """Start a new attempt."""
         self.read()
         self._begun = len(self.entries)
 
@@ -76,7 +76,7 @@ class Log:
             self.entries.append((float(moment), int(units)))
 
     def reached(self, position: int) -> float | None:
-        """Return when the position was reached and work of this attempt done, or None."""
+        """Return when the position was reached with work of this attempt, or None."""
         done = 0
         for place, (moment, units) in enumerate(self.entries):
             done = units if self._absolute else done + units
@@ -98,7 +98,7 @@ def profile(entries: list[tuple[float, int]], started: float, *, absolute: bool)
 
 
 def draw(course: Course, kills: int, draws: random.Random) -> list[Moment]:
-    """Draw moments from a run: those in the work in its order, those before it anywhere between."""
+    """Draw moments of a run: those during the work in order, with those before it at random places between."""
     begun, moments = course.steps[0][0], []
     for _ in range(kills - kills // EARLY):
         moment = draws.uniform(begun, course.seconds)
@@ -124,7 +124,7 @@ def kill_at(process: Process, log: Log, moment: Moment) -> bool:
 def kill_stage(
     record: Record, stage: str, run: Run, reference: Run, settings: Settings, draws: random.Random
 ) -> None:
-    """Kill a stage again and again until all kills struck, let it end, and compare."""
+    """Kill a stage repeatedly until all kills have hit, let it end, and compare."""
     course = _course(record, stage, reference)
     path = run.folder / f"{stage}.log"
     log = Log(path, absolute=stage in ABSOLUTE)
@@ -134,7 +134,7 @@ def kill_stage(
 
 
 def kill_shards(record: Record, run: Run, reference: Run, settings: Settings, draws: random.Random) -> None:
-    """Kill two shards of sample that run side by side, each at moments of its own, merge, and compare."""
+    """Kill two shards of sample that run in parallel, each at its own moments, merge, and compare."""
     course = _course(record, "sample", reference)
     # a shard that is killed more often than the other makes fewer of the chunks
     half = Course([(when, done * 3 // 8) for when, done in course.steps], course.seconds)
@@ -164,17 +164,17 @@ def kill_through(
             struck = kill_at(process, log, moment)
             if struck:
                 record.repeats += 1
-                record.count("of the kills before the first unit of work", int(not moment.position))
-            else:  # it ended before its moment: the next attempt, which finds all done, is killed somewhere
+                record.count("kills before the first unit of work", int(not moment.position))
+            else:  # it ended before its moment: the next attempt, which finds everything done, is killed at any time
                 ended = succeed("a killed stage", process.wait())
-                record.count("came too late and were drawn again")
+                record.count("kills that came too late and were redrawn")
                 moment = Moment(0, draws.uniform(0, ended.seconds))
     succeed("the last attempt", start().wait())
     log.read()
 
 
 def _course(record: Record, stage: str, reference: Run) -> Course:
-    """Run the reference and return its course."""
+    """Run the reference and return its progress."""
     path = reference.folder / f"{stage}.log"
     log = Log(path, absolute=stage in ABSOLUTE)
     process = reference.start(stage, log=path)
@@ -191,18 +191,20 @@ def _compare(record: Record, stage: str, run: Run, reference: Run, done: int, se
     differs, corrupt = compare(run, reference, stage), corrupt_objects(run.root)
     record.count("rows", counts["rows"])
     record.count("rows lost", differs.lost)
-    record.count("rows doubled", differs.doubled)
+    record.count("rows duplicated", differs.doubled)
     record.count("rows or files that differ", differs.changed)
     record.count("corrupt objects", differs.corrupt + len(corrupt))
     record.count(UNITS[stage], needed)
-    record.count(f"{UNITS[stage]} done again", done - needed)
-    record.observed["share done again"] = f"{(done - needed) / needed:.1%}"
-    record.demand(differs.none and not corrupt, "what the killed run left differs from the uninterrupted run's")
+    record.count(f"{UNITS[stage]} repeated", done - needed)
+    record.observed["share repeated"] = f"{(done - needed) / needed:.1%}"
+    record.demand(differs.none and not corrupt, "the killed run's results differ from the uninterrupted run's")
     if record.limited:
-        record.demand(done - needed <= settings.share * needed, f"more than {settings.share:.0%} of the tokens again")
+        record.demand(
+            done - needed <= settings.share * needed, f"more than {settings.share:.0%} of the tokens generated again"
+        )
 
 
-EXPECTED = "0 rows lost, doubled or different"
+EXPECTED = "0 rows lost, duplicated or different"
 
 
 def records(settings: Settings, server: str) -> dict[str, Record]:
@@ -227,6 +229,6 @@ def shards_record(settings: Settings, server: str) -> Record:
     """Return the empty record of the shards."""
     return Record(
         "kills", "two shards of sample killed",
-        f"kill -9 of two shards side by side, each at moments of its own ({settings.fault_chunks} chunks); {server}",
+        f"kill -9 of two parallel shards, each at its own random moments ({settings.fault_chunks} chunks); {server}",
         EXPECTED,
     )

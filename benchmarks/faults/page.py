@@ -20,17 +20,17 @@ HEAD = """\
 # Reliability
 
 Written by `make faults` (`python -m benchmarks.faults`); do not edit. Every stage ran as a process through its own
-command line, against real servers over HTTP; a proxy in front of the real server causes its faults. The student is the
-one of the recipe `micro`. A scenario passes when everything was as expected; one that failed is listed as failed.
+command line, against real servers over HTTP; a proxy in front of the real server causes its faults. The student is that
+of the recipe `micro`. A scenario passes if everything is as expected; one that failed is listed as failed.
 """
 
 NOTES = """\
 ## How to read it
 
-- **Moments of the kills** are drawn uniformly from the time of an uninterrupted run: four of five between the first
-  unit of work and the end, one before it. Each is translated into the work done by then. The stage is started again
+- **The moments of the kills** are drawn uniformly from the time of an uninterrupted run: four of five between the first
+  unit of work and the end, one before it. Each is expressed by the work done up to then. The stage is started again
   after each kill. Rows are compared one by one with those of the uninterrupted run, adapters byte for byte.
-- **Tokens done again** are counted inside the model's decoding loop: every token drawn for an unfinished row. The count
+- **Repeated tokens** are counted inside the model's decoding loop: every token drawn for an unfinished row. The count
   includes tokens that were lost with a process before they reached a chunk. In an uninterrupted run it equals the
   record's `tokens`; the scenario checks that.
 - **A kill costs the work that is not yet in a complete chunk.** With transformers, that is the current chunk of each
@@ -77,7 +77,7 @@ COLUMNS = "| scenario | what was done | times | expected | observed | outcome |"
 RULE = "| --- | --- | --- | --- | --- | --- |"
 TITLES = {
     "kills": "kill -9", "S3": "A failing S3 server", "MLflow": "MLflow and the ledger",
-    "promoters": "Promoters at once", "disk": "A full disk",
+    "promoters": "Concurrent promoters", "disk": "A full disk",
 }
 
 
@@ -94,14 +94,14 @@ def _row(one: dict[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return text for a table: ports and temporary folders of this machine say nothing to a reader."""
+    """Return text for a table, without the ports and temporary folders of this machine."""
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1", text)
     text = re.sub(r"(?<![\w:/])/[\w.+-]+(?:/[\w.+-]+)+", lambda path: f".../{path[0].rpartition('/')[2]}", text)
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def machine() -> str:
-    """Return the kind of machine in words."""
+    """Return a description of the machine."""
     memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
     system = platform.system()
     release = Path("/etc/os-release")

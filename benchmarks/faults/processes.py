@@ -24,12 +24,12 @@ class Ended:
 
     code: int
     text: str
-    """What it printed, both streams."""
+    """Its output, both streams."""
     seconds: float
 
     @property
     def clear(self) -> bool:
-        """It failed as the project promises: an exit code of its own, the problem, the corrective action."""
+        """Whether it failed as the project promises: with exit code 1 or 2, the problem and the corrective action."""
         lines = [line for line in self.text.splitlines() if line.strip()]
         places = [place for place, line in enumerate(lines) if line.startswith("error: ")]
         if self.code not in (1, 2) or "Traceback" in self.text or not places:
@@ -44,7 +44,7 @@ class Ended:
 
 
 class Process:
-    """A started command, leader of its own process group."""
+    """A started command that leads its own process group."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
         self._output = output
@@ -60,7 +60,7 @@ class Process:
         return self._process.poll() is None
 
     def wait(self, seconds: float = STAGE_SECONDS) -> Ended:
-        """Wait for the end; a process that hangs is killed, and that is its end."""
+        """Wait for the end; a process that hangs is killed."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -80,7 +80,7 @@ class Process:
 
 
 def clean_environment(**changes: str) -> dict[str, str]:
-    """Return this process's environment without what would lead a stage to other servers."""
+    """Return this process's environment without variables that would lead a stage to other servers."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "THINKSAFE_", "AWS_"))
     }

@@ -1,8 +1,8 @@
-"""Promoters at once, generation after generation: one wins each, the others say whom they lost to.
+"""Concurrent promoters, generation after generation: one wins each, and the others say who won.
 
-All promoters of a generation start from the same champion. The answers to the ledger's conditional creates are held
-back at first, so that all of them have passed their own look at the ledger when the first create lands; in the last
-generation nothing is held back, and whoever comes late meets the new champion before it writes.
+All promoters of a generation start from the same champion. The answers to the ledger's conditional creates are delayed
+at first, so that all promoters have read the ledger when the first create arrives. In the last generation nothing is
+delayed, and a late promoter sees the new champion before it writes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from benchmarks.faults.settings import Settings
 def record(settings: Settings, server: str, generations: int) -> Record:
     """Return the empty record of a race."""
     return Record(
-        "promoters", f"{settings.promoters} promoters at once ({server})",
-        f"{settings.promoters} processes `thinksafe promote` at once on {server}, {generations} generations",
-        "one wins each generation; each of the others names it; the alias is the winner's",
+        "promoters", f"{settings.promoters} concurrent promoters ({server})",
+        f"{settings.promoters} concurrent processes of `thinksafe promote` on {server}, {generations} generations",
+        "one wins each generation; the others name the winner; the alias points to the winner",
     )
 
 
@@ -78,15 +78,15 @@ def _judge(record: Record, registry: Registry, model: str, generation: int, ende
     for number, end in enumerate(ended):
         if number in winners:
             continue
-        # the winner by its run and by who promoted it
+        # it names the winner by its run and by who promoted it
         named = newest["run_id"] in end.error and newest["who"] in end.error
         record.count("losers", 1)
         record.count("losers that name the winner", int(named and end.clear))
         record.count("lost in the conditional create", int(f"Generation {generation} of" in end.error))
         record.demand(named and end.clear, f"a loser says: {end.error}")
         record.observed.setdefault("message", end.error)
-    record.count("aliases that are the winner's", int(state.settled))
-    record.demand(state.settled, "the alias is not the newest generation's")
+    record.count("aliases that point to the winner", int(state.settled))
+    record.demand(state.settled, "the alias does not point to the newest generation")
 
 
 def _champion(registry: Registry, model: str, generation: int) -> str:

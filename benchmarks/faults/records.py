@@ -1,4 +1,4 @@
-"""What a scenario hands back."""
+"""The result of a scenario."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Record:
     observed: dict[str, int | float | str] = field(default_factory=dict)
     """Figures by name, in the order in which they are shown."""
     problems: list[str] = field(default_factory=list)
-    """What was not as expected; a scenario without one passed."""
+    """What was not as expected; a scenario without problems passed."""
     skipped: str = ""
-    """Why it could not be done here."""
+    """Why it could not run here."""
     seconds: float = 0.0
     limited: bool = False
-    """The share of the work that is done again has a limit (``Settings.share``)."""
+    """Whether the share of repeated work has a limit (``Settings.share``)."""
     outcome: Literal["passed", "failed", "skipped"] = "failed"
-    """Set when the scenario ends; one that did nothing has failed."""
+    """Set when the scenario ends; a scenario that did nothing has failed."""
 
     def count(self, name: str, number: int | float = 1) -> None:
         """Add to a figure."""
@@ -44,11 +44,11 @@ class Record:
 
 @contextmanager
 def surviving(record: Record, clock: Callable[[], float]) -> Iterator[Record]:
-    """Time a scenario; an error of the scenario itself is a failure of it and does not end the others."""
+    """Time a scenario; an error in the scenario itself counts as its failure and does not end the others."""
     started = clock()
     try:
         yield record
-    except Exception as error:  # whatever it is, it belongs into the table
+    except Exception as error:  # whatever it is, it belongs in the table
         text = " ".join(str(error).split())[:300]
         record.problems.append(f"the scenario itself failed: {type(error).__name__}: {text}")
     finally:

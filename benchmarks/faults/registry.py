@@ -1,4 +1,4 @@
-"""Candidates, the commands register and promote, and what the ledger and MLflow say afterwards."""
+"""Candidates, the commands register and promote, and the state of the ledger and MLflow afterwards."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CANDIDATES = 8
 
 @dataclass(frozen=True)
 class State:
-    """What a model's ledger and MLflow say."""
+    """The state of a model in the ledger and in MLflow."""
 
     champion: str
-    """Version that the alias ``champion`` points at; empty for none."""
+    """Version that the alias ``champion`` points to; empty for none."""
     candidate: str
     versions: int
     """Registered versions."""
@@ -31,12 +31,12 @@ class State:
 
     @property
     def unbacked(self) -> bool:
-        """The alias points at a version that the ledger never made champion."""
+        """Whether the alias points to a version that the ledger never made champion."""
         return bool(self.champion) and self.champion not in {entry["version"] for entry in self.ledger}
 
     @property
     def settled(self) -> bool:
-        """The alias is the newest generation's."""
+        """Whether the alias points to the newest generation."""
         return bool(self.ledger) and self.champion == self.ledger[-1]["version"]
 
 
@@ -67,7 +67,7 @@ class Registry:
         """Put candidates into the store: the trained adapter, its weights scaled a little for each.
 
         Args:
-            made: Folder of a registry whose candidates are taken; they are made otherwise.
+            made: Folder of a registry whose candidates are copied; by default they are made.
         """
         from thinksafe.digests import digest_folder
         from thinksafe.models.loading import ADAPTER_FILES
@@ -136,7 +136,7 @@ class Registry:
         return self.start(stage, model, candidate, run_id, **given).wait()
 
     def state(self, model: str) -> State:
-        """Return what the ledger and a running MLflow say of a model."""
+        """Return the state of a model in the ledger and in a running MLflow."""
         from mlflow.exceptions import MlflowException
 
         from thinksafe.registry.mlflow_client import connect
@@ -174,7 +174,7 @@ def _scale(source: Path, target: Path, factor: float) -> None:
 
 
 def _write_decision(path: Path) -> None:
-    """Write the decision of a gate that passed; the gate itself is not what is tried here."""
+    """Write the decision of a gate that passed; the gate itself is not tested here."""
     from thinksafe.records import Check, Decision
 
     checks = (Check(name="harm", passed=True, value=0.0, n=1, reason="written for the fault tests"),)

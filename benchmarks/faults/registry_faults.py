@@ -14,13 +14,13 @@ from benchmarks.faults.servers import Fault, FlakyProxy, Kind
 from benchmarks.faults.settings import Settings
 
 REPORT_SECONDS = 30
-"""Within which an unreachable server has to be reported, start of the process included."""
+"""Time limit for reporting an unreachable server, including the start of the process."""
 EXPECTED = "fails clearly; no alias without its ledger entry; a rerun completes it, once"
 Scenario = tuple[Record, Callable[[Record], None]]
 
 
 def scenarios(registry: Registry, settings: Settings) -> Iterator[Scenario]:
-    """Yield the scenarios of this group in the order in which they have to run: MLflow is not up at first."""
+    """Yield the scenarios of this group in the order in which they must run: MLflow is not running at first."""
     record = partial(Record, "MLflow", expected=EXPECTED)
     yield (
         record("down at register and at promote", done=(
@@ -30,31 +30,31 @@ def scenarios(registry: Registry, settings: Settings) -> Iterator[Scenario]:
         partial(down, registry),
     )
     for stage in ("register", "promote"):
-        places = f"at {settings.cuts} random places of its requests" if settings.cuts > 1 else "at a random request"
+        places = f"at {settings.cuts} random requests" if settings.cuts > 1 else "at a random request"
         yield (
             record(
-                f"gone during {stage}", done=f"MLflow refuses connections from then on, {places} in `thinksafe {stage}`"
+                f"gone during {stage}", done=f"MLflow starts to refuse connections {places} of `thinksafe {stage}`"
             ),
             partial(interrupted, registry, stage, settings, killed=False),
         )
         yield (
             record(
-                f"{stage} killed", done=f"kill -9 of `thinksafe {stage}` {places}",
+                f"{stage} killed", done=f"kill -9 of `thinksafe {stage}` {places} that it makes",
                 expected=EXPECTED.removeprefix("fails clearly; "),
             ),
             partial(interrupted, registry, stage, settings, killed=True),
         )
     yield (
         Record("MLflow", "the ledger's write is lost or late", (
-            "promote: S3 carries the conditional create of the ledger entry out and closes without an answer; "
+            "promote: S3 carries out the conditional create of the ledger entry and closes without an answer; or "
             "closes at once and carries it out 3 s later"
-        ), "ends right; one entry, and it is this run's"),
+        ), "succeeds; one entry, which belongs to this run"),
         partial(ledger_writes, registry),
     )
 
 
 def down(registry: Registry, record: Record) -> None:
-    """MLflow is not there at all, at register and then at promote."""
+    """MLflow is not running at all, at register and then at promote."""
     model, run_id = "down", "down"
     record.repeats = 1
     _refused(record, registry.do("register", model, 0, run_id), "register")
@@ -94,12 +94,12 @@ def _complete(record: Record, state: State) -> None:
     _check_alias(record, state)
     record.demand(len(state.ledger) == 1, f"{len(state.ledger)} ledger entries for one promotion")
     record.demand(state.versions == 1, f"{state.versions} versions for one registration")
-    record.demand(state.settled, "the alias is not the ledger's newest generation")
+    record.demand(state.settled, "the alias does not point to the ledger's newest generation")
     record.count("promotions completed", int(state.settled and len(state.ledger) == 1))
 
 
 def interrupted(registry: Registry, stage: str, settings: Settings, record: Record, *, killed: bool) -> None:
-    """MLflow goes away, or the process is killed, in the middle of a stage; then both stages run undisturbed."""
+    """MLflow stops, or the process is killed, in the middle of a stage; then both stages run without a fault."""
     draws = random.Random(f"{settings.seed} {stage} {killed}")
     name = f"{stage}-{'killed' if killed else 'gone'}"
     requests = _requests(registry, stage, f"{name}-whole")
@@ -129,23 +129,23 @@ def interrupted(registry: Registry, stage: str, settings: Settings, record: Reco
             record.demand(not state.ledger, "register wrote to the ledger")
             _completes(record, registry.do("register", model, repeat, run_id), "register")
         elif state.ledger and not state.champion:
-            record.count("had written the ledger, not yet the alias")
+            record.count("ledger written, alias not yet")
         _completes(record, registry.do("promote", model, repeat, run_id), "promote")
         _complete(record, registry.state(model))
 
 
 def _requests(registry: Registry, stage: str, model: str) -> int:
-    """Return how many requests the undisturbed stage makes."""
+    """Return how many requests the stage makes without a fault."""
     for name in ("register", "promote")[: 1 + (stage == "promote")]:
         with FlakyProxy(registry.mlflow.uri) as proxy:
             ended = registry.do(name, model, 0, model, MLFLOW_TRACKING_URI=proxy.endpoint)
             if ended.code:
-                raise RuntimeError(f"undisturbed {name}: {ended.error}")
+                raise RuntimeError(f"{name} without a fault: {ended.error}")
     return len(proxy.seen)
 
 
 def ledger_writes(registry: Registry, record: Record) -> None:
-    """The store answers the ledger's conditional create with silence."""
+    """The store does not answer the ledger's conditional create."""
     kinds: tuple[Kind, ...] = ("lost", "late")
     for kind in kinds:
         model = run_id = f"ledger-{kind}"
@@ -155,11 +155,11 @@ def ledger_writes(registry: Registry, record: Record) -> None:
             proxy.add(Fault(kind, method="PUT", path="/promotions/", wait=wait))
             ended = registry.do("promote", model, 0, run_id, AWS_ENDPOINT_URL=proxy.endpoint)
             time.sleep(wait + 1)
-            record.count("writes struck", sum(bool(seen.fault) for seen in proxy.seen))
+            record.count("writes hit", sum(bool(seen.fault) for seen in proxy.seen))
         record.repeats += 1
-        record.count("ended right", int(ended.code == 0))
+        record.count("succeeded", int(ended.code == 0))
         record.demand(ended.code == 0, f"{kind}: {ended.error}")
         state = registry.state(model)
         record.demand([entry["run_id"] for entry in state.ledger] == [run_id], "not one entry of this run")
         _complete(record, state)
-    record.demand(record.observed["writes struck"] == record.repeats, "the fault did not strike once each")
+    record.demand(record.observed["writes hit"] == record.repeats, "the fault did not hit exactly one write each time")

@@ -1,4 +1,4 @@
-"""Runs of the stages sample, judge, curate and train on the micro student, and the comparison of what they leave."""
+"""Runs of the stages sample, judge, curate and train on the micro student, and the comparison of their results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRODUCT = {
 
 @dataclass(frozen=True)
 class Inputs:
-    """What all runs start from, made by the stages plan and prepare."""
+    """Inputs of all runs, made by the stages plan and prepare."""
 
     folder: Path
 
@@ -41,7 +41,7 @@ class Inputs:
         return str(self.folder / "champion.json")
 
     def part(self, prompts: int, name: str) -> Path:
-        """Return a file with some of the prompts, of both labels, for smaller runs with the same sections."""
+        """Return a file with some of the prompts, with both labels, for smaller runs with the same sections."""
         path = self.folder / f"{name}.jsonl"
         lines = sorted(self.prompts.read_text("utf-8").splitlines(), key=lambda line: json.loads(line)["id"])
         path.write_text("\n".join(lines[:: len(lines) // prompts][:prompts]) + "\n", "utf-8")
@@ -90,11 +90,11 @@ class Run:
         return [stage, "--artifacts", self.root, "--run-id", self.run_id, *map(str, own[stage])]
 
     def start(self, stage: str, *, log: Path | None = None, shard: int | None = None) -> Process:
-        """Start a stage; with a log, its units of work are written there (``counted``); or one shard of two."""
+        """Start a stage, or one shard of two; with a log, its units of work are written there (``counted``)."""
         self.folder.mkdir(parents=True, exist_ok=True)
         first = [sys.executable, "-m", "benchmarks.faults.counted", str(log)] if log else [COMMAND]
         command, name = [*first, *self.command(stage)], stage
-        if shard is not None:  # the last of two options holds
+        if shard is not None:  # the last of two equal options counts
             name = f"{stage}-{shard}"
             command += ["--shard", str(shard), "--shards", "2", "--task", name, "--samples-out", str(self.part(shard))]
         return Process(command, clean_environment(**self.environment), self.folder / f"{name}.out")
@@ -114,7 +114,7 @@ class Run:
         return self.start(stage, log=log).wait()
 
     def must(self, *stages: str) -> None:
-        """Run stages that have to succeed. Raises RuntimeError."""
+        """Run stages that must succeed. Raises RuntimeError."""
         for stage in stages:
             succeed(stage, self.do(stage))
 
@@ -127,7 +127,7 @@ class Run:
 
 
 def succeed(what: str, ended: Ended) -> Ended:
-    """Return the end of a command that succeeded. Raises RuntimeError for another."""
+    """Return the end of a command that succeeded. Raises RuntimeError if it failed."""
     if ended.code:
         raise RuntimeError(f"{what} ended with {ended.code}: {ended.error}")
     return ended
@@ -148,7 +148,7 @@ def make_inputs(folder: Path, settings: Settings, environment: Mapping[str, str]
         for text in (f"--shards-{use}-out", str(folder / f"shards-{use}.json"))
     ]
     common = ["--artifacts", root, "--run-id", "inputs"]
-    # plan opens the run in MLflow; none of what is measured here reads it
+    # plan opens the run in MLflow; nothing that is measured here reads it
     given = clean_environment(**environment, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
     for command in (
         [
@@ -172,14 +172,14 @@ def chunk_key(chunk: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Content:
-    """What a run left of one kind of rows: everything that its manifest names, read back from the store."""
+    """The rows of one kind that a run left: everything that its manifest names, read back from the store."""
 
     rows: dict[str, bytes]
-    """Line by row id."""
+    """Lines by row id."""
     doubled: int
-    """Lines whose row id was there before."""
+    """Lines whose row id occurred before."""
     corrupt: int
-    """Chunks named by the manifest that are not there or not what it says."""
+    """Chunks named by the manifest that are missing or differ from it."""
 
 
 def content(root: str, manifest: Path) -> Content:
@@ -207,7 +207,7 @@ def _row_id(row: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """A run against the uninterrupted one."""
+    """Differences between a run and the uninterrupted one."""
 
     lost: int
     doubled: int
@@ -237,7 +237,7 @@ def compare(run: Run, reference: Run, stage: str) -> Difference:
 
 
 def corrupt_objects(root: str) -> list[str]:
-    """Return the objects of a store that claim to be whole and are not, whatever state the run is in.
+    """Return the objects of a store that claim to be complete but are not, whatever the state of the run.
 
     A chunk's ``done.json`` claims its rows, a manifest of an adapter or checkpoint its files; a stage record and a
     ledger entry claim to be JSON.
@@ -261,7 +261,7 @@ def corrupt_objects(root: str) -> list[str]:
                 whole = isinstance(json.loads(store.get(key)), dict)
             else:
                 whole = True
-        except Exception:  # unreadable in whatever way
+        except Exception:  # unreadable for any reason
             whole = False
         if not whole:
             found.append(key)

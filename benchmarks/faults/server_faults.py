@@ -1,7 +1,7 @@
-"""An S3 server that answers 503, is slow, cuts bodies, is gone, or carries writes out late; the real one stands behind.
+"""An S3 server that answers 503, is slow, cuts bodies, is gone or carries out writes late; the real one is behind it.
 
-A stage either ends right or fails clearly. Whatever it did, nothing in the store may claim to be whole and not be,
-and the same command, started again without the fault, must leave what the undisturbed run left.
+A stage either succeeds or fails clearly. In both cases, no object in the store may claim to be complete without being
+so, and the same command, started again without the fault, must give the same result as a run without faults.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Case:
     stage: str
     faults: tuple[Fault, ...]
     settle: float = 0.0
-    """Seconds after which the last late write has landed."""
+    """Seconds after which the last late write has arrived."""
     repeats: int = 0
     """0 for the settings' number."""
     patience: int = 0
@@ -40,7 +40,7 @@ class Case:
 
 
 def cases(settings: Settings) -> list[Case]:
-    """Return the cases; a fault that is said to hold for a share of the requests draws them from the seed."""
+    """Return the cases; a fault that hits a share of the requests draws them from the seed."""
     busy, outage = settings.busy, settings.outage
     found = [
         Case(
@@ -48,16 +48,16 @@ def cases(settings: Settings) -> list[Case]:
             (Fault("status", path=CHUNKS, skip=20, times=None, seconds=busy, error="SlowDown"),),
         ),
         Case(
-            "slow", "sample: a quarter of the requests takes 1 s longer, as many answers come at 4 KiB/s",
+            "slow", "sample: a quarter of the requests take 1 s longer, and as many answers come at 4 KiB/s",
             "sample",
             (Fault("delay", times=None, chance=0.25, wait=1.0), Fault("slow", times=None, chance=0.33, rate=4096)),
         ),
         Case(
-            "reads cut", "judge: a quarter of the downloads ends in the middle of the body", "judge",
+            "reads cut", "judge: a quarter of the downloads end in the middle of the body", "judge",
             (Fault("cut", method="GET", path=CHUNKS, times=None, chance=0.25),),
         ),
         Case(
-            "uploads cut", "sample: a quarter of the uploads is cut in the middle of the body", "sample",
+            "uploads cut", "sample: a quarter of the uploads are cut in the middle of the body", "sample",
             (Fault("cut upload", method="PUT", times=None, chance=0.25),),
         ),
         Case(
@@ -70,7 +70,7 @@ def cases(settings: Settings) -> list[Case]:
             (Fault("refuse", path=CHUNKS, skip=20, wait=outage),),
         ),
         Case(
-            "answers lost", "sample: a quarter of the writes is carried out, but the answer is lost",
+            "answers lost", "sample: a quarter of the writes are carried out, but the answer is lost",
             "sample", (Fault("lost", method="PUT", times=None, chance=0.25),),
         ),
         Case(
@@ -79,19 +79,19 @@ def cases(settings: Settings) -> list[Case]:
             "sample", (Fault("late", method="PUT", times=None, chance=0.25, wait=3.0),), settle=5.0,
         ),
         Case(
-            "gone for good", "S3 refuses all connections from the middle of sample on; it is told to try for 10 s",
+            "gone for good", "S3 refuses all connections from the middle of sample on; sample retries for 10 s",
             "sample", (Fault("refuse", path=CHUNKS, skip=20, wait=3600.0),), patience=10, repeats=1,
         ),
         Case(
             "a time-out whose write lands",
-            "sample: a write is carried out and answered with silence, longer than the client waits (a minute)",
+            "sample: a write is carried out, but no answer comes while the client waits (a minute)",
             "sample", (Fault("lost", method="PUT", path=CHUNKS, skip=5, wait=90.0),), repeats=1,
         ),
     ]
     return [case for case in found if settings.wants(case.name)]
 
 
-EXPECTED = "ends right or fails clearly; nothing corrupt; started again, the same as without the fault"
+EXPECTED = "succeeds or fails clearly; nothing corrupt; after a restart, the same result as without the fault"
 
 
 def record(case: Case, server: str) -> Record:
@@ -100,7 +100,7 @@ def record(case: Case, server: str) -> Record:
 
 
 def make_reference(reference: Run) -> None:
-    """Run sample, judge, curate and train undisturbed; train with an adapter whose upload has parts."""
+    """Run sample, judge, curate and train without faults; train with an adapter whose upload has parts."""
     plan = json.loads(Path(reference.inputs.plan).read_text("utf-8"))
     section = copy.deepcopy(plan["sections"]["train"])
     section["training"]["lora_rank"] = WIDE
@@ -110,7 +110,7 @@ def make_reference(reference: Run) -> None:
 
 
 def meet(record: Record, case: Case, bucket: Bucket, run: Run, reference: Run, seed: int) -> None:
-    """Let a stage meet a fault, look at what it left, start it again without the fault and compare."""
+    """Run a stage with a fault, check what it left, start it again without the fault and compare."""
     _provide(case.stage, run, reference)
     with FlakyProxy(bucket.server.endpoint, seed=seed) as proxy:
         proxy.add(*case.faults)
@@ -120,30 +120,30 @@ def meet(record: Record, case: Case, bucket: Bucket, run: Run, reference: Run, s
         struck = sum(bool(seen.fault) for seen in proxy.seen)
         time.sleep(case.settle)
     record.repeats += 1
-    record.count("requests struck", struck)
-    record.demand(struck > 0, "the fault never struck")
-    record.count("ended right", int(ended.code == 0))
+    record.count("requests hit", struck)
+    record.demand(struck > 0, "the fault hit no request")
+    record.count("succeeded", int(ended.code == 0))
     record.count("failed clearly", int(ended.clear))
-    record.demand(ended.code == 0 or ended.clear, f"neither ended right nor failed clearly: {ended.error}")
+    record.demand(ended.code == 0 or ended.clear, f"neither succeeded nor failed clearly: {ended.error}")
     corrupt = corrupt_objects(run.root)
     if ended.code:
         record.observed.setdefault("message", ended.error)
         ended = run.do(case.stage)
-        record.count("ended right when started again", int(ended.code == 0))
-        record.demand(ended.code == 0, f"started again: {ended.error}")
+        record.count("succeeded after a restart", int(ended.code == 0))
+        record.demand(ended.code == 0, f"after a restart: {ended.error}")
         corrupt += corrupt_objects(run.root)
     if ended.code == 0:
         differs = compare(run, reference, case.stage)
         record.count("rows lost", differs.lost)
-        record.count("rows doubled", differs.doubled)
+        record.count("rows duplicated", differs.doubled)
         record.count("rows or files that differ", differs.changed)
-        record.demand(differs.none, "it ended with 0 and left something else than the undisturbed run")
+        record.demand(differs.none, "it succeeded, but its result differs from that of the run without faults")
     record.count("corrupt objects", len(corrupt))
     record.demand(not corrupt, f"corrupt: {', '.join(corrupt[:3])}")
 
 
 def _provide(stage: str, run: Run, reference: Run) -> None:
-    """Give a run the undisturbed inputs of the stage that is disturbed."""
+    """Give a run the inputs, made without faults, of the stage that meets the fault."""
     from thinksafe.store import open_store
 
     run.folder.mkdir(parents=True)

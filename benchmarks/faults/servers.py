@@ -56,7 +56,7 @@ class Bucket:
 
 @contextmanager
 def ceph_bucket(folder: Path) -> Iterator[Bucket]:
-    """Start Ceph's gateway with a bucket; the objects lie on disk."""
+    """Start Ceph's gateway with a bucket; its objects are on disk."""
     with ceph_s3(folder, persistent=True) as server:
         yield _with_bucket("Ceph", server)
 
@@ -94,7 +94,7 @@ class Mlflow:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start and wait until it answers. Raises RuntimeError."""
+        """Start it and wait until it answers. Raises RuntimeError."""
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
             "--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}", "--serve-artifacts",

@@ -1,4 +1,4 @@
-"""How large the scenarios are: in full for the table, in short for CI. The code is the same."""
+"""The size of the scenarios: full for the table, small for CI. The code is the same."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ class Settings:
     prompts: int = 1600
     """Prompts of the run that is killed, half of them harmful."""
     chunk_size: int = 4
-    """Prompts a chunk: 400 chunks, so that 20 kills cost 2.5 % on average and at most 5 %."""
+    """Prompts per chunk: 400 chunks, so that 20 kills cost 2.5 % on average and at most 5 %."""
     fault_chunks: int = 40
     """Chunks of the runs against a failing S3 server."""
     epochs: int = 1
-    """Of training: some 90 steps."""
+    """Epochs of training: about 90 steps."""
     kills: tuple[int, int, int] = (20, 20, 20)
     """Kills of sample, judge and train."""
     shard_kills: int = 5
     """Kills of each of two shards."""
     checkpoint_steps: int = 10
     share: float = 0.05
-    """Most tokens that may be generated again, of all."""
+    """Largest share of the tokens that may be generated again."""
     fault_repeats: int = 2
     outage: float = 60.0
     """Seconds that the S3 server is gone."""
     busy: float = 20.0
     """Seconds for which it answers 503."""
     cuts: int = 3
-    """Places at which MLflow goes away during register, and as many during promote."""
+    """Number of requests of register at which MLflow stops, and as many of promote."""
     promoters: int = 8
     hold: float = 25.0
-    """Seconds for which the ledger's creates are held back: more than the starts of all promoters lie apart."""
+    """Seconds for which the ledger's creates are delayed: longer than it takes to start all promoters."""
     generations: tuple[int, int] = (3, 2)
-    """Generations raced for on Ceph and on moto's server."""
+    """Generations of the race on Ceph and on moto's server."""
     names: frozenset[str] = frozenset()
-    """Scenarios of the groups S3, MLflow and disk that are run; all where it is empty."""
+    """Scenarios of the groups S3, MLflow and disk to run; all if empty."""
 
     def wants(self, name: str) -> bool:
-        """Return whether a scenario is run."""
+        """Return whether to run a scenario."""
         return not self.names or name in self.names
 
 

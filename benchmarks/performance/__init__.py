@@ -1,1 +1,1 @@
-"""Speed and cost against a reference, as ratios measured in one run: ``python -m benchmarks.performance``."""
+"""Speed and cost relative to a reference, as ratios measured in one run: ``python -m benchmarks.performance``."""

@@ -1,4 +1,4 @@
-"""Run benchmarks, each in a process of its own, and write what was found to a page and a JSON file."""
+"""Run benchmarks, each in its own process, and write the results to a page and a JSON file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SECONDS = 2400
 
 
 def main() -> int:
-    """Run what the command line names; 1 when a benchmark failed (a missed target is a result)."""
+    """Run the benchmarks that the command line names; return 1 if one failed (a missed target is a result)."""
     parser = argparse.ArgumentParser(prog="benchmarks.performance", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all by default: {', '.join(NAMES)}")
-    parser.add_argument("--model", default="models/smollm2", help="folder of SmolLM2-135M, fetched when missing")
+    parser.add_argument("--model", default="models/smollm2", help="folder of SmolLM2-135M, downloaded if missing")
     parser.add_argument("--page", type=Path, default=None, help="page to write the table into")
     parser.add_argument("--json", type=Path, default=None, help="file to write everything to")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -59,7 +59,7 @@ def measure(name: str, model: Path) -> Result:
 
 
 def in_process(name: str, model: str) -> Result:
-    """Run one benchmark in a fresh process, so that none inherits another's threads or memory."""
+    """Run one benchmark in a fresh process, so that it does not inherit another one's threads or memory."""
     sys.stderr.write(f"{name} ...\n")
     command = [sys.executable, "-m", "benchmarks.performance", name, "--child", "--model", model]
     start = time.monotonic()
@@ -69,7 +69,7 @@ def in_process(name: str, model: str) -> Result:
                 command, stdout=subprocess.PIPE, stderr=errors, text=True, check=False, timeout=SECONDS
             )
         except subprocess.TimeoutExpired:
-            return Result(name, notes=f"not done after {SECONDS} s.", status="failed")
+            return Result(name, notes=f"not finished after {SECONDS} s.", status="failed")
         line = next((line for line in done.stdout.splitlines() if line.startswith(MARK)), "")
         if not line:
             errors.seek(0)

@@ -18,7 +18,7 @@ TASKS = (
 
 
 def measure(model: Path) -> Result:
-    """Compare output tokens a second; one vLLM engine serves both, so what is measured is what the stage adds."""
+    """Compare output tokens per second; one vLLM engine serves both, so this measures what the stage adds."""
     if importlib.util.find_spec("vllm") is None:
         raise SkippedError("vLLM is not installed (make vllm)")
     import vllm
@@ -85,13 +85,13 @@ def measure(model: Path) -> Result:
         pairs = alternate(lambda: rate(ours), lambda: rate(raw), REPEATS)
     mine, theirs = pairs.medians
     return Result(
-        "engine", "output tokens a second of the sample stage on vLLM, checkpoints written, against raw "
+        "engine", "output tokens per second of the sample stage on vLLM, with checkpoints, against raw "
         "`vllm.LLM.chat` (higher is better).", "tokens/s", mine, theirs, pairs.ratio, pairs.interval, REPEATS,
         "≥ 0.98", pairs.ratio >= 0.98,
         n=f"{PROMPTS} prompts, chunks of {CHUNK}, at most {TOKENS} tokens",
         notes=(
             "SmolLM2-135M in float32 by one engine for both sides, with the same prompts, settings and seeds; the raw "
             f"side gets all prompts in one call. Tokens in the last pair: {counts['ours']} and {counts['raw']}. Wall "
-            "time, because the model runs in processes of its own: on a machine with other load the interval is wide."
+            "time, because the model runs in separate processes: on a busy machine the interval is wide."
         ),
     )

@@ -1,4 +1,4 @@
-"""A model guard, from texts to opinions, against one bare forward pass a row on the same token ids."""
+"""A model guard, from texts to opinions, against one bare forward pass per row on the same token ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS, LAYERS, REPEATS = 48, 4, 4
 
 
 def measure(model: Path) -> Result:
-    """Compare rows a second; the model has SmolLM2's tokenizer and shape, the code is Llama-Guard's."""
+    """Compare rows per second; the model has SmolLM2's tokenizer and shape, the code is Llama-Guard's."""
     with tempfile.TemporaryDirectory() as folder:
         fetch_model("smollm2", model)
         shallow(model, Path(folder))
@@ -46,7 +46,7 @@ def compare(folder: Path) -> Result:
     from thinksafe.records import Prompt
 
     class StandIn(LlamaGuard):
-        """Llama-Guard-3 without the checks that the tokenizer is its own."""
+        """Llama-Guard-3 without the check that the tokenizer is Llama-Guard's."""
 
         def __init__(self, settings: GuardSettings) -> None:
             self.settings, self.model, self.format = settings, GuardModel(settings), load_format(self.name)
@@ -94,14 +94,14 @@ def compare(folder: Path) -> Result:
     lengths = sorted(map(len, prompts))
     mine, theirs = pairs.medians
     return Result(
-        "judge", "rows a second of the guard, against one forward pass a row (higher is better).", "rows/s", mine,
+        "judge", "rows per second of the guard, against one forward pass per row (higher is better).", "rows/s", mine,
         theirs, pairs.ratio, pairs.interval, REPEATS, "≥ 0.95", pairs.ratio >= 0.95,
         n=f"{ROWS} rows of {lengths[0]} to {lengths[-1]} tokens (median {lengths[ROWS // 2]}), batches of 8",
         notes=(
             "Ours renders, neutralises, tokenises, shortens, batches and reads the verdict; the reference gets token "
-            "ids and does nothing but the pass. A processor is saturated by a single row, so about 1 is what can be "
-            "reached on one: a verdict costs one pass and no generation. On a GPU batches are faster. Processor time "
-            f"on one thread; {LAYERS} layers of SmolLM2's width stand in for Llama-Guard's weights. The target is the "
-            "project's own."
+            "ids and does nothing but the pass. A processor is saturated by a single row, so a ratio of about 1 is the "
+            "best possible on one: a verdict costs one pass and no generation. On a GPU batches are faster. Processor "
+            f"time on one thread; {LAYERS} layers of SmolLM2's width stand in for Llama-Guard's weights. The target is "
+            "the project's own."
         ),
     )

@@ -1,4 +1,4 @@
-"""Memory of training with forward KL on benign rows: ``benchmarks/kl_memory.py``, run as it is."""
+"""Memory of training with forward KL on benign rows: ``benchmarks/kl_memory.py``, run unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMAND = "benchmarks.kl_memory"
 
 
 def measure(_model: Path) -> Result:
-    """Run it in a process of its own; it prints one JSON document."""
+    """Run it in its own process; it prints one JSON document."""
     if importlib.util.find_spec(COMMAND) is None:
         raise SkippedError("there is no benchmarks/kl_memory.py yet")
     done = subprocess.run([sys.executable, "-m", COMMAND], capture_output=True, text=True, check=False, timeout=1200)
@@ -25,8 +25,8 @@ def measure(_model: Path) -> Result:
     return Result(
         "kl", "peak memory of training with forward KL on benign rows, against cross-entropy on all rows (lower is "
         "better).", "MiB", ours, reference, found["ratio"], target=f"≤ {found['target']}", reached=found["met"],
-        n=f"{found['tokens']} tokens a pass, vocabulary of {found['vocabulary']:,}",
+        n=f"{found['tokens']} tokens per pass, vocabulary of {found['vocabulary']:,}",
         notes=f"Without the weights, which are in both: {found['ratio_above_weights']}. Against cross-entropy computed "
-        f"in the same chunks, as TRL's buffers are large on CPUs: {found['ratio_to_chunked_ce']}. Once a side, each in "
-        "a process of its own.",
+        f"in the same chunks, as TRL's buffers are large on CPUs: {found['ratio_to_chunked_ce']}. One run per side, "
+        "each in its own process.",
     )

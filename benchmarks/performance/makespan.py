@@ -1,7 +1,7 @@
 """64 shards with heavy-tailed lengths, simulated with the sample stage's own claims.
 
-A chunk takes as long as the sum of its responses' lengths, which is what an engine takes that is kept full. Claiming,
-loading and the last rows of a shard, for which an engine cannot be kept full, are left out.
+A chunk takes as long as the sum of its responses' lengths, as with an engine that is always full. Claiming, loading and
+the last rows of a shard, which cannot fill an engine, are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from thinksafe.sampling.claims import Claims
 
 SHARDS, CHUNK, SIGMA, DRAWS = 64, 64, 1.0, 40
 PROMPTS = 40_000
-"""About what the GPU recipes' prompts (SafeChain) number; fewer prompts make the ratio worse."""
+"""About the number of prompts in the GPU recipes (SafeChain); fewer prompts make the ratio worse."""
 
 
 class Memory:
@@ -29,7 +29,7 @@ class Memory:
         self._objects: dict[str, bytes] = {}
 
     def create(self, key: str, data: bytes) -> None:
-        """Write an object that is not there yet."""
+        """Write an object that does not exist yet."""
         if key in self._objects:
             raise ConflictError("There is one.", "Take another.")
         self._objects[key] = data
@@ -39,12 +39,12 @@ class Memory:
         return self._objects[key]
 
     def keys(self, prefix: str) -> list[str]:
-        """Return all keys; there is one set of claims in it."""
+        """Return all keys; the store has a single set of claims."""
         return list(self._objects)
 
 
 def makespan(work: np.ndarray, queues: list[Iterator[int]]) -> float:
-    """Return when the last of several shards is done, each taking chunks from its queue as it becomes free."""
+    """Return when the last of several shards is done; each takes chunks from its queue as it becomes free."""
     free, last = [(0.0, shard) for shard in range(len(queues))], 0.0
     while free:
         now, shard = heapq.heappop(free)
@@ -55,18 +55,18 @@ def makespan(work: np.ndarray, queues: list[Iterator[int]]) -> float:
 
 
 def claimed(total: int) -> list[Iterator[int]]:
-    """Return what the sample stage does."""
+    """Return the queues of the sample stage, with claims."""
     store = Memory()
     return [Claims(store, "set", total, shard, SHARDS).take(lambda _: False) for shard in range(SHARDS)]  # type: ignore[arg-type]
 
 
 def fixed(total: int) -> list[Iterator[int]]:
-    """Return the assignment without claims: chunk i to shard i modulo 64, for comparison."""
+    """Return the queues without claims, for comparison: chunk i goes to shard i modulo 64."""
     return [iter(range(shard, total, SHARDS)) for shard in range(SHARDS)]
 
 
 def simulate(assign: Callable[[int], list[Iterator[int]]], chunk: int) -> tuple[float, float, list[float]]:
-    """Return the median makespan, the median ideal (all work over all shards) and every draw's ratio of the two."""
+    """Return the median makespan, the median ideal (total work over all shards) and each draw's ratio of the two."""
     draw = np.random.default_rng(1)
     cuts = np.arange(0, PROMPTS, chunk)
     spans, ideals = [], []
@@ -87,12 +87,13 @@ def measure(_model: Path) -> Result:
         "chunks of 256": simulate(claimed, 256)[2],
     }
     return Result(
-        "makespan", "when the last of 64 shards is done, against all work divided by 64 (lower is better); simulated.",
+        "makespan", "when the last of 64 shards is done, against the total work divided by 64 (lower is better); "
+        "simulated.",
         "median lengths", span, ideal, ratio, target="≤ 1.1", reached=ratio <= 1.1,
         n=f"{PROMPTS:,} prompts, chunks of {CHUNK}, {SHARDS} shards, {DRAWS} draws",
         notes=(
-            f"Response lengths are log-normal (sigma {SIGMA:g}); least and largest ratio of the draws: "
-            f"{min(ratios):.3f} and {max(ratios):.3f}. Medians of other ways: "
+            f"Response lengths are log-normal (sigma {SIGMA:g}); smallest and largest ratio of the draws: "
+            f"{min(ratios):.3f} and {max(ratios):.3f}. Medians of other assignments: "
             + ", ".join(f"{name} {median(found):.3f}" for name, found in others.items()) + "."
         ),
     )

@@ -1,9 +1,9 @@
 """A whole micro run through Kubeflow's local runner, against the same stage commands called in one process.
 
-The first run records the command of every task in the order in which they began. The reference executes these, word
-for word but for the folder, one after another in one fresh Python process: the same stages on the same inputs without
-Kubeflow, process starts, progress display or waiting. Sampling has one shard here, so that neither side does two
-things at once.
+The first run records the command of every task in the order of their starts. The reference executes them unchanged,
+except for the folder, one after another in one fresh Python process: the same stages on the same inputs without
+Kubeflow, process starts, progress display or waiting. Sampling has one shard here, so that neither side runs two
+stages at once.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ for command, variables in map(json.loads, lines):
 
 
 def timed(command: list[str]) -> tuple[float, float]:
-    """Run a command and return its wall time and the processor time of all that it started, orphans included."""
+    """Run a command; return its wall time and the processor time of everything that it started, including orphans."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -69,7 +69,7 @@ def timed(command: list[str]) -> tuple[float, float]:
 
 
 def working(folder: Path) -> tuple[float, int]:
-    """Return for how long at least one stage was at work, by the run's stage records, and their number."""
+    """Return how long at least one stage was running, by the run's stage records, and their number."""
     from thinksafe.run.record import StageRecord
 
     found = [
@@ -83,7 +83,7 @@ def working(folder: Path) -> tuple[float, int]:
 
 
 def measure(_model: Path) -> Result:
-    """Compare processor time; wall time and what the records say are in the notes."""
+    """Compare processor time; the notes give wall time and the findings from the records."""
     walls, processors = Pairs([], []), Pairs([], [])
     outside, tasks = [], 0
     with tempfile.TemporaryDirectory() as scratch:
@@ -116,10 +116,11 @@ def measure(_model: Path) -> Result:
         "Kubeflow (lower is better).", "s", mine, theirs, processors.ratio, processors.interval, REPEATS, "≤ 1.05",
         processors.ratio <= 1.05, n=f"{tasks} tasks",
         notes=(
-            f"That is {each:.2f} s of processor time a task, and it does not grow with the work. Wall time: "
+            f"That is {each:.2f} s of processor time per task, which does not grow with the work. Wall time: "
             f"{median(walls.ours):.0f} s against {median(walls.reference):.0f} s, ratio {walls.ratio:.3f} (pairs: "
-            f"{', '.join(f'{ratio:.3f}' for ratio in walls.ratios)}). By the stage records no stage was at work in "
-            f"{100 * median(outside):.0f} % of the run's wall time (starting, importing, Kubeflow, showing the end). "
-            "On a cluster pods take the place of processes; scheduling and pulling images come on top."
+            f"{', '.join(f'{ratio:.3f}' for ratio in walls.ratios)}). According to the stage "
+            f"records, no stage was running during {100 * median(outside):.0f} % of the run's wall time "
+            "(start-up, imports, Kubeflow, final output). "
+            "On a cluster, pods replace processes; scheduling and pulling images add to this."
         ),
     )

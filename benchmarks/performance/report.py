@@ -1,4 +1,4 @@
-"""The report of a run of one million samples, their texts revealed: bytes of the page, seconds and memory."""
+"""The report of a run of one million samples with revealed texts: bytes of the page, seconds and memory."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ class Result:
 
     name: str
     what: str = ""
-    """What the ratio is of."""
+    """What the ratio compares."""
     unit: str = ""
     ours: float | None = None
     reference: float | None = None
     ratio: float | None = None
     interval: tuple[float, float] | None = None
-    """Confidence interval of the ratio (95 %); None where the ratio is counted or simulated."""
+    """Confidence interval of the ratio (95 %); None if the ratio is counted or simulated."""
     repeats: int = 1
     target: str = ""
     reached: bool | None = None
@@ -32,7 +32,7 @@ class Result:
     n: str = ""
     """What was measured, in numbers."""
     notes: str = ""
-    """What else was found; why it was not measured. Sentences."""
+    """Other findings, or why it was not measured; in sentences."""
     status: Literal["measured", "skipped", "failed"] = "measured"
 
 
@@ -42,7 +42,7 @@ class SkippedError(Exception):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Rates of both sides (units a second), measured in turn."""
+    """Rates of both sides (units per second), measured in turn."""
 
     ours: list[float]
     reference: list[float]
@@ -70,16 +70,16 @@ class Pairs:
 
     @property
     def medians(self) -> tuple[float, float]:
-        """Median rate of either side."""
+        """Median rate of each side."""
         return median(self.ours), median(self.reference)
 
 
 def alternate(ours: Callable[[], float], reference: Callable[[], float], repeats: int) -> Pairs:
-    """Run both in turn, the first one changing, so that what else the machine does hits both alike.
+    """Run both in turn, alternating which goes first, so that other load on the machine affects both alike.
 
     Args:
         ours: Does the work once and returns a rate.
-        reference: The same by other means.
+        reference: Does the same work another way.
         repeats: Number of pairs.
     """
     found = Pairs([], [])
@@ -91,7 +91,7 @@ def alternate(ours: Callable[[], float], reference: Callable[[], float], repeats
 
 
 def rate(work: Callable[[], float], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Return units a second, where ``work`` returns how many units it did.
+    """Return units per second, where ``work`` returns the number of units.
 
     Args:
         work: What to measure.

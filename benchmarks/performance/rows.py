@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.performance.result import Result
 
 ROWS, CHUNK, TEXT = 500_000, 5_000, 700
-"""Samples a model, rows a chunk, characters of a response (a row has about 1 kB with it)."""
+"""Samples per model, rows per chunk, characters of a response (a row has about 1 kB with it)."""
 SHARES = {"harm": ("harm", 0.5), "refusal": ("over_refusal", 0.3), "problems": ("reasoning", 0.2)}
 """Metric and share of the rows, by benchmark."""
 SECONDS, BYTES = 180.0, 2e9

@@ -17,7 +17,7 @@ WORDS = ("many", "plums", "does", "have", "gets", "more", "has", "near", "the")
 
 
 def student(folder: Path) -> None:
-    """Write a randomly set Qwen3 with the micro world's tokenizer: large enough that the model's work dominates."""
+    """Write a Qwen3 with random weights and the micro world's tokenizer: so large that the model dominates the time."""
     import shutil
 
     import torch
@@ -42,7 +42,7 @@ def student(folder: Path) -> None:
 
 
 def measure(_model: Path) -> Result:
-    """Compare trained tokens a second, prompts included, padding not counted."""
+    """Compare trained tokens per second, prompts included, padding not counted."""
     import torch
 
     from thinksafe.config.model import TrainingSettings
@@ -91,7 +91,7 @@ def measure(_model: Path) -> Result:
         processor: list[float] = []
 
         class Clocked(Progress):
-            """Clocks the training, which is the stage without loading the model and writing the adapter."""
+            """Times the training: the stage without loading the model and writing the adapter."""
 
             def __enter__(self) -> Callable[[int], None]:
                 self._start = time.process_time()
@@ -120,19 +120,20 @@ def measure(_model: Path) -> Result:
         pairs = alternate(ours, reference, REPEATS)
     mine, theirs = pairs.medians
     return Result(
-        "sft", "trained tokens a second of the train stage, against TRL's padded default (higher is better).",
+        "sft", "trained tokens per second of the train stage, against TRL's padded default (higher is better).",
         "tokens/s", mine, theirs, pairs.ratio, pairs.interval, REPEATS, "≥ 1.5", pairs.ratio >= 1.5,
         n=f"{ROWS} rows of {lengths[0]} to {lengths[-1]} tokens (median {lengths[ROWS // 2]}), batches of {BATCH}",
         notes=(
             f"Log-normal lengths (sigma {SIGMA:g}); tokens are those of prompts and responses, never padding. A random "
             "Qwen3 of 2 layers and width 256, LoRA of rank 8, float32; both sides with the same rows, optimiser and "
-            "batch size. Processor time on one thread, making the trainer included, loading the model not."
+            "batch size. Processor time on one thread, including the creation of the trainer, without "
+            "loading the model."
         ),
     )
 
 
 def padded(model: Any, tokenizer: Any, rows: list[tuple[list[int], list[int]]], training: Any) -> float:
-    """Train once with TRL's own batches, which are drawn at random and padded; returns tokens."""
+    """Train once with TRL's own batches, which are random and padded; return the tokens."""
     from datasets import Dataset
     from peft import LoraConfig
     from transformers.trainer_callback import PrinterCallback

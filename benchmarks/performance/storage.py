@@ -1,4 +1,4 @@
-"""What the sample stage sends to S3, against the bytes of its rows."""
+"""The bytes that the sample stage sends to S3, compared with the bytes of its rows."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PROMPTS, CHUNK, SHARDS, WORDS = 512, 64, 2, 400
 
 
 class Scripted:
-    """An engine that answers at once: what is measured is what is stored."""
+    """An engine that answers at once, so that only storage is measured."""
 
     def generate(
         self, conversations: list[Any], settings: Any, seed: int, advance: Callable[[int], None]
     ) -> list[Any]:
-        """Return as many responses of some hundred words."""
+        """Return one response of several hundred words for each conversation."""
         from thinksafe.sampling.engines import Generation
 
         advance(len(conversations))
@@ -33,7 +33,7 @@ class Scripted:
 
 @contextmanager
 def s3_server() -> Iterator[None]:
-    """Run moto's server on a port of its own, with a bucket, and point boto3 there."""
+    """Run moto's server on a free port, with a bucket, and point boto3 to it."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -53,7 +53,7 @@ def s3_server() -> Iterator[None]:
 
 @contextmanager
 def counted(calls: Counter[str]) -> Iterator[None]:
-    """Count requests by method, and their bodies in bytes as ``sent``, where botocore hands them to the network."""
+    """Count requests by method, and their bodies in bytes as ``sent``, when botocore passes them to the network."""
     from botocore.httpsession import URLLib3Session
 
     send = URLLib3Session.send
@@ -81,7 +81,7 @@ def _left(body: Any) -> int:
 
 
 def measure(_model: Path) -> Result:
-    """Run the stage twice on one store: made, and found again."""
+    """Run the stage twice on one store: the first run makes the rows, the second finds them."""
     if importlib.util.find_spec("moto") is None:
         raise SkippedError("moto is not installed")
     from thinksafe.config.model import EngineSettings
@@ -137,8 +137,8 @@ def measure(_model: Path) -> Result:
         first["sent"], payload, ratio, target="≤ 1.05", reached=ratio <= 1.05,
         n=f"{PROMPTS} samples of {payload / PROMPTS / 1000:.1f} kB, {chunks} chunks, {SHARDS} shards",
         notes=(
-            f"Request bodies without headers, to moto's server; requests a chunk: {requests(first)}. Started again, "
-            f"with nothing left to make, the stage sent {second['sent']:,} bytes (its record and signs of life) and "
-            f"read {second['received']:,}; requests a chunk: {requests(second)}. The target is the project's own."
+            f"Request bodies without headers, to moto's server; requests per chunk: {requests(first)}. Started again, "
+            f"with nothing left to make, the stage sent {second['sent']:,} bytes (its record and heartbeats) and "
+            f"read {second['received']:,}; requests per chunk: {requests(second)}. The target is the project's own."
         ),
     )
