@@ -186,6 +186,14 @@ class ClusterSettings(Section):
         return stages
 
     @model_validator(mode="after")
+    def _one_hub(self) -> ClusterSettings:
+        if self.mirrors.hub and self.hub.endpoint:
+            raise ValueError(
+                "hub.endpoint has no effect with mirrors.hub, whose copies replace the hub; leave out one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _limits_hold_requests(self) -> ClusterSettings:
         for name in self.stages:
             if excess := self.stage(name).excess():

@@ -10,6 +10,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.pods import secret_variables
 from thinksafe.config.stage_table import STAGES
 from thinksafe.doctor.admission import quota_findings, trial_findings
+from thinksafe.doctor.argo import retry_findings
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
 from thinksafe.doctor.images import image_findings, pull_secret_findings
 from thinksafe.doctor.looking import LOOK, keyed, looked_up
@@ -35,6 +36,7 @@ def kubernetes_checks(cluster: ClusterSettings, api: KubernetesClient) -> list[C
         ("storage", lambda: (*_storage(cluster, api), *_volume_of_mlflow(cluster, api))),
         ("classes", lambda: _classes(cluster, api)),
         ("train job", lambda: train_job_findings(cluster, api)),
+        ("retries", lambda: retry_findings(cluster, api)),
     ]
 
 

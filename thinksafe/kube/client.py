@@ -7,6 +7,7 @@ discovery; see :mod:`thinksafe.kube.resources`.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -92,6 +93,12 @@ class KubernetesClient:
 
         self._client = DynamicClient(api, discoverer=lambda *_: None)
         self.namespace, self._section, self._seconds = namespace, section, retry_seconds
+
+    def beside(self, namespace: str) -> KubernetesClient:
+        """Return a client of the same cluster for another namespace."""
+        other = copy.copy(self)
+        other.namespace = namespace
+        return other
 
     def apply(self, manifest: Object, *, force: bool) -> Object:
         """Apply the fields of a manifest (server-side) and return the object.

@@ -244,8 +244,10 @@ def _step_cells(step: Step) -> list[Cell]:
     if "chunks" in counts:
         again = counts.get("chunks_reused", 0)
         reused = Cell(f"{count(again)} of {count(counts['chunks'])}", repr(again))
+    again_by = ", ".join(f"{ended} ({times})" for ended, times in step.retried.items())
     return [
-        whole(step.tasks), Cell(duration(step.seconds), repr(step.seconds)),
+        whole(step.tasks)._replace(note=f"tried again after {again_by}" if again_by else ""),
+        Cell(duration(step.seconds), repr(step.seconds)),
         Cell(duration(step.longest), repr(step.longest)),
         Cell(duration(step.gpu_seconds), repr(step.gpu_seconds)) if step.gpu_seconds else NONE,
         whole(counts.get("rows")), whole(counts.get("tokens")),

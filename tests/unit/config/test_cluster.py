@@ -111,6 +111,10 @@ def test_a_variable_that_no_other_setting_gives_is_taken():
         ({"hub": {"secret_key": "t"}}, "secret_key has no effect without secret"),
         ({"certificates": {"key": "bundle.pem"}}, "key has no effect without config_map"),
         ({"kfp": {"token_file": "/run/token"}}, "token_file is read only with access: token, but access is in-cluster"),
+        (
+            {"mirrors": {"hub": "s3://bucket/hub"}, "hub": {"endpoint": "https://hub.corp.example"}},
+            "hub.endpoint has no effect with mirrors.hub",
+        ),
         ({"model_cache": {"size": "1Ti"}}, "size has no effect with kind none"),
         ({"model_cache": {"kind": "claim", "claim": "c", "storage_class": "s"}}, "storage_class has no effect"),
     ],

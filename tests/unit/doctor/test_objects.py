@@ -182,6 +182,28 @@ def test_storage_classes_and_classes(server: KubeContents) -> None:
     assert [one.status for one in [*of["storage"], *of["classes"]]] == ["ok"] * 3
 
 
+@pytest.mark.parametrize(("data", "status", "words"), [
+    (
+        {"workflowDefaults": "spec: {templateDefaults: {retryStrategy: {limit: 2, retryPolicy: OnError}}}"}, "ok",
+        "Argo replaces lost pods only (OnError)",
+    ),
+    (
+        {"config": "workflowDefaults: {spec: {templateDefaults: {retryStrategy: {retryPolicy: Always}}}}"}, "warning",
+        "has retryPolicy Always: Argo also retries pods that failed, and whole sub-pipelines",
+    ),
+    ({"executor": "imagePullPolicy: Always"}, "warning", "names no retryPolicy: Argo retries pods that failed"),
+    ({"workflowDefaults": "spec: ["}, "warning", "names no retryPolicy"),
+])
+def test_what_argo_retries(healthy: KubeContents, data: dict[str, str], status: str, words: str) -> None:
+    healthy.put("configmaps", "workflow-controller-configmap", namespace="kubeflow", data=data)
+    (finding,) = found()["retries"]
+    assert finding.status == status
+    assert words in finding.message
+    assert ("retryPolicy: OnError" in finding.action) == (status != "ok")
+    healthy.forbidden = {"/configmaps/workflow-controller-configmap"}
+    assert "retries" not in found()
+
+
 def test_a_claim_for_one_node_is_a_warning(healthy: KubeContents) -> None:
     healthy.put("persistentvolumeclaims", "model-cache", spec={"accessModes": ["ReadWriteOnce"]})
     assert [one.status for one in found()["storage"]] == ["warning"]

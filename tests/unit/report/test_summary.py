@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinksafe.report.summary import of_kind, published, reasoning_average, summarise
+from thinksafe.report.tables import steps
 from thinksafe.report.words import VERDICTS, missing_steps, next_steps, why
+from thinksafe.run.attempts import Attempt
 from thinksafe.run.details import PipelineStatus
 from thinksafe.run.record import StageRecord
 
@@ -112,6 +114,21 @@ def test_shards_are_added_up() -> None:
     assert step.seconds == pytest.approx(sum(record.seconds for record in shards))
     assert step.longest == max(record.seconds for record in shards)
     assert step.counts["tokens"] == sum(record.counts["tokens"] for record in shards)
+
+
+def test_attempts_that_failed_are_counted_and_cost_gpu_time() -> None:
+    records = runs.promoted()
+    train = records["train"]
+    failed = (Attempt("SIGKILL", 100.0), Attempt("exit code 1", 10.0), Attempt("exit code 1", 1.0))
+    records["train"] = train.model_copy(update={"gpus": 2, "attempts": failed})
+    step = summarise(records).step("train")
+    assert step is not None
+    assert step.retried == {"SIGKILL": 1, "exit code 1": 2}
+    assert step.gpu_seconds == pytest.approx(2 * (train.seconds + 111.0))
+    assert step.seconds == train.seconds
+    (cells,) = [cells for name, cells in steps(summarise(records)) if name == "train"]
+    assert cells[0] == ("1", "1", "tried again after SIGKILL (1), exit code 1 (2)")
+    assert all(cells[0].note == "" for name, cells in steps(summarise(records)) if name != "train")
 
 
 def test_steps_stand_in_reading_order_whatever_the_order_of_starting() -> None:

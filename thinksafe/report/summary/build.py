@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
@@ -197,7 +198,11 @@ def _step(name: str, group: list[StageRecord]) -> Step:
         name=name, stage=group[0].stage, tasks=len(group), failed=sum(r.status == "failed" for r in group),
         verdict=next((r.verdict for r in group if r.verdict), ""), started=min(r.started for r in group),
         seconds=math.fsum(seconds), longest=max(seconds), counts=counts,
-        gpu_seconds=math.fsum(record.gpus * record.seconds for record in group),
+        gpu_seconds=math.fsum(
+            record.gpus * seconds for record in group
+            for seconds in (record.seconds, *(attempt.seconds for attempt in record.attempts))
+        ),
+        retried=dict(sorted(Counter(attempt.ended for record in group for attempt in record.attempts).items())),
     )
 
 

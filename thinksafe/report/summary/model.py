@@ -69,7 +69,9 @@ class Step(Record):
     longest: float
     """Seconds of the slowest task."""
     gpu_seconds: float
-    """Sum over the tasks of their seconds times their GPUs."""
+    """Sum over the tasks of their seconds, failed attempts included, times their GPUs."""
+    retried: dict[str, Count] = {}
+    """Attempts that failed and were followed by another, by how they ended."""
     counts: dict[str, int | float]
     """Sums over the tasks (rows, tokens, chunks, chunks_reused ...)."""
 

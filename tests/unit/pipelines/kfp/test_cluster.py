@@ -17,6 +17,7 @@ from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 EVERYTHING: dict[str, Any] = {
     **CLUSTERS["disconnected"],
+    "mirrors": {"images": "registry.corp.example/mirror"},
     "hub": {"endpoint": "https://hub.corp.example", "secret": "hub", "secret_key": "hf"},
     "labels": {"team": "safety", "app.kubernetes.io/component": "ours"}, "annotations": {"note": "x y"},
     "secrets": [{"name": "s3", "keys": {"accesskey": "ALSO_THE_ID"}}],
