@@ -12,47 +12,61 @@ from kfp import kubernetes
 from thinksafe.config.cluster import MODEL_CACHE, ClusterSettings
 from thinksafe.config.cluster_stages import FIRST_WAIT_S, StageSettings
 from thinksafe.config.kubernetes import seconds
-from thinksafe.config.pods import CERTIFICATES, environment, pod_labels, secret_variables
+from thinksafe.config.pods import (
+    CERTIFICATES,
+    POD_NAME_VARIABLE,
+    POD_UID_VARIABLE,
+    environment,
+    pod_labels,
+    secret_variables,
+)
 from thinksafe.config.stage_table import STAGES
 from thinksafe.run.attempts import NODE_FIELD, NODE_VARIABLE, RETRIES_VARIABLE, Retries
 
 WAITING_LONGER = 1800
-"""Seconds that a task waits for its TrainJob beyond the job's deadline, so that it can report the job's end."""
+"""Seconds that a task waits for its Job beyond the Job's deadline, so that it can report the Job's end."""
 
 
 def configurer(cluster: ClusterSettings) -> Callable[[str, Any], None]:
     """Return the function that gives a task of a stage its settings."""
-    return lambda stage, task: configure(cluster, stage, task)
+
+    def give(stage: str, task: Any) -> None:
+        configure(cluster, stage, task, starts_job=stage == "train" and cluster.train_job.enabled)
+
+    return give
 
 
-def configure(cluster: ClusterSettings, stage: str, task: Any) -> None:
+def configure(cluster: ClusterSettings, stage: str, task: Any, *, starts_job: bool) -> None:
     """Give a task of a stage its settings.
 
     Args:
         cluster: The settings.
         stage: Name of the stage.
         task: KFP's task.
+        starts_job: It starts a Job for the stage's work and waits for it: a small pod of the image ``cpu``, no GPU.
     """
-    waits = stage == "train" and cluster.train_job.enabled
-    settings = _waiting(cluster) if waits else cluster.stage(stage)
-    for name, value in environment(cluster, stage).items():
+    settings = _waiting(cluster, stage) if starts_job else cluster.stage(stage)
+    for name, value in environment(cluster, stage, starts_job=starts_job).items():
         task.set_env_variable(name, value)
+    if starts_job:
+        task.set_container_image(cluster.image("default"))
+        kubernetes.use_field_path_as_env(task, POD_NAME_VARIABLE, "metadata.name")
+        kubernetes.use_field_path_as_env(task, POD_UID_VARIABLE, "metadata.uid")
     _secrets(cluster, stage, task)
     _resources(settings, task)
-    _retries(settings, task, inside=not waits)
+    _retries(settings, task, inside=not starts_job)
     _placement(settings, task)
-    _volumes(cluster, settings, task, models=STAGES[stage].reads_models and not waits)
+    _volumes(cluster, settings, task, models=STAGES[stage].reads_models and not starts_job)
     _pod(cluster, settings, stage, task)
 
 
-def _waiting(cluster: ClusterSettings) -> StageSettings:
-    """Return the settings of the task that starts a TrainJob and waits for it: small, on any node, without a GPU."""
+def _waiting(cluster: ClusterSettings, stage: str) -> StageSettings:
+    """Return the settings of the task that starts a Job and waits for it: small, on any node, without a GPU."""
     default = cluster.stages.get("default") or StageSettings()
-    limit = seconds(cluster.train_job.deadline) + WAITING_LONGER
+    # an Indexed Job has its deadline itself, which does not count the time in a queue
+    limit = f"{seconds(cluster.train_job.deadline) + WAITING_LONGER}s" if stage == "train" else None
     return default.model_copy(
-        update={
-            "gpu": None, "shared_memory": None, "deadline": f"{limit}s", "retries": cluster.stage("train").retries,
-        }
+        update={"gpu": None, "shared_memory": None, "deadline": limit, "retries": cluster.stage(stage).retries}
     )
 
 

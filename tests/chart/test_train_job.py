@@ -19,7 +19,7 @@ from thinksafe.kube.client import connect
 from thinksafe.models.references import ModelReference
 from thinksafe.store.local import LocalStore
 from thinksafe.training.node import NodeJob
-from thinksafe.training.trainjob.launcher import Launcher
+from thinksafe.training.trainjob.launcher import TrainJobLauncher
 from thinksafe.training.trainjob.manifest import train_job
 
 KEY = "0123456789abcdef" * 4
@@ -60,7 +60,7 @@ def test_the_role_of_runs_is_enough_to_start_a_train_job_and_to_tell_why_it_fail
         cluster = connect(NAMESPACE, section="cluster", retry_seconds=2.0)
         for _ in range(2):  # the second attempt deletes the job of the first one
             with pytest.raises(StageError, match="the last line"):
-                Launcher(
+                TrainJobLauncher(
                     LocalStore(tmp_path / "store"), config.cluster, cluster, job, examples, lambda: False, 1.0
                 ).run()
         used = {("create", "trainjobs"), ("delete", "trainjobs"), ("list", "trainjobs"), ("get", "pods/log")}
@@ -80,7 +80,7 @@ def test_the_doctor_asks_for_the_rights_that_the_role_gives():
 
 
 def test_the_doctor_may_look_at_the_account_of_the_nodes(tmp_path):
-    values = {"cluster": {"train_job": {"service_account": "nodes"}}}
+    values = {"cluster": {"jobs": {"service_account": "nodes"}}}
     rules = one(manifests(value_set("hardened"), values=values, folder=tmp_path), "Role", "-publisher")["rules"]
     (rule,) = [rule for rule in rules if rule["resources"] == ["serviceaccounts"]]
     assert rule["resourceNames"] == ["safe-thinksafe-pipeline", "nodes"]

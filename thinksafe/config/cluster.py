@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from thinksafe.config.cluster_jobs import TrainJobSettings
+from thinksafe.config.cluster_jobs import JobSettings, TrainJobSettings
 from thinksafe.config.cluster_services import (
     CertificateSettings,
     HubSettings,
@@ -23,6 +23,7 @@ from thinksafe.config.cluster_services import (
     SentText,
 )
 from thinksafe.config.cluster_stages import (
+    START_WITHIN,
     RetrySettings,
     SecurityContextSettings,
     StageSettings,
@@ -160,6 +161,7 @@ class ClusterSettings(Section):
     certificates: CertificateSettings = CertificateSettings()
     stages: dict[StageName, StageSettings] = {}
     """Resources and placement by stage; ``default`` fills in what a stage leaves out."""
+    jobs: JobSettings = JobSettings()
     train_job: TrainJobSettings = TrainJobSettings()
     model_cache: ModelCacheSettings = ModelCacheSettings()
     image_pull_secrets: tuple[ObjectName, ...] = ()
@@ -225,12 +227,13 @@ class ClusterSettings(Section):
         return digest_json(self.model_dump(mode="json", exclude={"kfp", "schedule"}))
 
     def stage(self, name: str) -> StageSettings:
-        """Return the settings of a stage, completed from ``default``; ``retries`` is always set."""
+        """Return a stage's settings, completed from ``default``; ``retries`` and ``start_within`` are always set."""
         stages: dict[str, StageSettings] = {str(stage): own for stage, own in self.stages.items()}
         own, default = stages.get(name), stages.get("default") or StageSettings()
         settings = own.over(default) if own is not None else default
         retries = settings.retries or RetrySettings() if spec_of(name).retried else RetrySettings(count=0)
-        return settings.model_copy(update={"retries": retries})
+        start_within = settings.start_within or START_WITHIN
+        return settings.model_copy(update={"retries": retries, "start_within": start_within})
 
     def image(self, stage: str) -> str:
         """Return the image of a stage, from the mirror if there is one."""

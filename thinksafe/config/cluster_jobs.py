@@ -1,4 +1,4 @@
-"""Configuration of the TrainJob that trains on several nodes (Kubeflow Trainer)."""
+"""Configuration of the jobs that stages start on a cluster: Indexed Jobs, and TrainJobs of Kubeflow Trainer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from pydantic import Field
 
 from thinksafe.config.kubernetes import Duration, LabelValue, ObjectName, OptionalName
 from thinksafe.settings import Section
+
+
+class JobSettings(Section):
+    """What Jobs and TrainJobs share. Image, resources and placement are those of the stage that starts them."""
+
+    queue: Annotated[LabelValue, Field(max_length=63)] = ""
+    """Local queue of Kueue that admits the jobs; empty for none."""
+    service_account: OptionalName = ""
+    """Service account of the jobs' pods, which read and write the store; ``cluster.service_account`` when empty."""
 
 
 class RuntimeSettings(Section):
@@ -28,9 +37,3 @@ class TrainJobSettings(Section):
     deadline: Duration = "24h"
     """Time limit of the job, including its time in a queue; after it the job is stopped and the stage fails. Replaces
     ``stages.train.deadline``."""
-    queue: Annotated[LabelValue, Field(max_length=63)] = ""
-    """Local queue of Kueue that admits the job; empty for none."""
-    service_account: OptionalName = ""
-    """Service account of the job's pods, which read and write the store; ``cluster.service_account`` when empty."""
-    pending: Duration = "30m"
-    """How long a pod may wait for a node before the stage gives up."""

@@ -28,6 +28,9 @@ from thinksafe.settings import CountOrZero, Section
 FIRST_WAIT_S = 30
 """Seconds before the first retry of a stage that failed, or of its pod; each wait is twice the one before."""
 
+START_WITHIN: Duration = "30m"
+"""How long a pod may take to start if nothing else is set."""
+
 
 class ResourceAmounts(Section):
     """Amounts of CPU and memory; Kubeflow Pipelines supports no other kinds."""
@@ -145,6 +148,9 @@ class StageSettings(Section):
     """Retries after a failure, by default 3; ``diagnose``, ``gate``, ``monitor`` and ``alarm`` have none."""
     deadline: Duration | None = None
     """Time after which a pod is stopped (``activeDeadlineSeconds``); it covers all attempts in the pod."""
+    start_within: Duration | None = None
+    """How long a pod of a Job may take to start, by default 30m: it may wait for a node, its image or a Secret. Time in
+    Kueue's queue does not count."""
 
     def excess(self) -> str:
         """Return the first problem of a request above its limit; empty if there is none."""

@@ -15,8 +15,10 @@ from thinksafe.digests import canonical_json
 
 DIGEST_VARIABLE = "THINKSAFE_CLUSTER_DIGEST"
 """Digest of the ``cluster`` section that a pipeline was compiled with; ``plan`` refuses a config with another one."""
-TRAIN_JOB_VARIABLE = "THINKSAFE_TRAIN_JOB"
-"""The ``cluster`` section as JSON, for the pod of a train stage that starts a TrainJob instead of training itself."""
+JOBS_VARIABLE = "THINKSAFE_JOBS"
+"""The ``cluster`` section as JSON, for the pod of a task that starts a Job instead of doing the work itself."""
+POD_NAME_VARIABLE, POD_UID_VARIABLE = "THINKSAFE_POD_NAME", "THINKSAFE_POD_UID"
+"""Name and uid of that pod, which owns the Job."""
 HUB_MIRROR_VARIABLE = "THINKSAFE_HUB_MIRROR"
 """Address of the hub's copy in S3 (:mod:`thinksafe.models.hub`)."""
 
@@ -32,8 +34,14 @@ class SecretVariable(NamedTuple):
     variable: str
 
 
-def environment(cluster: ClusterSettings, stage: str) -> dict[str, str]:
-    """Return the plain environment variables of a stage's pods."""
+def environment(cluster: ClusterSettings, stage: str, *, starts_job: bool = False) -> dict[str, str]:
+    """Return the plain environment variables of a stage's pods.
+
+    Args:
+        cluster: The settings.
+        stage: Name of the stage.
+        starts_job: The pod only starts the Job whose pods do the stage's work.
+    """
     found = {"AWS_REGION": cluster.s3.region, "AWS_ENDPOINT_URL": cluster.s3.endpoint}
     if cluster.certificates.config_map:
         path = f"{CERTIFICATES}/{cluster.certificates.key}"
@@ -45,11 +53,11 @@ def environment(cluster: ClusterSettings, stage: str) -> dict[str, str]:
     if spec_of(stage).reads_models:
         found |= {"HF_ENDPOINT": cluster.hub.endpoint, HUB_MIRROR_VARIABLE: cluster.mirrors.hub}
         found["HF_HUB_OFFLINE"] = "1" if cluster.mirrors.hub else ""
-        if cluster.model_cache.kind != "none":
+        if cluster.model_cache.kind != "none" and not starts_job:
             found |= {"HF_HOME": f"{MODEL_CACHE}/huggingface", "THINKSAFE_CACHE": f"{MODEL_CACHE}/thinksafe"}
-    if stage == "train" and cluster.train_job.enabled:
+    if starts_job:
         text = cluster.model_dump(mode="json", exclude={"kfp", "schedule"}, exclude_defaults=True)
-        found[TRAIN_JOB_VARIABLE] = canonical_json(text)
+        found[JOBS_VARIABLE] = canonical_json(text)
     return {name: value for name, value in found.items() if value}
 
 

@@ -60,9 +60,8 @@ def _rights(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding
 
 
 def _accounts(cluster: ClusterSettings) -> list[str]:
-    """Return the service accounts of pods: of runs, and of the nodes of a TrainJob if they have a separate one."""
-    nodes = [cluster.train_job.service_account] if cluster.train_job.enabled else []
-    return [cluster.service_account, *(name for name in nodes if name and name != cluster.service_account)]
+    """Return the service accounts of pods: of runs, and of the pods of jobs if they have a separate one."""
+    return list(dict.fromkeys(filter(None, (cluster.service_account, cluster.jobs.service_account))))
 
 
 def _service_account(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:

@@ -8,20 +8,17 @@ A retry, or a second run on the same examples, reuses an adapter that is in the 
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.pods import TRAIN_JOB_VARIABLE
 from thinksafe.config.sections import TrainSection
 from thinksafe.config.shape import shape_of
 from thinksafe.digests import digest_file, digest_json, library_versions
-from thinksafe.errors import ConfigError, DamagedError, InputError
+from thinksafe.errors import DamagedError, InputError
 from thinksafe.jsonl import write_json
+from thinksafe.kube.jobs import job_client, job_settings
 from thinksafe.models.loading import fetch_adapter
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.run.formats import format_of
@@ -60,9 +57,11 @@ def run(
         if reference.absent or reference.adapter:
             raise InputError(f"{base} is not a student without an adapter.", "Train from the base of the run.")
         rows = digest_file(examples)
-        cluster = train_job_settings()
+        cluster = job_settings()
         shape = shape_here(section.training) if cluster is None else shape_of(section.training)
-        key = adapter_key(reference, rows, section, shape.world)
+        # the libraries that train are not here, but in the image of the TrainJob's pods
+        image = "" if cluster is None else cluster.images.trainer
+        key = adapter_key(reference, rows, section, shape.world, image)
         manifest = found = find_adapter(context.store, reference, key)
         resumed = 0
         if manifest is None and cluster is not None:
@@ -89,31 +88,25 @@ def run(
     return result
 
 
-def adapter_key(base: ModelReference, examples: str, section: TrainSection, processes: int) -> str:
+def adapter_key(
+    base: ModelReference, examples: str, section: TrainSection, processes: int, image: str = ""
+) -> str:
     """Return the digest of everything that determines an adapter.
 
     The base digest covers weights, revision, tokenizer and chat template. The student's settings are in it because
     the adapter names its base. Checkpoints are not: an interrupted training ends in the same adapter.
+
+    Args:
+        base: The student.
+        examples: Digest of the examples.
+        section: Settings and seed.
+        processes: Processes on all nodes.
+        image: Image that trains, which determines the libraries; empty for the libraries that are installed here.
     """
-    versions = library_versions(*LIBRARIES)
+    versions = {"image": image} if image else library_versions(*LIBRARIES)
     settings: dict[str, Any] = base.student.model_dump(mode="json")
     parts = section.model_dump(mode="json", exclude={"training"}) | {"training": _deciding(section, processes)}
     return digest_json([base.base_digest, settings, examples, parts, format_of("train"), versions])
-
-
-def train_job_settings() -> ClusterSettings | None:
-    """Return the settings of the TrainJob that this stage starts; None if it trains itself.
-
-    Raises:
-        ConfigError: the settings in the environment are invalid.
-    """
-    text = os.environ.get(TRAIN_JOB_VARIABLE, "")
-    try:
-        return ClusterSettings.model_validate_json(text) if text else None
-    except ValidationError as error:
-        raise ConfigError(
-            f"{TRAIN_JOB_VARIABLE} is not a cluster section of this version.", "Run `thinksafe publish`, then submit."
-        ) from error
 
 
 def _deciding(section: TrainSection, processes: int) -> dict[str, Any]:
@@ -144,21 +137,20 @@ def _train_on_nodes(
     key: str,
 ) -> tuple[AdapterManifest, int]:
     """Train in a TrainJob, whose first node writes the adapter; return as :func:`_train` does."""
-    from thinksafe.kube.client import connect
     from thinksafe.training.node import NodeJob
-    from thinksafe.training.trainjob import launcher
+    from thinksafe.training.trainjob.launcher import TrainJobLauncher
 
     job = NodeJob(
         section=section, base=base, examples_digest=digest_file(examples), key=key, run_id=context.run_id,
         task=context.task,
     )
-    api = connect(cluster.namespace, section="cluster", retry_seconds=launcher.RETRY_SECONDS)
 
     def done() -> bool:
         return find_adapter(context.store, base, key) is not None
 
-    resumed = launcher.Launcher(context.store, cluster, api, job, examples, done).run()
+    launcher = TrainJobLauncher(context.store, cluster, job_client(cluster), job, examples, done)
+    launcher.run()
     manifest = find_adapter(context.store, base, key)
     if manifest is None:
         raise DamagedError(f"The adapter {key} is gone from the store again.", "Start the same stage again.")
-    return manifest, resumed
+    return manifest, launcher.resumed

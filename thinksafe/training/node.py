@@ -26,6 +26,7 @@ from thinksafe.errors import ConfigError, InputError, StageError, ThinkSafeError
 from thinksafe.jsonl import read_record
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Record
+from thinksafe.run.told import ToldError
 from thinksafe.store import Store, open_store
 from thinksafe.training.adapter_store import settle
 from thinksafe.training.launch import Job, Node, Outcome, spawn
@@ -44,25 +45,6 @@ class NodeJob(Record):
     """Key of the adapter."""
     run_id: str
     task: str
-
-
-class NodeError(Record):
-    """The error that ended a node."""
-
-    schema_version: Literal[1] = 1
-    type: str
-    """Class in :mod:`thinksafe.errors`."""
-    problem: str
-    action: str
-    final: bool
-    """The training itself reported the error; otherwise a process ended, perhaps because another node did."""
-
-    def error(self) -> ThinkSafeError:
-        """Return the error that the node ended with."""
-        kind = getattr(errors, self.type, StageError)
-        known = isinstance(kind, type) and issubclass(kind, ThinkSafeError)
-        raised: ThinkSafeError = (kind if known else StageError)(self.problem, self.action)
-        return raised
 
 
 def folder_of(key: str) -> str:
@@ -185,8 +167,7 @@ def _error_key(folder: str, node: Node) -> str:
 
 
 def _tell(store: Store, folder: str, node: Node, error: ThinkSafeError, *, final: bool) -> None:
-    said = NodeError(type=type(error).__name__, problem=error.problem, action=error.action, final=final)
-    store.put(_error_key(folder, node), said.model_dump_json().encode())
+    store.put(_error_key(folder, node), ToldError.of(error, final=final).model_dump_json().encode())
 
 
 def _complain(error: ThinkSafeError) -> int:

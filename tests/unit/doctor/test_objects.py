@@ -71,13 +71,11 @@ def test_an_empty_cluster_names_each_missing_thing_and_its_fix(server: KubeConte
     assert all(one.action for group in of.values() for one in group if one.status == "failed")
 
 
-def test_the_account_of_the_nodes_is_looked_at_where_they_have_one(healthy: KubeContents) -> None:
-    job = {"enabled": True, "service_account": "nodes"}
-    (here, missing) = found(train_job=job)["service account"]
+def test_the_account_of_the_jobs_is_looked_at_where_they_have_one(healthy: KubeContents) -> None:
+    (here, missing) = found(jobs={"service_account": "nodes"})["service account"]
     assert here.status == "ok"
     assert (missing.status, missing.message) == ("failed", "There is no ServiceAccount nodes in thinksafe.")
-    assert len(found(train_job={**job, "enabled": False})["service account"]) == 1
-    assert len(found(train_job={**job, "service_account": "thinksafe-pipeline"})["service account"]) == 1
+    assert len(found(jobs={"service_account": "thinksafe-pipeline"})["service account"]) == 1
 
 
 def test_a_secret_without_the_key_is_named_with_the_keys_that_it_has(healthy: KubeContents) -> None:

@@ -14,9 +14,10 @@ from node_training import World, ended, section
 from s3_servers import bucket, moto_s3
 
 from thinksafe.errors import ConfigError, MissingError
+from thinksafe.run.told import ToldError
 from thinksafe.stages.train import adapter_key
 from thinksafe.training.launch import Node, Outcome
-from thinksafe.training.node import NodeError, node_of, open_folder
+from thinksafe.training.node import node_of, open_folder
 
 PET = {
     "PET_NNODES": "2", "PET_NODE_RANK": "1", "PET_NPROC_PER_NODE": "4", "PET_MASTER_ADDR": "job-node-0-0.job",
@@ -39,13 +40,6 @@ def test_the_address_of_a_job_names_store_and_folder(tmp_path: Path) -> None:
     for wrong in ("s3://bucket/prefix", f"{tmp_path}/train-jobs/abc/other.json", "train-jobs/abc/job.json"):
         with pytest.raises(ConfigError, match="is not the address of a training"):
             open_folder(wrong)
-
-
-def test_an_error_of_a_node_becomes_no_class_but_ours() -> None:
-    told = NodeError(type="ConfigError", problem="p.", action="a.", final=True)
-    assert type(told.error()) is ConfigError
-    for name in ("annotations", "errno", "Nothing", "full_disk"):
-        assert str(told.model_copy(update={"type": name}).error()) == "p. a."
 
 
 @pytest.fixture
@@ -115,7 +109,7 @@ def test_what_goes_wrong_in_a_node_is_left_in_the_store(world: World) -> None:
     nodes = world.nodes(section(nodes=2, target_modules=("q_proj", "query")), "bad")
     assert [code for code, _ in ended(nodes)] == [2, 2]
     for rank in (0, 1):
-        told = NodeError.model_validate_json(world.store.get(f"train-jobs/bad/error-{rank}.json"))
+        told = ToldError.model_validate_json(world.store.get(f"train-jobs/bad/error-{rank}.json"))
         assert (told.type, told.final) == ("ConfigError", True)
         assert "no linear layer query" in told.problem
     assert not [key for key in world.store.keys("") if key.startswith("adapters/")]
@@ -131,5 +125,5 @@ def test_a_node_that_dies_ends_the_others_which_do_not_take_the_blame(world: Wor
     os.kill(nodes[1].pid, signal.SIGKILL)
     codes = [code for code, _ in ended(nodes, 120)]
     assert codes == [1, -signal.SIGKILL]
-    told = NodeError.model_validate_json(world.store.get("train-jobs/dies/error-0.json"))
+    told = ToldError.model_validate_json(world.store.get("train-jobs/dies/error-0.json"))
     assert (told.type, told.final) == ("StageError", False)

@@ -8,7 +8,7 @@ import yaml
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.pods import TRAIN_JOB_VARIABLE
+from thinksafe.config.pods import JOBS_VARIABLE
 from thinksafe.config.stage_table import STAGES
 from thinksafe.run.attempts import NODE_VARIABLE, RETRIES_VARIABLE
 from thinksafe_components.images import Images
@@ -158,12 +158,17 @@ def test_a_train_stage_that_starts_a_job_is_small_and_waits_longer_than_the_job(
     assert not {"nodeSelector", "tolerations", "nodeAffinity", "emptyDirMounts", "genericEphemeralVolume"} & pod.keys()
     assert pod["activeDeadlineSeconds"] == str(7200 + 1800)
     assert task["retryPolicy"]["maxRetryCount"] == 2
-    assert "thinksafe-trainer" in container["image"]
-    told = {entry["name"]: entry["value"] for entry in container["env"]}
-    assert ClusterSettings.model_validate_json(told[TRAIN_JOB_VARIABLE]).stage("train") == cluster.stage("train")
-    assert RETRIES_VARIABLE not in told
+    assert "thinksafe-cpu" in container["image"]  # the Job's pods have the trainer's
+    assert {entry["name"]: entry["fieldPath"] for entry in pod["fieldPathAsEnv"]} == {
+        "THINKSAFE_POD_NAME": "metadata.name", "THINKSAFE_POD_UID": "metadata.uid",
+    }
+    variables = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert "HF_HOME" not in variables  # there is no model cache
+    told = variables[JOBS_VARIABLE]
+    assert ClusterSettings.model_validate_json(told).stage("train") == cluster.stage("train")
+    assert RETRIES_VARIABLE not in variables
     for stage, tasks in found.items():
-        assert stage == "train" or TRAIN_JOB_VARIABLE not in {entry["name"] for entry in tasks[0][1]["env"]}
+        assert stage == "train" or JOBS_VARIABLE not in {entry["name"] for entry in tasks[0][1]["env"]}
 
 
 def test_only_plans_know_the_digest_of_the_cluster(compiled: Compiled) -> None:

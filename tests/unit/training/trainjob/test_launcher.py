@@ -21,14 +21,15 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.shape import Shape
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.jsonl import write_records
+from thinksafe.kube import jobs
 from thinksafe.kube.client import connect
 from thinksafe.models.references import ModelReference
+from thinksafe.run.told import ToldError
 from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 from thinksafe.training.launch import Outcome
-from thinksafe.training.node import NodeError, NodeJob
-from thinksafe.training.trainjob import launcher, pods
-from thinksafe.training.trainjob.launcher import Launcher
+from thinksafe.training.node import NodeJob
+from thinksafe.training.trainjob.launcher import TrainJobLauncher
 from thinksafe.training.trainjob.manifest import ADAPTER, job_name, train_job
 
 KEY = "0123456789abcdef" * 4
@@ -60,15 +61,21 @@ class World:
         self.there = True
         return COMPLETE
 
-    def launcher(self, *, retry_seconds: float = 2.0, **train_job: Any) -> Launcher:
+    def launcher(self, *, retry_seconds: float = 2.0, start_within: str = "30m", **train_job: Any) -> TrainJobLauncher:
         given = {"enabled": True, "deadline": "60s", **train_job}  # a test that goes wrong must end
-        settings = ClusterSettings.model_validate({**CLUSTER, "train_job": given})
+        stages = {"train": {"start_within": start_within}}
+        settings = ClusterSettings.model_validate({**CLUSTER, "train_job": given, "stages": stages})
         api = connect("serving", section="cluster", retry_seconds=retry_seconds)
-        return Launcher(self.store, settings, api, self.job, self.examples, lambda: self.there, look_seconds=1.0)
+        return TrainJobLauncher(self.store, settings, api, self.job, self.examples, lambda: self.there, 1.0)
 
-    def refused(self, **train_job: Any) -> StageError:
+    def run(self, **given: Any) -> int:
+        launcher = self.launcher(**given)
+        launcher.run()
+        return launcher.resumed
+
+    def refused(self, **given: Any) -> StageError:
         with pytest.raises(StageError) as refused:
-            self.launcher(**train_job).run()
+            self.run(**given)
         return refused.value
 
     def jobs(self) -> list[str]:
@@ -80,7 +87,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(launcher, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0.05)
     with kube_api(tmp_path, monkeypatch) as api:
         yield World(tmp_path, api)
 
@@ -93,7 +100,7 @@ def test_a_job_is_made_watched_and_removed_and_its_folder_with_it(world: World) 
         return world.trained(found)
 
     world.api.controller = look
-    assert world.launcher().run() == 3
+    assert world.run() == 3
     ((found, written),) = seen
     assert found["spec"]["trainer"]["args"] == [world.store.uri(f"{FOLDER}/job.json")]
     assert written["key"] == KEY
@@ -117,7 +124,7 @@ def test_what_passes_by_waiting_fails_no_training(
 ) -> None:
     world.api.controller_seconds = 0.5
     world.api.fault(method, "/trainjobs", action, times=2, **options)
-    assert world.launcher(retry_seconds=10.0).run() == 3
+    assert world.run(retry_seconds=10.0) == 3
     assert all(one.times == 0 for one in world.api.faults)
     assert world.jobs() == []
 
@@ -133,7 +140,7 @@ def test_a_job_whose_answer_was_lost_is_not_made_twice(world: World) -> None:
         return answer
 
     world.api.create = once  # type: ignore[method-assign]
-    assert world.launcher().run() == 3
+    assert world.run() == 3
     assert world.count("POST") == 2  # the second one met the first
 
 
@@ -150,7 +157,7 @@ def existing(world: World, status: Any = None, key: str = KEY, **metadata: Any) 
 def test_a_running_job_of_the_same_adapter_is_taken_up(world: World) -> None:
     existing(world)
     threading.Timer(0.5, lambda: world.api.set_status("trainjobs", NAME, world.trained(None))).start()
-    assert world.launcher().run() == 3
+    assert world.run() == 3
     assert world.count("POST") == 0
 
 
@@ -159,7 +166,7 @@ def test_one_that_ended_without_an_adapter_is_made_anew(world: World, status: An
     existing(world, status)
     world.store.put(f"{FOLDER}/error-0.json", b"of that attempt")
     world.api.controller = world.trained
-    assert world.launcher().run() == 3
+    assert world.run() == 3
     assert world.count("POST") == 1
 
 
@@ -257,14 +264,14 @@ def test_logs_that_may_not_be_read_hide_no_failure(world: World) -> None:
 
 
 def test_what_a_node_said_is_what_the_stage_says_and_nobody_waits_for_the_job(world: World) -> None:
-    said = NodeError(type="ConfigError", problem="It has no layer query.", action="Choose another.", final=True)
+    said = ToldError(type="ConfigError", problem="It has no layer query.", action="Choose another.", final=True)
 
     def told(found: Any) -> None:
         world.store.put(f"{FOLDER}/error-1.json", said.model_dump_json().encode())
 
     world.api.controller = told
     with pytest.raises(ConfigError, match="no layer query") as refused:
-        world.launcher().run()
+        world.run()
     assert refused.value.action == "Choose another."
     assert world.jobs() == []
     assert world.store.keys("train-jobs/") == []
@@ -286,11 +293,25 @@ def test_a_pod_without_a_node_is_waited_for_and_then_given_up(world: World) -> N
     }
     waits(world, pending)
     began = time.monotonic()
-    error = world.refused(pending="2s")
+    error = world.refused(start_within="2s")
     assert time.monotonic() - began >= 2.0
     assert f"No node can take the pod {NAME}-node-0-0: 0/3 nodes" in error.problem
     assert "cluster.stages.train" in error.action
     assert world.jobs() == []  # nothing waits for GPUs that nobody wants any more
+
+
+def test_a_job_whose_pods_are_refused_is_given_up_and_one_in_a_queue_is_not(world: World) -> None:
+    waits(world)
+    error = world.refused(start_within="1s")
+    assert f"The TrainJob '{NAME}' has no pods after 1 s" in error.problem
+    assert "quota" in error.action
+
+    create = world.api.create
+    world.api.create = lambda plural, made: create(  # type: ignore[method-assign]
+        plural, {**made, "spec": {**made["spec"], "suspend": True}}
+    )
+    threading.Timer(2.5, lambda: world.api.set_status("trainjobs", NAME, world.trained(None))).start()
+    assert world.run(start_within="1s") == 3
 
 
 @pytest.mark.parametrize(
@@ -299,11 +320,10 @@ def test_a_pod_without_a_node_is_waited_for_and_then_given_up(world: World) -> N
      ("CreateContainerConfigError", "secrets")],
 )
 def test_a_container_that_cannot_start_is_given_up(
-    world: World, monkeypatch: pytest.MonkeyPatch, reason: str, words: str
+    world: World, reason: str, words: str
 ) -> None:
-    monkeypatch.setattr(pods.Waiting.__init__, "__defaults__", (1.0,))
     waits(world, pod(NAME, 0, None, waiting={"reason": reason, "message": "because"}))
-    error = world.refused()
+    error = world.refused(start_within="1s")
     assert f"{reason}: because" in error.problem
     assert words in error.action
 
@@ -311,7 +331,7 @@ def test_a_container_that_cannot_start_is_given_up(
 def test_an_image_that_comes_at_the_second_attempt_fails_nothing(world: World) -> None:
     waits(world, pod(NAME, 0, None, waiting={"reason": "ErrImagePull"}))
     threading.Timer(1.5, lambda: world.api.set_status("trainjobs", NAME, world.trained(None))).start()
-    assert world.launcher().run() == 3
+    assert world.run() == 3
 
 
 def test_the_deadline_ends_the_job(world: World) -> None:
@@ -349,7 +369,7 @@ def test_a_missing_right_names_the_rule(world: World, verb: str) -> None:
 
 def test_a_complete_job_without_an_adapter_is_no_success(world: World) -> None:
     world.api.controller = lambda found: COMPLETE
-    assert "its adapter is not in the store" in world.refused().problem
+    assert "its results are not all in the store" in world.refused().problem
 
 
 def test_jobs_that_failed_long_ago_are_removed_and_no_others(world: World) -> None:
@@ -365,5 +385,5 @@ def test_jobs_that_failed_long_ago_are_removed_and_no_others(world: World) -> No
         world.api.set_status("trainjobs", name, status)
     time.sleep(0.2)
     world.api.controller = world.trained
-    world.launcher().run()
+    world.run()
     assert sorted(world.jobs()) == ["new", "theirs"]

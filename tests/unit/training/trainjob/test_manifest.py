@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from trainer_controller import Controller
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
-from thinksafe.config.pods import TRAIN_JOB_VARIABLE, environment
+from thinksafe.config.pods import JOBS_VARIABLE, POD_NAME_VARIABLE, POD_UID_VARIABLE, environment
 from thinksafe.config.shape import Shape
-from thinksafe.stages.train import train_job_settings
+from thinksafe.kube.jobs import job_settings
 from thinksafe.training.trainjob.manifest import train_job
 
 KEY = "0123456789abcdef" * 4
@@ -57,7 +59,7 @@ def test_what_the_train_stage_has_becomes_the_trainer_and_a_patch_of_the_runtime
     }
     secrets = {one["name"]: one["valueFrom"]["secretKeyRef"]["name"] for one in trainer["env"] if "valueFrom" in one}
     assert secrets["AWS_SECRET_ACCESS_KEY"] == "s3-credentials"
-    assert not {one["name"] for one in trainer["env"]} & {TRAIN_JOB_VARIABLE, "MLFLOW_TRACKING_URI"}
+    assert not {one["name"] for one in trainer["env"]} & {JOBS_VARIABLE, "MLFLOW_TRACKING_URI"}
     assert not any(one["name"].startswith("PET_") for one in trainer["env"])  # Trainer refuses these
 
     spec = pod(found)["spec"]
@@ -77,9 +79,9 @@ def test_a_queue_a_runtime_and_an_account_of_its_own() -> None:
     found = manifest(
         "multi-user",
         train_job={
-            **ON, "queue": "gpus", "runtime": {"name": "mine", "kind": "TrainingRuntime"}, "service_account": "trains",
-            "deadline": "2h",
+            **ON, "runtime": {"name": "mine", "kind": "TrainingRuntime"}, "deadline": "2h",
         },
+        jobs={"queue": "gpus", "service_account": "trains"},
     )
     assert found["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
     assert found["metadata"]["labels"]["cost-center"] == "4711"
@@ -104,17 +106,36 @@ def test_trainers_own_models_know_every_field(name: str) -> None:
 def test_the_stage_is_told_in_one_variable_which_holds_no_more_than_it_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert TRAIN_JOB_VARIABLE not in environment(settings(train_job={}), "train")
-    assert TRAIN_JOB_VARIABLE not in environment(settings(), "sample")
-    text = environment(settings(), "train")[TRAIN_JOB_VARIABLE]
+    assert JOBS_VARIABLE not in environment(settings(), "train")
+    text = environment(settings(), "train", starts_job=True)[JOBS_VARIABLE]
     assert "{{" not in text  # Argo and KFP would read a placeholder
     assert not {"kfp", "schedule"} & json.loads(text).keys()
-    monkeypatch.setenv(TRAIN_JOB_VARIABLE, text)
-    told = train_job_settings()
+    monkeypatch.setenv(JOBS_VARIABLE, text)
+    told = job_settings()
     assert told is not None
     assert train_job(told, KEY, ADDRESS, Shape(4, 8, 1, 1)) == manifest()
-    monkeypatch.setenv(TRAIN_JOB_VARIABLE, "")
-    assert train_job_settings() is None
+    monkeypatch.setenv(JOBS_VARIABLE, "")
+    assert job_settings() is None
+
+
+def test_the_job_belongs_to_the_pod_of_the_task_that_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "ownerReferences" not in manifest()["metadata"]
+    monkeypatch.setenv(POD_NAME_VARIABLE, "realign-train-1")
+    assert "ownerReferences" not in manifest()["metadata"]
+    monkeypatch.setenv(POD_UID_VARIABLE, "f00d")
+    assert manifest()["metadata"]["ownerReferences"] == [
+        {"apiVersion": "v1", "kind": "Pod", "name": "realign-train-1", "uid": "f00d"}
+    ]
+
+
+def test_a_stage_that_starts_a_job_needs_no_library_that_trains() -> None:
+    """Its image is ``cpu``."""
+    code = (
+        "import sys, thinksafe.stages.train, thinksafe.training.trainjob.launcher\n"
+        "print({'torch', 'transformers', 'accelerate', 'peft', 'trl'} & sys.modules.keys())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "set()\n"
 
 
 def test_a_config_whose_nodes_fit_is_loaded() -> None:
