@@ -15,7 +15,7 @@ def make(image: str):
         model: dsl.Input[dsl.Artifact],
         artifacts: str,
     ):
-        """Tell of a regression and fail, so that the run is shown as failed. No alias is moved.
+        """Report a regression and fail, so that the run is shown as failed. No alias is moved.
 
         Args:
             plan: Plan of the run.

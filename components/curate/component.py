@@ -18,7 +18,7 @@ def make(image: str):
         passed: dsl.OutputPath(bool),
         artifacts: str,
     ):
-        """Keep the samples that are complete, safe, and refuse or comply as they should.
+        """Keep the samples that are complete and safe, and that refuse or comply as they should.
 
         Args:
             plan: Plan of the run.

@@ -17,7 +17,7 @@ def make(image: str):
         rollout: dsl.Output[dsl.Artifact],
         artifacts: str,
     ):
-        """Serve the champion on a cluster, verify it there, and roll back where it fails.
+        """Serve the champion on a cluster, verify it there, and roll back if it fails.
 
         Args:
             plan: Plan of the run.

@@ -24,7 +24,7 @@ def make(image: str):
             samples: Manifest of the pilot samples.
             verdicts: Manifest of their verdicts.
             diagnosis: The decision, as JSON.
-            passed: Whether the run goes on.
+            passed: Whether the run continues.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(

@@ -16,13 +16,13 @@ def make(image: str):
         if_changed: bool,
         artifacts: str,
     ):
-        """Compare what the run starts from with what the champion was made from.
+        """Compare the inputs of the run with those that the champion was made from.
 
         Args:
             plan: Plan of the run.
-            contamination: Contamination report of prepare, which has to be done.
-            passed: Whether the run goes on.
-            if_changed: Go on only where something is new; else always.
+            contamination: Contamination report; shows that prepare has finished.
+            passed: Whether the run continues.
+            if_changed: Continue only if something is new; otherwise always.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(

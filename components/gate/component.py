@@ -33,8 +33,8 @@ def make(image: str):
             candidate_outcomes: Outcomes of the candidate.
             champion_metrics: Metric set of the champion.
             champion_outcomes: Outcomes of the champion.
-            contamination: What the training prompts share with the benchmarks.
-            registration: Registration of the candidate, to be tagged with the decision.
+            contamination: Overlap of the training prompts with the benchmarks.
+            registration: Registration of the candidate, which gets the decision as a tag.
             decision: The decision, as JSON.
             passed: Whether every check holds.
             artifacts: Store root: a folder or s3://bucket/prefix.

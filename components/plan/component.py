@@ -27,15 +27,15 @@ def make(image: str):
         Args:
             config: Configuration: YAML text, path or recipe name.
             overrides: JSON list of key=value texts that replace settings.
-            job_id: KFP's job id, the run id when none is given.
+            job_id: KFP's job id, which is the run id if none is given.
             plan: Plan of the run, as JSON.
             base: Reference of the model to repair, as JSON.
-            champion: Reference of the champion, marked absent when there is none.
+            champion: Reference of the champion, marked absent if there is none.
             shards_training: Shard ids of the training samples.
             shards_evaluation: Shard ids of the evaluation samples of base and candidate.
-            shards_champion: Shard ids of the champion's evaluation samples; one when there is no champion.
+            shards_champion: Shard ids of the champion's evaluation samples; one if there is no champion.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run id; empty takes the job id.
+            run_id: Run id; if empty, the job id.
         """
         return stage_container(
             image, "plan", task="plan", run_id=run_id, artifacts=artifacts, config=config, overrides=overrides,

@@ -28,16 +28,16 @@ def make(image: str):
         Args:
             suite: Suite: YAML text, path or recipe name.
             overrides: JSON list of key=value texts that replace settings.
-            model_name: champion, models:/NAME@champion, models:/NAME/VERSION or a student; empty takes the suite's.
+            model_name: champion, models:/NAME@champion, models:/NAME/VERSION or a student; if empty, the suite's.
             fresh: Draw new samples in this run.
-            if_champion: End with nothing to do where the champion is asked for and there is none yet.
-            job_id: KFP's job id, the run id when none is given.
+            if_champion: End with nothing to do if the champion is requested and there is none yet.
+            job_id: KFP's job id, which is the run id if none is given.
             plan: Plan of the run, as JSON.
             model: Reference of the model, as JSON.
-            passed: Whether the run goes on.
+            passed: Whether the run continues.
             shards_evaluation: Shard ids of the evaluation samples.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run id; empty takes the job id.
+            run_id: Run id; if empty, the job id.
         """
         return stage_container(
             image, "plan_evaluation", task="plan", run_id=run_id, artifacts=artifacts, suite=suite,

@@ -21,10 +21,10 @@ def make(image: str):
 
         Args:
             plan: Plan of the run.
-            pilot: Harmful training prompts that the diagnosis is made on.
-            training: Prompts that training samples are drawn for.
+            pilot: Harmful training prompts for the diagnosis.
+            training: Prompts for the training samples.
             evaluation: Prompts of the evaluation suite.
-            contamination: What the training prompts share with the benchmarks, as JSON.
+            contamination: Overlap of the training prompts with the benchmarks, as JSON.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(

@@ -26,7 +26,7 @@ def make(image: str):
             decision: Decision of the gate.
             registration: Registration of the candidate.
             candidate: Reference of the candidate.
-            champion: Reference of the champion so far.
+            champion: Reference of the current champion.
             promotion: The ledger entry, as JSON.
             passed: Whether a rollout follows.
             artifacts: Store root: a folder or s3://bucket/prefix.

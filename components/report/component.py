@@ -16,14 +16,14 @@ def make(image: str):
         artifacts: str,
         run_id: str,
     ):
-        """Build the report of a run from its stage records; runs also when something failed.
+        """Build the report of a run from its stage records; it also runs if something failed.
 
         Args:
             status: How the run ended.
-            job_id: KFP's job id, the run id when none is given.
+            job_id: KFP's job id, which is the run id if none is given.
             report: The report page.
             artifacts: Store root: a folder or s3://bucket/prefix.
-            run_id: Run id; empty takes the job id.
+            run_id: Run id; if empty, the job id.
         """
         return stage_container(
             image, "report", task="report", run_id=run_id, artifacts=artifacts, job_id=job_id,

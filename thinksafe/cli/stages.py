@@ -160,7 +160,7 @@ def merge(
 @stages.command()
 def due(
     plan: PlanFile, contamination: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
-    if_changed: Annotated[str, typer.Option(help="true: go on only where something is new.")] = "false",
+    if_changed: Annotated[str, typer.Option(help="true: continue only if something is new.")] = "false",
     artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", executor_input: Executor = "",
 ) -> None:
     """Compare what the run starts from with what the champion was made from."""
