@@ -64,13 +64,13 @@ class Display:
             self._lines[task] = time.monotonic()
             self._bars[task] = self._progress.add_task(escape(task), total=None, label="")
 
-    def progress(self, task: str, label: str, done: float, total: float) -> None:
+    def progress(self, task: str, label: str, done: float, total: float, reused: float) -> None:
         """Move the bar of a task, or print a line."""
         with self._lock:
             bar = self._bars.get(task)
             if bar is None:  # written just before the task ended
                 return
-            counted = f"{escape(clean(label))} {done:g}/{total:g}"
+            counted = f"{escape(clean(label))} {done:g}/{total:g}" + (f", {reused:g} reused" if reused else "")
             self._progress.update(bar, completed=done, total=total, label=counted)
             if not self._console.is_terminal and time.monotonic() - self._lines[task] >= LINE_SECONDS:
                 self._lines[task] = time.monotonic()

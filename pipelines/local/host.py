@@ -77,7 +77,7 @@ class Listener(Protocol):
     def started(self, task: str, stage: str) -> None:
         """Called when a task's process has started."""
 
-    def progress(self, task: str, label: str, done: float, total: float) -> None:
+    def progress(self, task: str, label: str, done: float, total: float, reused: float) -> None:
         """Called with the progress of a task."""
 
     def finished(self, outcome: TaskOutcome) -> None:

@@ -14,21 +14,21 @@ PROGRESS_VARIABLE = "THINKSAFE_PROGRESS"
 
 INTERVAL_SECONDS = 0.2
 
-Report = Callable[[str, str, float, float], None]
-"""Called with task, label, done and total."""
+Report = Callable[[str, str, float, float, float], None]
+"""Called with task, label, done, total, and how many of the done ones were reused."""
 
 
-def parse_progress(line: bytes) -> tuple[str, str, float, float] | None:
-    """Return task, label, done and total of a line, or None when it is not a progress line."""
+def parse_progress(line: bytes) -> tuple[str, str, float, float, float] | None:
+    """Return task, label, done, total and reused of a line, or None when it is not a progress line."""
     try:
         value = json.loads(line)
         task, label = value["task"], value["label"]
-        done, total = float(value["done"]), float(value["total"])
+        done, total, reused = (float(value[name]) for name in ("done", "total", "reused"))
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    if not (isinstance(task, str) and isinstance(label, str) and math.isfinite(done) and math.isfinite(total)):
+    if not (isinstance(task, str) and isinstance(label, str) and all(map(math.isfinite, (done, total, reused)))):
         return None
-    return task, label, done, total
+    return task, label, done, total, reused
 
 
 class ProgressFollower:

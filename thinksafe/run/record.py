@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -117,17 +117,24 @@ class StageContext:
     attempts: Attempts = field(default_factory=Attempts)
 
 
+class Advance(Protocol):
+    """Counts finished rows of a progress report."""
+
+    def __call__(self, rows: int, /, *, reused: bool = False) -> None:
+        """Count rows; ``reused`` ones were made by an earlier run."""
+
+
 class Progress:
     """A progress report; the CLI draws it, tests ignore it."""
 
-    def __enter__(self) -> Callable[[int], None]:
+    def __enter__(self) -> Advance:
         return _ignore
 
     def __exit__(self, *error: object) -> None:
         return None
 
 
-def _ignore(rows: int) -> None:
+def _ignore(rows: int, /, *, reused: bool = False) -> None:
     pass
 
 

@@ -25,7 +25,7 @@ from thinksafe.run.manifests import (
     write_chunk,
     write_manifest,
 )
-from thinksafe.run.record import StageContext, StageResult, recorded
+from thinksafe.run.record import Advance, StageContext, StageResult, recorded
 from thinksafe.sampling.claims import Claims
 from thinksafe.sampling.conversations import Exchange, Script, converse, last_turn
 from thinksafe.sampling.engines import Batch, Engine, open_engine, stream
@@ -94,14 +94,14 @@ def _chosen(rows: list[Prompt], section: SampleSection) -> list[Prompt]:
     return sorted(chosen, key=lambda row: row.id)
 
 
-def _own_chunks(maker: _ChunkMaker, claims: Claims, advance: Callable[[int], None]) -> list[Chunk]:
+def _own_chunks(maker: _ChunkMaker, claims: Claims, advance: Advance) -> list[Chunk]:
     """Make chunks until all of this shard's exist, and return them in order."""
     chunks: dict[int, Chunk] = {}
 
     def look(index: int, *, reused: bool) -> bool:
         if found := maker.find(index, reused=reused):
             chunks[index] = found
-            advance(found.rows)
+            advance(found.rows, reused=reused)
         return found is not None
 
     for index in claims.own:

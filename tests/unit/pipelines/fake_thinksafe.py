@@ -109,7 +109,7 @@ def main():
     print(f"{task} starts")
     if progress := os.environ.get("THINKSAFE_PROGRESS"):
         with open(progress, "a") as stream:
-            stream.write(json.dumps({"task": task, "label": "rows", "done": 1, "total": 2}) + "\n")
+            stream.write(json.dumps({"task": task, "label": "rows", "done": 1, "total": 2, "reused": 0}) + "\n")
     if os.environ.get("FAKE_HANG") == task:
         Path(os.environ["FAKE_PID"]).write_text(str(os.getpid()))
         time.sleep(60)

@@ -20,7 +20,7 @@ def test_file_gets_the_start_and_the_end(tmp_path: Path, monkeypatch: pytest.Mon
         for _ in range(10):
             advance(1)
     found = lines(tmp_path / "p")
-    assert found[0] == {"task": "sample-0", "label": "sampling", "done": 0, "total": 10}
+    assert found[0] == {"task": "sample-0", "label": "sampling", "done": 0, "total": 10, "reused": 0}
     assert found[-1]["done"] == 10
     assert len(found) < 10, "not a line for every row"
 
@@ -42,6 +42,14 @@ def test_log_is_sparing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     captured = capsys.readouterr()
     assert captured.err == "sample-0: sampling 10 of 10\n"
     assert captured.out == ""
+
+
+def test_log_says_what_was_reused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv(progress.VARIABLE, raising=False)
+    with progress.reporter("sample-0")("sampling", 10) as advance:
+        advance(8, reused=True)
+        advance(2)
+    assert capsys.readouterr().err == "sample-0: sampling 10 of 10, 8 reused\n"
 
 
 def test_a_failed_stage_shows_how_far_it_came(

@@ -321,12 +321,13 @@ def test_progress_counts_every_row_once(
         def __init__(self, label: str, total: int) -> None:
             seen.append((label, total))
 
-        def __enter__(self) -> Callable[[int], None]:
-            return seen.append
+        def __enter__(self) -> Callable[..., None]:
+            return lambda rows, reused=False: seen.append((rows, reused))
 
         def __exit__(self, *error: object) -> None:
             pass
 
     ask(sample_section(), track=Counting)
     ask(sample_section(), track=Counting)
-    assert seen == [("sampling", 12), 4, 6, 2, ("sampling", 12), 4, 6, 2]
+    whole, sizes = ("sampling", 12), (4, 6, 2)
+    assert seen == [whole, *((size, False) for size in sizes), whole, *((size, True) for size in sizes)]

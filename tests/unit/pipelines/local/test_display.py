@@ -49,17 +49,26 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch: pytest.
     shows, stream = shown()
     with shows:
         shows.started("train", "train")
-        shows.progress("train", "training", 1, 4)
+        shows.progress("train", "training", 1, 4, 0)
         monkeypatch.setattr(display, "LINE_SECONDS", 0.0)
-        shows.progress("train", "training", 2, 4)
+        shows.progress("train", "training", 2, 4, 0)
     assert stream.getvalue() == "  train: training 2/4\n"
+
+
+def test_rows_of_an_earlier_run_are_counted_as_reused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "LINE_SECONDS", 0.0)
+    shows, stream = shown()
+    with shows:
+        shows.started("sample", "sample")
+        shows.progress("sample", "sampling", 128, 128, 128)
+    assert stream.getvalue() == "  sample: sampling 128/128, 128 reused\n"
 
 
 def test_on_a_terminal_progress_is_a_bar() -> None:
     shows, stream = shown(terminal=True)
     with shows:
         shows.started("train", "train")
-        shows.progress("train", "training", 2, 4)
+        shows.progress("train", "training", 2, 4, 0)
         shows._progress.refresh()
     assert "2/4" in stream.getvalue()
 
@@ -67,5 +76,5 @@ def test_on_a_terminal_progress_is_a_bar() -> None:
 def test_progress_of_a_task_that_ended_is_dropped() -> None:
     shows, stream = shown()
     with shows:
-        shows.progress("train", "training", 2, 4)
+        shows.progress("train", "training", 2, 4, 0)
     assert not stream.getvalue()

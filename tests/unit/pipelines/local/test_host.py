@@ -25,7 +25,7 @@ class Heard:
     def started(self, task: str, stage: str) -> None:
         self.calls.append(("started", task))
 
-    def progress(self, task: str, label: str, done: float, total: float) -> None:
+    def progress(self, task: str, label: str, done: float, total: float, reused: float) -> None:
         self.calls.append(("progress", task))
 
     def finished(self, outcome: TaskOutcome) -> None:

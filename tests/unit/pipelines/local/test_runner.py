@@ -248,7 +248,7 @@ class Listener:
     def started(self, task: str, stage: str) -> None:
         pass
 
-    def progress(self, task: str, label: str, done: float, total: float) -> None:
+    def progress(self, task: str, label: str, done: float, total: float, reused: float) -> None:
         pass
 
     def finished(self, outcome: Any) -> None:
