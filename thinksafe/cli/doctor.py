@@ -15,7 +15,7 @@ from thinksafe.doctor.checks import Check, Finding, failed, findings
 from thinksafe.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
 RETRY_SECONDS = 2.0
-"""How long an unanswered call to Kubernetes is repeated; short, because somebody is waiting."""
+"""How long an unanswered call to Kubernetes is retried, in seconds; short, because somebody is waiting."""
 CHECK_WIDTH = 15
 """Columns of a check's name."""
 SYMBOLS = {"ok": "✓", "warning": "!", "failed": "✕"}
@@ -87,7 +87,7 @@ def _report(found: Iterable[Finding], as_json: bool) -> int:
 
 
 def _lines(finding: Finding) -> str:
-    """Return a finding for a log: nobody knows how wide it is shown, and a host name must not be cut in two."""
+    """Return a finding for a log, without line breaks: its width is unknown, and a host name must not be cut in two."""
     first = f"{SYMBOLS[finding.status]} {finding.check:<{CHECK_WIDTH}} {finding.message}"
     return f"{first}\n{'':<{CHECK_WIDTH + 2}} → {finding.action}" if finding.action else first
 

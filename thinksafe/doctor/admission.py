@@ -1,4 +1,4 @@
-"""Checks of what a namespace admits: its quotas, and a pod as runs have them, which the API server tries out."""
+"""Checks of what a namespace admits: its quotas, and a pod like those of runs, in a dry run of the API server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DEMANDED = {
     "cpu": "requests.cpu", "memory": "requests.memory",
     **{name: name for name in ("requests.cpu", "requests.memory", "limits.cpu", "limits.memory")},
 }
-"""What a container must set where a quota has a resource."""
+"""What a container must set if a quota has a resource."""
 _CONFINED: Object = {
     "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
     "runAsNonRoot": True,
@@ -68,7 +68,7 @@ def quota_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[
     bare = [stage for stage in STAGES if demanded - _set_by(cluster.stage(stage))]
     if bare:
         yield warning(
-            "quota", f"These stages have none of their own of {', '.join(sorted(demanded))}: {', '.join(bare)}.",
+            "quota", f"These stages do not set {', '.join(sorted(demanded))} themselves: {', '.join(bare)}.",
             "Set cluster.stages.default.requests and limits: the defaults of a LimitRange are for small containers.",
         )
 
@@ -91,7 +91,7 @@ def _resources(settings: StageSettings) -> dict[str, dict[str, Any]]:
 
 
 def trial_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
-    """Yield whether the namespace admits a pod as runs have them; nothing if this account may not create pods.
+    """Yield whether the namespace admits a pod like those of runs; nothing if this account may not create pods.
 
     Raises:
         StageError: a policy of the cluster refuses it.
@@ -102,13 +102,13 @@ def trial_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[
         except StageError as error:
             if "exceeded quota" not in error.problem:
                 raise
-            yield warning("admission", error.problem, "Runs wait until the quota has room, or raise it.")
+            yield warning("admission", error.problem, "Raise the quota, or let runs wait until it has room.")
         else:
             yield ok("admission", f"{cluster.namespace} admits pods of runs (tried without creating one).")
 
 
 def run_pod(cluster: ClusterSettings) -> Object:
-    """Return the pod of the stage ``plan`` as Kubeflow Pipelines 2.17 and Argo make it, as far as policies care."""
+    """Return the pod of the stage ``plan`` as Kubeflow Pipelines 2.17 and Argo make it, as policies see it."""
     settings, user = cluster.stage("plan"), cluster.security_context
     image = cluster.image("plan")
     argo = {"image": image, "securityContext": _CONFINED}

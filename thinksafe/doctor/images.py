@@ -1,4 +1,4 @@
-"""Checks of images: the secrets to pull them with, and whether a node has them. No registry is asked."""
+"""Checks of images: the secrets to pull them with, and whether a node has them. No registry is contacted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from thinksafe.kube.refusals import ForbiddenError
 
 
 def image_findings(images: Collection[str], api: KubernetesClient) -> Iterator[Finding]:
-    """Yield which images a node has pulled, and a warning that names the others, which nobody looked for."""
+    """Yield which images a node has pulled, and a warning that names the others, which were not checked."""
     nodes: list[Object] = []
     with suppress(ForbiddenError):
         nodes = api.find("Node")
@@ -30,7 +30,7 @@ def image_findings(images: Collection[str], api: KubernetesClient) -> Iterator[F
     if unseen := sorted(image for image in images if _as_on_nodes(image) not in pulled):
         yield warning(
             "images", f"Not looked up in their registry: {', '.join(unseen)}.",
-            "Check that they are there, e.g. with `skopeo inspect`: pods whose image is missing wait in "
+            "Check that they exist, e.g. with `skopeo inspect`: pods whose image is missing wait in "
             "ImagePullBackOff.",
         )
 

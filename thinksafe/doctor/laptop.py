@@ -117,14 +117,14 @@ def _hub(config: RealignmentConfig) -> Iterator[Finding]:
     if not asked:
         yield ok("hub", "The run needs nothing from the hub.")
     elif os.environ.get("HF_HUB_OFFLINE") == "1":
-        yield warning("hub", f"HF_HUB_OFFLINE is set, and {len(asked)} things come from the hub.", "Cache them first.")
+        yield warning("hub", f"Hub repositories needed: {len(asked)}; HF_HUB_OFFLINE is set.", "Cache them first.")
     elif not os.environ.get("HF_TOKEN"):
         yield warning(
-            "hub", f"{len(asked)} things come from the hub, and HF_TOKEN is not set.",
+            "hub", f"Hub repositories needed: {len(asked)}; HF_TOKEN is not set.",
             "Set it if some are gated (guards and most benchmarks are).",
         )
     else:
-        yield ok("hub", f"{len(asked)} things come from the hub, HF_TOKEN is set.")
+        yield ok("hub", f"Hub repositories needed: {len(asked)}; HF_TOKEN is set.")
 
 
 def _gate(config: RealignmentConfig) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Objects that the doctor reads by name; what it may not read is a warning."""
+"""Objects that the doctor reads by name; one that it may not read gives a warning."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def keyed(check: str, kind: str, wanted: Mapping[str, Collection[str]], api: Kub
         elif missing := sorted(key for key in keys if not there.get(key)):
             yield failed(
                 check, f"The {kind} {name} has no {', '.join(missing)}.",
-                f"Add the key, or name the one that holds it in the config ({', '.join(sorted(there))}).",
+                f"Add the key, or name the one that contains it in the config ({', '.join(sorted(there))}).",
             )
         else:
             yield ok(check, f"{name} has {', '.join(sorted(keys))}.")
