@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
-from kube_contents import KubeContents
+from kube_contents import KubeContents, chosen
 
 Object = dict[str, Any]
 USER = "system:serviceaccount:serving:rollout"
@@ -161,9 +161,13 @@ class KubeApi:
         return 201, found
 
     def set_status(self, plural: str, name: str, status: Object) -> None:
+        self.change(plural, name, status=status)
+
+    def change(self, plural: str, name: str, **parts: Object) -> None:
+        """Replace parts of an object, as a controller does."""
         with self.condition:
             if found := self.objects.get((plural, name)):
-                self._store(plural, name, {**found, "status": status}, "MODIFIED")
+                self._store(plural, name, {**found, **parts}, "MODIFIED")
 
     def delete(self, plural: str, name: str) -> tuple[int, Object]:
         """Return HTTP status and answer of a DELETE."""
@@ -341,14 +345,12 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
             if log:
                 return self.send_text(api.logs(name), int(query["tailLines"]))
             if plural == "pods":
-                return self.send(200, {"items": api.pods, "metadata": {"resourceVersion": str(api.version)}})
+                items = chosen(list(api.pods), query.get("labelSelector", ""))
+                return self.send(200, {"items": items, "metadata": {"resourceVersion": str(api.version)}})
             if "labelSelector" in query:
-                labels = dict(pair.split("=", 1) for pair in query["labelSelector"].split(","))
                 with api.condition:
-                    items = [
-                        found for (of, _), found in api.objects.items()
-                        if of == plural and labels.items() <= found["metadata"].get("labels", {}).items()
-                    ]
+                    items = [found for (of, _), found in api.objects.items() if of == plural]
+                items = chosen(items, query["labelSelector"])
                 return self.send(200, {"items": items, "metadata": {"resourceVersion": str(api.version)}})
             wanted = query["fieldSelector"].removeprefix("metadata.name=")
             if watching:

@@ -20,6 +20,15 @@ EMPTY = ("/resourcequotas", "/limitranges")
 """Ends of paths of lists that are empty unless something was put there."""
 
 
+def chosen(items: list[dict[str, Any]], selector: str) -> list[dict[str, Any]]:
+    """Return the objects that a label selector chooses; one without such a label, as tests make pods, is chosen."""
+    wanted = dict(pair.split("=", 1) for pair in selector.split(",") if pair)
+    return [
+        one for one in items
+        if all(one["metadata"].get("labels", {}).get(key, value) == value for key, value in wanted.items())
+    ]
+
+
 @dataclass
 class KubeContents:
     """What there is, by path, and who may do what."""

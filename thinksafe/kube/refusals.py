@@ -95,9 +95,10 @@ def _forbidden(message: str, verb: str, resource: Resource, where: str, section:
     group, plural = resource.group, resource.plural
     if missing := _CANNOT.search(message):  # an apply that creates an object also needs create
         verb, plural, group = missing["verb"], missing["plural"], missing["group"]
+    jobless = ", or set sampling.parallelism and evaluation.parallelism to 1." if group == "batch" else "."
     return ForbiddenError(
         f"{who} may not {verb} {where}.",
-        f'Add to its Role: apiGroups: ["{group}"], resources: ["{plural}"], verbs: ["{verb}"].',
+        f'Add to its Role: apiGroups: ["{group}"], resources: ["{plural}"], verbs: ["{verb}"]{jobless}',
     )
 
 

@@ -39,6 +39,7 @@ RESOURCES = {
     "ResourceQuota": Resource("", "v1", "resourcequotas"),
     "LimitRange": Resource("", "v1", "limitranges"),
     "Node": Resource("", "v1", "nodes", namespaced=False),
+    "Job": Resource("batch", "v1", "jobs"),
     "Deployment": Resource("apps", "v1", "deployments"),
     "StorageClass": Resource("storage.k8s.io", "v1", "storageclasses", namespaced=False),
     "PriorityClass": Resource("scheduling.k8s.io", "v1", "priorityclasses", namespaced=False),
