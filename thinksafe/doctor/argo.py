@@ -11,6 +11,11 @@ from thinksafe.kube.client import KubernetesClient
 from thinksafe.kube.refusals import ForbiddenError
 
 CHECK, NAME = "retries", "workflow-controller-configmap"
+DOES = {
+    "Always": "also retries pods that failed, and whole sub-pipelines",
+    "OnTransientError": "replaces a lost pod only if the message matches its TRANSIENT_ERROR_PATTERN",
+}
+"""What Argo does by a policy; by any other, and without one, it retries pods that failed."""
 
 
 def retry_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
@@ -22,13 +27,11 @@ def retry_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[
     if found is None:
         return
     policy = _policy(found.get("data") or {})
-    if policy in ("OnError", "OnTransientError"):
+    if policy == "OnError":
         yield ok(CHECK, f"Argo replaces lost pods only ({policy}); a stage that fails is started again in its pod.")
         return
     says = f"has retryPolicy {policy}" if policy else "names no retryPolicy"
-    does = {
-        "Always": "also retries pods that failed, and whole sub-pipelines",
-    }.get(policy, "retries pods that failed, and does not replace lost ones")
+    does = DOES.get(policy, "retries pods that failed, and does not replace lost ones")
     yield warning(
         CHECK, f"{cluster.kfp.namespace}/{NAME} {says}: Argo {does}.",
         "Set workflowDefaults.spec.templateDefaults.retryStrategy to {limit: 2, retryPolicy: OnError} there.",

@@ -143,7 +143,7 @@ def supervise(retries: Retries, *, replacing: bool = False) -> int | None:
         if time.monotonic() - started + wait > retries.within:
             _say(f"{what}the next one would start after the time limit of {retries.within} s.")
             break
-        _say(f"{what}the next one starts in {wait:.0f} s.")
+        _say(f"{what}the next one starts in {wait:g} s.")
         if signal.sigtimedwait({signal.SIGTERM}, wait) is not None:
             return _exit_code(-signal.SIGTERM)
     if code >= 0:

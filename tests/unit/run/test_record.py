@@ -42,6 +42,20 @@ def test_success(make_context: Callable[..., StageContext], store: LocalStore) -
     assert record.seconds >= 0
 
 
+def test_a_record_without_attempts_is_of_the_first(
+    make_context: Callable[..., StageContext], store: LocalStore
+) -> None:
+    with recorded(make_context("grade"), SECTION):
+        pass
+    key = "runs/run-1/grade.json"
+    older = json.loads(store.get(key))
+    assert older.pop("attempts") == []
+    store.put(key, json.dumps(older).encode())
+    record = find_record(store, "run-1", "grade")
+    assert record is not None
+    assert record.attempts == ()
+
+
 def test_failure_keeps_what_was_counted(make_context: Callable[..., StageContext], store: LocalStore) -> None:
     def counting() -> None:
         with recorded(make_context("grade"), SECTION) as result:
