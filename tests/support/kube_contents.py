@@ -25,7 +25,7 @@ def chosen(items: list[dict[str, Any]], selector: str) -> list[dict[str, Any]]:
     wanted = dict(pair.split("=", 1) for pair in selector.split(",") if pair)
     return [
         one for one in items
-        if all(one["metadata"].get("labels", {}).get(key, value) == value for key, value in wanted.items())
+        if all(one.get("metadata", {}).get("labels", {}).get(key, value) == value for key, value in wanted.items())
     ]
 
 

@@ -132,8 +132,8 @@ def test_what_passes_by_waiting_fails_no_training(
 def test_a_job_whose_answer_was_lost_is_not_made_twice(world: World) -> None:
     create, lost = world.api.create, []
 
-    def once(plural: str, manifest: Any) -> Any:
-        answer = create(plural, manifest)
+    def once(plural: str, manifest: Any, **options: Any) -> Any:
+        answer = create(plural, manifest, **options)
         if not lost:
             lost.append(answer)
             return 503, {"kind": "Status", "message": "it was made, and nobody heard of it"}
@@ -307,8 +307,8 @@ def test_a_job_whose_pods_are_refused_is_given_up_and_one_in_a_queue_is_not(worl
     assert "quota" in error.action
 
     create = world.api.create
-    world.api.create = lambda plural, made: create(  # type: ignore[method-assign]
-        plural, {**made, "spec": {**made["spec"], "suspend": True}}
+    world.api.create = lambda plural, made, **options: create(  # type: ignore[method-assign]
+        plural, {**made, "spec": {**made["spec"], "suspend": True}}, **options
     )
     threading.Timer(2.5, lambda: world.api.set_status("trainjobs", NAME, world.trained(None))).start()
     assert world.run(start_within="1s") == 3
