@@ -54,7 +54,7 @@ def rights_of(kind: str) -> Rights:
 
 def _kind(deploy: DeploySettings, api: KubernetesClient) -> Iterator[Finding]:
     served = RESOURCES[KINDS[deploy.kind]]
-    if served.plural not in api.plurals(served.group, served.version):
+    if deploy.kind != "deployment" and served.plural not in api.plurals(served.group, served.version):
         yield failed(
             CHECK, f"The cluster has no {served.full_name} ({served.version}).",
             "Install KServe, or set deploy.kind: deployment.",

@@ -27,7 +27,6 @@ NAMED: dict[str, Any] = {
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeContents]:
     with kube_api(tmp_path, monkeypatch) as running:
         contents = running.contents
-        contents.objects["/apis/apps/v1"] = {"resources": [{"name": "deployments"}]}
         contents.secret("s3", "serving", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
         contents.secret("hub", "serving", token="t")
         contents.secret("registry", "serving", **{".dockerconfigjson": '{"auths": {}}'})
