@@ -67,8 +67,9 @@ def quota_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[
         yield ok("quota", f"A LimitRange of {api.namespace} fills in what its quota demands.")
     bare = [stage for stage in STAGES if demanded - _set_by(cluster.stage(stage))]
     if bare:
+        which = "No stage sets" if len(bare) == len(STAGES) else f"The stages {', '.join(bare)} do not set"
         yield warning(
-            "quota", f"These stages do not set {', '.join(sorted(demanded))} themselves: {', '.join(bare)}.",
+            "quota", f"{which} {', '.join(sorted(demanded))}.",
             "Set cluster.stages.default.requests and limits: the defaults of a LimitRange are for small containers.",
         )
 

@@ -37,8 +37,8 @@ def laptop_checks(config: RealignmentConfig | None) -> list[Check]:
 
 def _python() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
-    if not (3, 11) <= sys.version_info[:2] < (3, 13):
-        yield failed("python", f"Python {version}.", "Use Python 3.11 or 3.12.")
+    if not (3, 11) <= sys.version_info[:2] < (3, 15):
+        yield failed("python", f"Python {version}.", "Use Python 3.11 to 3.14.")
     else:
         yield ok("python", f"Python {version}.")
 

@@ -59,7 +59,10 @@ def test_the_manifest_that_it_names_is_what_helps(server: KubeApi) -> None:
     assert [one.status for one in quota(**OWN)] == ["ok"]
     (_, bare) = quota()
     assert bare.status == "warning"
-    assert "plan" in bare.message
+    assert bare.message == "No stage sets limits.memory, requests.cpu."
+    (_, other) = quota(stages={"sample": {"limits": {"memory": "1Gi"}, "requests": {"cpu": "1"}}})
+    assert other.message.startswith("The stages plan, prepare")
+    assert "sample" not in other.message
     assert "cluster.stages.default" in bare.action
     page = (Path(__file__).parents[3] / "docs" / "operators.md").read_text("utf-8")
     shown = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "LimitRange" in text]
