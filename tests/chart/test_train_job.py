@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
-from helm_chart import NAMESPACE, config_text, manifests, one, value_set
+from helm_chart import NAMESPACE, config_text, granted_to_runs, manifests, one, value_set
 from kube_api import kube_api
 from node_training import EXAMPLES
 from trainer_controller import condition, pod
@@ -27,16 +25,9 @@ VERBS = ("get", "list", "watch", "create", "patch", "update", "delete")
 PLURALS = {"trainjobs": "trainer.kubeflow.org", "pods": "", "pods/log": ""}
 
 
-def _granted(found, role="-pipeline"):
-    return {
-        (group, resource, verb) for rule in one(found, "Role", role)["rules"]
-        for group, resource, verb in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
-    }
-
-
 def test_the_role_of_runs_is_enough_to_start_a_train_job_and_to_tell_why_it_failed(tmp_path, monkeypatch):
     found = manifests(value_set("hardened"))
-    granted = _granted(found)
+    granted = granted_to_runs(found)
     config = load_config(config_text(found))
     assert config.cluster is not None
     examples = tmp_path / "examples.jsonl"
@@ -68,15 +59,11 @@ def test_the_role_of_runs_is_enough_to_start_a_train_job_and_to_tell_why_it_fail
 
 
 def test_the_doctor_asks_for_the_rights_that_the_role_gives():
-    granted = _granted(manifests(value_set("hardened")))
+    granted = granted_to_runs(manifests(value_set("hardened")))
     assert {(group, resource, verb) for resource, group, verbs in RIGHTS for verb in verbs} <= granted
-    without = _granted(manifests(value_set("multi-user")))
-    assert not [right for right in without if right[0] == "trainer.kubeflow.org" or right[1] == "pods/log"]
+    without = granted_to_runs(manifests(value_set("multi-user")))
     added = {right for right in granted - without if right[0] != "argoproj.io"}
-    assert added == {
-        *(("trainer.kubeflow.org", "trainjobs", verb) for verb in ("list", "watch", "create", "delete")),
-        ("", "pods/log", "get"),
-    }
+    assert added == {("trainer.kubeflow.org", "trainjobs", verb) for verb in ("list", "watch", "create", "delete")}
 
 
 def test_the_doctor_may_look_at_the_account_of_the_nodes(tmp_path):

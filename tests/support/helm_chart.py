@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -71,6 +72,14 @@ def one(found: list[Manifest], kind: str, ending: str) -> Manifest:
     """Return the one manifest of a kind whose name has an ending."""
     (match,) = [item for item in found if item["kind"] == kind and item["metadata"]["name"].endswith(ending)]
     return match
+
+
+def granted_to_runs(found: list[Manifest]) -> set[tuple[str, str, str]]:
+    """Return the rights of the pods of runs: API group, resource and verb of each."""
+    return {
+        right for rule in one(found, "Role", "-pipeline")["rules"]
+        for right in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
+    }
 
 
 def pods(found: list[Manifest]) -> list[Manifest]:

@@ -140,10 +140,10 @@ class StageSettings(Section):
     affinity: tuple[NodeAffinityTerm, ...] | None = None
     """Required or preferred nodes."""
     priority_class: ObjectName | None = None
-    """PriorityClass. Kubeflow Pipelines cannot set one: the pods get the label ``thinksafe/priority-class``, and an
-    admission policy acts on it (docs/cluster.md shows one)."""
+    """PriorityClass of the pods of Jobs. Kubeflow Pipelines and TrainJobs cannot set one: other pods get the label
+    ``thinksafe/priority-class``, and an admission policy acts on it (docs/cluster.md shows one)."""
     runtime_class: ObjectName | None = None
-    """RuntimeClass, likewise, by the label ``thinksafe/runtime-class``."""
+    """RuntimeClass, likewise; the label is ``thinksafe/runtime-class``."""
     retries: RetrySettings | None = None
     """Retries after a failure, by default 3; ``diagnose``, ``gate``, ``monitor`` and ``alarm`` have none."""
     deadline: Duration | None = None
