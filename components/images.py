@@ -13,7 +13,7 @@ VARIABLE = "THINKSAFE_IMAGE"
 ``THINKSAFE_IMAGE_SAMPLER`` and ``THINKSAFE_IMAGE_TRAINER`` replace one."""
 
 class Images(NamedTuple):
-    """The images of a pipeline, by kind (``images/`` holds their Dockerfiles)."""
+    """The images of a pipeline, by kind (``images/`` contains their Dockerfiles)."""
 
     cpu: str
     sampler: str

@@ -12,9 +12,9 @@ def stage_container(image: str, stage: str, *, task: str, **options: Any) -> dsl
     the artifact outputs of container components otherwise.
 
     Args:
-        image: Image that holds the stage CLI.
+        image: Image that contains the stage CLI.
         stage: Name of the stage, the sub-command.
-        task: Name of this use of the stage; may hold placeholders.
+        task: Name of this use of the stage; may contain placeholders.
         options: Further options by name, underscores for dashes; placeholders or text, a list repeats the option.
     """
     args: list[Any] = []

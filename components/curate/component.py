@@ -26,7 +26,7 @@ def make(image: str):
             verdicts: Manifest of their verdicts.
             examples: Training examples, as JSON Lines.
             decision: Whether there are enough to train on, as JSON.
-            passed: Whether every check holds.
+            passed: Whether every check passes.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(

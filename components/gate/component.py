@@ -23,7 +23,7 @@ def make(image: str):
         passed: dsl.OutputPath(bool),
         artifacts: str,
     ):
-        """Decide whether the candidate may be promoted: every check must hold.
+        """Decide whether the candidate may be promoted: every check must pass.
 
         Args:
             plan: Plan of the run.
@@ -36,7 +36,7 @@ def make(image: str):
             contamination: Overlap of the training prompts with the benchmarks.
             registration: Registration of the candidate, which gets the decision as a tag.
             decision: The decision, as JSON.
-            passed: Whether every check holds.
+            passed: Whether every check passes.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(

@@ -26,7 +26,7 @@ def make(image: str):
             metrics: Metric set of the model.
             outcomes: Outcomes of the model.
             decision: The decision, as JSON.
-            passed: Whether every check holds.
+            passed: Whether every check passes.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(

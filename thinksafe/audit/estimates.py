@@ -3,8 +3,8 @@
 The estimates describe what the guard and the model do on prompts like these, so intervals cover two sources of chance:
 which verdicts were labelled and which prompts there were. The share of one stratum has a Clopper-Pearson interval. An
 estimate from several strata combines their intervals (MOVER: Zou and Donner, Statistics in Medicine 27, 2008), which
-keeps some width even if all labels agree. The interval of a ratio r = a / b holds the values of r for which the MOVER
-interval of a - r b contains zero (Fieller).
+keeps some width even if all labels agree. The interval of a ratio r = a / b consists of the values of r for which the
+MOVER interval of a - r b contains zero (Fieller).
 """
 
 from __future__ import annotations

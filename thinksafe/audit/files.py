@@ -1,7 +1,7 @@
 """The files of an audit: the rows that a person labels, and the key that says what the rows are.
 
-The file for people holds prompts and responses. It shows the guard's verdicts only on request. The key holds the rest
-and no text. Only their owner can read either file.
+The file for people contains prompts and responses. It shows the guard's verdicts only on request. The key contains the
+rest and no text. Only their owner can read either file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def check_place(out: str, store: Store, replace: bool) -> Path:
         )
     for file in (path, key_path(path)):
         if file.exists() and not replace:
-            raise ConfigError(f"The file {file} exists and may hold labels.", "Name another file, or add --replace.")
+            raise ConfigError(f"The file {file} exists and may contain labels.", "Name another file, or add --replace.")
     return path
 
 
@@ -121,7 +121,7 @@ def _require_whole(path: Path, keys: dict[str, AuditKey]) -> None:
                 "Use the key as it was written.",
             )
     if len({key.part for key in keys.values()}) != 1:
-        raise InputError(f"{path} holds verdicts on several parts.", "Score one sample at a time.")
+        raise InputError(f"{path} contains verdicts on several parts.", "Score one sample at a time.")
 
 
 class Labels(NamedTuple):

@@ -38,7 +38,7 @@ def kept(store: Store, run_id: str) -> list[AuditScores]:
     """Return all scores stored with a run, those with the most labels first.
 
     Raises:
-        InputError: An object there does not hold scores.
+        InputError: An object there does not contain scores.
         StoreError: the store failed.
     """
     found = []
@@ -47,6 +47,6 @@ def kept(store: Store, run_id: str) -> list[AuditScores]:
             found.append(AuditScores.model_validate_json(store.get(key)))
         except ValidationError as error:
             raise InputError(
-                f"{store.uri(key)} does not hold the scores of an audit.", "Delete it and score the labels again."
+                f"{store.uri(key)} does not contain the scores of an audit.", "Delete it and score the labels again."
             ) from error
     return sorted(found, key=lambda scores: (-scores.labels, canonical_json(scores)))

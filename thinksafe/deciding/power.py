@@ -1,6 +1,6 @@
 """Can a check pass at all with this many prompts, and how likely is that for a good candidate?
 
-Powers are those of single checks. All checks must hold, so the power of the gate is smaller.
+Powers are those of single checks. All checks must pass, so the power of the gate is smaller.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ TAG, DESCRIPTION = 5000, 5000
 def tag_decision(registration: Registration, decision: Decision) -> None:
     """Tag a version with the gate's decision: ``passed``, ``passed with waivers`` or ``refused``.
 
-    ``thinksafe.decision`` holds the outcome; ``thinksafe.waivers`` says who waived which check until when, and why. The
+    ``thinksafe.decision`` is the outcome; ``thinksafe.waivers`` says who waived which check until when, and why. The
     version's description, which MLflow shows as Markdown, gives the decision and its reasons (:func:`description`).
 
     Raises:

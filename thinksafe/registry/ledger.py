@@ -99,7 +99,7 @@ def entries(store: Store, model: str) -> list[LedgerEntry]:
 
 
 def newest(store: Store, model: str) -> LedgerEntry | None:
-    """Return the newest generation, which may be a withdrawal, or None when nothing was promoted yet.
+    """Return the newest generation, which may be a withdrawal, or None if nothing has been promoted yet.
 
     Raises:
         StoreError: see :func:`entries`.
@@ -109,7 +109,7 @@ def newest(store: Store, model: str) -> LedgerEntry | None:
 
 
 def champion(store: Store, model: str) -> LedgerEntry | None:
-    """Return the generation whose target is champion, or None: nothing was promoted, or the last was withdrawn.
+    """Return the generation whose target is champion, or None if nothing was promoted or the last target was withdrawn.
 
     Raises:
         StoreError: see :func:`entries`.

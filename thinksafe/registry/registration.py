@@ -1,6 +1,6 @@
 """Model versions in MLflow: adapters are registered, tagged with the gate's decision, and given aliases.
 
-A version's source is a logged model that holds the adapter's two files, so that ``models:/<name>@champion`` can be
+A version's source is a logged model with the adapter's two files, so that ``models:/<name>@champion`` can be
 downloaded and served (vLLM, KServe) with nothing of this project installed. The student's own weights are never
 copied. All functions can be repeated, even after a kill between any two of their calls.
 """
@@ -60,7 +60,7 @@ class Registration(Record):
     config_digest: str
     """Empty if the run has no plan record."""
     model_id: Text
-    """Logged model in MLflow that holds the files."""
+    """Logged model in MLflow that contains the files."""
     mlflow_run: Text
     """Parent run in MLflow."""
     tracking_uri: str = ""
@@ -84,7 +84,7 @@ def register_candidate(
     """Register a candidate's adapter as a model version with the alias ``candidate``, once per run and adapter.
 
     Args:
-        store: Artifact store that holds the adapter.
+        store: Artifact store that contains the adapter.
         candidate: Reference with an adapter.
         registry: Registered model, experiment and server.
         run_id: Run that trained it.
@@ -157,7 +157,7 @@ def check_base(folder: Path, candidate: ModelReference) -> None:
 
 
 def verify_version(client: MlflowClient, uri: str, name: str, version: str, adapter_digest: str) -> None:
-    """Check that MLflow holds a version and that it is the one of this adapter.
+    """Check that MLflow has a version and that it belongs to this adapter.
 
     MLflow lets an alias point only at a version that exists, but versions can be deleted by hand.
 
@@ -190,12 +190,13 @@ def set_champion(store: Store, model: str, client: MlflowClient, uri: str) -> le
     overtaken in between corrects itself.
 
     Raises:
-        StageError: nothing was promoted yet, or MLflow failed; the ledger is unchanged and the call can be repeated.
+        StageError: nothing has been promoted yet, or MLflow failed; the ledger is unchanged and the call can be
+            repeated.
     """
     entry = ledger.newest(store, model)
     for _ in range(ATTEMPTS):
         if entry is None:
-            raise StageError(f"Nothing was promoted to {model!r} yet.", "Run the pipeline first.")
+            raise StageError(f"Nothing has been promoted to {model!r} yet.", "Run the pipeline first.")
         wanted = "" if entry.action == "withdraw" else entry.version
         if champion_version(client, uri, model) != wanted:
             with reporting(uri, f"set the alias {CHAMPION!r} of {model!r}"):
@@ -243,7 +244,7 @@ def _ensure_model(
                     break
             else:
                 raise StoreError(
-                    "MLflow's artifact store does not hold the adapter that was uploaded.",
+                    "MLflow's artifact store does not have the adapter that was uploaded.",
                     "Check the server's artifact store, then start the same command again.",
                 )
     except StageError:

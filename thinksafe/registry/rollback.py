@@ -29,7 +29,7 @@ def rollback(
     The same command completes, and does not repeat, a rollback that was interrupted between ledger and alias.
 
     Args:
-        store: Artifact store that holds ledger and adapters.
+        store: Artifact store with the ledger and the adapters.
         model: Registered model name.
         to: Generation to return to. By default the last one with another target before the current target was promoted;
             so repeated rollbacks go further back, never forward to what was rolled back. A named generation may have
@@ -37,18 +37,18 @@ def rollback(
         reason: Why; recorded.
         who: Who acts; found by :func:`thinksafe.registry.ledger.actor` when None.
         tracking_uri: MLflow server; MLFLOW_TRACKING_URI when empty.
-        of: Take back this generation only; by default the newest, whichever it is.
+        of: Roll back only this generation; by default the newest, whichever it is.
 
     Raises:
         ConfigError: there is nothing earlier, or ``to`` is not an earlier generation with another target.
-        ConflictError: somebody else moved the ledger meanwhile; names them.
+        ConflictError: somebody else changed the ledger in the meantime; names them.
         StoreError: the target's files are missing or changed.
         StageError: MLflow failed; the same command can be repeated.
     """
     uri = resolve_tracking_uri(tracking_uri)
     past = ledger.entries(store, model)
     if not past:
-        raise ConfigError(f"Nothing was promoted to {model!r} yet.", "Check the model name and the store.")
+        raise ConfigError(f"Nothing has been promoted to {model!r} yet.", "Check the model name and the store.")
     current = past[-1]
     _require(current, of)
     client = connect(uri)
@@ -79,22 +79,22 @@ def withdraw(
     interrupted withdrawal.
 
     Args:
-        store: Artifact store that holds the ledger.
+        store: Artifact store with the ledger.
         model: Registered model name.
         reason: Why; recorded.
         who: Who acts; found by :func:`thinksafe.registry.ledger.actor` when None.
         tracking_uri: MLflow server; MLFLOW_TRACKING_URI when empty.
-        of: Take back this generation only; by default the newest, whichever it is.
+        of: Roll back only this generation; by default the newest, whichever it is.
 
     Raises:
-        ConfigError: nothing was promoted yet.
-        ConflictError: somebody else moved the ledger meanwhile; names them.
+        ConfigError: nothing has been promoted yet.
+        ConflictError: somebody else changed the ledger in the meantime; names them.
         StageError: MLflow failed; the same command can be repeated.
     """
     uri = resolve_tracking_uri(tracking_uri)
     current = ledger.newest(store, model)
     if current is None:
-        raise ConfigError(f"Nothing was promoted to {model!r} yet.", "Check the model name and the store.")
+        raise ConfigError(f"Nothing has been promoted to {model!r} yet.", "Check the model name and the store.")
     client = connect(uri)
     champion_version(client, uri, model)  # MLflow must answer before the ledger changes
     if current.action != "withdraw" or (of is not None and current.previous != of):
@@ -139,7 +139,7 @@ def complete(store: Store, model: str, *, tracking_uri: str = "") -> LedgerEntry
     """Bring MLflow in line with an existing ledger, and return its newest generation.
 
     Raises:
-        StageError: nothing was promoted yet, or MLflow failed; the call can be repeated.
+        StageError: nothing has been promoted yet, or MLflow failed; the call can be repeated.
     """
     uri = resolve_tracking_uri(tracking_uri)
     return _follow(store, model, connect(uri), uri)

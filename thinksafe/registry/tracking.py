@@ -77,7 +77,7 @@ def write_runs(
         registry: Experiment and server.
         artifacts: Files to attach to the parent, such as the report.
         run_id: The pipeline run.
-        name: Name of the parent, if it has to be created; the run id by default.
+        name: Name of the parent, if it must be created; the run id by default.
         plots: Pictures to attach in the folder ``plots``.
         failed: The pipeline failed, even if no record says so (a pod that was evicted writes none).
 

@@ -158,7 +158,7 @@ def flattened(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def safe_name(name: str) -> str:
     """Return a name that MLflow takes for a metric or parameter (``[A-Za-z0-9_-. /:]``, no path tricks).
 
-    A name that has to be changed gets a digest at its end, so that two names never become one.
+    A changed name gets a digest at its end, so that two names never become the same.
     """
     parts = [part for part in _FORBIDDEN.sub("_", name).split("/") if part.strip(". ")]
     safe = "/".join(parts)[:MAX_KEY].rstrip("/ ") or "_"

@@ -81,7 +81,7 @@ def _champion(store: Store, name: str) -> ModelReference:
     if entry is None:
         raise InputError(
             f"{name!r} has no champion: its promotion ledger in {store.root} is empty.",
-            "Promote a candidate first, or name the store that holds the ledger (--artifacts).",
+            "Promote a candidate first, or name the store that contains the ledger (--artifacts).",
         )
     if entry.action == "withdraw":
         raise InputError(
@@ -116,7 +116,7 @@ def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> Model
     made = train.read(TrainDetails)
     if made.adapter_digest != digest:
         raise StageError(
-            f"Version {version} of {name!r} holds another adapter than the run {run_id} made.",
+            f"Version {version} of {name!r} has another adapter than the one that run {run_id} made.",
             "Do not deploy it; register the run's candidate again.",
         )
     found = base.model_copy(update={"adapter": made.adapter, "adapter_digest": digest})

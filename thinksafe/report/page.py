@@ -27,7 +27,7 @@ HIDDEN = frozenset({"schema_version", "adapter"})
 
 
 def draw_pictures(summary: RunSummary) -> dict[str, Markup | None]:
-    """Return the pictures of a run by name; None where there is nothing to draw."""
+    """Return the pictures of a run by name; None if there is nothing to draw."""
     ends = summary.diagnosis.funnel if summary.diagnosis is not None else ()
     return {
         "plane": charts.plane(summary), "forest": charts.forest(summary), "curve": training_charts.curve(summary),

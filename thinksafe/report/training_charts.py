@@ -81,7 +81,7 @@ def funnel(name: str, counted: Sequence[FunnelRow]) -> Markup | None:
     if not bars:
         return None
     order = {reason: place for place, reason in enumerate(REASONS)}
-    alt = "What became of the samples. " + " ".join(
+    alt = "Outcomes of the samples. " + " ".join(
         f"{bar}: {', '.join(f'{row.count} {_words(row.reason)}' for row in rows)}." for bar, rows in bars
     )
 

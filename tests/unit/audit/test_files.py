@@ -115,7 +115,7 @@ def test_the_store_and_files_with_labels_are_refused(tmp_path: Path) -> None:
     assert check_place(str(tmp_path / "a.csv"), store, replace=False) == tmp_path / "a.csv"
     for name in ("a.csv", "a.key.jsonl"):
         (tmp_path / name).touch()
-        with pytest.raises(ConfigError, match="may hold labels"):
+        with pytest.raises(ConfigError, match="may contain labels"):
             check_place(str(tmp_path / "a.csv"), store, replace=False)
         assert check_place(str(tmp_path / "a.csv"), store, replace=True)
         (tmp_path / name).unlink()

@@ -159,5 +159,5 @@ def test_scores_are_kept_with_their_run(cli: Callable[..., Any], folder: Path, t
     ended = cli("audit", "score", path, "--run", tmp_path / "other")
     assert "about run-1, not about run-2" in ended.err, ended.err
     store.put("audits/run-1/0.json", b"{}")
-    with pytest.raises(InputError, match="does not hold the scores"):
+    with pytest.raises(InputError, match="does not contain the scores"):
         kept(store, "run-1")

@@ -114,7 +114,7 @@ def test_nothing_to_withdraw(cli: Callable[..., Any], tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'm.db'}"
     ended = cli("rollback", "micro-student", "--artifacts", tmp_path, "--tracking-uri", uri, "--withdraw")
     assert ended.code == 2
-    assert "Nothing was promoted to 'micro-student' yet" in ended.err
+    assert "Nothing has been promoted to 'micro-student' yet" in ended.err
 
 
 @pytest.mark.parametrize("args", [["nowhere"], []])

@@ -207,7 +207,7 @@ def test_a_failed_upload_is_an_error_and_leaves_a_failed_model(
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(MlflowClient, "log_model_artifacts", upload)
-    with pytest.raises(StageError, match="Free disk space" if fault == "raises" else "does not hold the adapter"):
+    with pytest.raises(StageError, match="Free disk space" if fault == "raises" else "does not have the adapter"):
         register(store, settings, candidate)
     assert client_of(settings).search_registered_models() == []
     monkeypatch.undo()
@@ -329,7 +329,7 @@ def test_the_alias_follows_the_newest_generation(store: LocalStore, settings: Re
     uri, client = settings.tracking_uri, client_of(settings)
     one, two = add_adapter(store, "one"), add_adapter(store, "two")
     first, second = register(store, settings, one), register(store, settings, two)
-    with pytest.raises(StageError, match="Nothing was promoted"):
+    with pytest.raises(StageError, match="Nothing has been promoted"):
         set_champion(store, "m", client, uri)
     ledger.append(store, entry_of(first, one, 1))
     set_champion(store, "m", client, uri)

@@ -82,7 +82,7 @@ def test_rollback_to_the_current_target_is_refused(world: World) -> None:
 
 
 def test_rollback_without_anything_earlier(world: World) -> None:
-    with pytest.raises(ConfigError, match="Nothing was promoted"):
+    with pytest.raises(ConfigError, match="Nothing has been promoted"):
         world.roll_back()
     world.run("a").promote()
     for to in (None, 1):
