@@ -10,7 +10,7 @@ from trainer_controller import condition, pod
 
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.shape import Shape
-from thinksafe.doctor.trainer import RIGHTS
+from thinksafe.doctor.rights import job_rights
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_records
 from thinksafe.kube.client import connect
@@ -60,7 +60,7 @@ def test_the_role_of_runs_is_enough_to_start_a_train_job_and_to_tell_why_it_fail
 
 def test_the_doctor_asks_for_the_rights_that_the_role_gives():
     granted = granted_to_runs(manifests(value_set("hardened")))
-    assert {(group, resource, verb) for resource, group, verbs in RIGHTS for verb in verbs} <= granted
+    assert {(group, resource, verb) for resource, group, verbs in job_rights("TrainJob") for verb in verbs} <= granted
     without = granted_to_runs(manifests(value_set("multi-user")))
     added = {right for right in granted - without if right[0] != "argoproj.io"}
     assert added == {("trainer.kubeflow.org", "trainjobs", verb) for verb in ("list", "watch", "create", "delete")}

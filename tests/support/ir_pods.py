@@ -139,7 +139,11 @@ class Pods:
         settings = dict(self.platform.get(label, {}))
         mounts = self.mounts(settings, disk, path)
         known(settings, PLACEMENT | {"secretAsEnv", "configMapAsEnv", "fieldPathAsEnv"}, f"{path}: platform")
-        fields = {"metadata.annotations['workflows.argoproj.io/node-name']": f"{path.strip('/').replace('/', '.')}(0)"}
+        name = path.strip("/").replace("/", ".")
+        fields = {
+            "metadata.annotations['workflows.argoproj.io/node-name']": f"{name}(0)",
+            "metadata.name": name, "metadata.uid": f"uid-{name}",
+        }
         for item in settings.get("fieldPathAsEnv", ()):
             known(item, {"name", "fieldPath"}, f"{path}: fieldPathAsEnv")
             made[item["name"]] = found(fields, item["fieldPath"], f"{path}: a pod has no field")

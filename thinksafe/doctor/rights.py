@@ -5,9 +5,19 @@ from __future__ import annotations
 from thinksafe.doctor.checks import Finding, failed, ok, warning
 from thinksafe.kube.client import KubernetesClient
 from thinksafe.kube.refusals import ForbiddenError
+from thinksafe.kube.resources import RESOURCES
 
 Rights = tuple[tuple[str, str, tuple[str, ...]], ...]
 """Resource, API group and verbs of each right."""
+
+
+def job_rights(kind: str) -> Rights:
+    """Return the permissions of a stage that starts a job of a kind, watches it, and reads the logs of its pods."""
+    job = RESOURCES[kind]
+    return (
+        (job.plural, job.group, ("list", "watch", "create", "delete")), ("pods", "", ("list",)),
+        ("pods/log", "", ("get",)),
+    )
 
 
 def may(api: KubernetesClient, verb: str, resource: str, group: str, namespace: str) -> bool:

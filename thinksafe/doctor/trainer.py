@@ -7,17 +7,13 @@ from typing import Any
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding, failed, ok, warning
-from thinksafe.doctor.rights import Rights, account_finding
+from thinksafe.doctor.rights import account_finding, job_rights
 from thinksafe.kube.client import KubernetesClient
 from thinksafe.kube.refusals import ForbiddenError
 from thinksafe.kube.resources import RESOURCES
 
 CHECK, NODE = "train job", "node"
 GROUP, VERSION = RESOURCES["TrainJob"].group, RESOURCES["TrainJob"].version
-RIGHTS: Rights = (
-    ("trainjobs", GROUP, ("list", "watch", "create", "delete")), ("pods", "", ("list",)), ("pods/log", "", ("get",)),
-)
-"""Permissions of the stage ``train`` when it starts a TrainJob."""
 
 
 def train_job_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
@@ -36,7 +32,7 @@ def train_job_findings(cluster: ClusterSettings, api: KubernetesClient) -> Itera
         return
     yield _runtime(cluster, api)
     yield account_finding(
-        CHECK, api, cluster.service_account, RIGHTS, "start and watch TrainJobs", home=cluster.namespace
+        CHECK, api, cluster.service_account, job_rights("TrainJob"), "start and watch TrainJobs", home=cluster.namespace
     )
 
 
