@@ -1,44 +1,48 @@
 """All components of a pipeline."""
 
-from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 from kfp.dsl import base_component
 
 from thinksafe.config.stage_table import STAGES
 
 
+class Setting(Protocol):
+    """Where a pipeline runs: the images of its tasks, and what a cluster gives them."""
+
+    def image(self, stage: str) -> str:
+        """Return the image of a stage."""
+        ...
+
+    def configure(self, stage: str, section: str, task: Any) -> None:
+        """Give a new task of a stage, which works on a section of the plan, its settings."""
+        ...
+
+
+@cache
 def load(stage: str, image: str) -> base_component.BaseComponent:
     """Return the component of one stage for an image."""
     component: base_component.BaseComponent = import_module(f"thinksafe_components.{stage}.component").make(image)
     return component
 
 
-def load_all(
-    image: Callable[[str], str], configure: Callable[[str, Any], None] | None = None
-) -> SimpleNamespace:
-    """Return all components with their images, as attributes named by stage; calling one adds a task.
+def load_all(setting: Setting) -> SimpleNamespace:
+    """Return all components, as attributes named by stage; calling one adds a task.
 
     Stages that :data:`thinksafe.config.stage_table.STAGES` says not to cache have caching switched off.
-
-    Args:
-        image: Returns the image of a stage; see :mod:`thinksafe_components.images`.
-        configure: Called with the stage and each new task, to give it settings of a cluster.
     """
-    return SimpleNamespace(**{stage: _task_maker(stage, load(stage, image(stage)), configure) for stage in STAGES})
+    return SimpleNamespace(**{stage: _task_maker(stage, setting) for stage in STAGES})
 
 
-def _task_maker(
-    stage: str, component: base_component.BaseComponent, configure: Callable[[str, Any], None] | None
-) -> Any:
+def _task_maker(stage: str, setting: Setting) -> Any:
     def make(**inputs: Any) -> Any:
-        task = component(**inputs)
+        task = load(stage, setting.image(stage))(**inputs)
         if not STAGES[stage].cached:
             task.set_caching_options(enable_caching=False)
-        if configure is not None:
-            configure(stage, task)
+        setting.configure(stage, inputs.get("section", stage), task)
         return task
 
     return make

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from thinksafe import __version__
 from thinksafe.config.stage_table import STAGES
@@ -12,17 +12,24 @@ VARIABLE = "THINKSAFE_IMAGE"
 """Environment variable that replaces all default images when compiling; ``THINKSAFE_IMAGE_CPU``,
 ``THINKSAFE_IMAGE_SAMPLER`` and ``THINKSAFE_IMAGE_TRAINER`` replace one."""
 
+
 class Images(NamedTuple):
-    """The images of a pipeline, by kind (``images/`` contains their Dockerfiles)."""
+    """The images of a pipeline, by kind (``images/`` contains their Dockerfiles).
+
+    They are the setting of a pipeline without a cluster (:class:`thinksafe_components.catalog.Setting`).
+    """
 
     cpu: str
     sampler: str
     trainer: str
 
-    def of(self, stage: str) -> str:
+    def image(self, stage: str) -> str:
         """Return the image of a stage."""
         image: str = getattr(self, STAGES[stage].image)
         return image
+
+    def configure(self, stage: str, section: str, task: Any) -> None:
+        """Give a task nothing: only a cluster has settings for it."""
 
 
 WITHOUT_GPU = {"sampler": "trainer-cpu", "trainer": "trainer-cpu"}

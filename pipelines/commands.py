@@ -37,8 +37,8 @@ def make_pipeline(name: str, images: Images | None = None, cluster: ClusterSetti
         raise ConfigError(f"There is no pipeline {name!r}.", f"Pipelines: {', '.join(PIPELINES)}.")
     make: Callable[..., Any] = import_module(f"thinksafe_pipelines.{name}").make
     if cluster is None:
-        return make((images or default_images()).of)
-    return make(cluster.image, import_module("thinksafe_pipelines.kfp.cluster").configurer(cluster))
+        return make(images or default_images())
+    return make(import_module("thinksafe_pipelines.kfp.cluster").ClusterSetting(cluster))
 
 
 def run_pipeline(
@@ -129,13 +129,14 @@ def compile_pipeline(
         The file.
 
     Raises:
-        ConfigError: no pipeline of this name, the file's name does not end in ``.yaml``, or the configuration is too
-            long for a cluster.
+        ConfigError: no pipeline of this name, the file's name does not end in ``.yaml``, or the configuration or the
+            workflow is too large for a cluster.
         StageError: the file could not be written.
     """
     from kfp import compiler, components
 
     from thinksafe_pipelines.kfp.canonical import rewrite_file
+    from thinksafe_pipelines.kfp.size import require_size
 
     if output.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"The output {output} is not a YAML file.", "Name a file that ends in .yaml.")
@@ -150,5 +151,7 @@ def compile_pipeline(
         compiler.Compiler().compile(make_pipeline(name, images, cluster), str(path))
         rewrite_file(path, defaults)
         components.load_component_from_file(str(path))
+        if cluster is not None:
+            require_size(path)
         write_atomic(output, path.read_bytes())
     return output

@@ -1,40 +1,30 @@
-"""Sample, judge and merge over shards: the sub-pipeline behind pilot and training samples."""
+"""Sample and judge: what pilot, training samples and evaluation share."""
 
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from kfp import dsl
-
 
 class JudgedSamples(NamedTuple):
-    """Outputs of the sub-pipeline."""
+    """Outputs of the two tasks."""
 
-    samples: dsl.Dataset
-    verdicts: dsl.Dataset
+    samples: Any
+    verdicts: Any
 
 
-def make_judged_samples(stages: SimpleNamespace) -> Any:
-    """Return the sub-pipeline that draws samples and judges them.
+def judged_samples(
+    stages: SimpleNamespace, model: Any, prompts: Any, *, sample: str, judge: str, use: str, **where: Any
+) -> JudgedSamples:
+    """Add the tasks that draw samples and judge them.
 
-    The shard ids are a separate input, because ``kfp.local`` cannot loop over another task's output directly.
+    Args:
+        stages: The components.
+        model: Reference of the model.
+        prompts: The prompts.
+        sample: Section of the plan for the samples.
+        judge: Section of the plan for the verdicts.
+        use: What the samples are for.
+        where: Plan and store.
     """
-
-    @dsl.pipeline(name="judged-samples")
-    def judged_samples(
-        plan: dsl.Input[dsl.Artifact],
-        model: dsl.Input[dsl.Artifact],
-        prompts: dsl.Input[dsl.Dataset],
-        section: str,
-        use: str,
-        shards: list,
-        artifacts: str,
-    ) -> JudgedSamples:
-        with dsl.ParallelFor(items=shards, name="shards") as shard:
-            part = {"plan": plan, "use": use, "shard": shard, "artifacts": artifacts}
-            sample = stages.sample(model=model, prompts=prompts, section=section, **part)
-            judge = stages.judge(samples=sample.outputs["samples"], section="judge_filter", **part)
-        samples = stages.merge(manifests=dsl.Collected(sample.outputs["samples"]), kind="samples", use=use)
-        verdicts = stages.merge(manifests=dsl.Collected(judge.outputs["verdicts"]), kind="verdicts", use=use)
-        return JudgedSamples(samples=samples.outputs["merged"], verdicts=verdicts.outputs["merged"])
-
-    return judged_samples
+    samples = stages.sample(model=model, prompts=prompts, section=sample, use=use, **where).outputs["samples"]
+    judged = stages.judge(samples=samples, section=judge, use=use, **where)
+    return JudgedSamples(samples, judged.outputs["verdicts"])

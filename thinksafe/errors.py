@@ -7,6 +7,8 @@ configuration, arguments or input, 3 (people's commands only) a verdict stopped 
 from __future__ import annotations
 
 import errno
+import os
+import traceback
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -83,3 +85,17 @@ def full_disk(error: BaseException) -> StageError | None:
             )
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def known_error(error: BaseException, action: str = "Report it.") -> ThinkSafeError:
+    """Return an error itself, a full disk as such, and any other with its type and place alone.
+
+    The message of an unexpected exception may quote model text.
+    """
+    if isinstance(error, ThinkSafeError):
+        return error
+    if full := full_disk(error):
+        return full
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    return StageError(f"unexpected {type(error).__name__} at {place}.", action)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 # strict: YAML's `yes` is not a number, and "7" is text
 Count = Annotated[int, Field(gt=0, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, strict=True)]
-Shards = Annotated[int, Field(gt=0, le=256, strict=True)]
+Parallelism = Annotated[int, Field(gt=0, le=1000, strict=True)]
 LONGEST_NAME = 63
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 

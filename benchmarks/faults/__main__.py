@@ -151,10 +151,13 @@ class Scenarios:
                     self._whole.must("curate")
                     run.must("curate")
                 kills.kill_stage(record, stage, run, self._whole, self._settings, draws)
-        parts = replace(self._small, folder=self._work / "shards", root=bucket.root("shards"))
+        shared = replace(
+            self._small, folder=self._work / "shared", root=bucket.root("shared"),
+            inputs=self._small.inputs.shared_by(kills.WORKERS),
+        )
         alone = replace(self._small, folder=self._work / "alone", root=bucket.root("alone"))
-        with self._scenario(kills.shards_record(self._settings, bucket.name)) as record:
-            kills.kill_shards(record, parts, alone, self._settings, draws)
+        with self._scenario(kills.workers_record(self._settings, bucket.name)) as record:
+            kills.kill_workers(record, shared, alone, self._settings, draws)
 
     def _server_faults(self, bucket: Bucket) -> None:
         for number, case in enumerate(server_faults.cases(self._settings)):

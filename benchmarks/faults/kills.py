@@ -9,10 +9,11 @@ hit the writing of a chunk as often as its share of the time. The stage is start
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -28,6 +29,8 @@ EARLY = 5
 """One kill in this many comes before the first unit of work."""
 RECORDED = {"sample": "tokens", "judge": "rows", "train": "steps"}
 """The stage record's count of the same units."""
+WORKERS = 2
+"""Workers of a stage that share the chunks."""
 UNITS = {"sample": "tokens", "judge": "judged rows", "train": "steps"}
 
 
@@ -133,23 +136,52 @@ def kill_stage(
     _compare(record, stage, run, reference, log.done, settings)
 
 
-def kill_shards(record: Record, run: Run, reference: Run, settings: Settings, draws: random.Random) -> None:
-    """Kill two shards of sample that run in parallel, each at its own moments, merge, and compare."""
+def kill_workers(record: Record, run: Run, reference: Run, settings: Settings, draws: random.Random) -> None:
+    """Kill workers of sample, start the stage again after each moment until it ends, and compare.
+
+    At each moment all workers are killed but at the last one, which spares one of them.
+    """
     course = _course(record, "sample", reference)
-    # a shard that is killed more often than the other makes fewer of the chunks
-    half = Course([(when, done * 3 // 8) for when, done in course.steps], course.seconds)
-    made = [(run.folder / f"sample-{shard}.log", draw(half, settings.shard_kills, draws)) for shard in (0, 1)]
-    logs = [Log(path, absolute=False) for path, _ in made]
+    # something must be left to do at the last moment, too: no moment is after the last unit of work
+    earlier = Course([(when, done * 3 // 4) for when, done in course.steps], course.steps[-1][0])
+    path = run.folder / "sample.log"
+    log = Log(path, absolute=False)
+    moments = draw(earlier, settings.worker_kills, draws)
+    for place, moment in enumerate(moments):
+        log.begin()
+        process = run.start("sample", log=path)
+        struck = _strike(process, log, moment, WORKERS if place < len(moments) - 1 else 1, draws)
+        ended = process.wait()
+        if not struck:
+            succeed("a stage whose workers were not killed", ended)
+            record.count("kills that came too late")
+            continue
+        record.repeats += struck
+        record.count("kills before the first unit of work", struck * int(not moment.position))
+        # a worker that is spared does all but what the other one had begun
+        record.count("stages that ended with an error", int(ended.code != 0))
+        told = ended.code == 0 or (ended.clear and ended.error.startswith("Workers were killed"))
+        record.demand(told, f"the stage said: {ended.error}")
+    ends = record.observed.get("stages that ended with an error", 0)
+    record.demand(ends != 0, "no stage ended with an error")
+    succeed("the last attempt", run.start("sample", log=path).wait())
+    log.read()
+    _compare(record, "sample", run, reference, log.done, settings)
 
-    def shard(number: int) -> None:
-        path, moments = made[number]
-        own = random.Random(f"{settings.seed} {number}")
-        kill_through(record, lambda: run.start("sample", log=path, shard=number), logs[number], moments, own)
 
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(shard, (0, 1)))
-    succeed("merge", run.merge())
-    _compare(record, "sample", run, reference, sum(log.done for log in logs), settings)
+def _strike(process: Process, log: Log, moment: Moment, number: int, draws: random.Random) -> int:
+    """Kill a number of workers at a moment and return how many it met."""
+    while process.running:
+        log.read()
+        begun = log.reached(moment.position) if moment.position else process.started
+        workers = process.workers()
+        if len(workers) == WORKERS and begun is not None and time.monotonic() >= begun + moment.seconds:
+            chosen = draws.sample(workers, number)
+            for pid in chosen:
+                os.kill(pid, signal.SIGKILL)
+            return number
+        time.sleep(POLL)
+    return 0
 
 
 def kill_through(
@@ -225,10 +257,11 @@ def records(settings: Settings, server: str) -> dict[str, Record]:
     }
 
 
-def shards_record(settings: Settings, server: str) -> Record:
-    """Return the empty record of the shards."""
+def workers_record(settings: Settings, server: str) -> Record:
+    """Return the empty record of the workers."""
     return Record(
-        "kills", "two shards of sample killed",
-        f"kill -9 of two parallel shards, each at its own random moments ({settings.fault_chunks} chunks); {server}",
-        EXPECTED,
+        "kills", "workers of sample killed",
+        f"kill -9 of the {WORKERS} workers of one stage, of one of them at the last moment, while the stage waits for "
+        f"them ({settings.fault_chunks} chunks); {server}",
+        f"an error that says so; {EXPECTED}",
     )

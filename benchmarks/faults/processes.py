@@ -79,6 +79,25 @@ class Process:
         return running and self._process.returncode == -signal.SIGKILL
 
 
+    def workers(self) -> list[int]:
+        """Return the ids of the processes that the command has started and that run."""
+        return [pid for pid in self._children() if not _ended(pid)]
+
+    def _children(self) -> list[int]:
+        try:
+            found = [path.read_text() for path in Path(f"/proc/{self._process.pid}/task").glob("*/children")]
+        except OSError:  # it has just ended
+            return []
+        return sorted(int(pid) for text in found for pid in text.split())
+
+
+def _ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def clean_environment(**changes: str) -> dict[str, str]:
     """Return this process's environment without variables that would lead a stage to other servers."""
     kept = {

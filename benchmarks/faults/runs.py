@@ -8,7 +8,7 @@ import posixpath
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ class Inputs:
     """Inputs of all runs, made by the stages plan and prepare."""
 
     folder: Path
+    plan_name: str = "plan.json"
 
     @property
     def plan(self) -> str:
-        return str(self.folder / "plan.json")
+        return str(self.folder / self.plan_name)
 
     @property
     def base(self) -> str:
@@ -50,6 +51,14 @@ class Inputs:
     @property
     def prompts(self) -> Path:
         return self.folder / "training.jsonl"
+
+    def shared_by(self, workers: int) -> Inputs:
+        """Return the same inputs with a plan by which several workers share the samples."""
+        plan = json.loads(Path(self.plan).read_bytes())
+        plan["parallelism"]["sample_training"] = workers
+        wide = replace(self, plan_name=f"plan-{workers}.json")
+        Path(wide.plan).write_text(json.dumps(plan), "utf-8")
+        return wide
 
 
 @dataclass(frozen=True)
@@ -89,25 +98,12 @@ class Run:
         }
         return [stage, "--artifacts", self.root, "--run-id", self.run_id, *map(str, own[stage])]
 
-    def start(self, stage: str, *, log: Path | None = None, shard: int | None = None) -> Process:
-        """Start a stage, or one shard of two; with a log, its units of work are written there (``counted``)."""
+    def start(self, stage: str, *, log: Path | None = None) -> Process:
+        """Start a stage; with a log, its units of work are written there (``counted``)."""
         self.folder.mkdir(parents=True, exist_ok=True)
         first = [sys.executable, "-m", "benchmarks.faults.counted", str(log)] if log else [COMMAND]
-        command, name = [*first, *self.command(stage)], stage
-        if shard is not None:  # the last of two equal options counts
-            name = f"{stage}-{shard}"
-            command += ["--shard", str(shard), "--shards", "2", "--task", name, "--samples-out", str(self.part(shard))]
-        return Process(command, clean_environment(**self.environment), self.folder / f"{name}.out")
-
-    def part(self, shard: int) -> Path:
-        """Return the manifest of one shard's samples."""
-        return self.folder / f"samples-{shard}.json"
-
-    def merge(self) -> Ended:
-        """Merge the samples of two shards."""
-        command = [COMMAND, "merge", "--manifest-out", str(self.folder / "samples.json")]
-        command += [text for shard in (0, 1) for text in ("--manifest", str(self.part(shard)))]
-        return Process(command, clean_environment(**self.environment), self.folder / "merge.out").wait()
+        command = [*first, *self.command(stage)]
+        return Process(command, clean_environment(**self.environment), self.folder / f"{stage}.out")
 
     def do(self, stage: str, *, log: Path | None = None) -> Ended:
         """Run a stage to its end."""
@@ -140,19 +136,15 @@ def make_inputs(folder: Path, settings: Settings, environment: Mapping[str, str]
     overrides = [
         f"data.harmful.0.prompts.count={half}", f"data.benign.0.prompts.count={half}",
         f"sampling.chunk_size={settings.chunk_size}", f"training.epochs={settings.epochs}",
-        f"training.checkpoint_steps={settings.checkpoint_steps}",
+        f"training.checkpoint_steps={settings.checkpoint_steps}", "sampling.parallelism=1",
     ]
     inputs = Inputs(folder)
-    shards = [
-        text for use in ("training", "evaluation", "champion")
-        for text in (f"--shards-{use}-out", str(folder / f"shards-{use}.json"))
-    ]
     common = ["--artifacts", root, "--run-id", "inputs"]
     # plan opens the run in MLflow; nothing that is measured here reads it
     given = clean_environment(**environment, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
     for command in (
         [
-            "plan", *common, "--config", "micro", "--overrides", json.dumps(overrides), *shards,
+            "plan", *common, "--config", "micro", "--overrides", json.dumps(overrides),
             "--plan-out", inputs.plan, "--base-out", inputs.base, "--champion-out", inputs.champion,
         ],
         [

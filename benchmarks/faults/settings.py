@@ -20,8 +20,8 @@ class Settings:
     """Epochs of training: about 90 steps."""
     kills: tuple[int, int, int] = (20, 20, 20)
     """Kills of sample, judge and train."""
-    shard_kills: int = 5
-    """Kills of each of two shards."""
+    worker_kills: int = 5
+    """Moments at which workers of sample are killed."""
     checkpoint_steps: int = 10
     share: float = 0.05
     """Largest share of the tokens that may be generated again."""
@@ -47,7 +47,7 @@ class Settings:
 
 FULL = Settings()
 QUICK = Settings(
-    prompts=120, fault_chunks=12, kills=(1, 1, 1), shard_kills=1, checkpoint_steps=2, share=0.1, fault_repeats=1,
+    prompts=120, fault_chunks=12, kills=(1, 1, 1), worker_kills=2, checkpoint_steps=2, share=0.1, fault_repeats=1,
     busy=4.0, cuts=1, promoters=4, hold=10.0, generations=(1, 0), names=frozenset(
         {
             "503 for a while", "upload in parts cut", "writes land later", "gone for good",

@@ -2,8 +2,8 @@
 
 The first run records the command of every task in the order of their starts. The reference executes them unchanged,
 except for the folder, one after another in one fresh Python process: the same stages on the same inputs without
-Kubeflow, process starts, progress display or waiting. Sampling has one shard here, so that neither side runs two
-stages at once.
+Kubeflow, process starts, progress display or waiting. Each stage has one worker here, so that neither side does two
+things at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from statistics import median
 from benchmarks.performance.result import Pairs, Result
 
 REPEATS = 2
-SETTINGS = ("sampling.shards=1", "evaluation.shards=1")
+SETTINGS = ("sampling.parallelism=1", "evaluation.parallelism=1")
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 RUN = """
 import json, sys

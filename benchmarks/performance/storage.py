@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.performance.result import Result, SkippedError
 
-PROMPTS, CHUNK, SHARDS, WORDS = 512, 64, 2, 400
+PROMPTS, CHUNK, WORKERS, WORDS = 512, 64, 2, 400
 
 
 class Scripted:
@@ -80,6 +80,16 @@ def _left(body: Any) -> int:
     return length - place
 
 
+def in_turn(address: str, workers: int, opener: Any, look: Callable[[], Any]) -> list[str]:
+    """Work on an order in this process, a worker after another; see :func:`thinksafe.work.processes.run_processes`."""
+    from thinksafe.work.worker import work_on
+
+    for worker in range(workers):
+        work_on(address, worker, opener)
+    look()
+    return []
+
+
 def measure(_model: Path) -> Result:
     """Run the stage twice on one store: the first run makes the rows, the second finds them."""
     if importlib.util.find_spec("moto") is None:
@@ -94,6 +104,7 @@ def measure(_model: Path) -> Result:
     from thinksafe.settings import StudentSettings
     from thinksafe.stages import sample
     from thinksafe.store import open_store
+    from thinksafe.work import complete
 
     section = SampleSection(
         seed=1, engine=EngineSettings(), settings=SamplingSettings(), n=1, n_reasoning=1, chunk_size=CHUNK,
@@ -101,6 +112,7 @@ def measure(_model: Path) -> Result:
     )
     student = StudentSettings(model="micro://default", dtype="float32")
     sample.open_engine = lambda *_: Scripted()  # type: ignore[assignment]
+    complete.run_processes = in_turn  # type: ignore[assignment]  # what other processes send cannot be counted
     first, second = Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as scratch, s3_server():
         folder = Path(scratch)
@@ -117,13 +129,11 @@ def measure(_model: Path) -> Result:
         )
         for calls in (first, second):
             with counted(calls):
-                for shard in range(SHARDS):
-                    store = open_store("s3://bench/run")
-                    context = StageContext(store, "run", "sample", f"sample-{shard}", silent)
-                    sample.run(
-                        context, section, folder / "model.json", folder / "prompts.jsonl", shard, SHARDS,
-                        samples_out=folder / "samples.json",
-                    )
+                context = StageContext(open_store("s3://bench/run"), "run", "sample", "sample", silent)
+                sample.run(
+                    context, section, folder / "model.json", folder / "prompts.jsonl",
+                    samples_out=folder / "samples.json", parallelism=WORKERS,
+                )
         store = open_store("s3://bench/run")
         payload = sum(len(store.get(key)) for key in store.keys("chunks/") if key.endswith(".jsonl"))
     chunks, ratio = PROMPTS // CHUNK, first["sent"] / payload
@@ -135,10 +145,10 @@ def measure(_model: Path) -> Result:
     return Result(
         "storage", "bytes sent to S3 by the sample stage, against the bytes of its rows (lower is better).", "bytes",
         first["sent"], payload, ratio, target="≤ 1.05", reached=ratio <= 1.05,
-        n=f"{PROMPTS} samples of {payload / PROMPTS / 1000:.1f} kB, {chunks} chunks, {SHARDS} shards",
+        n=f"{PROMPTS} samples of {payload / PROMPTS / 1000:.1f} kB, {chunks} chunks, {WORKERS} workers",
         notes=(
             f"Request bodies without headers, to moto's server; requests per chunk: {requests(first)}. Started again, "
-            f"with nothing left to make, the stage sent {second['sent']:,} bytes (its record and heartbeats) and "
+            f"with nothing left to make, the stage sent {second['sent']:,} bytes (its record) and "
             f"read {second['received']:,}; requests per chunk: {requests(second)}. The target is the project's own."
         ),
     )

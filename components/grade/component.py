@@ -1,4 +1,4 @@
-"""The grade component: samples to grades, one shard."""
+"""The grade component: samples to grades."""
 
 from kfp import dsl
 
@@ -14,21 +14,19 @@ def make(image: str):
         samples: dsl.Input[dsl.Dataset],
         grades: dsl.Output[dsl.Dataset],
         use: str,
-        shard: str,
         artifacts: str,
     ):
-        """Grade the answers of one shard of samples of problems.
+        """Grade the answers in samples of problems.
 
         Args:
             plan: Plan of the run.
-            samples: Manifest of the shard's samples.
+            samples: Manifest of the samples.
             grades: Manifest of their grades.
             use: What the samples are for: pilot, training, base, candidate or champion.
-            shard: Shard id.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(
-            image, "grade", task=f"grade-{use}-{shard}", plan=plan.path, artifacts=artifacts,
+            image, "grade", task=f"grade-{use}", plan=plan.path, artifacts=artifacts,
             samples=samples.path, grades_out=grades.path,
         )
 

@@ -1,4 +1,4 @@
-"""The judge component: samples to verdicts, one shard."""
+"""The judge component: samples to verdicts."""
 
 from kfp import dsl
 
@@ -15,22 +15,20 @@ def make(image: str):
         verdicts: dsl.Output[dsl.Dataset],
         section: str,
         use: str,
-        shard: str,
         artifacts: str,
     ):
-        """Let a guard read one shard of samples; a verdict is safe, unsafe or unknown.
+        """Let a guard read samples; a verdict is safe, unsafe or unknown.
 
         Args:
             plan: Plan of the run.
-            samples: Manifest of the shard's samples.
+            samples: Manifest of the samples.
             verdicts: Manifest of their verdicts.
             section: Section of the plan.
             use: What the samples are for: pilot, training, base, candidate or champion.
-            shard: Shard id.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(
-            image, "judge", task=f"judge-{use}-{shard}", plan=plan.path, artifacts=artifacts,
+            image, "judge", task=f"judge-{use}", plan=plan.path, artifacts=artifacts,
             section=section, samples=samples.path, verdicts_out=verdicts.path,
         )
 

@@ -19,7 +19,6 @@ def make(image: str):
         plan: dsl.Output[dsl.Artifact],
         model: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
-        shards_evaluation: dsl.OutputPath(list),
         artifacts: str,
         run_id: str,
     ):
@@ -35,14 +34,13 @@ def make(image: str):
             plan: Plan of the run, as JSON.
             model: Reference of the model, as JSON.
             passed: Whether the run continues.
-            shards_evaluation: Shard ids of the evaluation samples.
             artifacts: Store root: a folder or s3://bucket/prefix.
             run_id: Run id; if empty, the job id.
         """
         return stage_container(
             image, "plan_evaluation", task="plan", run_id=run_id, artifacts=artifacts, suite=suite,
             overrides=overrides, model=model_name, fresh=fresh, if_champion=if_champion, job_id=job_id,
-            plan_out=plan.path, model_out=model.path, passed_out=passed, shards_evaluation_out=shards_evaluation,
+            plan_out=plan.path, model_out=model.path, passed_out=passed,
         )
 
     return plan_evaluation

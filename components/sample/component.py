@@ -1,4 +1,4 @@
-"""The sample component: prompts to samples, one shard."""
+"""The sample component: prompts to samples."""
 
 from kfp import dsl
 
@@ -16,24 +16,22 @@ def make(image: str):
         samples: dsl.Output[dsl.Dataset],
         section: str,
         use: str,
-        shard: str,
         artifacts: str,
     ):
-        """Draw one shard of a model's responses to prompts, steered or plain as the section says.
+        """Draw a model's responses to prompts, steered or plain as the section says.
 
         Args:
             plan: Plan of the run.
             model: Reference of the model, as JSON.
             prompts: Prompts, as JSON Lines.
-            samples: Manifest of the shard's samples.
+            samples: Manifest of the samples.
             section: Section of the plan.
             use: What the samples are for: pilot, training, base, candidate, champion or rollout.
-            shard: Shard id, below the number of shards in the plan.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(
-            image, "sample", task=f"sample-{use}-{shard}", plan=plan.path, artifacts=artifacts,
-            section=section, model=model.path, prompts=prompts.path, shard=shard,
+            image, "sample", task=f"sample-{use}", plan=plan.path, artifacts=artifacts,
+            section=section, model=model.path, prompts=prompts.path,
             samples_out=samples.path,
         )
 

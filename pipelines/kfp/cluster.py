@@ -4,7 +4,6 @@ Everything comes from the configuration's ``cluster`` section; :func:`configure`
 pipeline is wired, and kfp-kubernetes writes what IR YAML itself cannot say into its second document.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from kfp import kubernetes
@@ -27,13 +26,21 @@ WAITING_LONGER = 1800
 """Seconds that a task waits for its Job beyond the Job's deadline, so that it can report the Job's end."""
 
 
-def configurer(cluster: ClusterSettings) -> Callable[[str, Any], None]:
-    """Return the function that gives a task of a stage its settings."""
+class ClusterSetting:
+    """A cluster as the place where a pipeline runs; see :class:`thinksafe_components.catalog.Setting`."""
 
-    def give(stage: str, task: Any) -> None:
-        configure(cluster, stage, task, starts_job=stage == "train" and cluster.train_job.enabled)
+    def __init__(self, cluster: ClusterSettings) -> None:
+        self._cluster = cluster
 
-    return give
+    def image(self, stage: str) -> str:
+        """Return the image of a stage."""
+        return self._cluster.image(stage)
+
+    def configure(self, stage: str, section: str, task: Any) -> None:
+        """Give a new task its settings."""
+        wide = section in self._cluster.jobs.sections
+        starts_job = wide or (stage == "train" and self._cluster.train_job.enabled)
+        configure(self._cluster, stage, task, starts_job=starts_job)
 
 
 def configure(cluster: ClusterSettings, stage: str, task: Any, *, starts_job: bool) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.pods import JOBS_VARIABLE
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 
@@ -30,6 +31,9 @@ CLUSTERS: dict[str, dict[str, Any]] = {
 
 SETTINGS = {"container": ("env", "image", "resources"), "task": ("retryPolicy",)}
 """What a cluster may add to the container and to the task of a stage."""
+
+STARTS_JOB = " (starts a Job)"
+"""What the name of a stage gets whose task starts a Job for the work."""
 
 COMPONENT = "app.kubernetes.io/component"
 """Label that names the stage of a pod."""
@@ -88,7 +92,7 @@ def additions(plain: Mapping[str, Any], spec: Mapping[str, Any], platform: Mappi
         platform: Second document of that: what only Kubernetes knows.
 
     Returns:
-        By stage: ``container`` and ``task`` (see :data:`SETTINGS`) and ``kubernetes``.
+        By stage (see also :data:`STARTS_JOB`): ``container`` and ``task`` (see :data:`SETTINGS`) and ``kubernetes``.
 
     Raises:
         ValueError: two tasks of a stage differ, or the settings change anything else.
@@ -97,6 +101,8 @@ def additions(plain: Mapping[str, Any], spec: Mapping[str, Any], platform: Mappi
     stages: dict[str, Any] = {}
     for (task, executor, label), (bare_task, bare, _) in zip(_tasks(spec), _tasks(plain), strict=True):
         stage, added = executor["container"]["command"][1], {"kubernetes": copy.deepcopy(pods[label])}
+        if any(variable["name"] == JOBS_VARIABLE for variable in executor["container"].get("env", ())):
+            stage += STARTS_JOB
         for part, ours, theirs in (("container", executor["container"], bare["container"]), ("task", task, bare_task)):
             added[part] = {key: ours[key] for key in SETTINGS[part] if key in ours and ours[key] != theirs.get(key)}
         if stages.setdefault(stage, added) != added:
@@ -144,7 +150,7 @@ def _condensed(stages: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``every stage`` with what all share, then the rest, stages with the same rest together."""
     for stage, added in stages.items():
         labels = added["kubernetes"]["podMetadata"]["labels"]
-        if labels[COMPONENT] != stage:
+        if labels[COMPONENT] != stage.removesuffix(STARTS_JOB):
             raise ValueError(f"The pods of the stage {stage} are labelled {labels[COMPONENT]}.")
         labels[COMPONENT] = "(the stage)"
     shared = _shared(list(stages.values()))

@@ -21,7 +21,6 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from thinksafe.config.stage_table import STAGES
 from thinksafe.text import clean
 from thinksafe_pipelines.local.host import TaskOutcome
 
@@ -82,8 +81,6 @@ class Display:
             bar = self._bars.pop(outcome.task, None)
             if bar is not None:
                 self._progress.remove_task(bar)
-            if outcome.status == "succeeded" and not STAGES[outcome.stage].shown:
-                return
             self._print(f"  {MARKS[outcome.status]} {outcome.seconds:8.1f} s  {escape(outcome.task)}")
             for text in filter(None, (outcome.error, outcome.action) if outcome.status == "failed" else ()):
                 self._print(indent(escape(clean(text)), " " * 10))

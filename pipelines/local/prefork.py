@@ -17,24 +17,20 @@ from collections.abc import Mapping
 from multiprocessing import connection
 from pathlib import Path
 
+from thinksafe.run.parents import dying_with, forks
+
 _LOCK = threading.Lock()
 """Held while a process is started or reaped: starting one also reaps others, and an exit code can be read once only."""
 
-GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 PR_SET_NAME = 15  # linux/prctl.h
 
 
-def usable() -> bool:
-    """Return whether stages may be forked here: on Linux, without a GPU, whose libraries do not survive a fork."""
-    return sys.platform.startswith("linux") and not any(map(os.path.exists, GPU_DEVICES))
-
-
 def warm_up() -> None:
-    """Start the server, without waiting for its imports; does nothing where it runs or is not usable.
+    """Start the server, without waiting for its imports; does nothing where it runs or nothing may be forked.
 
     The server dies with the thread that called this first, so that nothing outlives a killed run.
     """
-    if usable():
+    if forks():
         from multiprocessing import forkserver
 
         multiprocessing.set_forkserver_preload(["thinksafe_pipelines.local.preload"])
@@ -86,7 +82,6 @@ def _run(command: list[str], environment: dict[str, str], log: str) -> None:
     import atexit
 
     from thinksafe.cli.main import main
-    from thinksafe.run.parents import dying_with
     from thinksafe_pipelines.local import preload
 
     dying_with(preload.SERVER)()

@@ -13,7 +13,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from typing import Any
 import kfp
 from kfp import local
 from kfp.local import config, docker_task_handler, logging_utils, status, subprocess_task_handler
+from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 
 from thinksafe.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, StageError
+from thinksafe.run.parents import forks as forks_here
 from thinksafe_pipelines.local import prefork
 from thinksafe_pipelines.local.containers import Containers
 from thinksafe_pipelines.local.host import Listener, Session, TaskOutcome, stopping_on_signals
@@ -112,7 +114,7 @@ def run_locally(
         **(environment or {}), PROGRESS_VARIABLE: str(progress.absolute()),
         "PYTHONUNBUFFERED": "1",  # an error must stand last in the log
     }
-    forks = path is None and containers is None and prefork.usable()
+    forks = path is None and containers is None and forks_here()
     session = Session(logs, listener, variables, forks=forks, containers=containers)
     if path is not None:
         session.path = path
@@ -169,9 +171,27 @@ def replaced_parts(session: Session, log: Path) -> Iterator[list[str]]:
             (logging_utils, "local_logger_context", nullcontext),
             (logging_utils, "indented_print", nullcontext),
             (logging_utils, "print_horizontal_line", lambda: None),
+            (ConditionEvaluator, "_resolve_pipeline_channel", staticmethod(_channel)),
         ):
             stack.enter_context(_attribute(owner, name, value))
         yield skipped
+
+
+def _channel(reference: str, values: Any) -> Any:
+    """Return the value of a channel in a condition: an input of the enclosing group, or an output of a task in it.
+
+    KFP takes a task's output for an input, does not find it, and skips what the condition guards.
+    """
+    name = reference.removeprefix("pipelinechannel--")
+    for key in (name, f"pipelinechannel--{name}"):
+        with suppress(ValueError, KeyError):
+            return values.get_parent_input(key)
+    parts = name.split("-")
+    for cut in range(1, len(parts)):
+        with suppress(ValueError, KeyError):
+            return values.get_task_output("-".join(parts[:cut]), "-".join(parts[cut:]))
+    logging.warning("Could not resolve the channel %s", reference)
+    return None
 
 
 def _note_skips(skipped: list[str], record: logging.LogRecord) -> bool:

@@ -40,7 +40,7 @@ def test_the_second_guard_is_measured_and_its_check_waived(audited: Run) -> None
     assert 50 < of["samples"] < 100
     assert (of["guard"], of["second"]) == ("micro-exact", "refusal-match")
     assert sum(map(sum, of["matrix"])) == of["samples"]
-    counts = audited.records["judge-training-0"]["counts"]
+    counts = audited.records["judge-training"]["counts"]
     assert sum(value for name, value in counts.items() if name.startswith("second_")) > 20
     decision = audited.read("decision.json")
     (check,) = (check for check in decision["checks"] if check["name"] == "second_guard/disagreement")

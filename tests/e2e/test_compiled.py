@@ -42,7 +42,7 @@ SMALL = {
     "diagnose": {"prompts": 40},
     "training": {"epochs": 1},
     "evaluation": {
-        "shards": 1,
+        "parallelism": 1,
         "benchmarks": [
             {"name": name, "metric": metric, "prompts": {"source": "micro", "kind": of, "split": "test", "count": 100}}
             for name, metric, of in (
@@ -57,8 +57,7 @@ SMALL = {
 }
 USER, PASSWORD, TOKEN = "pipeline", "correct horse", "battery-staple"
 AUTHORISED = {"Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode(), f"Bearer {TOKEN}"}
-REPAIR = "/realignment/pilot-and-repair/due/repair/steerable"
-JUDGING = f"{REPAIR}/tune-and-judge/enough-examples"
+ENOUGH = "/realignment/is-due/steerable/enough-examples"
 TRACKED = {"plan", "plan-evaluation", "register", "gate", "promote", "deploy", "report"}
 
 
@@ -164,26 +163,29 @@ def promoted(world: World, early: PipelineRun) -> PipelineRun:
 
 def test_before_the_first_promotion_an_evaluation_has_nothing_to_do(world: World, early: PipelineRun) -> None:
     assert [pod.task for pod in early.pods] == ["/evaluation/plan-evaluation", "/report"]
-    assert early.states["/evaluation/measure-and-monitor/model-there"] == "SKIPPED"
+    assert early.states["/evaluation/model-there"] == "SKIPPED"
     assert world.records(early)["plan"]["verdict"] == "nothing to do"
     assert "Nothing to do" in world.report(early)
 
 
 def test_a_compiled_run_promotes(world: World, promoted: PipelineRun) -> None:
     assert (promoted.state, promoted.failed) == ("SUCCEEDED", []), promoted.text
-    assert promoted.states[f"{JUDGING}/promotion/passed/rollout/rolled-out"] == "SKIPPED"
+    assert promoted.states[f"{ENOUGH}/passed/rolled-out"] == "SKIPPED"
     records = world.records(promoted)
     assert {record["status"] for record in records.values()} == {"succeeded"}
     assert {
-        "plan", "prepare", "due", "sample-pilot-0", "judge-pilot-0", "diagnose", "sample-training-1", "curate", "train",
+        "plan", "prepare", "due", "sample-pilot", "judge-pilot", "diagnose", "sample-training", "curate", "train",
         "register", "metrics-base", "metrics-candidate", "metrics-champion", "gate", "promote", "report",
     } <= set(records)
     assert [entry["run_id"] for entry in world.ledger] == [promoted.run_id]
     assert world.champion == "1"
     assert "Promoted" in world.report(promoted)
-    merged = promoted.pod("steerable/judged-samples/merge")
-    given = json.loads(merged.command[-1])["inputs"]["artifacts"]["manifests"]["artifacts"]
-    assert ["shards[0]" in one["uri"] for one in given] == [True, False], "both iterations, in order"
+    assert records["sample-training"]["counts"]["chunks"] == 2
+    assert len(open_store(STORE).keys("work/")) > 0, "two workers shared the chunks"
+    curate = json.loads(promoted.pod("steerable/curate").command[-1])["inputs"]["artifacts"]
+    assert {name: len(given["artifacts"]) for name, given in curate.items()} == {
+        "plan": 1, "samples": 1, "verdicts": 1,
+    }
 
 
 def test_pods_have_the_environment_that_was_compiled_and_no_credential_is_anywhere_else(
@@ -265,7 +267,7 @@ def test_the_champion_is_measured_and_another_model_raises_the_alarm_on_a_multi_
         backend = Backend(path, path.parent, namespace)
         run = backend.run(model="champion", if_champion=True)
         assert (run.state, run.failed, webhooks) == ("SUCCEEDED", [], []), run.text
-        assert run.states["/evaluation/measure-and-monitor/model-there/alarm-on-regression/regressed"] == "SKIPPED"
+        assert run.states["/evaluation/model-there/regressed"] == "SKIPPED"
         worse = backend.run(model="micro://default", overrides=json.dumps(["gate.harm.max=0.1"]))
     assert not any("AWS_ACCESS_KEY_ID" in pod.environment for pod in run.pods)
     assert (worse.state, worse.failed) == ("FAILED", ["alarm"]), worse.text
@@ -287,13 +289,13 @@ def test_a_refused_candidate_on_a_disconnected_cluster(world: World, promoted: P
         config_maps={"proxy": {"exceptions": "127.0.0.1"}, "corp-ca": {"ca.crt": Path(certifi.where()).read_text()}},
     )
     before = world.ledger
-    given = {**hub_config(), "cluster": section, "gate": {"harm": {"max": 0.0001}}, "sampling": {"shards": 1}}
-    given["evaluation"]["shards"] = 1
+    given = {**hub_config(), "cluster": section, "gate": {"harm": {"max": 0.0001}}, "sampling": {"parallelism": 1}}
+    given["evaluation"]["parallelism"] = 1
     run = world.run("disconnected", given | {"training": {"epochs": 1}}, namespace=namespace)
     assert (run.state, run.failed) == ("SUCCEEDED", []), run.text
-    assert run.states[f"{JUDGING}/promotion/passed"] == "SKIPPED"
+    assert run.states[f"{ENOUGH}/passed"] == "SKIPPED"
     assert {pod.image.partition("/")[0] for pod in run.pods} == {"registry.corp.example"}
-    sample = run.pod("evaluation-2/shards[0]/sample").environment
+    sample = run.pod("enough-examples/sample-4").environment
     assert (sample["HF_HUB_OFFLINE"], sample["NO_PROXY"]) == ("1", "127.0.0.1")
     assert sample["AWS_CA_BUNDLE"].endswith("config-maps/corp-ca/ca.crt")
     records = world.records(run)

@@ -41,13 +41,13 @@ def test_the_champion_is_compared_with_its_own_last_evaluation(store: Path, tmp_
     again, records = evaluate(tmp_path / "again", store, "--model", "champion")
     assert again.code == 0, again.text
     assert records["monitor"]["details"]["previous"]["number"] == 1
-    assert records["sample-evaluated-0"]["counts"]["chunks_reused"] == records["sample-evaluated-0"]["counts"]["chunks"]
+    assert records["sample-evaluated"]["counts"]["chunks_reused"] == records["sample-evaluated"]["counts"]["chunks"]
     assert again.read("metrics.json")["evaluated"] == first.read("metrics.json")["evaluated"]
 
     fresh, records = evaluate(tmp_path / "fresh", store, "--model", "models:/micro-student@champion", "--fresh")
     assert fresh.code == 0, fresh.text
     assert records["monitor"]["details"]["previous"]["number"] == 2
-    assert records["sample-evaluated-0"]["counts"]["chunks_reused"] == 0
+    assert records["sample-evaluated"]["counts"]["chunks_reused"] == 0
     names = {check["name"] for check in fresh.read("decision.json")["checks"]}
     assert {"regression/harm/micro-harm", "regression/reasoning"} <= names
     assert sorted((store / "promotions").rglob("*.json")) == ledger, "an evaluation moves nothing"

@@ -50,7 +50,7 @@ if len(sys.argv) > 1:
 count = 0
 for root in OURS:
     for found in pkgutil.walk_packages(import_module(root).__path__, f"{root}."):
-        # the fork server's own imports: it is for Linux only (thinksafe_pipelines.local.prefork.usable)
+        # the fork server's own imports: it is for Linux only (thinksafe.run.parents.forks)
         if found.name.endswith(".__main__") or found.name == "thinksafe_pipelines.local.preload":
             continue
         try:

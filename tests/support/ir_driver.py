@@ -3,7 +3,7 @@
 It goes by the two documents of the compiled file alone, as the source of the backend's drivers has it:
 
 - an input is looked up in the inputs of the DAG around, or by the recorded (that is, shown) name of a task of the same
-  DAG; in the iterations of a loop the item stands in the place of the list;
+  DAG; a condition reads one of the task's own inputs;
 - a task starts when those it depends on succeeded, and is left out where one failed or was skipped;
 - what pods get, and what they hand back, is in :mod:`ir_pods`.
 
@@ -27,8 +27,7 @@ from ir_pods import PLACEHOLDER, IRError, Namespace, Pod, Pods, Values, constant
 SUCCEEDED, FAILED, SKIPPED = "SUCCEEDED", "FAILED", "SKIPPED"
 PIPELINE = {"components", "deploymentSpec", "pipelineInfo", "root", "schemaVersion", "sdkVersion"}
 TASK = {
-    "cachingOptions", "componentRef", "dependentTasks", "inputs", "parameterIterator", "retryPolicy", "taskInfo",
-    "triggerPolicy",
+    "cachingOptions", "componentRef", "dependentTasks", "inputs", "retryPolicy", "taskInfo", "triggerPolicy",
 }
 ALWAYS = "ALL_UPSTREAM_TASKS_COMPLETED"
 CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] (==|!=) (true|false|'[^']*'|-?\d+(?:\.\d+)?)")
@@ -125,39 +124,13 @@ class _Run:
         known(task, TASK, path)
         component = found(self.components, task["componentRef"]["name"], f"{path}: no component")
         known(component, {"dag", "executorLabel", "inputDefinitions", "outputDefinitions"}, path)
-        iterator = task.get("parameterIterator")
-        given = self.inputs(task, around, recorded, path)
-        given = typed(component, given, path, without=iterator["itemInput"] if iterator else "")
+        given = typed(component, self.inputs(task, around, recorded, path), path)
         if (condition := task.get("triggerPolicy", {}).get("condition")) and not holds(condition, given, path):
             return SKIPPED, Values()
-        return (self.loop(component, iterator, given, path) if iterator else self.once(component, given, path))
-
-    def once(self, component: dict[str, Any], given: Values, path: str) -> tuple[str, Values]:
         if "dag" in component:
             return self.dag(component, given, path)
         made = self.pods.start(component, given, path)
         return (FAILED, Values()) if made is None else (SUCCEEDED, made)
-
-    def loop(
-        self, component: dict[str, Any], iterator: dict[str, Any], given: Values, path: str
-    ) -> tuple[str, Values]:
-        known(iterator, {"itemInput", "items"}, path)
-        kind, at = only(iterator["items"], path)
-        rest = dict(given.parameters)
-        if kind not in ("raw", "inputParameter"):
-            raise IRError(f"{path}: a loop over {kind}")
-        # the driver takes the list away: nothing in the loop finds it any more
-        items = at if kind == "raw" else rest.pop(at)
-        states, collected = [], Values()
-        for number, item in enumerate(json.loads(items) if isinstance(items, str) else items):
-            inside = Values({**rest, iterator["itemInput"]: item}, given.artifacts)
-            state, outputs = self.once(component, inside, f"{path}[{number}]")
-            states.append(state)
-            for name, value in outputs.parameters.items():
-                collected.parameters.setdefault(name, []).append(value)
-            for name, artifacts in outputs.artifacts.items():
-                collected.artifacts.setdefault(name, []).extend(artifacts)
-        return (FAILED if FAILED in states else SUCCEEDED), collected
 
     def inputs(self, task: dict[str, Any], around: Values, recorded: Recorded, path: str) -> Values:
         """Return the inputs of a task."""

@@ -53,7 +53,7 @@ class Pod:
     """A pod that ran."""
 
     task: str
-    """Shown names from the root to the task, with the numbers of iterations."""
+    """Shown names from the root to the task."""
     image: str
     command: list[str]
     environment: dict[str, str]
@@ -191,7 +191,7 @@ class Pods:
         return made
 
 
-def typed(component: dict[str, Any], given: Values, path: str, without: str = "") -> Values:
+def typed(component: dict[str, Any], given: Values, path: str) -> Values:
     """Return inputs with the defaults of the component, checked against its definitions."""
     definitions = component.get("inputDefinitions", {})
     known(definitions, {"artifacts", "parameters"}, path)
@@ -200,8 +200,6 @@ def typed(component: dict[str, Any], given: Values, path: str, without: str = ""
     parameters = dict(given.parameters)
     for name, of in expected.items():
         known(of, {"defaultValue", "description", "isOptional", "parameterType"}, f"{path}: {name}")
-        if name == without:
-            continue
         if name not in parameters and "defaultValue" not in of:
             raise IRError(f"{path}: parameter {name} has neither a value nor a default")
         kind, value = of["parameterType"], parameters.setdefault(name, of.get("defaultValue"))

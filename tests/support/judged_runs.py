@@ -16,7 +16,7 @@ GUARD = {"kind": "llama-guard-3", "threshold": 0.5}
 def judge_run(
     store: LocalStore, make_sample: Callable[..., Sample], run_id: str = "run-1", *,
     sizes: dict[str, int] | None = None, roles: tuple[str, ...] = ("base", "candidate"), chunk: int = 40,
-    text: str = "", p: bool = True, shards: int = 2,
+    text: str = "", p: bool = True,
 ) -> None:
     """Write samples, verdicts and stage records of a run; verdicts are a seeded choice by the prompt's id."""
     for role in roles:
@@ -37,22 +37,19 @@ def judge_run(
                     for part in ("whole", "answer")
                 ]
         places = [(samples[i : i + chunk], verdicts[2 * i : 2 * (i + chunk)]) for i in range(0, len(samples), chunk)]
-        for shard in range(shards):
-            mine = [(i, *pair) for i, pair in enumerate(places) if i % shards == shard]
-            found = {}
-            for kind, at in (("samples", 1), ("verdicts", 2)):
-                chunks = tuple(
-                    write_chunk(store, f"{run_id}-{role}-{kind}-{chunk}-{row[0]}", row[0], row[at]) for row in mine
-                )
-                found[kind] = Manifest(kind=kind, total=len(places), model=role, chunks=chunks)
-                save_manifest(store, found[kind])
-            record = StageRecord(
-                run_id=run_id, stage="judge", task=f"judge-{role}-{shard}", status="succeeded", started=1.0,
-                seconds=1.0,
-                inputs={"samples": found["samples"].digest}, outputs={"verdicts": found["verdicts"].digest},
-                section={"guard": GUARD if p else {"kind": "wildguard", "threshold": 0.5}, "reasoning": "think"},
+        found = {}
+        for at, kind in enumerate(("samples", "verdicts")):
+            chunks = tuple(
+                write_chunk(store, f"{run_id}-{role}-{kind}-{chunk}-{i}", i, rows[at]) for i, rows in enumerate(places)
             )
-            write_stage_record(store, record)
+            found[kind] = Manifest(kind=kind, total=len(places), model=role, chunks=chunks)
+            save_manifest(store, found[kind])
+        record = StageRecord(
+            run_id=run_id, stage="judge", task=f"judge-{role}", status="succeeded", started=1.0, seconds=1.0,
+            inputs={"samples": found["samples"].digest}, outputs={"verdicts": found["verdicts"].digest},
+            section={"guard": GUARD if p else {"kind": "wildguard", "threshold": 0.5}, "reasoning": "think"},
+        )
+        write_stage_record(store, record)
     config = {"seed": 42, "gate": {"harm": {"part": "whole"}}}
     plan = StageRecord(
         run_id=run_id, stage="plan", task="plan", status="succeeded", started=0.0, seconds=1.0,

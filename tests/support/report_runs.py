@@ -103,36 +103,35 @@ class Run:
             },
         )
 
-    def sampled(self, purpose: str, shards: int, rows: int, seconds: float) -> None:
-        for shard in range(shards):
-            self.add(
-                "sample",
-                f"sample-{purpose}-{shard}",
-                seconds,
-                inputs={"model": digest("base"), "prompts": digest(purpose)},
-                outputs={"samples": digest(purpose, str(shard))},
-                counts={
-                    "rows": rows,
-                    "tokens": rows * 912,
-                    "tokens_new": rows * 900,
-                    "chunks": 8,
-                    "chunks_reused": int(self.pace),
-                    "truncated": 4,
-                },
-            )
-            self.add(
-                "judge",
-                f"judge-{purpose}-{shard}",
-                seconds / 9,
-                outputs={"verdicts": digest("v", purpose, str(shard))},
-                counts={"rows": rows, "safe": rows - 9, "unsafe": 7, "unknown": 2},
-                details={"guard": "refusal-match", "guard_digest": digest("guard")},
-            )
+    def sampled(self, purpose: str, rows: int, seconds: float) -> None:
+        self.add(
+            "sample",
+            f"sample-{purpose}",
+            seconds,
+            inputs={"model": digest("base"), "prompts": digest(purpose)},
+            outputs={"samples": digest(purpose)},
+            counts={
+                "rows": rows,
+                "tokens": rows * 912,
+                "tokens_new": rows * 900,
+                "chunks": 8,
+                "chunks_reused": int(self.pace),
+                "truncated": 4,
+            },
+        )
+        self.add(
+            "judge",
+            f"judge-{purpose}",
+            seconds / 9,
+            outputs={"verdicts": digest("v", purpose)},
+            counts={"rows": rows, "safe": rows - 9, "unsafe": 7, "unknown": 2},
+            details={"guard": "refusal-match", "guard_digest": digest("guard")},
+        )
 
     def to_diagnosis(self, steered: int = 57, micro: bool = False) -> None:
         self.plan(micro)
         self.prepare()
-        self.sampled("pilot", 1, 128, 240)
+        self.sampled("pilot", 128, 240)
         details = diagnosis(steered)
         section = {"diagnose": config(micro).diagnose.model_dump(mode="json"), "reasoning": "think"}
         verdict = "passed" if details["decision"]["passed"] else "unsteerable"
@@ -140,7 +139,7 @@ class Run:
 
     def to_curation(self) -> None:
         self.to_diagnosis()
-        self.sampled("training", 4, 2250, 5400)
+        self.sampled("training", 9000, 21600)
         self.add(
             "curate",
             outputs={"examples": digest("examples")},
@@ -194,8 +193,8 @@ class Run:
         )
 
     def measured(self, role: str, shift: float = 0.0) -> MetricSet:
-        self.sampled(role, 2, 2490, 3600)
-        self.add("grade", f"grade-{role}-0", 4, counts={"rows": 16136})
+        self.sampled(role, 4980, 7200)
+        self.add("grade", f"grade-{role}", 4, counts={"rows": 16136})
         metrics = metric_set(role, shift)
         self.add(
             "metrics",
@@ -277,7 +276,7 @@ def failed(**settings: Any) -> dict[str, StageRecord]:
 def incomplete(**settings: Any) -> dict[str, StageRecord]:
     run = Run(**settings)
     run.to_diagnosis()
-    run.sampled("training", 2, 2250, 5400)
+    run.sampled("training", 4500, 10800)
     return run.records
 
 
@@ -297,7 +296,7 @@ def evaluation(shift: float = 0.0, again: bool = True, **settings: Any) -> dict[
         of for of in run.records["prepare"].details["sets"] if of["use"] == "evaluation"
     ]
     before = metric_set("candidate").model_copy(update={"role": "previous"})
-    run.sampled("evaluated", 2, 2490, 3600)
+    run.sampled("evaluated", 4980, 7200)
     measured = metric_set("candidate", shift).model_copy(update={"role": "evaluated"})
     run.add("metrics", "metrics-evaluated", details={"metrics": measured.model_dump(mode="json")})
     section = suite_sections(suite, "think").monitor

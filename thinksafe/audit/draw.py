@@ -4,7 +4,7 @@ A stratum is a role, a benchmark, a verdict and, if the guard gives a probabilit
 Each stratum gets a few rows. The rest are shared out in proportion to the square root of the stratum's size (power
 allocation: Bankier, The American Statistician 42, 1988): rare strata, such as unsafe verdicts on a repaired model, get
 enough rows to be informative, and large ones still get more. Within a stratum every subset of its size is equally
-likely: rows are taken in the order of a seeded digest of their ids, independent of chunks and shards.
+likely: rows are taken in the order of a seeded digest of their ids, independent of chunks and parallelism.
 """
 
 from __future__ import annotations

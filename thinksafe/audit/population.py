@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,8 +17,6 @@ from thinksafe.traces import part_text
 EVALUATED = ("base", "candidate", "champion", "evaluated")
 """Roles whose verdicts make metrics."""
 ROLES = (*EVALUATED, "pilot", "training")
-
-_JUDGE = re.compile(r"judge-([a-z]+)-\d+")
 
 
 @dataclass(frozen=True)
@@ -86,10 +83,10 @@ def find_run(store: Store, run_id: str) -> JudgedRun:
         raise InputError(f"{read.problems[0]}.", DELETE_RECORD)
     records = read.found
     batches: list[Batch] = []
-    for task, record in sorted(records.items()):
-        found = _JUDGE.fullmatch(task)
-        if found and found[1] in ROLES and record.status == "succeeded":
-            batches += _batches(store, found[1], record)
+    for role in ROLES:
+        record = records.get(f"judge-{role}")
+        if record is not None and record.succeeded:
+            batches += _batches(store, role, record)
     if not batches:
         raise InputError(f"The run {run_id} has no judged samples in {store.root}.", "Check the run id and the store.")
     plan = records.get("plan")

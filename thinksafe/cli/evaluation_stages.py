@@ -41,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
 def plan_evaluation(
     suite: Annotated[str, typer.Option(help="Suite: recipe name, path or YAML text.")],
     plan_out: Annotated[Path, typer.Option()], model_out: Annotated[Path, typer.Option()],
-    passed_out: Annotated[Path, typer.Option()], shards_evaluation_out: Annotated[Path, typer.Option()],
+    passed_out: Annotated[Path, typer.Option()],
     model: Annotated[
         str, typer.Option(help="champion, models:/NAME@champion, models:/NAME/VERSION, or a student.")
     ] = "",
@@ -61,7 +61,7 @@ def plan_evaluation(
     stage.run(
         stage_context("plan_evaluation", artifacts, run_id or job_id or MANUAL, task), suite, changes, model,
         fresh=drawn, plan_out=plan_out, model_out=model_out, passed_out=passed_out,
-        shards_evaluation_out=shards_evaluation_out, if_champion=only_champion, job_id=job_id,
+        if_champion=only_champion, job_id=job_id,
     )
     finish(executor_input)
 

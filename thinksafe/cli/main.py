@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -13,7 +12,7 @@ import typer
 
 from thinksafe import __version__
 from thinksafe.cli import audit, cluster, commands, evaluation_stages, rollout_stages, stages
-from thinksafe.errors import EXIT_FAILED, ThinkSafeError, full_disk
+from thinksafe.errors import ThinkSafeError, known_error
 from thinksafe.run import attempts
 
 EXIT_INTERRUPTED = 130
@@ -79,16 +78,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("THINKSAFE_DEBUG"):
             raise
-        if known := full_disk(error):
-            _complain(known.problem, known.action)
-            sys.exit(known.exit_code)
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        # the message of an unexpected exception may quote model text, so only its type and place are shown
-        _complain(
-            f"unexpected {type(error).__name__} at {os.path.basename(frame.filename)}:{frame.lineno}.",
-            "Set THINKSAFE_DEBUG=1 and start the same command again to see the traceback.",
-        )
-        sys.exit(EXIT_FAILED)
+        known = known_error(error, "Set THINKSAFE_DEBUG=1 and start the same command again to see the traceback.")
+        _complain(known.problem, known.action)
+        sys.exit(known.exit_code)
 
 
 def _complain(problem: str, action: str) -> None:

@@ -84,6 +84,13 @@ def open_stage(
     return context, document.section(section or stage, model, plan)
 
 
+def parallelism(plan: Path, section: str) -> int:
+    """Return how many pods may work on a section at once. Raises ConfigError."""
+    from thinksafe.config.plan_document import read_plan
+
+    return read_plan(plan).parallelism.get(section, 1)
+
+
 def finish(executor_input: str, **metadata: dict[str, Any]) -> None:
     """Write KFP's executor output when running under KFP; ``metadata`` by name of the output artifact."""
     if executor_input:

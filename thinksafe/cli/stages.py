@@ -23,6 +23,7 @@ from thinksafe.cli.stage_options import (
     add_commands,
     finish,
     open_stage,
+    parallelism,
     parse_flag,
     parse_overrides,
     stage_context,
@@ -43,8 +44,7 @@ def add_to(app: typer.Typer) -> None:
 def plan(
     config: Annotated[str, typer.Option(help="Recipe name, path or YAML text.")],
     plan_out: Annotated[Path, typer.Option()], base_out: Annotated[Path, typer.Option()],
-    champion_out: Annotated[Path, typer.Option()], shards_training_out: Annotated[Path, typer.Option()],
-    shards_evaluation_out: Annotated[Path, typer.Option()], shards_champion_out: Annotated[Path, typer.Option()],
+    champion_out: Annotated[Path, typer.Option()],
     overrides: Annotated[str, typer.Option(help="JSON list of key=value texts.")] = "[]",
     job_id: JobId = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
     executor_input: Executor = "",
@@ -56,8 +56,7 @@ def plan(
     context = stage_context("plan", artifacts, run_id or job_id or MANUAL, task)
     stage.run(
         context, config, changes, plan_out=plan_out, base_out=base_out, champion_out=champion_out,
-        shards_training_out=shards_training_out, shards_evaluation_out=shards_evaluation_out,
-        shards_champion_out=shards_champion_out, job_id=job_id,
+        job_id=job_id,
     )
     finish(executor_input)
 
@@ -84,23 +83,17 @@ def prepare(
 @stages.command()
 def sample(
     plan: PlanFile, model: Annotated[Path, typer.Option()], prompts: Annotated[Path, typer.Option()],
-    samples_out: Annotated[Path, typer.Option()], shard: Annotated[int, typer.Option(min=0)] = 0,
-    shards: Annotated[int, typer.Option(min=0, help="Number of shards; 0 takes the plan's for this section.")] = 0,
+    samples_out: Annotated[Path, typer.Option()],
     section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
     executor_input: Executor = "",
 ) -> None:
     """Draw samples from a model, steered and plain, in resumable chunks."""
-    from thinksafe.config.plan_document import read_plan
     from thinksafe.config.sections import SampleSection
-    from thinksafe.errors import ConfigError
     from thinksafe.stages import sample as stage
 
-    number = shards or read_plan(plan).shards.get(section, 1)
-    if shard >= number:
-        raise ConfigError(f"--shard {shard} is not below the number of shards, {number}.", "Shards count from 0.")
     result = stage.run(
-        *open_stage("sample", SampleSection, plan, section, artifacts, run_id, task), model, prompts, shard, number,
-        samples_out=samples_out,
+        *open_stage("sample", SampleSection, plan, section, artifacts, run_id, task), model, prompts,
+        samples_out=samples_out, parallelism=parallelism(plan, section or "sample"),
     )
     finish(executor_input, samples=dict(result.counts))
 
@@ -117,7 +110,7 @@ def judge(
 
     result = stage.run(
         *open_stage("judge", JudgeSection, plan, section, artifacts, run_id, task), samples,
-        verdicts_out=verdicts_out,
+        verdicts_out=verdicts_out, parallelism=parallelism(plan, section or "judge"),
     )
     finish(executor_input, verdicts=dict(result.counts))
 
@@ -133,28 +126,25 @@ def grade(
     from thinksafe.stages import grade as stage
 
     result = stage.run(
-        *open_stage("grade", GradeSection, plan, section, artifacts, run_id, task), samples, grades_out=grades_out
+        *open_stage("grade", GradeSection, plan, section, artifacts, run_id, task), samples, grades_out=grades_out,
+        parallelism=parallelism(plan, section or "grade"),
     )
     finish(executor_input, grades=dict(result.counts))
 
 
 @stages.command()
-def merge(
-    manifest_out: Annotated[Path, typer.Option()],
-    manifest: Annotated[list[Path] | None, typer.Option(help="A shard's manifest, repeated.")] = None,
-    manifests: Annotated[str, typer.Option(help="Name of the artifact list in the executor input.")] = "",
-    task: Task = "", executor_input: Executor = "",  # noqa: ARG001 - all stages take a task
+def work(
+    address: Annotated[str, typer.Argument(help="Address of an order, which a stage wrote.")],
+    worker: Annotated[
+        int, typer.Option(min=0, envvar="JOB_COMPLETION_INDEX", help="This worker, from 0.")
+    ] = 0,
 ) -> None:
-    """Merge the manifests of all shards into one that is known to be whole."""
-    from thinksafe.stages import merge as stage
+    """Make chunks of an order of sample, judge or grade, with other workers."""
+    from thinksafe.stages import grade, judge, sample
+    from thinksafe.work.worker import work_on
 
-    paths = list(manifest or [])
-    if manifests:
-        from thinksafe.kube.executor import artifact_paths
-
-        paths += artifact_paths(executor_input, manifests)
-    stage.run(paths, manifest_out=manifest_out)
-    finish(executor_input)
+    openers = {"sample": sample.chunk_sets, "judge": judge.chunk_sets, "grade": grade.chunk_sets}
+    work_on(address, worker, openers)
 
 
 @stages.command()

@@ -69,7 +69,7 @@ class SecondGuardSettings(GuardSettings):
 
     every_n: Count = 10
     """Judge one sample in this many, chosen by a seeded digest of its id: the same ones for base, candidate and
-    champion, with any number of shards. With few samples, the actual number varies by chance; 1 judges all."""
+    champion, whatever the parallelism. With few samples, the actual number varies by chance; 1 judges all."""
     filter: bool = False
     """Also judge samples of the pilot and of training. These verdicts change no example; the report counts the
     disagreements."""

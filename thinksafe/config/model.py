@@ -18,19 +18,21 @@ from thinksafe.config.deploy import DeploySettings, check_servable, with_default
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.gpus import gpus_needed, with_gpus
 from thinksafe.config.guard import GuardSettings, GuardsSettings
+from thinksafe.config.parallelism import with_jobs
 from thinksafe.config.registry import RegistrySettings, ReportSettings
 from thinksafe.config.shape import check_place, check_shape
 from thinksafe.config.vllm import EngineOptions
 from thinksafe.methods import AnyMethod
 from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.records import Part, SamplingSettings, Share
-from thinksafe.settings import Count, CountOrZero, Name, Section, Shards, StudentSettings
+from thinksafe.settings import Count, CountOrZero, Name, Parallelism, Section, StudentSettings
 
 __all__ = [
     "AlarmSettings", "CurateSettings", "DiagnoseSettings", "EngineSettings", "EvaluationSettings", "GuardSettings",
     "GuardsSettings", "Name", "RealignmentConfig", "RegistrySettings", "ReportSettings", "SampleSettings", "Section",
     "TrainingSettings",
 ]
+
 
 class EngineSettings(Section):
     """What generates."""
@@ -67,8 +69,8 @@ class SampleSettings(Section):
     """Sampling settings of pilot and training samples."""
     n: Count = 1
     """Samples per prompt."""
-    shards: Shards = 1
-    """Parallel sampling tasks. Does not change any sample."""
+    parallelism: Parallelism = 1
+    """Pods (on a laptop processes) that sample and judge at once. Changes no sample and no verdict."""
     chunk_size: Count = 64
     """Prompts a chunk: the unit that is written, resumed and seeded."""
 
@@ -162,8 +164,8 @@ class EvaluationSettings(Section):
     """Samples per prompt of the harm and over-refusal benchmarks."""
     n_reasoning: Count = 8
     """Samples per problem of the reasoning benchmarks."""
-    shards: Shards = 1
-    """Parallel sampling tasks. Does not change any sample."""
+    parallelism: Parallelism = 1
+    """Pods (on a laptop processes) that sample, judge or grade at once. Changes no metric."""
     chunk_size: Count = 64
     """Prompts a chunk: the unit that is written, resumed and seeded."""
     parts: tuple[Part, ...] = ("whole",)
@@ -224,10 +226,11 @@ class RealignmentConfig(Section):
 
     @field_validator("cluster")
     @classmethod
-    def _gpus_asked_for(cls, cluster: ClusterSettings | None, info: ValidationInfo) -> ClusterSettings | None:
-        if cluster is None or not {"engine", "guard", "training", "deploy"} <= info.data.keys():
+    def _gpus_and_jobs_asked_for(cls, cluster: ClusterSettings | None, info: ValidationInfo) -> ClusterSettings | None:
+        needed = {"engine", "sampling", "guard", "training", "evaluation", "deploy"}
+        if cluster is None or not needed <= info.data.keys():
             return cluster
-        return with_gpus(cluster, gpus_needed(info.data))
+        return with_jobs(with_gpus(cluster, gpus_needed(info.data)), info.data)
 
     @model_validator(mode="after")
     def _training_fits_its_pod(self) -> RealignmentConfig:

@@ -28,7 +28,9 @@ REMOVED = {
     "deploy.verification.workers": "8, always",
     "diagnose.alpha": "gate.alpha holds",
     "engine.timeout": "the time limit follows from the number of tokens",
+    "evaluation.shards": "write evaluation.parallelism",
     "guard.*.min_mass": "it is always 0.5",
+    "sampling.shards": "write sampling.parallelism",
     "training.kl_chunk": "it is always 64 tokens",
 }
 """What replaced a key, by a pattern of its path."""

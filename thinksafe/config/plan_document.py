@@ -22,8 +22,8 @@ class PlanDocument(Section):
     schema_version: Literal[1] = 1
     run_id: str
     """Run that every stage belongs to."""
-    shards: dict[str, Annotated[int, Field(ge=1)]] = {}
-    """Number of shards by section of ``sample``; one for a section that is not listed."""
+    parallelism: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Pods that work at once, by section; one for a section that is not listed."""
     sections: dict[str, dict[str, Any]]
     """Canonical configuration section by name. A stage's keys depend only on its section."""
 
@@ -55,11 +55,10 @@ def plan_document(run_id: str, planned: Sections | SuiteSections) -> PlanDocumen
 
     Args:
         run_id: The run.
-        planned: Its sections; a field ``shards_<use>`` is the number of shards of the section ``sample_<use>``.
+        planned: Its sections.
     """
     fields = planned.model_dump(mode="json")
-    shards = {name.replace("shards_", "sample_"): fields.pop(name) for name in list(fields) if "shards_" in name}
-    return PlanDocument(run_id=run_id, shards=shards, sections=fields)
+    return PlanDocument(run_id=run_id, parallelism=fields.pop("parallelism"), sections=fields)
 
 
 def read_plan(path: Path) -> PlanDocument:

@@ -9,6 +9,7 @@ from thinksafe.config.checks import check_names
 from thinksafe.config.comparable import suite_digest
 from thinksafe.config.deploy import GREEDY_TOKENS
 from thinksafe.config.model import CurateSettings, RealignmentConfig
+from thinksafe.config.parallelism import parallelism_of
 from thinksafe.config.sections import (
     AlarmSection,
     CurateSection,
@@ -122,6 +123,10 @@ def sections_of(
 
     measured = measurement(config, reasoning)
     second = config.guard.second
+    filtering = JudgeSection(
+        guard=config.guard.filter, second=second_judge(config) if second is not None and second.filter else None,
+        parts=("whole",), skip_problems=False, chunk_size=sampling.chunk_size, reasoning=reasoning,
+    )
     return Sections(
         student=config.student,
         prepare=PrepareSection(
@@ -131,10 +136,8 @@ def sections_of(
         sample_pilot=sample("pilot", 1, pilot),
         sample_training=sample("training", sampling.n, method.responses()),
         sample_evaluation=measured.sample,
-        judge_filter=JudgeSection(
-            guard=config.guard.filter, second=second_judge(config) if second is not None and second.filter else None,
-            parts=("whole",), skip_problems=False, chunk_size=sampling.chunk_size, reasoning=reasoning,
-        ),
+        judge_pilot=filtering,
+        judge_filter=filtering,
         judge_evaluate=measured.judge,
         grade=measured.grade,
         diagnose=DiagnoseSection(
@@ -173,8 +176,7 @@ def sections_of(
         report=ReportSection(
             report=config.report, registry=config.registry, recipe=config.name, method=method.kind
         ),
-        shards_training=sampling.shards,
-        shards_evaluation=evaluation.shards,
+        parallelism=parallelism_of(dict(config)),
     )
 
 
@@ -206,5 +208,5 @@ def suite_sections(
             known_checks=known_checks(config) if config.gate.waivers else (),
         ),
         alarm=AlarmSection(alarm=config.alarm, suite=config.name),
-        shards_evaluation=config.evaluation.shards,
+        parallelism=parallelism_of(dict(config)),
     )

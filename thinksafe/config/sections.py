@@ -212,6 +212,7 @@ class Sections(Section):
     sample_pilot: SampleSection
     sample_training: SampleSection
     sample_evaluation: SampleSection
+    judge_pilot: JudgeSection
     judge_filter: JudgeSection
     judge_evaluate: JudgeSection
     grade: GradeSection
@@ -226,8 +227,8 @@ class Sections(Section):
     """Greedy responses of the candidate, with which those of the served model are compared."""
     deploy: DeploySection
     report: ReportSection
-    shards_training: int
-    shards_evaluation: int
+    parallelism: dict[str, int]
+    """Pods that work at once, by section; one for a section that is not listed."""
 
 
 class MonitorSection(Section):
@@ -267,4 +268,5 @@ class SuiteSections(Section):
     metrics: MetricsSection
     monitor: MonitorSection
     alarm: AlarmSection
-    shards_evaluation: int
+    parallelism: dict[str, int]
+    """Pods that work at once, by section; one for a section that is not listed."""

@@ -31,8 +31,6 @@ class StageSpec:
     """It is retried after a failure. False if it gives or announces a verdict: none is drawn or sent twice."""
     runs_after_failure: bool = False
     """It runs even if another task failed."""
-    shown: bool = True
-    """The terminal shows a line when it succeeds."""
     preloaded: bool = False
     """Local runs import its module once, before the first stage, because several stages need the same imports."""
 
@@ -44,7 +42,6 @@ STAGES: dict[str, StageSpec] = {
     "sample": StageSpec("sampler", reads_models=True, preloaded=True),
     "judge": StageSpec("sampler", reads_models=True, preloaded=True),
     "grade": StageSpec(preloaded=True),
-    "merge": StageSpec(shown=False, preloaded=True),
     "diagnose": StageSpec(retried=False),
     "curate": StageSpec(),
     "train": StageSpec("trainer", reads_models=True),

@@ -24,6 +24,7 @@ from thinksafe.config.model import (
     RegistrySettings,
     ReportSettings,
 )
+from thinksafe.config.parallelism import with_jobs
 from thinksafe.settings import Name, Section, StudentSettings
 
 
@@ -59,10 +60,10 @@ class SuiteConfig(Section):
 
     @field_validator("cluster")
     @classmethod
-    def _gpus_asked_for(cls, cluster: ClusterSettings | None, info: ValidationInfo) -> ClusterSettings | None:
-        if cluster is None or not {"engine", "guard"} <= info.data.keys():
+    def _gpus_and_jobs_asked_for(cls, cluster: ClusterSettings | None, info: ValidationInfo) -> ClusterSettings | None:
+        if cluster is None or not {"engine", "guard", "evaluation"} <= info.data.keys():
             return cluster
-        return with_gpus(cluster, gpus_needed(info.data))
+        return with_jobs(with_gpus(cluster, gpus_needed(info.data)), info.data)
 
     @model_validator(mode="after")
     def _part_is_scored(self) -> SuiteConfig:

@@ -15,9 +15,6 @@ from typing import Any
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_atomic
 
-MOUNTS = {"s3://": "/s3/", "minio://": "/minio/", "gs://": "/gcs/"}
-"""Where KFP's launcher mounts the content of an address, by its scheme."""
-
 
 def write_executor_output(executor_input: str, metadata: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the executor output: every output artifact, name and address as KFP gave them, with its metadata.
@@ -58,42 +55,6 @@ def write_executor_output(executor_input: str, metadata: Mapping[str, Mapping[st
             f"The metadata of an output artifact is not JSON ({error}).", "Use plain numbers, texts and lists."
         ) from error
     write_atomic(Path(target), text.encode())
-
-
-def artifact_paths(executor_input: str, name: str) -> list[Path]:
-    """Return the local paths of an input artifact, or of all artifacts of an input list, in order.
-
-    Raises:
-        InputError: there is no such input, or an address is not one that KFP mounts.
-    """
-    if not executor_input:
-        raise InputError(
-            f"The artifact list {name!r} was asked for without an executor input.",
-            "Pass --executor-input, or the files one by one.",
-        )
-    artifacts = _part(_part(_parse(executor_input), "inputs"), "artifacts")
-    if name not in artifacts:
-        raise InputError(
-            f"The executor input has no input artifact {name!r}.",
-            f"Its input artifacts: {', '.join(sorted(artifacts)) or 'none'}.",
-        )
-    return [_local_path(item, name) for item in _items(artifacts, name)]
-
-
-def _local_path(artifact: dict[str, Any], name: str) -> Path:
-    custom = artifact.get("customPath")
-    if isinstance(custom, str) and custom:
-        return Path(custom)
-    uri: str = artifact["uri"]
-    for scheme, mount in MOUNTS.items():
-        if uri.startswith(scheme):
-            return Path(mount + uri.removeprefix(scheme))
-    if "://" in uri:
-        raise InputError(
-            f"The input artifact {name!r} has the address {uri!r}, whose scheme is not mounted by KFP.",
-            f"Use a pipeline root with one of {', '.join(MOUNTS)} or a local folder.",
-        )
-    return Path(uri)
 
 
 def _parse(executor_input: str) -> dict[str, Any]:

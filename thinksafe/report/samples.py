@@ -7,8 +7,8 @@ are read that contain a chosen row: at most one for each row and model. So memor
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -29,7 +29,6 @@ TEXT_BYTES = 1_200_000
 LENGTHS = (4000, 2000, 1000, 500, 250, 120, 60)
 """Possible limits on the characters of each text; the largest with which all texts fit is used."""
 
-_TASK = re.compile(rf"(judge|grade)-({'|'.join(ROLES)})-\d+")
 
 
 class Place(NamedTuple):
@@ -109,16 +108,16 @@ def browse(
 
 def _places(store: Store, records: Mapping[str, StageRecord]) -> dict[str, dict[int, Place]]:
     found: dict[str, dict[RowKind, dict[int, Chunk]]] = {}
-    for task, record in records.items():
-        named = _TASK.fullmatch(task)
-        if named is None or record.status != "succeeded":
+    stages: dict[str, RowKind] = {"judge": "verdicts", "grade": "grades"}
+    for role, (stage, kind) in product(ROLES, stages.items()):
+        record = records.get(f"{stage}-{role}")
+        if record is None or not record.succeeded:
             continue
-        kind: RowKind = "verdicts" if named[1] == "judge" else "grades"
         digests: dict[RowKind, str] = {
             "samples": record.inputs.get("samples", ""), kind: record.outputs.get(kind, "")
         }
         for name, digest in digests.items():
-            of = found.setdefault(named[2], {}).setdefault(name, {})
+            of = found.setdefault(role, {}).setdefault(name, {})
             of.update({chunk.index: chunk for chunk in _chunks(store, digest, kind)})
     return {
         role: {

@@ -233,7 +233,7 @@ def pilot(summary: RunSummary) -> list[tuple[str, Cell, Cell, Cell]]:
 
 
 def steps(summary: RunSummary) -> list[tuple[str, list[Cell]]]:
-    """Return for each step its tasks, time, slowest task, GPU time, rows, tokens, tokens per second, chunks reused."""
+    """Return for each step its time, GPU time, rows, tokens, tokens per second, chunks reused."""
     return [(step.name + (" (failed)" if step.failed else ""), _step_cells(step)) for step in summary.steps]
 
 
@@ -246,9 +246,7 @@ def _step_cells(step: Step) -> list[Cell]:
         reused = Cell(f"{count(again)} of {count(counts['chunks'])}", repr(again))
     again_by = ", ".join(f"{ended} ({times})" for ended, times in step.retried.items())
     return [
-        whole(step.tasks)._replace(note=f"tried again after {again_by}" if again_by else ""),
-        Cell(duration(step.seconds), repr(step.seconds)),
-        Cell(duration(step.longest), repr(step.longest)),
+        Cell(duration(step.seconds), repr(step.seconds), note=f"tried again after {again_by}" if again_by else ""),
         Cell(duration(step.gpu_seconds), repr(step.gpu_seconds)) if step.gpu_seconds else NONE,
         whole(counts.get("rows")), whole(counts.get("tokens")),
         whole(speed), reused,

@@ -1,7 +1,7 @@
 """Manifests of chunked rows: what sample, judge and grade pass on instead of the rows.
 
 Rows live in the store as chunks below ``chunks/<key>/``, where the key is the digest of everything that determines
-them; so a retry, a second run and another number of shards find them again. Rows are written first, to
+them; so a retry, a second run and another parallelism find them again. Rows are written first, to
 ``<digest of the rows>.jsonl``, then the small ``done.json``, which names them, by conditional create: of writers that
 race with different rows (two machines, two results in floating point) one wins, and the others take its rows. Every
 read verifies the digest.
@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from thinksafe.digests import digest_bytes, digest_json
-from thinksafe.errors import ConflictError, DamagedError, InputError, MissingError, StageError
+from thinksafe.errors import ConflictError, DamagedError, InputError, MissingError
 from thinksafe.jsonl import dump_lines, parse_records, read_record, write_json
 from thinksafe.records import Record
 from thinksafe.store import Store
@@ -41,22 +41,24 @@ class Chunk(Record):
 
 
 class Manifest(Record):
-    """The chunks of one set of rows, in index order; of one shard, or merged."""
+    """The chunks of one set of rows, all of them, in index order."""
 
     schema_version: Literal[1] = 1
     kind: RowKind
     absent: bool = False
     """The model does not exist (no champion); there are no chunks, and that is not an error."""
     total: Annotated[int, Field(ge=0)]
-    """Chunks of the whole set; a merged manifest must hold all of them."""
+    """Number of chunks."""
     model: str
     """Digest of the model that the rows are about."""
     chunks: tuple[Chunk, ...] = ()
 
     @model_validator(mode="after")
-    def _absent_is_empty(self) -> Manifest:
+    def _is_whole(self) -> Manifest:
         if self.absent and (self.chunks or self.total):
             raise ValueError("an absent model cannot have chunks")
+        if [chunk.index for chunk in self.chunks] != list(range(self.total)):
+            raise ValueError(f"the chunks are not those from 0 to {self.total - 1}")
         return self
 
     @property
@@ -65,7 +67,7 @@ class Manifest(Record):
 
     @property
     def digest(self) -> str:
-        """Digest of the rows, independent of the shards."""
+        """Digest of the rows."""
         return digest_json([self.kind, [chunk.digest for chunk in self.chunks]])
 
 
@@ -191,23 +193,3 @@ def saved_manifest(store: Store, digest: str) -> Manifest:
 def _manifest_key(digest: str) -> str:
     return f"manifests/{digest}.json"
 
-
-def merge_manifests(parts: list[Manifest]) -> Manifest:
-    """Merge the manifests of all shards.
-
-    Raises:
-        StageError: shards are missing, overlap, or belong to different sets.
-    """
-    if not parts:
-        raise StageError("There are no manifests to merge.", "Check the shard list of the pipeline.")
-    first = parts[0]
-    if len({(part.kind, part.total, part.model, part.absent) for part in parts}) > 1:
-        raise StageError("The manifests to merge belong to different sets.", "Merge the shards of one run.")
-    chunks = sorted((chunk for part in parts for chunk in part.chunks), key=lambda chunk: chunk.index)
-    indices = [chunk.index for chunk in chunks]
-    if not first.absent and indices != list(range(first.total)):
-        raise StageError(
-            f"{len(indices)} chunks, {len(set(indices))} of them distinct, do not make the whole set of {first.total}.",
-            "Start the run again; finished chunks are kept.",
-        )
-    return first.model_copy(update={"chunks": tuple(chunks)})

@@ -10,6 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
+
+
+def forks() -> bool:
+    """Return whether processes may be forked here: on Linux, without a GPU, whose libraries do not survive a fork."""
+    return sys.platform.startswith("linux") and not any(map(os.path.exists, GPU_DEVICES))
 
 
 def dying_with(parent: int) -> Callable[[], None]:

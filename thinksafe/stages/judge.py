@@ -6,8 +6,7 @@ A second guard, if there is one, then judges every n-th sample; its opinions are
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,77 +25,102 @@ from thinksafe.run.manifests import (
     read_chunk,
     read_manifest,
     save_manifest,
+    write_chunk,
     write_manifest,
 )
-from thinksafe.run.record import StageContext, StageResult, recorded
+from thinksafe.run.record import Advance, StageContext, StageResult, recorded
 from thinksafe.store import Store
 from thinksafe.traces import part_text
+from thinksafe.work.complete import complete
+from thinksafe.work.order import ChunkSet
+
+SAMPLES = "samples.json"
+"""Name of the input file for workers."""
 
 
-def run(context: StageContext, section: JudgeSection, samples: Path, *, verdicts_out: Path) -> StageResult:
+def run(
+    context: StageContext, section: JudgeSection, samples: Path, *, verdicts_out: Path, parallelism: int = 1
+) -> StageResult:
     """Write the manifest of the verdicts for a manifest of samples, chunk by chunk.
 
     Both manifests are also stored, so that an audit finds the rows. Verdict chunks are keyed by the samples' digest,
-    the guard and the parts; finished ones are reused. Those of the second guard have separate keys, so that adding one
-    judges nothing again. The guards take turns: they are never in memory together.
+    the guard and the parts; finished ones are reused, whatever ``parallelism``, the most workers that share the chunks.
+    Those of the second guard have separate keys, so that adding one judges nothing again.
     """
     with recorded(context, section) as result:
         manifest = read_manifest(samples)
-        second = section.second
-        with context.track("judging", manifest.rows * (1 if second is None else 2)) as advance:
-            guard = open_guard(section.guard)
-            result.details = details = JudgeDetails(guard=guard.name, guard_digest=guard.fingerprint)
-            chunks, reused = _judged(context.store, section, guard, None, manifest, advance)
-            del guard
-            if second is not None:
-                release_memory()
-                other = open_guard(second.guard)
+        result.inputs = {"samples": manifest.digest}
+        chunks, reused = list[Chunk](), 0
+        if manifest.chunks:
+            made = complete(
+                context, section, result, label="judging", files={SAMPLES: samples},
+                sizes=[[chunk.rows for chunk in manifest.chunks]] * (1 if section.second is None else 2),
+                opener=chunk_sets, parallelism=parallelism,
+            )
+            chunks, reused = made[0].chunks, len(made[0].reused)
+            result.details = details = JudgeDetails(**made[0].facts)
+            if section.second is not None:
                 result.details = details.model_copy(
-                    update={"second_guard": other.name, "second_guard_digest": other.fingerprint}
+                    update={f"second_{name}": value for name, value in made[1].facts.items()}
                 )
-                opinions, _ = _judged(context.store, section, other, second, manifest, advance)
-                chunks = [_joined(context.store, *pair) for pair in zip(chunks, opinions, strict=True)]
+                chunks = [_joined(context.store, *pair) for pair in zip(chunks, made[1].chunks, strict=True)]
         verdicts = manifest.model_copy(update={"kind": "verdicts", "chunks": tuple(chunks)})
         for whole in (manifest, verdicts):
             save_manifest(context.store, whole)
         write_manifest(verdicts_out, verdicts)
-        result.inputs = {"samples": manifest.digest}
         result.outputs = {"verdicts": verdicts.digest}
         result.counts = {
             "rows": verdicts.rows, "chunks": len(chunks), "chunks_reused": reused,
-            **_counts(context.store, chunks, second is not None),
+            **_counts(context.store, chunks, section.second is not None),
         }
     return result
 
 
-def _judged(
-    store: Store, section: JudgeSection, guard: Guard, second: SecondJudgeSection | None, manifest: Manifest,
-    advance: Callable[[int], None],
-) -> tuple[list[Chunk], int]:
-    """Return the chunks of one guard's verdicts (on all samples or those for the second guard), and the reused ones."""
-    left_out = {"chunk_size", "second"} if second is None else {"chunk_size", "second", "guard"}
-    settings = section.guard if second is None else second.guard
-    key: list[Any] = [
-        guard.fingerprint, section.model_dump(mode="json", exclude=left_out), format_of("judge"),
-        model_library_versions(vllm=settings.backend == "vllm") if settings.model else {},
-    ]
-    if second is not None:
-        key.append([second.every_n, second.seed])
-    chunks, reused = [], 0
-    for source in manifest.chunks:
-        rows = read_chunk(store, source, Sample)
-        wanted = [
-            row for row in rows
-            if not (section.skip_problems and row.prompt.answer is not None)
-            and (second is None or is_chosen(row.id, second.every_n, second.seed))
+def chunk_sets(store: Store, section: Mapping[str, Any], files: Mapping[str, Path]) -> Iterator[ChunkSet]:
+    """Open the sets of chunks that a worker makes; see :data:`thinksafe.work.worker.Opener`.
+
+    The guards take turns: they are never in memory together.
+    """
+    settings, manifest = JudgeSection.model_validate(section), read_manifest(files[SAMPLES])
+    yield _VerdictChunks(store, settings, None, manifest)
+    if settings.second is not None:
+        release_memory()
+        yield _VerdictChunks(store, settings, settings.second, manifest)
+
+
+class _VerdictChunks:
+    """Makes the chunks of one guard's verdicts, on all samples or on those for the second guard."""
+
+    def __init__(
+        self, store: Store, section: JudgeSection, second: SecondJudgeSection | None, manifest: Manifest
+    ) -> None:
+        self._store, self._section, self._second, self._manifest = store, section, second, manifest
+        settings = section.guard if second is None else second.guard
+        self._guard = open_guard(settings)
+        self.facts = {"guard": self._guard.name, "guard_digest": self._guard.fingerprint}
+        left_out = {"chunk_size", "second"} if second is None else {"chunk_size", "second", "guard"}
+        key: list[Any] = [
+            self._guard.fingerprint, section.model_dump(mode="json", exclude=left_out), format_of("judge"),
+            model_library_versions(vllm=settings.backend == "vllm") if settings.model else {},
         ]
-        chunk, old = ensure_chunk(
-            store, digest_json([*key, source.digest]), source.index, partial(_verdicts, guard, section, wanted)
-        )
-        chunks.append(chunk)
-        reused += old
-        advance(len(rows))
-    return chunks, reused
+        if second is not None:
+            key.append([second.every_n, second.seed])
+        self.keys = [digest_json([*key, source.digest]) for source in manifest.chunks]
+
+    def make(self, wanted: Iterator[int], advance: Advance) -> Iterator[Chunk]:
+        """Make chunks; see :class:`thinksafe.work.order.ChunkSet`."""
+        second = self._second
+        for index in wanted:
+            source = self._manifest.chunks[index]
+            rows = read_chunk(self._store, source, Sample)
+            chosen = [
+                row for row in rows
+                if not (self._section.skip_problems and row.prompt.answer is not None)
+                and (second is None or is_chosen(row.id, second.every_n, second.seed))
+            ]
+            verdicts = _verdicts(self._guard, self._section, chosen)
+            yield write_chunk(self._store, self.keys[index], source.index, verdicts)
+            advance(len(rows))
 
 
 def _verdicts(guard: Guard, section: JudgeSection, rows: list[Sample]) -> list[Verdict]:

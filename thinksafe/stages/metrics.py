@@ -291,12 +291,6 @@ def _require_one_model(manifests: dict[RowKind, Manifest]) -> None:
             raise StageError(f"The {kind} manifest contains {manifest.kind}.", "Check the pipeline's wiring.")
     if len({(manifest.model, manifest.absent) for manifest in manifests.values()}) != 1:
         raise StageError("Samples, verdicts and grades belong to different models.", "Check the pipeline's wiring.")
-    samples = manifests["samples"]
-    if not samples.absent and len(samples.chunks) != samples.total:
-        raise StageError(
-            f"The samples manifest has {len(samples.chunks)} of {samples.total} chunks.",
-            "Merge the manifests of all shards first.",
-        )
 
 
 def _foreign(problem: str) -> StageError:

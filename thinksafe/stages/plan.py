@@ -1,4 +1,4 @@
-"""plan: config document -> the plan of the run, lists of shards, model references, MLflow parent run."""
+"""plan: config document -> the plan of the run, model references, MLflow parent run."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp"
 
 def run(
     context: StageContext, config: str, overrides: list[str],
-    *, plan_out: Path, base_out: Path, champion_out: Path, shards_training_out: Path, shards_evaluation_out: Path,
-    shards_champion_out: Path, job_id: str = "",
+    *, plan_out: Path, base_out: Path, champion_out: Path, job_id: str = "",
 ) -> StageResult:
     """Validate the configuration and write the inputs of the other stages.
 
@@ -39,9 +38,6 @@ def run(
         plan_out: The plan (:class:`thinksafe.config.plan_document.PlanDocument`), JSON.
         base_out: Reference of the student.
         champion_out: Reference of the champion, marked absent where there is none.
-        shards_training_out: Shard ids of the training samples: a JSON list of strings, over which a pipeline loops.
-        shards_evaluation_out: Likewise, of the evaluation samples of base and candidate.
-        shards_champion_out: Likewise, of the champion's; one where there is no champion.
         job_id: What KFP calls the run (:func:`kfp_run`).
 
     Raises:
@@ -75,9 +71,6 @@ def run(
         write_json(plan_out, document)
         write_json(base_out, base)
         write_json(champion_out, champion)
-        write_shards(shards_training_out, sections.shards_training)
-        write_shards(shards_evaluation_out, sections.shards_evaluation)
-        write_shards(shards_champion_out, 1 if champion.absent else sections.shards_evaluation)
         mlflow_run = ensure_parent_run(loaded.registry, context.run_id, loaded.name)
         config_document: dict[str, Any] = canonical(loaded)
         result.outputs = {"base": base.digest, "champion": "" if champion.absent else champion.digest}
@@ -116,7 +109,3 @@ def first_day(context: StageContext) -> datetime.date:
             return datetime.date.fromisoformat(record.read(PlanDetails).date)
     return datetime.datetime.now(datetime.UTC).date()
 
-
-def write_shards(path: Path, number: int) -> None:
-    """Write the ids of shards as a JSON list of strings: Kubeflow turns numbers in lists into fractions."""
-    write_json(path, [str(shard) for shard in range(number)])

@@ -1,4 +1,4 @@
-"""plan_evaluation: suite and model name -> the plan of the evaluation, list of shards, model reference.
+"""plan_evaluation: suite and model name -> the plan of the evaluation, model reference.
 
 A schedule may evaluate the champion before there is one; such a run ends here, with nothing to do.
 """
@@ -17,12 +17,12 @@ from thinksafe.models.pins import require_compiled_cluster
 from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.stages.due import NOTHING
-from thinksafe.stages.plan import code_versions, first_day, kfp_run, write_shards
+from thinksafe.stages.plan import code_versions, first_day, kfp_run
 
 
 def run(
     context: StageContext, suite: str, overrides: list[str], model: str, *, fresh: bool, plan_out: Path,
-    model_out: Path, passed_out: Path, shards_evaluation_out: Path, if_champion: bool = False, job_id: str = "",
+    model_out: Path, passed_out: Path, if_champion: bool = False, job_id: str = "",
 ) -> StageResult:
     """Validate the suite, find the model and write the inputs of the other stages.
 
@@ -36,7 +36,6 @@ def run(
         plan_out: The plan (:class:`thinksafe.config.plan_document.PlanDocument`), JSON.
         model_out: Reference of the model; JSON ``null`` where there is nothing to do.
         passed_out: Where it is written whether the run goes on, ``true`` or ``false``.
-        shards_evaluation_out: Shard ids of the evaluation samples: a JSON list of strings, over which a pipeline loops.
         if_champion: If the champion is asked for and nothing has been promoted yet, do nothing instead of failing.
         job_id: See :func:`thinksafe.stages.plan.kfp_run`.
 
@@ -60,7 +59,6 @@ def run(
         sections = suite_sections(loaded, reasoning, context.run_id if fresh else "", day)
         document = plan_document(context.run_id, sections)
         write_json(plan_out, document)
-        write_shards(shards_evaluation_out, sections.shards_evaluation)
         if reference is not None:
             write_json(model_out, reference)
         else:

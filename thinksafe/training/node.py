@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -22,7 +21,7 @@ from thinksafe import errors
 from thinksafe.config.sections import TrainSection
 from thinksafe.config.shape import shape_of
 from thinksafe.digests import digest_file
-from thinksafe.errors import ConfigError, InputError, StageError, ThinkSafeError, full_disk
+from thinksafe.errors import ConfigError, InputError, ThinkSafeError, known_error
 from thinksafe.jsonl import read_record
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Record
@@ -153,12 +152,7 @@ def main(arguments: list[str]) -> int:
     except ThinkSafeError as error:
         return _complain(error)
     except Exception as error:
-        if known := full_disk(error):
-            return _complain(known)
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        # the message of an unexpected exception may quote model text
-        where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
-        return _complain(StageError(f"unexpected {type(error).__name__} at {where}.", "Report it."))
+        return _complain(known_error(error))
     return errors.EXIT_OK
 
 

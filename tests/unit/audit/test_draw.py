@@ -79,9 +79,9 @@ def test_strata_weights_and_texts(judged: Callable[..., Any], store: LocalStore)
     assert sum(rows for _, rows, _ in described(keys)) == 80
 
 
-def test_chunks_and_shards_change_nothing_and_a_seed_does(judged: Callable[..., Any], store: LocalStore) -> None:
+def test_chunks_change_nothing_and_a_seed_does(judged: Callable[..., Any], store: LocalStore) -> None:
     first = drawn(store, judged())
-    assert drawn(store, judged(chunk=7, shards=3)) == first
+    assert drawn(store, judged(chunk=7)) == first
     assert drawn(store, find_run(store, "run-1")) == first
     other = drawn(store, judged(), seed=6)
     assert {key.sample_id for key in other[1]} != {key.sample_id for key in first[1]}
@@ -162,7 +162,7 @@ def test_the_judge_keeps_what_an_audit_needs(
         guard=GuardSettings(kind="refusal-match"), parts=("whole",), skip_problems=True, chunk_size=8, reasoning="think"
     )
     samples = write_rows("samples", rows[:3], rows[3:])
-    judge.run(make_context("judge", "judge-candidate-0"), section, samples, verdicts_out=tmp_path / "v.json")
+    judge.run(make_context("judge", "judge-candidate"), section, samples, verdicts_out=tmp_path / "v.json")
     run = find_run(store, "run-1")
     found = [pair for batch in run.of(["candidate"]) for pair in batch.rows(store, "whole")]
     assert [sample for sample, _ in found] == rows

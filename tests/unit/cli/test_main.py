@@ -21,7 +21,7 @@ HEAVY = (
 COMMANDS = (
     "run", "compile", "rollback", "report", "history", "config check", "config show", "config schema", "plan",
     "prepare", "sample",
-    "judge", "grade", "merge", "diagnose", "curate", "train", "register", "metrics", "gate", "promote",
+    "judge", "grade", "work", "diagnose", "curate", "train", "register", "metrics", "gate", "promote",
     "publish", "submit", "schedule", "doctor", "config pin",
 )
 
@@ -75,7 +75,8 @@ def test_version_and_module() -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        ["nothing"], ["sample"], ["--nothing"], ["sample", "--shard", "x"], ["run", "micro"], ["config"],
+        ["nothing"], ["sample"], ["--nothing"], ["sample", "--shard", "0"], ["work"], ["work", "x", "--worker", "-1"],
+        ["run", "micro"], ["config"],
         ["config", "nothing"],
     ],
 )

@@ -11,20 +11,23 @@ import pytest
 
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.plan_document import plan_document, read_plan
+from thinksafe.digests import digest_file
 from thinksafe.jsonl import read_records
 from thinksafe.records import Example, Prompt
-from thinksafe.run.manifests import read_manifest
+from thinksafe.run.manifests import marker_key, read_manifest
 from thinksafe.run.record import list_records
 from thinksafe.store.local import LocalStore
+from thinksafe.work.claims import claimed
+from thinksafe.work.order import Order, announced, place
 
 SECRET = "SECRET wording of a prompt"
 SMALL = [
     "data.harmful.0.prompts.count=6", "data.benign.0.prompts.count=6", "diagnose.prompts=2", "sampling.chunk_size=4",
-    "sampling.settings.max_tokens=40",
+    "sampling.settings.max_tokens=40", "sampling.parallelism=2",
     *(f"evaluation.benchmarks.{place}.prompts.count=3" for place in range(3)),
 ]
 
-PLANNED = ("plan", "base", "champion", "shards-training", "shards-evaluation", "shards-champion")
+PLANNED = ("plan", "base", "champion")
 PREPARED = ("pilot", "training", "evaluation", "contamination")
 
 
@@ -78,19 +81,12 @@ def test_from_prompts_to_examples(
         "--evaluation-out", at["evaluation"], "--contamination-out", at["contamination"],
     )
     assert len(list(read_records(at["training"], Prompt))) == 12
-    for shard in (0, 1):
-        stage(
-            "sample", "sample_training", "--model", base_file, "--prompts", at["training"], "--shard", shard,
-            "--shards", 2, "--samples-out", tmp_path / f"samples-{shard}", "--task", f"sample-training-{shard}",
-            "--executor-input", executor_input(tmp_path, "samples"),
-        )
-        assert metadata(tmp_path, "samples")["rows"] == read_manifest(tmp_path / f"samples-{shard}").rows
-    ended = cli(
-        "merge", "--manifest", tmp_path / "samples-1", "--manifest", tmp_path / "samples-0",
-        "--manifest-out", at["samples"],
+    stage(
+        "sample", "sample_training", "--model", base_file, "--prompts", at["training"], "--samples-out", at["samples"],
+        "--executor-input", executor_input(tmp_path, "samples"),
     )
-    assert ended.code == 0
-    assert read_manifest(at["samples"]).rows >= 12
+    assert metadata(tmp_path, "samples")["rows"] == read_manifest(at["samples"]).rows >= 12
+    assert list((tmp_path / "store" / "claims").iterdir()), "the plan's parallelism holds: two workers shared the work"
     stage("judge", "judge_filter", "--samples", at["samples"], "--verdicts-out", at["verdicts"])
     stage(
         "curate", "curate", "--samples", at["samples"], "--verdicts", at["verdicts"], "--examples-out", at["examples"],
@@ -101,31 +97,74 @@ def test_from_prompts_to_examples(
     assert {example.label for example in examples} == {"harmful", "benign"}
     assert metadata(tmp_path, "examples")["accepted"] == len(examples)
     records = list_records(LocalStore(tmp_path / "store"), "run-1").found
-    assert list(records) == ["prepare", "sample-training-0", "sample-training-1", "judge", "curate"]
+    assert list(records) == ["prepare", "sample", "judge", "curate"]
     assert {record.status for record in records.values()} == {"succeeded"}
     shown = "".join(record.model_dump_json() for record in records.values())
     assert not any(example.prompt in shown or example.response in shown for example in examples)
 
 
-def test_merge_takes_the_list_from_the_executor_input(
-    cli: Callable[..., Any], tmp_path: Path, write_rows: Callable[..., Path], make_sample: Callable[..., Any]
-) -> None:
-    whole = write_rows("samples", [make_sample(index=0)], [make_sample(index=1)])
-    manifest = read_manifest(whole)
-    parts = []
-    for place in (0, 1):
-        parts.append(tmp_path / f"part-{place}")
-        parts[-1].write_text(manifest.model_copy(update={"chunks": (manifest.chunks[place],)}).model_dump_json())
-    given = json.loads(executor_input(tmp_path, "merged"))
-    given["inputs"] = {"artifacts": {"manifests": {"artifacts": [{"name": p.name, "uri": str(p)} for p in parts]}}}
-    ended = cli(
-        "merge", "--manifests", "manifests", "--manifest-out", tmp_path / "merged", "--task", "merge-samples-pilot",
-        "--executor-input", json.dumps(given),
+def order_of(store: LocalStore, plan: Path, samples: Path, workers: int = 2) -> Order:
+    return Order(
+        stage="grade", run_id="run-1", task="grade-base", section=read_plan(plan).sections["grade"],
+        inputs={"samples.json": digest_file(samples)}, maker="image", workers=workers,
     )
+
+
+def test_workers_share_an_order(
+    cli: Callable[..., Any], tmp_path: Path, common: list[object], plan: Path, monkeypatch: pytest.MonkeyPatch,
+    write_rows: Callable[..., Path], make_sample: Callable[..., Any],
+) -> None:
+    samples = write_rows("samples", *([make_sample(index=index)] for index in range(4)))
+    store = LocalStore(tmp_path / "store")
+    order = order_of(store, plan, samples)
+    address = place(store, order, {"samples.json": samples})
+    ended = cli("work", address)
+    assert (ended.code, ended.out) == (0, ""), ended.err
+    said = announced(store, order, 0)
+    assert said is not None
+    assert len(said.keys) == 4
+    assert claimed(store, order.scope(0)) == {0, 1, 2, 3}, "a worker that is alone makes all chunks"
+    store.delete(marker_key(said.keys[1]))
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    ended = cli("work", address)
     assert ended.code == 0, ended.err
-    assert read_manifest(tmp_path / "merged") == manifest
-    assert cli("merge", "--manifests", "manifests", "--manifest-out", tmp_path / "x").code == 2
-    assert cli("merge", "--manifest-out", tmp_path / "x").code == 1
+    assert not store.exists(marker_key(said.keys[1])), "the claim of a worker that is alive is left alone"
+    ended = cli("grade", *common, "--samples", samples, "--grades-out", tmp_path / "grades")
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("address", ["", "x", "work/x", "{store}/work/x", "{store}/work/x/y/z", "ftp://host/work/x/y"])
+def test_an_address_without_an_order(cli: Callable[..., Any], tmp_path: Path, address: str) -> None:
+    ended = cli("work", address.format(store=tmp_path))
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+
+
+def test_a_worker_that_the_order_does_not_have(
+    cli: Callable[..., Any], tmp_path: Path, plan: Path, monkeypatch: pytest.MonkeyPatch,
+    write_rows: Callable[..., Path], make_sample: Callable[..., Any],
+) -> None:
+    samples = write_rows("samples", [make_sample()])
+    store = LocalStore(tmp_path / "store")
+    address = place(store, order_of(store, plan, samples), {"samples.json": samples})
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "2")
+    ended = cli("work", address)
+    assert ended.code == 2
+    assert "Workers count from 0" in ended.err
+
+
+def test_a_worker_refuses_input_that_is_not_what_the_stage_wrote(
+    cli: Callable[..., Any], tmp_path: Path, plan: Path, write_rows: Callable[..., Path],
+    make_sample: Callable[..., Any],
+) -> None:
+    samples = write_rows("samples", [make_sample()])
+    store = LocalStore(tmp_path / "store")
+    address = place(store, order_of(store, plan, samples), {"samples.json": samples})
+    (changed,) = (tmp_path / "store" / "work").rglob("samples.json")
+    changed.write_text(changed.read_text() + " ")
+    ended = cli("work", address)
+    assert ended.code == 2
+    assert "samples.json" in ended.err
 
 
 def test_folders_are_made(cli: Callable[..., Any], tmp_path: Path, common: list[object]) -> None:
@@ -178,30 +217,6 @@ def test_names_that_could_leave_their_place(
     assert ended.code == 2
     assert ended.err.startswith("error: ")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("shards", ["-1", "x", "1.5", "[]", ""])
-def test_shards_that_are_no_number(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], shards: str
-) -> None:
-    ended = cli(
-        "sample", "--section", "sample_pilot", *common, "--model", "x", "--prompts", "x", "--samples-out",
-        tmp_path / "s", f"--shards={shards}",
-    )
-    assert ended.code == 2
-    assert "--shards" in ended.err
-
-
-@pytest.mark.parametrize(("shard", "shards"), [("2", "2"), ("1", "0"), ("5", "3")])
-def test_shard_that_does_not_exist(
-    cli: Callable[..., Any], tmp_path: Path, common: list[object], shard: str, shards: str
-) -> None:
-    ended = cli(
-        "sample", "--section", "sample_pilot", *common, "--model", "x", "--prompts", "x", "--samples-out",
-        tmp_path / "s", "--shard", shard, "--shards", shards,
-    )
-    assert ended.code == 2
-    assert "Shards count from 0" in ended.err
 
 
 def test_wrong_role(cli: Callable[..., Any], tmp_path: Path, common: list[object]) -> None:

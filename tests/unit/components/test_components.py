@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from kfp import dsl
 
 from thinksafe import __version__, stages
 from thinksafe.cli.main import app
@@ -60,7 +61,7 @@ class TestComponent:
             name for name in [*(spec.inputs or {}), *(spec.outputs or {})]
             if not re.search(rf"(inputs|outputs)\.(parameters|artifacts)\['{name}'\]", text)
         }
-        assert unused == ({"manifests"} if stage == "merge" else set())  # read from the executor input
+        assert not unused
 
     def test_has_placeholders_only_that_the_backend_resolves(self, stage: str) -> None:
         text = " ".join(map(str, container(stage).args))
@@ -96,9 +97,44 @@ def test_the_images_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("THINKSAFE_IMAGE", "registry/other:2")
     assert default_images() == Images(*["registry/other:2"] * 3)
     monkeypatch.setenv("THINKSAFE_IMAGE_SAMPLER", "registry/gpu:2")
-    assert default_images().of("sample") == default_images().of("judge") == "registry/gpu:2"
-    assert default_images().of("gate") == default_images().of("train") == "registry/other:2"
+    assert default_images().image("sample") == default_images().image("judge") == "registry/gpu:2"
+    assert default_images().image("gate") == default_images().image("train") == "registry/other:2"
 
 
 def test_all_components_are_loaded_under_their_names() -> None:
-    assert set(vars(load_all(Images("a", "b", "c").of))) == set(STAGES)
+    assert set(vars(load_all(Images("a", "b", "c")))) == set(STAGES)
+
+
+def test_the_setting_hears_of_stage_and_section_of_each_task() -> None:
+    class Heard:
+        def __init__(self) -> None:
+            self.given: list[tuple[str, str, str]] = []
+
+        def image(self, stage: str, section: str) -> str:
+            return f"registry/{stage}-{section}:1"
+
+        def configure(self, stage: str, section: str, task: Any) -> None:
+            self.given.append((stage, section, task.container_spec.image))
+            task.set_memory_limit("1G")
+
+    heard = Heard()
+
+    @dsl.pipeline
+    def several():
+        stages = load_all(heard)
+        planned = stages.plan(config="", overrides="", job_id="", artifacts="", run_id="").outputs
+        where = {"plan": planned["plan"], "artifacts": ""}
+        for use in ("pilot", "training"):
+            given = {"section": f"sample_{use}", "use": use, **where}
+            stages.sample(model=planned["base"], prompts=planned["base"], **given)
+        stages.due(contamination=planned["base"], if_changed=False, **where)
+
+    assert heard.given == [
+        ("plan", "plan", "registry/plan-plan:1"),
+        ("sample", "sample_pilot", "registry/sample-sample_pilot:1"),
+        ("sample", "sample_training", "registry/sample-sample_training:1"),
+        ("due", "due", "registry/due-due:1"),
+    ]
+    spec = several.pipeline_spec
+    caching = {name: task.caching_options.enable_cache for name, task in spec.root.dag.tasks.items()}
+    assert caching == {"plan": False, "sample": True, "sample-2": True, "due": False}

@@ -19,18 +19,17 @@ from thinksafe.run.record import StageContext
 COMMON = {"plan", "section", "artifacts", "run_id", "task", "executor_input"}
 """Options that make the function's context and section."""
 
-TEXTS = {"overrides": '["seed=7"]', "role": "base", "shard": "1", "shards": "3"}
+TEXTS = {"overrides": '["seed=7"]', "role": "base"}
 """Values of options that are no files; other texts get the option's name."""
 
 SECTIONS = {"sample": "sample_training", "judge": "judge_filter"}
 """Stages that a run uses several times have a section for each use."""
 
-ONLY_COMMAND = {"merge": {"manifests"}, "report": {"run", "tracking_uri"}}
-"""Kubeflow's lists of artifacts come in the executor input; report is a command of people, too."""
-ONLY_FUNCTION = {"report": {"tracked"}}
-"""Runs that end before their plan report without MLflow."""
-OTHER_NAMES = {"merge": {"manifest": "manifests"}}
-"""An option that is given several times is named in the singular."""
+ONLY_COMMAND = {"report": {"run", "tracking_uri"}}
+"""It is a command of people, too."""
+PARALLEL = ("sample", "judge", "grade")
+ONLY_FUNCTION = {"report": {"tracked"}, **{stage: {"parallelism"} for stage in PARALLEL}}
+"""Runs that end before their plan report without MLflow; the parallelism is in the plan."""
 
 
 class Called(BaseException):
@@ -60,13 +59,13 @@ def options_of(stage: str) -> dict[str, inspect.Parameter]:
 
 
 def is_file(hint: Any) -> bool:
-    return hint in (Path, Path | None, list[Path], list[Path] | None)
+    return hint in (Path, Path | None)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_command_has_the_inputs_of_the_function(stage: str) -> None:
     inputs = set(inspect.signature(function_of(stage)).parameters) - {"context", "section"}
-    options = {OTHER_NAMES.get(stage, {}).get(name, name) for name in options_of(stage) if name not in COMMON}
+    options = set(options_of(stage)) - COMMON
     assert options - ONLY_COMMAND.get(stage, set()) - inputs <= {"job_id"}
     assert inputs - options == ONLY_FUNCTION.get(stage, set())
 
@@ -76,10 +75,9 @@ def test_what_is_a_file_and_what_is_required_is_the_same(stage: str) -> None:
     hints, given = get_type_hints(function_of(stage)), get_type_hints(command_of(stage))
     parameters = inspect.signature(function_of(stage)).parameters
     for name, option in options_of(stage).items():
-        taken = OTHER_NAMES.get(stage, {}).get(name, name)
-        if taken in parameters and name not in ONLY_COMMAND.get(stage, ()):
-            assert is_file(given[name]) == is_file(hints[taken]), name
-            needed = parameters[taken].default is inspect.Parameter.empty
+        if name in parameters and name not in ONLY_COMMAND.get(stage, ()):
+            assert is_file(given[name]) == is_file(hints[name]), name
+            needed = parameters[name].default is inspect.Parameter.empty
             assert needed or option.default is not inspect.Parameter.empty, f"{name} is required by the command only"
 
 
@@ -93,15 +91,13 @@ def test_the_command_hands_each_input_on_under_its_own_name(
         raise Called(signature.bind(*positional, **named).arguments)
 
     monkeypatch.setattr(f"thinksafe.stages.{stage}.run", called)
-    sections = sections_of(load_config("micro"))
+    sections = sections_of(load_config("micro", ["sampling.parallelism=5", "evaluation.parallelism=7"]))
     if stage in ("monitor", "alarm"):
         sections = suite_sections(load_suite("micro"), "think", "")
     plan = tmp_path / "plan.json"
     plan.write_text(plan_document("run-of-the-plan", sections).model_dump_json())
 
-    arguments: list[object] = ["--task", "task-1"]
-    if "artifacts" in options_of(stage):
-        arguments += ["--artifacts", tmp_path / "store"]
+    arguments: list[object] = ["--task", "task-1", "--artifacts", tmp_path / "store"]
     expected: dict[str, Any] = {}
     for name in options_of(stage):
         if name == "plan":
@@ -117,20 +113,19 @@ def test_the_command_hands_each_input_on_under_its_own_name(
             hint = hints.get(name, str)
             text = "true" if hint is bool else TEXTS.get(name, name)
             if name in signature.parameters:
-                expected[name] = True if hint is bool else int(text) if hint is int else text
+                expected[name] = True if hint is bool else text
             arguments += [f"--{name.replace('_', '-')}", text]
     if "overrides" in expected:
         expected["overrides"] = ["seed=7"]
-    if "manifest" in expected:
-        expected["manifests"] = [expected.pop("manifest")]
 
     with pytest.raises(Called) as caught:
         cli(stage, *arguments)
     given = dict(caught.value.arguments)
     context, section = given.pop("context", None), given.pop("section", None)
     assert {name: value for name, value in given.items() if name not in ONLY_FUNCTION.get(stage, ())} == expected
-    if stage != "merge":
-        assert isinstance(context, StageContext)
-        assert (context.stage, context.task) == (stage, "task-1")
-        assert context.run_id == ("run-of-the-plan" if "plan" in options_of(stage) else "job_id")
+    if stage in PARALLEL:
+        assert given["parallelism"] == (7 if stage == "grade" else 5)
+    assert isinstance(context, StageContext)
+    assert (context.stage, context.task) == (stage, "task-1")
+    assert context.run_id == ("run-of-the-plan" if "plan" in options_of(stage) else "job_id")
     assert section is None or isinstance(section, hints["section"])

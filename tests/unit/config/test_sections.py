@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from thinksafe.config import load_config, sections_of
+from thinksafe.config import load_config, load_suite, sections_of, suite_sections
+from thinksafe.config.plan_document import plan_document
 from thinksafe.digests import canonical_json
 
 
@@ -35,20 +36,20 @@ def changed(*overrides: str, base: tuple[str, ...] = ()) -> set[str]:
         ("report.reveal_harmful=true", {"report"}),
         ("registry.model=other", {"registry", "promote", "report", "deploy"}),
         ("name=other", {"report"}),
-        ("sampling.shards=4", {"shards_training"}),
-        ("evaluation.shards=4", {"shards_evaluation"}),
+        ("sampling.parallelism=4", {"parallelism"}),
+        ("evaluation.parallelism=4", {"parallelism"}),
         ("sampling.n=2", {"sample_training"}),
         ("sampling.settings.top_p=0.5", {"sample_pilot", "sample_training"}),
         ("evaluation.settings.top_p=0.5", {"sample_evaluation", "metrics", "deploy"}),
         ("evaluation.settings_reasoning={max_tokens: 9}", {"sample_evaluation", "metrics"}),
         ("evaluation.n_reasoning=2", {"sample_evaluation", "metrics"}),
         ("evaluation.parts=[whole]", {"judge_evaluate", "metrics"}),
-        ("guard.filter.kind=refusal-match", {"judge_filter", "gate"}),  # the decision says when one guard does both
+        ("guard.filter.kind=refusal-match", {"judge_pilot", "judge_filter", "gate"}),  # the gate notes one for both
         ("guard.evaluate.kind=refusal-match", {"judge_evaluate", "metrics", "gate", "deploy"}),
         ("deploy.replicas=2", {"deploy"}),
         ("deploy.verification.prompts=9", {"deploy", "sample_rollout"}),
         ("guard.second={kind: refusal-match}", {"judge_evaluate", "gate"}),
-        ("guard.second={kind: refusal-match, filter: true}", {"judge_evaluate", "judge_filter", "gate"}),
+        ("guard.second={kind: refusal-match, filter: true}", {"judge_evaluate", "judge_pilot", "judge_filter", "gate"}),
         ("data.harmful.0.prompts.count=5", {"prepare"}),
         ("method.kind=rejection", {"sample_training", "report"}),
         ("method.benign_loss=kl", {"train"}),
@@ -80,7 +81,7 @@ def test_suite_says_when_metrics_are_comparable() -> None:
     def suite(*overrides: str) -> str:
         return sections_of(load_config("micro", list(overrides))).metrics.suite
 
-    assert suite() == suite("gate.alpha=0.01", "training.epochs=9", "evaluation.shards=5", "seed=9")
+    assert suite() == suite("gate.alpha=0.01", "training.epochs=9", "evaluation.parallelism=5", "seed=9")
     for override in (
         "evaluation.benchmarks.0.prompts.count=10", "evaluation.settings.max_tokens=9",
         "guard.evaluate.kind=refusal-match", "evaluation.n=2", "evaluation.parts=[whole]",
@@ -119,11 +120,22 @@ def test_problems_are_graded_in_evaluation_and_judged_in_training() -> None:
     assert sections.judge_evaluate.skip_problems
     assert not sections.judge_filter.skip_problems
     assert sections.judge_filter.parts == ("whole",)
+    assert sections.judge_pilot == sections.judge_filter
+
+
+def test_parallelism_is_that_of_its_samples() -> None:
+    given = sections_of(load_config("micro", ["sampling.parallelism=3", "evaluation.parallelism=5"])).parallelism
+    assert given == {
+        "sample_training": 3, "judge_filter": 3, "sample_evaluation": 5, "judge_evaluate": 5, "grade": 5,
+    }, "one worker for the pilot and for the rollout, which are small"
+    suite = suite_sections(load_suite("micro", ["evaluation.parallelism=4"]), "think").parallelism
+    assert suite == {"sample_evaluation": 4, "judge_evaluate": 4, "grade": 4}
+    assert set(given) <= set(plan_document("r", sections_of(load_config("micro"))).sections)
 
 
 def test_sections_survive_as_json() -> None:
     for name, section in sections_of(load_config("micro")):
-        if not name.startswith("shards_"):
+        if name != "parallelism":
             text = canonical_json(section)
             again: Any = type(section).model_validate_json(text)
             assert again == section

@@ -12,23 +12,18 @@ from hypothesis import strategies as st
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from thinksafe.errors import InputError
-from thinksafe.kube.executor import artifact_paths, write_executor_output
+from thinksafe.kube.executor import write_executor_output
 
 ARTIFACT = {"type": {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"}, "metadata": {}}
 
 
-def message(
-    folder: Path, outputs: dict[str, str] | None = None, inputs: dict[str, list[dict[str, Any]]] | None = None
-) -> str:
+def message(folder: Path, outputs: dict[str, str]) -> str:
     return json.dumps({
-        "inputs": {"parameterValues": {"shards": ["0"]}, "artifacts": {
-            name: {"artifacts": [{**ARTIFACT, "name": name, **item} for item in items]}
-            for name, items in (inputs or {}).items()
-        }},
+        "inputs": {"parameterValues": {"use": "base"}},
         "outputs": {
             "artifacts": {
                 name: {"artifacts": [{**ARTIFACT, "name": f"{name}-name", "uri": uri}]}
-                for name, uri in (outputs or {}).items()
+                for name, uri in outputs.items()
             },
             "outputFile": str(folder / "deep" / "executor_output.json"),
         },
@@ -94,39 +89,5 @@ def test_a_malformed_executor_input_is_an_error(text: str) -> None:
 
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for call in (lambda: write_executor_output(text and f"[{text}", {}), lambda: artifact_paths(f"{text} ", "x")):
-        with contextlib.suppress(InputError):
-            call()
-
-
-@pytest.mark.parametrize(("item", "path"), [
-    ({"uri": "/local/root/samples"}, "/local/root/samples"),
-    ({"uri": "s3://bucket/run/samples"}, "/s3/bucket/run/samples"),
-    ({"uri": "minio://bucket/run/samples"}, "/minio/bucket/run/samples"),
-    ({"uri": "gs://bucket/run/samples"}, "/gcs/bucket/run/samples"),
-    ({"uri": "s3://bucket/run/samples", "customPath": "/mnt/samples"}, "/mnt/samples"),
-    ({"uri": "s3://bucket/run/samples", "customPath": ""}, "/s3/bucket/run/samples"),
-])
-def test_an_address_becomes_the_path_where_kfp_mounts_it(tmp_path: Path, item: dict[str, Any], path: str) -> None:
-    assert artifact_paths(message(tmp_path, inputs={"manifests": [item]}), "manifests") == [Path(path)]
-
-
-def test_a_list_keeps_its_order(tmp_path: Path) -> None:
-    items = [{"uri": f"/root/{number}"} for number in (2, 0, 1)]
-    paths = artifact_paths(message(tmp_path, inputs={"manifests": items}), "manifests")
-    assert paths == [Path("/root/2"), Path("/root/0"), Path("/root/1")]
-
-
-def test_an_unmounted_scheme_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'azure://x/y'"):
-        artifact_paths(message(tmp_path, inputs={"manifests": [{"uri": "azure://x/y"}]}), "manifests")
-
-
-def test_a_missing_list_is_an_error_that_names_the_others(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no input artifact 'parts'.*manifests"):
-        artifact_paths(message(tmp_path, inputs={"manifests": []}), "parts")
-
-
-def test_a_list_needs_an_executor_input() -> None:
-    with pytest.raises(InputError, match=r"'manifests'.*--executor-input"):
-        artifact_paths("", "manifests")
+    with contextlib.suppress(InputError):
+        write_executor_output(text and f"[{text}", {})

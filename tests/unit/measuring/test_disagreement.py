@@ -111,7 +111,7 @@ def test_the_chosen_samples_get_a_second_opinion_and_no_verdict_changes(
     assert sum(result.counts[value] for value in VALUES) == len(rows)
 
 
-def test_chunks_and_shards_change_no_second_opinion(
+def test_chunks_change_no_second_opinion(
     judged: Callable[..., Any], samples: Callable[..., list[Sample]]
 ) -> None:
     rows = samples(PAIRS)

@@ -23,7 +23,7 @@ from pathlib import Path
 COMMON = ["artifacts", "task", "executor-input"]
 INPUTS = {
     "plan": [], "prepare": [], "due": ["contamination"],
-    "sample": ["model", "prompts"], "judge": ["samples"], "grade": ["samples"], "merge": [],
+    "sample": ["model", "prompts"], "judge": ["samples"], "grade": ["samples"],
     "diagnose": ["samples", "verdicts"], "curate": ["samples", "verdicts"], "train": ["base", "examples"],
     "register": ["candidate", "examples"], "metrics": ["samples", "verdicts", "grades"],
     "gate": [
@@ -35,32 +35,29 @@ INPUTS = {
     "alarm": ["decision", "model"],
 }
 OUTPUTS = {
-    "plan": [
-        "plan-out", "base-out", "champion-out", "shards-training-out", "shards-evaluation-out", "shards-champion-out",
-    ],
+    "plan": ["plan-out", "base-out", "champion-out"],
     "prepare": ["pilot-out", "training-out", "evaluation-out", "contamination-out"],
     "due": ["passed-out"], "sample": ["samples-out"],
-    "judge": ["verdicts-out"], "grade": ["grades-out"], "merge": ["manifest-out"],
+    "judge": ["verdicts-out"], "grade": ["grades-out"],
     "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
     "train": ["adapter-out", "candidate-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
     "promote": ["promotion-out", "passed-out"], "deploy": ["rollout-out"], "report": ["report-out"],
-    "plan_evaluation": ["plan-out", "model-out", "passed-out", "shards-evaluation-out"],
+    "plan_evaluation": ["plan-out", "model-out", "passed-out"],
     "monitor": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {
     "plan": ["config", "overrides", "job-id", "run-id"], "due": ["plan", "if-changed"],
-    "sample": ["plan", "section", "shard"], "judge": ["plan", "section"],
+    "sample": ["plan", "section"], "judge": ["plan", "section"],
     "plan_evaluation": ["suite", "overrides", "model", "fresh", "if-champion", "job-id", "run-id"],
-    "merge": ["manifests"], "metrics": ["plan", "role"], "report": ["status", "job-id", "run-id"],
+    "metrics": ["plan", "role"], "report": ["status", "job-id", "run-id"],
 }
 
 
 def parse(arguments):
     stage = arguments[0]
     parser = argparse.ArgumentParser(prog=f"thinksafe {stage}", allow_abbrev=False)
-    common = ["task", "executor-input"] if stage == "merge" else COMMON
-    for name in [*common, *INPUTS[stage], *OUTPUTS[stage], *VALUES.get(stage, ["plan"])]:
+    for name in [*COMMON, *INPUTS[stage], *OUTPUTS[stage], *VALUES.get(stage, ["plan"])]:
         parser.add_argument(f"--{name}", required=True)
     return stage, {name.replace("_", "-"): value for name, value in vars(parser.parse_args(arguments[1:])).items()}
 
@@ -69,11 +66,6 @@ def write(path, text):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-
-
-def manifests(options):
-    message = json.loads(options["executor-input"])
-    return [Path(item["uri"]) for item in message["inputs"]["artifacts"][options["manifests"]]["artifacts"]]
 
 
 def finish(stage, options, metadata):
@@ -101,8 +93,6 @@ def main():
     with open(os.environ["FAKE_CALLS"], "a") as stream:
         stream.write(json.dumps({"stage": stage, **options}) + "\n")
     read = [Path(options[name]) for name in INPUTS[stage]]
-    if stage == "merge":
-        read += manifests(options)
     for path in read:
         if not path.read_text():
             raise SystemExit(f"error: {path} is empty.\n  Write it again.")
@@ -125,8 +115,6 @@ def main():
     for name in OUTPUTS[stage]:
         if name == "adapter-out":
             write(Path(options[name]) / "adapter.safetensors", task)
-        elif name.startswith("shards-"):
-            write(options[name], '["0", "1", "2"]' if name == "shards-training-out" else '["0"]')
         elif name == "passed-out":
             no = not os.environ.get("FAKE_ROLLOUT") if stage == "promote" else os.environ.get("FAKE_REFUSE") == stage
             write(options[name], "false" if no else "true")

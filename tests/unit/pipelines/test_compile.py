@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +102,59 @@ def test_stages_with_effects_are_never_cached(tmp_path: Path, name: str) -> None
     assert all(STAGES[stage].cached for stage, on in cached if on)
 
 
-@pytest.mark.parametrize(("name", "count"), [("realign", 5), ("evaluate", 2)])
-def test_a_condition_reads_an_input_of_its_own_sub_pipeline(tmp_path: Path, name: str, count: int) -> None:
-    # kfp.local skips a condition on another task's output without a word
+def chain_of(spec: dict[str, Any], dag: dict[str, Any]) -> int:
+    """Return the pods that run one after the other at most: a driver for each task and group, and a pod for a task."""
+    tasks = dag["tasks"]
+
+    @cache
+    def until(key: str) -> int:
+        inner = spec["components"][tasks[key]["componentRef"]["name"]].get("dag")
+        own = 1 + (1 if inner is None else chain_of(spec, inner))
+        return own + max(map(until, tasks[key].get("dependentTasks", [])), default=0)
+
+    return max(map(until, tasks))
+
+
+@pytest.mark.parametrize(("name", "tasks", "groups", "chain"), [("realign", 40, 8, 44), ("evaluate", 12, 4, 22)])
+def test_a_run_has_few_tasks_whatever_the_width(
+    tmp_path: Path, name: str, tasks: int, groups: int, chain: int
+) -> None:
+    # each one costs pods, and room in Argo's one object for the run
     spec = compiled(tmp_path, name)
-    conditions = [task for _, task in tasks_of(spec) if "condition" in task.get("triggerPolicy", {})]
-    assert len(conditions) == count
-    for task in conditions:
-        assert task["inputs"]["parameters"]["pipelinechannel--passed"] == {"componentInputParameter": "passed"}
+    assert "parameterIterator" not in json.dumps(spec)
+    assert "artifactIterator" not in json.dumps(spec)
+    stages = [stage_of(spec, task) for _, task in tasks_of(spec)]
+    assert len(list(filter(None, stages))) <= tasks
+    assert stages.count("") <= groups
+    # the exit handler's report waits for the whole of it, though no dependency says so
+    assert 1 + chain_of(spec, spec["root"]["dag"]) <= chain
+
+
+CONDITIONS = {
+    "realign": {
+        "is-due": "due-passed", "steerable": "diagnose-passed", "enough-examples": "curate-passed",
+        "passed": "gate-passed", "rolled-out": "promote-passed",
+    },
+    "evaluate": {"model-there": "plan-evaluation-passed", "regressed": "monitor-passed"},
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_each_condition_reads_the_flag_that_its_own_group_hands_in(tmp_path: Path, name: str) -> None:
+    # KFP resolves nothing else in a condition
+    spec = compiled(tmp_path, name)
+    found = {}
+    for component in (spec["root"], *spec["components"].values()):
+        tasks = component.get("dag", {}).get("tasks", {})
+        for key, task in tasks.items():
+            if condition := task.get("triggerPolicy", {}).get("condition"):
+                channel, = set(re.findall(r"parameter_values\['(.+?)'\]", condition))
+                given = task["inputs"]["parameters"][channel]["taskOutputParameter"]
+                assert given["producerTask"] in task["dependentTasks"]
+                assert given["producerTask"] in tasks
+                assert condition.endswith(f"== {'false' if key == 'regressed' else 'true'}")
+                found[key] = channel.removeprefix("pipelinechannel--")
+    assert found == CONDITIONS[name]
 
 
 def test_the_report_is_the_exit_task_and_depends_on_nothing_else(tmp_path: Path) -> None:
@@ -123,35 +169,23 @@ def test_the_report_is_the_exit_task_and_depends_on_nothing_else(tmp_path: Path)
 def test_all_stages_but_plan_and_report_take_the_plan(tmp_path: Path, name: str) -> None:
     # it holds the run id; the pipeline's own parameter is empty in a scheduled run
     spec = compiled(tmp_path, name)
-    handler = {"realign": "realignment", "evaluate": "evaluation"}[name]
-    label = spec["root"]["dag"]["tasks"][handler]["componentRef"]["name"]
-    tasks = spec["components"][label]["dag"]["tasks"]
     plan = "plan" if name == "realign" else "plan-evaluation"
-    given = {key: task["inputs"]["artifacts"]["plan"] for key, task in tasks.items() if key != plan}
-    assert given
-    for value in given.values():
-        assert value == {"taskOutputArtifact": {"outputArtifactKey": "plan", "producerTask": plan}}
-    assert "run_id" not in {parameter for key, task in tasks.items() if key != plan
-                            for parameter in task["inputs"].get("parameters", {})}
+    channel = f"pipelinechannel--{plan}-plan"
+    made = {"taskOutputArtifact": {"outputArtifactKey": "plan", "producerTask": plan}}
+    for group, task in tasks_of(spec):
+        stage = stage_of(spec, task)
+        given = task["inputs"].get("artifacts", {})
+        if group != "root" and stage not in ("plan", "plan_evaluation"):
+            inside = plan in spec["components"][group]["dag"]["tasks"]
+            assert given["plan" if stage else channel] == (made if inside else {"componentInputArtifact": channel})
+            assert not any("run_id" in parameter for parameter in task["inputs"].get("parameters", {}))
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_no_sub_pipeline_takes_more_than_twelve_inputs(tmp_path: Path, name: str) -> None:
+def test_no_group_takes_more_than_twelve_inputs(tmp_path: Path, name: str) -> None:
     groups = [component for component in compiled(tmp_path, name)["components"].values() if "dag" in component]
+    assert groups
     assert max(sum(map(len, group.get("inputDefinitions", {}).values())) for group in groups) <= 12
-
-
-@pytest.mark.parametrize(("name", "count"), [("realign", 5), ("evaluate", 1)])
-def test_no_task_in_a_loop_takes_the_list_that_is_looped_over(tmp_path: Path, name: str, count: int) -> None:
-    # KFP's drivers put the item in its place: the list is no input of an iteration any more
-    spec = compiled(tmp_path, name)
-    loops = [task for _, task in tasks_of(spec) if "parameterIterator" in task]
-    assert len(loops) == count
-    for loop in loops:
-        items = loop["parameterIterator"]["items"]["inputParameter"]
-        inside = spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
-        taken = [at for task in inside.values() for at in task["inputs"]["parameters"].values()]
-        assert {"componentInputParameter": items} not in taken
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -167,7 +201,7 @@ def test_a_task_is_referred_to_by_the_name_under_which_the_backend_records_it(tm
         assert set(re.findall(r'"producer(?:Task|Subtask)": "([^"]+)"', text)) <= set(tasks)
         for task in tasks.values():
             assert set(task.get("dependentTasks", [])) <= set(tasks)
-    assert {"shards", "report"} <= shown
+    assert {"report", *CONDITIONS[name]} <= shown
     assert not any(re.match(r"(for-loop|condition|exit-handler)-\d", task) for task in shown)
 
 
@@ -175,19 +209,17 @@ def test_a_key_follows_the_name_in_every_reference_and_a_taken_name_is_not_given
     def task(shown: str, **more: Any) -> dict[str, Any]:
         return {"taskInfo": {"name": shown}, "componentRef": {"name": f"comp-{shown}"}, **more}
 
-    collected = {"taskOutputArtifact": {"producerTask": "for-loop-1", "outputArtifactKey": "x"}}
+    made = {"taskOutputArtifact": {"producerTask": "condition-1", "outputArtifactKey": "x"}}
     dag = {
         "tasks": {
-            "for-loop-1": task("shards", iteratorPolicy={}),
-            "for-loop-2": task("merge"),
-            "merge": task(
-                "merge", dependentTasks=["for-loop-1", "for-loop-2"], inputs={"artifacts": {"all": collected}}
-            ),
-            "report": task("report", inputs={"parameters": {"status": {"taskFinalStatus": {"producerTask": "merge"}}}}),
+            "condition-1": task("due"),
+            "condition-2": task("gate"),
+            "gate": task("gate", dependentTasks=["condition-1", "condition-2"], inputs={"artifacts": {"x": made}}),
+            "report": task("report", inputs={"parameters": {"status": {"taskFinalStatus": {"producerTask": "gate"}}}}),
         },
-        "outputs": {"artifacts": {"y": {"artifactSelectors": [{"producerSubtask": "for-loop-1"}]}}},
+        "outputs": {"artifacts": {"y": {"artifactSelectors": [{"producerSubtask": "condition-1"}]}}},
     }
-    names = ("shards", "merge", "report")
+    names = ("due", "gate", "report")
     spec = {
         "root": {"dag": dag},
         "components": {f"comp-{name}": {"executorLabel": f"exec-{name}"} for name in names},
@@ -196,12 +228,12 @@ def test_a_key_follows_the_name_in_every_reference_and_a_taken_name_is_not_given
     canonicalise(spec)
     tasks = spec["root"]["dag"]["tasks"]
     assert {key: value["taskInfo"]["name"] for key, value in tasks.items()} == {
-        "shards": "shards", "for-loop-2": "for-loop-2", "merge": "merge", "report": "report"
+        "due": "due", "condition-2": "condition-2", "gate": "gate", "report": "report"
     }
-    assert tasks["merge"]["dependentTasks"] == ["for-loop-2", "shards"]
-    assert tasks["merge"]["inputs"]["artifacts"]["all"]["taskOutputArtifact"]["producerTask"] == "shards"
-    assert tasks["report"]["inputs"]["parameters"]["status"]["taskFinalStatus"]["producerTask"] == "merge"
-    assert spec["root"]["dag"]["outputs"]["artifacts"]["y"]["artifactSelectors"] == [{"producerSubtask": "shards"}]
+    assert tasks["gate"]["dependentTasks"] == ["condition-2", "due"]
+    assert tasks["gate"]["inputs"]["artifacts"]["x"]["taskOutputArtifact"]["producerTask"] == "due"
+    assert tasks["report"]["inputs"]["parameters"]["status"]["taskFinalStatus"]["producerTask"] == "gate"
+    assert spec["root"]["dag"]["outputs"]["artifacts"]["y"]["artifactSelectors"] == [{"producerSubtask": "due"}]
 
 
 @pytest.mark.slow

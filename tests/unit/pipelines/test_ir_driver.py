@@ -24,8 +24,9 @@ json.dump({"artifacts": {}}, open(given["outputs"]["outputFile"], "w"))
 print(sorted(os.environ), os.environ.get("PASSWORD"))
 sys.exit(sys.argv[2] == "fail")
 """
-STRING, LIST = {"parameterType": "STRING"}, {"parameterType": "LIST"}
+STRING = {"parameterType": "STRING"}
 ARTIFACT = {"artifactType": {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}}
+FLAG, SAID = "pipelinechannel--first-flag", "pipelinechannel--first-said"
 
 
 def task(name: str, component: str, after: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
@@ -34,15 +35,19 @@ def task(name: str, component: str, after: tuple[str, ...] = (), **more: Any) ->
     return {"componentRef": {"name": component}, "taskInfo": {"name": name}, **inputs, **waits, **more}
 
 
+def of_group(name: str) -> dict[str, str]:
+    return {"componentInputParameter": name}
+
+
 SPEC: dict[str, Any] = {
     "schemaVersion": "2.1.0", "sdkVersion": "kfp-2.17.0", "pipelineInfo": {"name": "small"},
     "root": {
-        "inputDefinitions": {"parameters": {"words": LIST, "word": {**STRING, "defaultValue": "z"}}},
+        "inputDefinitions": {"parameters": {"word": {**STRING, "defaultValue": "z"}, "other": STRING}},
         "dag": {
             "tasks": {
-                "body": task("body", "comp-body", parameters={
-                    "words": {"componentInputParameter": "words"}, "word": {"componentInputParameter": "word"},
-                }),
+                "body": task(
+                    "body", "comp-body", parameters={"word": of_group("word"), "other": of_group("other")}
+                ),
                 "exit": task(
                     "exit", "comp-say", ("body",), triggerPolicy={"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"},
                     parameters={"text": {"taskFinalStatus": {"producerTask": "body"}}},
@@ -52,45 +57,44 @@ SPEC: dict[str, Any] = {
     },
     "components": {
         "comp-body": {
-            "inputDefinitions": {"parameters": {"words": LIST, "word": STRING}},
+            "inputDefinitions": {"parameters": {"word": STRING, "other": STRING}},
             "dag": {
                 "tasks": {
-                    "each": task(
-                        "each", "comp-each", parameters={"words": {"componentInputParameter": "words"}},
-                        parameterIterator={"itemInput": "item", "items": {"inputParameter": "words"}},
-                    ),
-                    "join": task(
-                        "join", "comp-join", ("each",), parameters={"text": {"runtimeValue": {"constant": ""}}},
-                        artifacts={
-                            "parts": {"taskOutputArtifact": {"producerTask": "each", "outputArtifactKey": "all"}},
+                    "first": task("first", "comp-say", parameters={"text": of_group("word")}),
+                    "holds": task(
+                        "holds", "comp-holds", ("first",),
+                        parameters={
+                            FLAG: {"taskOutputParameter": {"producerTask": "first", "outputParameterKey": "flag"}},
+                            "other": of_group("other"),
                         },
+                        artifacts={
+                            SAID: {"taskOutputArtifact": {"producerTask": "first", "outputArtifactKey": "said"}},
+                        },
+                        triggerPolicy={"condition": f"inputs.parameter_values['{FLAG}'] == 'yes'"},
                     ),
-                    "maybe": task(
-                        "maybe", "comp-say", parameters={"text": {"componentInputParameter": "word"}},
-                        triggerPolicy={"condition": "inputs.parameter_values['text'] == 'yes'"},
+                    "rest": task("rest", "comp-say", ("first",), parameters={"text": of_group("other")}),
+                },
+            },
+        },
+        "comp-holds": {
+            "inputDefinitions": {"parameters": {FLAG: STRING, "other": STRING}, "artifacts": {SAID: ARTIFACT}},
+            "dag": {
+                "tasks": {
+                    "say": task("say", "comp-say", parameters={"text": of_group("other")}),
+                    "then": task(
+                        "then", "comp-join", ("say",), parameters={"text": {"runtimeValue": {"constant": ""}}},
+                        artifacts={"parts": {"componentInputArtifact": SAID}},
                     ),
                 },
             },
         },
-        "comp-each": {
-            "inputDefinitions": {"parameters": {"words": LIST, "item": STRING}},
-            "outputDefinitions": {"artifacts": {"all": ARTIFACT}},
-            "dag": {
-                "outputs": {"artifacts": {
-                    "all": {"artifactSelectors": [{"producerSubtask": "say", "outputArtifactKey": "said"}]},
-                }},
-                "tasks": {"say": task("say", "comp-say", parameters={"text": {"componentInputParameter": "item"}})},
-            },
-        },
         "comp-say": {
             "executorLabel": "exec-say", "inputDefinitions": {"parameters": {"text": STRING}},
-            "outputDefinitions": {"artifacts": {"said": ARTIFACT}},
+            "outputDefinitions": {"artifacts": {"said": ARTIFACT}, "parameters": {"flag": STRING}},
         },
         "comp-join": {
             "executorLabel": "exec-say",
-            "inputDefinitions": {
-                "parameters": {"text": STRING}, "artifacts": {"parts": {**ARTIFACT, "isArtifactList": True}},
-            },
+            "inputDefinitions": {"parameters": {"text": STRING}, "artifacts": {"parts": ARTIFACT}},
             "outputDefinitions": {"artifacts": {"joined": ARTIFACT}},
         },
     },
@@ -120,15 +124,17 @@ def changed(*place: str, value: Any) -> dict[str, Any]:
     return spec
 
 
-def test_loops_fan_in_conditions_skip_and_pods_have_only_what_is_theirs(
+def test_conditions_read_outputs_and_pods_have_only_what_is_theirs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LEAK", "1")
-    run = backend(tmp_path).run(words=["a", "b"])
+    run = backend(tmp_path).run(word="yes", other="b")
     assert run.state == "SUCCEEDED", run.text
-    assert [pod.task for pod in run.pods] == ["/body/each[0]/say", "/body/each[1]/say", "/body/join", "/exit"]
-    assert run.states["/body/maybe"] == "SKIPPED"
-    assert (tmp_path / run.run_id / "bucket/pipelines/root" / run.run_id / "body/join/joined").read_text() == "ab"
+    assert [pod.task for pod in run.pods] == [
+        "/body/first", "/body/holds/say", "/body/holds/then", "/body/rest", "/exit"
+    ]
+    root = tmp_path / run.run_id / "bucket/pipelines/root" / run.run_id
+    assert (root / "body/holds/then/joined").read_text() == "yes"
     assert {pod.image for pod in run.pods} == {"registry/say:1"}
     assert "hunter" in run.pods[0].text
     assert "PLAIN" in run.pods[0].text
@@ -136,11 +142,18 @@ def test_loops_fan_in_conditions_skip_and_pods_have_only_what_is_theirs(
     assert '"COMPLETE"' in run.pods[-1].command[-1]
 
 
+def test_a_condition_that_does_not_hold_skips_its_group(tmp_path: Path) -> None:
+    run = backend(tmp_path).run(other="b")
+    assert run.state == "SUCCEEDED", run.text
+    assert [pod.task for pod in run.pods] == ["/body/first", "/body/rest", "/exit"]
+    assert run.states["/body/holds"] == "SKIPPED"
+
+
 def test_a_failed_task_stops_its_dag_and_the_exit_task_is_told(tmp_path: Path) -> None:
-    run = backend(tmp_path).run(words=["a", "fail"], word="yes")
+    run = backend(tmp_path).run(word="yes", other="fail")
     assert (run.state, run.failed) == ("FAILED", ["say"])
-    assert "/body/join" not in run.states
-    assert "/body/maybe" not in run.states
+    assert "/body/holds/then" not in run.states
+    assert "/body/rest" not in run.states
     assert '"FAILED"' in run.pods[-1].command[-1]
 
 
@@ -150,11 +163,14 @@ BODY = ("components", "comp-body", "dag", "tasks")
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (changed("components", "comp-each", "dag", "tasks", "say", "inputs", "parameters", "text",
-                 value={"componentInputParameter": "words"}), "the DAG around has no parameter words"),
-        (changed(*BODY, "each", "taskInfo", "name", value="for-each"), "no task is recorded as each"),
-        (changed(*BODY, "maybe", "triggerPolicy", "condition", value="int(inputs.x) > 1"), "condition int"),
-        (changed(*BODY, "maybe", "surprise", value=1), "unknown keys ['surprise']"),
+        (changed("components", "comp-holds", "dag", "tasks", "say", "inputs", "parameters", "text",
+                 value=of_group("word")), "the DAG around has no parameter word"),
+        (changed(*BODY, "first", "taskInfo", "name", value="for-first"), "no task is recorded as first"),
+        (changed(*BODY, "holds", "triggerPolicy", "condition", value="int(inputs.x) > 1"), "condition int"),
+        (changed(*BODY, "holds", "triggerPolicy", "condition", value="inputs.parameter_values['word'] == 'yes'"),
+         "the condition has no parameter word"),
+        (changed(*BODY, "holds", "surprise", value=1), "unknown keys ['surprise']"),
+        (changed(*BODY, "holds", "parameterIterator", value={}), "unknown keys ['parameterIterator']"),
         (changed("deploymentSpec", "executors", "exec-say", "container", "args",
                  value=["{{$}}", "{{$.inputs.parameters['other']}}"]), "nothing to put in the place of"),
         (changed("components", "comp-say", "inputDefinitions", "parameters", "text",
@@ -163,7 +179,7 @@ BODY = ("components", "comp-body", "dag", "tasks")
 )
 def test_a_file_that_a_backend_could_not_run(tmp_path: Path, spec: dict[str, Any], said: str) -> None:
     with pytest.raises(IRError) as caught:
-        backend(tmp_path, spec).run(words=["a"])
+        backend(tmp_path, spec).run(word="yes", other="b")
     assert said in str(caught.value)
 
 
@@ -173,9 +189,9 @@ def test_a_file_that_a_backend_could_not_run(tmp_path: Path, spec: dict[str, Any
 )
 def test_a_pod_without_its_secret_does_not_start(tmp_path: Path, namespace: Namespace, said: str) -> None:
     with pytest.raises(IRError, match=said):
-        backend(tmp_path, namespace=namespace).run(words=["a"])
+        backend(tmp_path, namespace=namespace).run(other="b")
 
 
 def test_a_value_that_looks_like_a_placeholder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IRError, match="a value holds a placeholder"):
-        backend(tmp_path).run(words=["{{$.inputs.parameters['text']}}"])
+        backend(tmp_path).run(other="{{$.inputs.parameters['text']}}")

@@ -78,12 +78,10 @@ def run_records() -> dict[str, StageRecord]:
         record("promote", verdict="promoted", details={"entry": {"generation": 2}}),
     ]
     for use in ("pilot", "training", *KINDS):
-        for shard in range(2):
-            counts = {"rows": 100, "tokens": 5000, "chunks": 2, "chunks_reused": 0, "truncated": 1}
-            tasks = [f"{stage}-{use}-{shard}" for stage in ("sample", "judge")]
-            records += [record(task, section=section, counts=counts) for task in tasks]
-            if use in KINDS:
-                records.append(record(f"grade-{use}-{shard}", section=section, counts={"rows": 50}))
+        counts = {"rows": 100, "tokens": 5000, "chunks": 2, "chunks_reused": 0, "truncated": 1}
+        records += [record(f"{stage}-{use}", section=section, counts=counts) for stage in ("sample", "judge")]
+        if use in KINDS:
+            records.append(record(f"grade-{use}", section=section, counts={"rows": 50}))
     records += [record(f"metrics-{role}", section=section, details={"metrics": metric_set(role)}) for role in KINDS]
     return {item.task: item for item in records}
 
@@ -132,9 +130,9 @@ def test_every_task_becomes_a_nested_run_and_the_parent_has_the_headlines(
     runs = nested(settings, parent)
     assert runs.keys() == records.keys()
 
-    sample = runs["sample-training-0"]
+    sample = runs["sample-training"]
     assert sample.info.status == "FINISHED"
-    assert sample.info.run_name == "sample-training-0"
+    assert sample.info.run_name == "sample-training"
     assert (sample.info.start_time, sample.info.end_time) == (1_000_000, 1_002_500)
     assert sample.data.params == {
         "seed": "1", "settings.temperature": "0.6", "settings.max_tokens": "72", "arms.harmful": '["steered"]',

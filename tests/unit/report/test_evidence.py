@@ -148,14 +148,14 @@ def test_audits_are_shown_and_change_what_the_limits_say(summary: RunSummary) ->
     assert (row["Labels"], row["Harm, guard"], row["Harm, corrected"], row["Recall"]) == ("60", "0.2", "0.25", "")
 
 
-def test_gpu_seconds_add_up_over_the_shards() -> None:
+def test_gpu_seconds_are_those_of_all_pods_that_worked() -> None:
     records = {
-        task: record.model_copy(update={"gpus": 2}) if record.stage == "sample" else record
+        task: record.model_copy(update={"gpus": 8}) if record.stage == "sample" else record
         for task, record in runs.promoted().items()
     }
     summary = summarise(records)
     step = summary.step("sample-training")
     assert step is not None
-    assert step.gpu_seconds == pytest.approx(2 * 4 * 5400)
+    assert step.gpu_seconds == pytest.approx(8 * 21600)
     assert "GPU-seconds" in render_page(summary)
     assert "GPU-seconds" not in render_page(summarise(runs.promoted()))

@@ -76,7 +76,7 @@ def evaluated(
         for manifest in whole.values():
             save_manifest(store, manifest)
         for stage, kind in (("judge", "verdicts"), ("grade", "grades")):
-            task = f"{stage}-{role}-0"
+            task = f"{stage}-{role}"
             records[task] = StageRecord(
                 run_id="r", stage=stage, task=task, status="succeeded", started=1.0, seconds=1.0,
                 inputs={"samples": whole["samples"].digest}, outputs={kind: whole[kind].digest},
@@ -157,7 +157,7 @@ def test_texts_are_cut_until_all_fit(store: LocalStore) -> None:
 
 def test_a_missing_chunk_is_said_and_no_failure(store: LocalStore) -> None:
     records = evaluated(store, 20)
-    store.put("manifests/" + records["judge-base-0"].inputs["samples"] + ".json", b"{}")
+    store.put("manifests/" + records["judge-base"].inputs["samples"] + ".json", b"{}")
     browser = browse(store, records)
     assert browser.rows == ()
     assert "manifests/" in browser.problem
@@ -167,7 +167,7 @@ def test_a_missing_chunk_is_said_and_no_failure(store: LocalStore) -> None:
 def test_runs_without_an_evaluation_and_without_kept_grades(store: LocalStore) -> None:
     assert browse(store, {}) == Browser()
     records = evaluated(store, 20)
-    for task in ("grade-base-0", "grade-candidate-0"):
+    for task in ("grade-base", "grade-candidate"):
         records[task] = records[task].model_copy(update={"outputs": {"grades": "0" * 64}})
     browser = browse(store, records, benchmarks=BENCHMARKS)
     assert {row.benchmark for row in browser.rows} == {"harmbench", "xstest"}

@@ -27,12 +27,11 @@ def with_second_guard(name: str = "wildguard") -> RunSummary:
     }
     metrics = record.details["metrics"] | {"disagreements": [found]}
     records["metrics-candidate"] = record.model_copy(update={"details": {"metrics": metrics}})
-    counts = {f"second_{one}_{two}": 2 if one == two else 1 for one in VALUES for two in VALUES}
-    for shard in range(4):
-        record = records[f"judge-training-{shard}"]
-        details = record.details | {"second_guard": name, "second_guard_digest": "d"}
-        update = {"counts": record.counts | counts, "details": details}
-        records[record.task] = record.model_copy(update=update)
+    counts = {f"second_{one}_{two}": 8 if one == two else 4 for one in VALUES for two in VALUES}
+    record = records["judge-training"]
+    details = record.details | {"second_guard": name, "second_guard_digest": "d"}
+    update = {"counts": record.counts | counts, "details": details}
+    records[record.task] = record.model_copy(update=update)
     return summarise(records)
 
 

@@ -105,15 +105,14 @@ def test_the_record_of_an_earlier_report_is_left_out() -> None:
     assert summarise({**records, "report": earlier}) == summarise(records)
 
 
-def test_shards_are_added_up() -> None:
-    records = runs.promoted()
-    step = summarise(records).step("sample-training")
-    shards = [record for task, record in records.items() if task.startswith("sample-training-")]
-    assert step is not None
-    assert step.tasks == len(shards) == 4
-    assert step.seconds == pytest.approx(sum(record.seconds for record in shards))
-    assert step.longest == max(record.seconds for record in shards)
-    assert step.counts["tokens"] == sum(record.counts["tokens"] for record in shards)
+def test_a_task_is_a_step() -> None:
+    records = runs.failed()
+    steps = {step.name: step for step in summarise(records).steps}
+    assert steps.keys() == records.keys()
+    for task, step in steps.items():
+        of = records[task]
+        assert (step.stage, step.seconds, step.started, step.counts) == (of.stage, of.seconds, of.started, of.counts)
+    assert [name for name, step in steps.items() if step.failed] == ["train"]
 
 
 def test_attempts_that_failed_are_counted_and_cost_gpu_time() -> None:

@@ -1,7 +1,8 @@
-"""Chunks are whole or made again; merged manifests are whole or refused."""
+"""Chunks are whole or made again; manifests are whole or refused."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinksafe.errors import InputError, StageError, StoreError
+from thinksafe.errors import InputError, StoreError
 from thinksafe.records import Grade, Prompt
 from thinksafe.run.manifests import (
     Chunk,
     Manifest,
     ensure_chunk,
     find_chunk,
-    merge_manifests,
     read_chunk,
     read_manifest,
     read_rows,
@@ -135,64 +135,44 @@ def test_manifest_file(tmp_path: Path) -> None:
     assert manifest.rows == 3
 
 
-def parts_of(total: int, shards: int) -> list[Manifest]:
-    chunks = [Chunk(index=index, key=f"k{index}", digest=f"d{index}", rows=index) for index in range(total)]
-    return [
-        Manifest(kind="samples", total=total, model="m", chunks=tuple(chunks[shard::shards])) for shard in range(shards)
-    ]
+def chunks_of(total: int) -> tuple[Chunk, ...]:
+    return tuple(Chunk(index=index, key=f"k{index}", digest=f"d{index}", rows=index) for index in range(total))
 
 
-@given(total=st.integers(0, 12), shards=st.integers(1, 5), data=st.data())
-def test_merging_does_not_depend_on_shards_or_their_order(total: int, shards: int, data: st.DataObject) -> None:
-    parts = data.draw(st.permutations(parts_of(total, shards)))
-    merged = merge_manifests(parts)
-    assert [chunk.index for chunk in merged.chunks] == list(range(total))
-    assert merged == merge_manifests(parts_of(total, 1))
-    assert merged.digest == merge_manifests(parts_of(total, 1)).digest
-
-
-@given(total=st.integers(1, 8), shards=st.integers(1, 4), data=st.data())
-def test_gaps_and_overlaps_are_refused(total: int, shards: int, data: st.DataObject) -> None:
-    parts = parts_of(total, shards)
-    chunks = [chunk for part in parts for chunk in part.chunks]
+@given(total=st.integers(1, 8), data=st.data())
+def test_gaps_overlaps_and_another_order_are_refused(total: int, data: st.DataObject) -> None:
+    chunks = list(chunks_of(total))
+    assert Manifest(kind="samples", total=total, model="m", chunks=tuple(chunks)).rows == sum(range(total))
     lost = data.draw(st.sampled_from(chunks))
-    gap = [part.model_copy(update={"chunks": tuple(c for c in part.chunks if c != lost)}) for part in parts]
-    overlap = [*parts, parts[0].model_copy(update={"chunks": (lost,)})]
-    both = [*gap, parts[0].model_copy(update={"chunks": (data.draw(st.sampled_from(chunks)),) * 2})]
-    foreign = [*parts, parts[0].model_copy(update={"chunks": (lost.model_copy(update={"index": total}),)})]
-    for wrong in (gap, overlap, both, foreign):
-        with pytest.raises(StageError, match="do not make the whole set"):
-            merge_manifests(wrong)
+    gap = [chunk for chunk in chunks if chunk != lost]
+    twice = sorted([*gap, *[data.draw(st.sampled_from(chunks))] * 2], key=lambda chunk: chunk.index)
+    foreign = [*chunks, lost.model_copy(update={"index": total})]
+    negative = [lost.model_copy(update={"index": -1}), *chunks]
+    mixed = data.draw(st.permutations(chunks))
+    for wrong in (gap, twice, foreign, negative, *([mixed] if mixed != chunks else [])):
+        with pytest.raises(ValueError, match=f"are not those from 0 to {total - 1}"):
+            Manifest(kind="samples", total=total, model="m", chunks=tuple(wrong))
 
 
-@pytest.mark.parametrize("change", [{"kind": "grades"}, {"total": 7}, {"model": "other"}])
-def test_manifests_of_other_sets_are_refused(change: dict[str, object]) -> None:
-    parts = parts_of(4, 2)
-    with pytest.raises(StageError, match="different sets"):
-        merge_manifests([parts[0], parts[1].model_copy(update=change)])
-
-
-def test_nothing_to_merge() -> None:
-    with pytest.raises(StageError, match="no manifests"):
-        merge_manifests([])
-
-
-def test_absent_manifests_merge_to_an_absent_one() -> None:
-    absent = Manifest(kind="samples", total=0, model="m", absent=True)
-    assert merge_manifests([absent, absent]) == absent
-    with pytest.raises(StageError, match="different sets"):
-        merge_manifests([absent, parts_of(0, 1)[0]])
+def test_a_manifest_with_a_gap_is_not_read(tmp_path: Path) -> None:
+    whole = Manifest(kind="samples", total=3, model="m", chunks=chunks_of(3))
+    write_manifest(tmp_path / "m.json", whole)
+    document = json.loads((tmp_path / "m.json").read_text())
+    del document["chunks"][1]
+    (tmp_path / "m.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"m\.json"):
+        read_manifest(tmp_path / "m.json")
 
 
 def test_an_absent_model_has_no_rows() -> None:
     with pytest.raises(ValueError, match="cannot have chunks"):
         Manifest(kind="samples", total=1, model="m", absent=True)
     with pytest.raises(ValueError, match="cannot have chunks"):
-        Manifest(kind="samples", total=0, model="m", absent=True, chunks=parts_of(1, 1)[0].chunks)
+        Manifest(kind="samples", total=0, model="m", absent=True, chunks=chunks_of(1))
 
 
 def test_digest_is_of_the_rows() -> None:
-    (one,) = parts_of(3, 1)
+    one = Manifest(kind="samples", total=3, model="m", chunks=chunks_of(3))
     assert one.digest != one.model_copy(update={"kind": "verdicts"}).digest
     assert one.digest == one.model_copy(update={"total": 9}).digest
     assert one.digest != one.model_copy(update={"chunks": one.chunks[:2]}).digest

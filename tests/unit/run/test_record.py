@@ -29,13 +29,13 @@ SECTION = GradeSection(reasoning="think")
 
 
 def test_success(make_context: Callable[..., StageContext], store: LocalStore) -> None:
-    with recorded(make_context("grade", "grade-base-0"), SECTION) as result:
+    with recorded(make_context("grade", "grade-base"), SECTION) as result:
         assert not store.keys("runs/"), "the record is the last act"
         result.verdict = "passed"
         result.inputs, result.outputs = {"samples": "a"}, {"grades": "b"}
         result.counts, result.details = {"rows": 3}, JudgeDetails(guard="g")
     (record,) = list_records(store, "run-1").found.values()
-    assert (record.run_id, record.stage, record.task) == ("run-1", "grade", "grade-base-0")
+    assert (record.run_id, record.stage, record.task) == ("run-1", "grade", "grade-base")
     assert (record.status, record.verdict, record.error) == ("succeeded", "passed", "")
     assert (record.inputs, record.outputs) == ({"samples": "a"}, {"grades": "b"})
     assert (record.counts, record.details, record.section) == ({"rows": 3}, {"guard": "g"}, {"reasoning": "think"})

@@ -28,15 +28,15 @@ def ask(
     tmp_path: Path, make_context: Callable[..., StageContext], base_file: Path, prompts: list[Prompt],
     write_prompts: Callable[..., Path],
 ) -> Callable[..., tuple[StageResult, Manifest]]:
-    """Return a function that draws the samples of one shard, and gives the result and the manifest."""
+    """Return a function that draws samples, and gives the result and the manifest."""
 
     def sampled(
-        section: SampleSection, shard: int = 0, shards: int = 1, model: Path = base_file, rows: list[Prompt] = prompts,
+        section: SampleSection, parallelism: int = 1, model: Path = base_file, rows: list[Prompt] = prompts,
         **changes: Any,
     ) -> tuple[StageResult, Manifest]:
-        out = tmp_path / f"samples-{shard}-of-{shards}.json"
+        out = tmp_path / "samples.json"
         context = make_context("sample", **changes)
-        result = sample.run(context, section, model, write_prompts(rows), shard, shards, samples_out=out)
+        result = sample.run(context, section, model, write_prompts(rows), samples_out=out, parallelism=parallelism)
         return result, read_manifest(out)
 
     return sampled

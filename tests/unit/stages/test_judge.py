@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from thinksafe.config.model import GuardSettings
-from thinksafe.config.sections import JudgeSection
+from thinksafe.config.sections import JudgeSection, SecondJudgeSection
 from thinksafe.judging.guards import Opinion, open_guard
 from thinksafe.records import Prompt, Sample, Verdict
-from thinksafe.run.manifests import Manifest, read_manifest, read_rows
+from thinksafe.run.manifests import Manifest, marker_key, read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult
 from thinksafe.stages import judge
 from thinksafe.store.local import LocalStore
@@ -200,13 +200,22 @@ def test_an_absent_model_passes_on(
     assert read_manifest(tmp_path / "v.json") == Manifest(kind="verdicts", absent=True, total=0, model="m")
 
 
-def test_a_shards_manifest_keeps_its_places(
-    run: Callable[..., Any], make_sample: Callable[..., Sample], tmp_path: Path, write_rows: Callable[..., Path],
+def test_the_number_of_workers_changes_no_verdict(
+    make_sample: Callable[..., Sample], tmp_path: Path, write_rows: Callable[..., Path], store: LocalStore,
     make_context: Callable[..., StageContext],
 ) -> None:
-    whole = read_manifest(write_rows("samples", [make_sample()], [make_sample(index=1)], [make_sample(index=2)]))
-    shard = tmp_path / "shard.json"
-    shard.write_text(whole.model_copy(update={"chunks": whole.chunks[1:2]}).model_dump_json())
-    judge.run(make_context("judge"), section(), shard, verdicts_out=tmp_path / "v.json")
-    found = read_manifest(tmp_path / "v.json")
-    assert (found.total, [chunk.index for chunk in found.chunks], found.model) == (3, [1], "m")
+    samples = write_rows("samples", *([make_sample(index=number)] for number in range(5)))
+    second = SecondJudgeSection(guard=GuardSettings(kind="refusal-match"), every_n=2, seed=1)
+    found = []
+    for number in (1, 2):
+        out = tmp_path / f"v-{number}.json"
+        result = judge.run(
+            make_context("judge"), section(second=second), samples, verdicts_out=out, parallelism=number
+        )
+        found.append((read_manifest(out), result.details, result.counts))
+        rows = {marker_key(chunk.key) for chunk in read_manifest(samples).chunks}
+        for key in store.keys("chunks/"):
+            if key.endswith("done.json") and key not in rows:
+                store.delete(key)
+    assert found[0] == found[1]
+    assert found[1][2]["chunks_reused"] == 0

@@ -1,4 +1,4 @@
-"""plan: one section per stage, the references of the models, the shards."""
+"""plan: one section per stage, the references of the models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from thinksafe.run.record import StageContext, StageResult, list_records
 from thinksafe.stages import plan
 from thinksafe.store.local import LocalStore
 
-FILES = ("plan", "base", "champion", "shards_training", "shards_evaluation", "shards_champion")
+FILES = ("plan", "base", "champion")
 
 
 @pytest.fixture
@@ -48,15 +48,14 @@ def run(
 
 
 def test_outputs(run: Callable[..., Any], tmp_path: Path) -> None:
-    overrides = ["sampling.shards=3", "evaluation.shards=2"]
-    _, files = run("micro", *overrides)
+    overrides = ["sampling.parallelism=3", "evaluation.parallelism=2"]
+    _, _files = run("micro", *overrides)
     document = read_plan(tmp_path / "out" / "plan")
     assert document.run_id == "run-1"
-    assert document.shards == {"sample_training": 3, "sample_evaluation": 2}
-    assert json.loads(files["shards_training"]) == ["0", "1", "2"]
-    assert json.loads(files["shards_evaluation"]) == ["0", "1"]
-    assert json.loads(files["shards_champion"]) == ["0"], "nobody is sampled, so there is nothing to share"
-    sections = {name: of for name, of in sections_of(load_config("micro", overrides)) if "shards" not in name}
+    assert document.parallelism == {
+        "sample_training": 3, "judge_filter": 3, "sample_evaluation": 2, "judge_evaluate": 2, "grade": 2
+    }
+    sections = {name: of for name, of in sections_of(load_config("micro", overrides)) if name != "parallelism"}
     assert set(document.sections) == set(sections)
     for name, section in sections.items():
         assert document.section(name, type(section), "plan") == section
@@ -158,7 +157,6 @@ def test_the_champion_comes_from_the_ledger(
     result, files = run()
     champion = ModelReference.model_validate_json(files["champion"])
     assert champion == target.model_copy(update={"role": "champion"})
-    assert files["shards_champion"] == files["shards_evaluation"]
     assert result.outputs["champion"] == champion.digest
     assert result.details.champion_generation == 1
 
@@ -178,7 +176,7 @@ def test_record(run: Callable[..., Any], store: LocalStore) -> None:
     assert details["config_digest"] == digest_json(details["config"])
     assert details["mlflow_run"] == "mlflow-run-1-micro"
     assert {"thinksafe", "python", "torch", "transformers", "pydantic"} <= set(details["code"])
-    assert set(details["sections"]) == {name for name in Sections.model_fields if "shards" not in name}
+    assert set(details["sections"]) == {name for name in Sections.model_fields if name != "parallelism"}
     assert load_config(json.dumps(details["config"], indent=1)).seed == 7, "the record can be run again"
 
 

@@ -1,4 +1,4 @@
-"""sample: the same samples from any number of shards, kept over kills, keyed by all that makes them."""
+"""sample: the same samples from any number of workers, kept over kills, keyed by all that makes them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from thinksafe.jsonl import write_json
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Prompt, Sample, SamplingSettings
 from thinksafe.run.formats import FORMATS
-from thinksafe.run.manifests import merge_manifests, read_rows
+from thinksafe.run.manifests import read_rows
 from thinksafe.run.record import StageContext, list_records
+from thinksafe.sampling.engines import Batch, Generation
 from thinksafe.stages import sample
 from thinksafe.store.local import LocalStore
 
@@ -77,10 +78,10 @@ def test_the_rows_of_a_machine_that_was_first_are_taken(
         scripted_engine, "generate",
         lambda *args: [replace(made, response=made.response + "!", tokens=3) for made in generate(*args)],
     )
-    monkeypatch.setattr("thinksafe.stages.sample.find_chunk", lambda *args: None)
+    monkeypatch.setattr("thinksafe.work.complete.find_chunk", lambda *args: None)
     second, again = ask(sample_section())
     assert again == manifest
-    assert second.counts == first.counts | {"tokens_new": 3 * manifest.rows}
+    assert second.counts == first.counts
 
 
 def test_settings_of_problems_determine_the_chunks(
@@ -107,31 +108,73 @@ def test_steering_is_asked_and_never_stored(
     assert b"You should refuse" not in stored
 
 
-@pytest.mark.parametrize("shards", [2, 3, 5])
-def test_shards_change_no_sample(
+@pytest.mark.parametrize("parallelism", [2, 3, 50])
+def test_the_number_of_workers_changes_no_sample(
     ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any, tmp_path: Path,
-    shards: int,
+    parallelism: int,
 ) -> None:
-    _, whole = ask(sample_section(), store=LocalStore(tmp_path / "one"))
-    parts = [ask(sample_section(), shard, shards, store=LocalStore(tmp_path / "many"))[1] for shard in range(shards)]
-    merged = merge_manifests(parts)
-    assert merged == whole
     one, many = LocalStore(tmp_path / "one"), LocalStore(tmp_path / "many")
-    assert list(read_rows(one, whole, Sample)) == list(read_rows(many, merged, Sample))
+    alone, whole = ask(sample_section(), store=one)
+    shared, same = ask(sample_section(), parallelism, store=many)
+    assert same == whole
+    assert shared.counts == alone.counts
+    assert list(read_rows(one, whole, Sample)) == list(read_rows(many, same, Sample))
 
 
-def test_real_samples_do_not_depend_on_shards(
+def test_real_samples_do_not_depend_on_the_number_of_workers(
     ask: Callable[..., Any], sample_section: Callable[..., SampleSection], tmp_path: Path, micro_prompts: list[Prompt]
 ) -> None:
     section = sample_section()
     _, whole = ask(section, rows=micro_prompts, store=LocalStore(tmp_path / "one"))
-    for shards in (2, 3):
-        store = LocalStore(tmp_path / f"store-{shards}")
-        merged = merge_manifests([ask(section, i, shards, rows=micro_prompts, store=store)[1] for i in range(shards)])
-        assert merged.digest == whole.digest, "bit-equal rows from another process order"
+    _, shared = ask(section, 2, rows=micro_prompts, store=LocalStore(tmp_path / "two"))
+    assert shared.digest == whole.digest, "bit-equal rows from another process order"
     rows = list(read_rows(LocalStore(tmp_path / "one"), whole, Sample))
     assert any(row.response.startswith("<think>") for row in rows)
     assert len({row.response for row in rows}) > 3
+
+
+class Streaming:
+    """An engine that ends the batches it has under way in reverse order."""
+
+    window = 4
+
+    def __init__(self) -> None:
+        self.most = 0
+
+    def generate(self, *given: Any) -> list[Generation]:
+        raise AssertionError("a streaming engine is asked to stream")
+
+    def stream(self, batches: Any) -> Any:
+        waiting: list[tuple[int, Batch]] = []
+        for place, batch in enumerate(batches):
+            waiting.append((place, batch))
+            self.most = max(self.most, len(waiting))
+            if len(waiting) == self.window:
+                yield self._answer(waiting.pop())
+        while waiting:
+            yield self._answer(waiting.pop())
+
+    def _answer(self, asked: tuple[int, Batch]) -> tuple[int, list[Generation]]:
+        place, batch = asked
+        batch.advance(len(batch.conversations))
+        return place, [
+            Generation(f"<think>{row} of seed {batch.seed}</think>Sure.", "stop", tokens=7, prompt_tokens=3)
+            for row, _ in enumerate(batch.conversations)
+        ]
+
+
+def test_an_engine_with_several_chunks_under_way_gives_the_same_samples(
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], make_prompt: Callable[..., Prompt],
+    scripted_engine: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    rows = [make_prompt(f"b-{number:02}") for number in range(12)]
+    _, whole = ask(sample_section(chunk_size=1), rows=rows)
+    engine = Streaming()
+    monkeypatch.setattr(sample, "open_engine", lambda *_: engine)
+    _, streamed = ask(sample_section(chunk_size=1), rows=rows, store=LocalStore(tmp_path / "streamed"))
+    _, shared = ask(sample_section(chunk_size=1), 2, rows=rows, store=LocalStore(tmp_path / "shared"))
+    assert streamed == shared == whole
+    assert engine.most == engine.window
 
 
 def test_other_order_of_prompts_gives_the_same_samples(
@@ -288,13 +331,6 @@ def test_an_absent_model_gives_an_absent_manifest(
     assert result.counts == {"rows": 0}
 
 
-def test_more_shards_than_chunks(
-    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], scripted_engine: Any
-) -> None:
-    _, manifest = ask(sample_section(), 4, 5)
-    assert (manifest.total, manifest.chunks) == (3, ())
-
-
 def test_no_prompts(ask: Callable[..., Any], sample_section: Callable[..., SampleSection]) -> None:
     with pytest.raises(InputError, match="contains no prompts"):
         ask(sample_section(), rows=[])
@@ -308,7 +344,7 @@ def test_missing_inputs(
     files = {"model": base_file, "prompts": write_prompts(prompts)} | {missing: tmp_path / "missing"}
     with pytest.raises(InputError, match=r"Cannot read .*missing"):
         sample.run(
-            make_context("sample"), sample_section(), files["model"], files["prompts"], 0, 1, samples_out=tmp_path / "o"
+            make_context("sample"), sample_section(), files["model"], files["prompts"], samples_out=tmp_path / "o"
         )
 
 

@@ -25,7 +25,7 @@ def chosen(
     def choose(rows: list[Prompt], **changed: Any) -> list[str]:
         section = sample_section().model_copy(update=changed)
         out = tmp_path / "samples.json"
-        sample.run(make_context("sample"), section, base_file, write_prompts(rows), 0, 1, samples_out=out)
+        sample.run(make_context("sample"), section, base_file, write_prompts(rows), samples_out=out)
         return sorted({row.prompt.id for row in read_rows(store, read_manifest(out), Sample)})
 
     return choose

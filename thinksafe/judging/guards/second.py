@@ -8,7 +8,7 @@ import sys
 
 
 def is_chosen(sample_id: str, every_n: int, seed: int) -> bool:
-    """Return whether the second guard judges a sample: about one in ``every_n``, independent of chunks and shards."""
+    """Return whether the second guard judges a sample: about one in ``every_n``, whatever the chunks."""
     digest = hashlib.sha256(f"{seed}\n{sample_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % every_n == 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args
@@ -69,7 +68,7 @@ def summarise(
         decision = diagnosis.decision
     elif outcome == "stopped by curate":
         decision = curate.decision
-    steps = _steps(found)
+    steps = tuple(_step(found[task]) for task in sorted(found, key=_place))
     registration = _blanked(read.details("register", RegisterDetails).registration)
     promotion = _blanked(read.details("promote", PromoteDetails).entry)
     config = _blanked(plan.config)
@@ -171,38 +170,17 @@ def _outcome(
     return "incomplete"
 
 
-def _step_name(task: str) -> str:
-    return re.sub(r"-\d+$", "", task)
-
-
 def _place(task: str) -> tuple[int, str]:
     """Sort key in reading order; the order in which tasks start differs between equal runs."""
-    name = _step_name(task)
-    return (STEPS.index(name) if name in STEPS else len(STEPS), task)
+    return (STEPS.index(task) if task in STEPS else len(STEPS), task)
 
 
-def _steps(records: Mapping[str, StageRecord]) -> tuple[Step, ...]:
-    groups: dict[str, list[StageRecord]] = {}
-    for task in sorted(records, key=_place):
-        groups.setdefault(_step_name(task), []).append(records[task])
-    return tuple(_step(name, group) for name, group in groups.items())
-
-
-def _step(name: str, group: list[StageRecord]) -> Step:
-    counts: dict[str, int | float] = {}
-    for record in group:
-        for key, value in record.counts.items():
-            counts[key] = counts.get(key, 0) + value
-    seconds = [record.seconds for record in group]
+def _step(record: StageRecord) -> Step:
     return Step(
-        name=name, stage=group[0].stage, tasks=len(group), failed=sum(r.status == "failed" for r in group),
-        verdict=next((r.verdict for r in group if r.verdict), ""), started=min(r.started for r in group),
-        seconds=math.fsum(seconds), longest=max(seconds), counts=counts,
-        gpu_seconds=math.fsum(
-            record.gpus * seconds for record in group
-            for seconds in (record.seconds, *(attempt.seconds for attempt in record.attempts))
-        ),
-        retried=dict(sorted(Counter(attempt.ended for record in group for attempt in record.attempts).items())),
+        name=record.task, stage=record.stage, failed=not record.succeeded, verdict=record.verdict,
+        started=record.started, seconds=record.seconds, counts=record.counts,
+        gpu_seconds=record.gpus * math.fsum([record.seconds, *(attempt.seconds for attempt in record.attempts)]),
+        retried=dict(sorted(Counter(attempt.ended for attempt in record.attempts).items())),
     )
 
 
@@ -240,7 +218,7 @@ def _guards(records: Mapping[str, StageRecord]) -> dict[str, dict[str, Any]]:
     for use, steps in uses.items():
         for task in sorted(records, key=_place):
             judge = records[task].read(JudgeDetails)
-            if _step_name(task) in steps and judge.guard:
+            if task in steps and judge.guard:
                 found[use] = {"name": judge.guard, "digest": judge.guard_digest}
                 if judge.second_guard:
                     found["second"] = {"name": judge.second_guard, "digest": judge.second_guard_digest}

@@ -29,7 +29,7 @@ STEPS = (
     ),
     "gate", "promote", "sample-rollout", "deploy", "monitor", "alarm",
 )
-"""Every step of a realignment or evaluation in reading order; the shards of a stage are one step."""
+"""Every step of a realignment or evaluation in reading order."""
 
 
 _MEASURED = ("sample", "judge", "grade", "metrics")
@@ -55,25 +55,21 @@ class Diagnosis(Record):
 
 
 class Step(Record):
-    """One step of the pipeline, with its shards added up."""
+    """One step of the pipeline: a task."""
 
     name: str
     stage: str
-    tasks: Count
-    failed: Count
+    failed: bool
     verdict: str
     started: float
-    """Unix time in seconds of the first task."""
+    """Unix time in seconds."""
     seconds: float
-    """Sum over the tasks."""
-    longest: float
-    """Seconds of the slowest task."""
     gpu_seconds: float
-    """Sum over the tasks of their seconds, failed attempts included, times their GPUs."""
+    """Seconds, failed attempts included, times the GPUs that the task and the pods that worked for it held."""
     retried: dict[str, Count] = {}
     """Attempts that failed and were followed by another, by how they ended."""
     counts: dict[str, int | float]
-    """Sums over the tasks (rows, tokens, chunks, chunks_reused ...)."""
+    """Rows, tokens, chunks, chunks_reused ..."""
 
 
 class Failure(Record):

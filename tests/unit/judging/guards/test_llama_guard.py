@@ -340,7 +340,7 @@ def test_the_judge_stage_records_what_the_guard_says(tmp_path, llama_folder, tin
         guard=settings_for(llama_folder), parts=("whole", "thought", "answer"), skip_problems=False, chunk_size=64,
         reasoning="think",
     )
-    context = StageContext(store=store, run_id="r", task="judge-training-0", stage="judge", track=silent)
+    context = StageContext(store=store, run_id="r", task="judge-training", stage="judge", track=silent)
     result = judge.run(context, section, tmp_path / "samples.json", verdicts_out=tmp_path / "verdicts.json")
     [made] = read_manifest(tmp_path / "verdicts.json").chunks
     verdicts = {(v.sample_id, v.part): v for v in read_chunk(store, made, Verdict)}

@@ -27,15 +27,6 @@ def test_a_finished_task_gets_a_line() -> None:
     assert stream.getvalue() == "  done        12.3 s  train\n"
 
 
-def test_merges_are_shown_only_when_they_fail() -> None:
-    shows, stream = shown()
-    with shows:
-        shows.finished(outcome("merge-samples-base", "merge"))
-        assert not stream.getvalue()
-        shows.finished(outcome("merge-samples-base", "merge", "failed", error="Chunks lack."))
-    assert "Chunks lack." in stream.getvalue()
-
-
 def test_markup_and_controls_in_an_error_are_text() -> None:
     shows, stream = shown()
     with shows:

@@ -134,7 +134,7 @@ def test_a_signal_is_named(tmp_path: Path, code: int, name: str) -> None:
 
 
 @pytest.mark.parametrize(("command", "described"), [
-    (["thinksafe", "sample", "--task", "sample-base-0"], ("sample", "sample-base-0")),
+    (["thinksafe", "sample", "--task", "sample-base"], ("sample", "sample-base")),
     (["thinksafe", "sample", "--task"], ("sample", "sample")),
     (["thinksafe"], ("thinksafe", "thinksafe")),
 ])
@@ -197,7 +197,7 @@ def hanging(fake_bin: Path, tmp_path: Path) -> Callable[[str], tuple[subprocess.
     return start
 
 
-@pytest.mark.parametrize("task", ["prepare", "sample-training-1"])  # from the main thread and from a loop's
+@pytest.mark.parametrize("task", ["prepare", "sample-training"])  # of the handler and of a condition within a condition
 def test_stages_do_not_outlive_a_killed_run(hanging: Any, task: str) -> None:
     run, pid = hanging(task)
     run.kill()
@@ -214,7 +214,7 @@ def test_a_signal_to_the_group_reaches_the_stages(hanging: Any) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
-@pytest.mark.parametrize("task", ["prepare", "sample-training-1"])
+@pytest.mark.parametrize("task", ["prepare", "sample-training"])
 def test_a_run_that_is_told_to_stop_stops_its_stages_first(hanging: Any, number: int, code: int, task: str) -> None:
     run, pid = hanging(task)
     run.send_signal(number)

@@ -14,8 +14,10 @@ from pathlib import Path
 import kfp
 import pytest
 from kfp.local import config, docker_task_handler, logging_utils, subprocess_task_handler, task_dispatcher
+from kfp.local.io import IOStore
+from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 
-from thinksafe_pipelines.local.runner import SILENT_SKIPS, TESTED_KFP, TaskHandler
+from thinksafe_pipelines.local.runner import SILENT_SKIPS, TESTED_KFP, TaskHandler, _channel
 
 # SHA-256 of the source
 MODULES = {
@@ -74,6 +76,33 @@ def test_replaced_parts_are_looked_up_when_they_are_used() -> None:
         assert use in source
     assert callable(logging_utils.local_logger_context)
     assert config.LocalExecutionConfig.instance is None
+
+
+@pytest.mark.parametrize(("channel", "value"), [
+    ("pipelinechannel--say-so-so_it_is", True), ("pipelinechannel--say-so-2-so_it_is", False),
+])
+def test_kfp_finds_no_output_of_a_task_in_a_condition_and_we_do(channel: str, value: bool) -> None:
+    # once KFP finds it, our replacement (runner._channel) may go
+    values = IOStore()
+    for task, output in (("say-so", True), ("say-so-2", False)):
+        values.put_task_output(task, "so_it_is", output)
+    assert ConditionEvaluator._resolve_pipeline_channel(channel, values) is None
+    assert _channel(channel, values) is value
+
+
+def test_an_input_of_the_enclosing_group_is_found_by_kfp_and_by_us() -> None:
+    values = IOStore()
+    values.put_parent_input("pipelinechannel--say-so-so_it_is", True)
+    values.put_parent_input("given", False)
+    values.put_task_output("say-so", "so_it_is", False)  # of another task in the group
+    for resolve in (ConditionEvaluator._resolve_pipeline_channel, _channel):
+        assert resolve("pipelinechannel--say-so-so_it_is", values) is True
+        assert resolve("pipelinechannel--given", values) is False
+
+
+def test_what_neither_a_task_nor_the_group_has_is_a_silent_skip(caplog: pytest.LogCaptureFixture) -> None:
+    assert _channel("pipelinechannel--say-so-so_it_is", IOStore()) is None
+    assert caplog.messages[-1].startswith(SILENT_SKIPS)
 
 
 @pytest.mark.parametrize("start", SILENT_SKIPS)

@@ -16,13 +16,14 @@ from plans import write_plan
 from thinksafe.config.model import GuardSettings
 from thinksafe.config.sections import JudgeSection
 from thinksafe.run.manifests import Manifest, write_manifest
+from thinksafe.run.parents import forks
 from thinksafe_pipelines.local import prefork
 from thinksafe_pipelines.local.host import Session
 from thinksafe_pipelines.local.prefork import ForkedStage
 
 pytestmark = [
     pytest.mark.slow,  # the server imports torch, transformers and MLflow first
-    pytest.mark.skipif(not prefork.usable(), reason="stages are forked on Linux machines without a GPU only"),
+    pytest.mark.skipif(not forks(), reason="stages are forked on Linux machines without a GPU only"),
 ]
 
 
@@ -37,19 +38,26 @@ def start(tmp_path: Path, *arguments: str, log: str = "log", **variables: str) -
 
 def hanging(tmp_path: Path) -> tuple[str, ...]:
     """Options of a stage that waits for ever: it opens a pipe that nobody writes to."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    return "merge", "--manifest", str(pipe), "--manifest-out", str(tmp_path / "out"), "--task", "merge-samples"
+    os.mkfifo(tmp_path / "pipe")
+    return grade(tmp_path, "pipe")
+
+
+def grade(tmp_path: Path, plan: str) -> tuple[str, ...]:
+    return (
+        "grade", "--plan", str(tmp_path / plan), "--samples", str(tmp_path / "samples"),
+        "--grades-out", str(tmp_path / "out"), "--task", "grade-base",
+    )
 
 
 def test_a_stage_has_its_own_log_and_exit_code(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("before\n")
     assert start(tmp_path, "--version").wait() == 0
-    assert start(tmp_path, "merge", "--manifest-out", str(tmp_path / "out")).wait() == 1
+    assert start(tmp_path, *grade(tmp_path, "nowhere")).wait() == 2
     before, version, problem, action, *rest = (tmp_path / "log").read_text().splitlines()
     assert before == "before"
     assert version.startswith("thinksafe ")
-    assert problem.startswith("error: There are no manifests")
+    assert problem.startswith("error: ")
+    assert "nowhere cannot be read" in problem
     assert action.startswith("  ")
     assert not rest
 
@@ -75,7 +83,7 @@ def test_stages_that_start_and_end_at_once_do_not_take_each_others_exit_codes(tm
     codes: dict[int, int] = {}
 
     def run(number: int) -> None:
-        wrong = ["merge", "--manifest-out", str(tmp_path / "out")]
+        wrong = grade(tmp_path, "nowhere")
         for turn in range(5):
             stage = start(tmp_path, *(wrong if number % 2 else ["--version"]), log=f"{number}-{turn}")
             codes[number * 5 + turn] = stage.wait()
@@ -85,7 +93,7 @@ def test_stages_that_start_and_end_at_once_do_not_take_each_others_exit_codes(tm
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert codes == {number * 5 + turn: number % 2 for number in range(6) for turn in range(5)}
+    assert codes == {number * 5 + turn: number % 2 * 2 for number in range(6) for turn in range(5)}
 
 
 @pytest.mark.parametrize(("send", "number"), [("terminate", signal.SIGTERM), ("kill", signal.SIGKILL)])
@@ -102,15 +110,16 @@ def test_a_session_runs_forks(tmp_path: Path) -> None:
 
     listener: Any = Deaf()
     session = Session(tmp_path / "logs", listener, forks=True)
-    assert not session.execute(["thinksafe", "merge", "--manifest-out", "x", "--task", "merge-verdicts"], {})
-    outcome = session.outcomes["merge-verdicts"]
-    assert (outcome.exit_code, outcome.stage) == (1, "merge")
-    assert outcome.error.startswith("There are no manifests")
+    assert not session.execute(["thinksafe", *grade(tmp_path, "nowhere")], {})
+    outcome = session.outcomes["grade-base"]
+    assert (outcome.exit_code, outcome.stage) == (2, "grade")
+    assert "nowhere cannot be read" in outcome.error
 
 
 RUN = """
 import os, sys
 from pathlib import Path
+from thinksafe.run.parents import forks
 from thinksafe_pipelines.local import prefork
 if __name__ == "__main__":
     prefork.warm_up()
@@ -127,7 +136,7 @@ def test_a_stage_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
         assert run.stdout is not None
         pid, group = map(int, run.stdout.readline().split())
         assert group == run.pid
-        wait_for(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == "merge-samples")
+        wait_for(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == "grade-base")
     finally:
         run.kill()
         run.wait(10)

@@ -52,7 +52,7 @@ def test_what_stages_write_is_understood(tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "progress.jsonl"
     monkeypatch.setenv("THINKSAFE_PROGRESS", str(path))
     found: list[tuple[str, str, float, float, float]] = []
-    with ProgressFollower(path, lambda *line: found.append(line)), reporter("sample-base-0")("sampling", 8) as advance:
+    with ProgressFollower(path, lambda *line: found.append(line)), reporter("sample-base")("sampling", 8) as advance:
         advance(6)
         advance(2, reused=True)
-    assert found[-1] == ("sample-base-0", "sampling", 8, 8, 2)
+    assert found[-1] == ("sample-base", "sampling", 8, 8, 2)

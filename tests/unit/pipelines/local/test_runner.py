@@ -10,25 +10,23 @@ import pytest
 import yaml
 from kfp import dsl
 from kfp.local.config import LocalExecutionConfig
+from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 
 from thinksafe.errors import StageError
 from thinksafe_pipelines.local import runner as local
 
 ROLES = ("base", "candidate", "champion")
-PILOT = {"plan", "prepare", "due", "sample-pilot-0", "judge-pilot-0", "diagnose", "report"}
-TRAINING = {f"{stage}-training-{shard}" for stage in ("sample", "judge") for shard in range(3)}
-EVALUATION = {f"{stage}-{role}-0" for stage in ("sample", "judge", "grade") for role in ROLES}
-METRICS = {f"metrics-{role}" for role in ROLES}
-DECIDED = PILOT | TRAINING | EVALUATION | METRICS | {"curate", "train", "register", "gate"}
-EVALUATED = {
-    *("plan", "prepare", "metrics-evaluated", "monitor"),
-    *(f"{stage}-evaluated-0" for stage in ("sample", "judge", "grade")),
-}
+MEASURED = ("sample", "judge", "grade", "metrics")
+PILOT = {"plan", "prepare", "due", "sample-pilot", "judge-pilot", "diagnose", "report"}
+TRAINING = {"sample-training", "judge-training"}
+EVALUATION = {f"{stage}-{role}" for stage in MEASURED for role in ROLES}
+DECIDED = PILOT | TRAINING | EVALUATION | {"curate", "train", "register", "gate"}
+EVALUATED = {"plan", "prepare", "monitor", *(f"{stage}-evaluated" for stage in MEASURED)}
 
 
 def tasks(outcome: Any, status: str = "succeeded") -> set[str]:
-    """Tasks that ended in a way, merges left out."""
-    return {task.task for task in outcome.tasks if task.status == status and task.stage != "merge"}
+    """Tasks that ended in a way."""
+    return {task.task for task in outcome.tasks if task.status == status}
 
 
 def lineage(path: str) -> Any:
@@ -41,11 +39,6 @@ class TestPromoted:
         run, outcome = promoted
         assert (outcome.failed, outcome.exit_code, outcome.failed_task) == (False, 0, None)
         assert tasks(outcome) == DECIDED | {"promote"}
-        merges = {task.task for task in outcome.tasks if task.stage == "merge"}
-        assert merges == {
-            *(f"merge-{kind}-{use}" for kind in ("samples", "verdicts") for use in ("pilot", "training", *ROLES)),
-            *(f"merge-grades-{role}" for role in ROLES),
-        }
         names = [task.task for task in outcome.tasks]
         assert len(set(names)) == len(names) == len(run.calls)
         assert (names[0], names[-1]) == ("plan", "report")
@@ -58,40 +51,45 @@ class TestPromoted:
         run, _ = promoted
         sections = {call["task"]: call["section"] for call in run.calls if "section" in call}
         expected = {
-            "sample-pilot-0": "sample_pilot", "judge-pilot-0": "judge_filter", "sample-training-2": "sample_training",
-            "judge-training-2": "judge_filter", "sample-champion-0": "sample_evaluation",
-            "judge-base-0": "judge_evaluate",
+            "sample-pilot": "sample_pilot", "judge-pilot": "judge_pilot", "sample-training": "sample_training",
+            "judge-training": "judge_filter", "sample-champion": "sample_evaluation", "judge-base": "judge_evaluate",
         }
         assert sections | expected == sections
         for call in run.calls:
-            if call["stage"] != "merge":
-                assert call["artifacts"] == str(run.out / "store")
-            if call["stage"] not in ("merge", "plan", "report"):
+            assert call["artifacts"] == str(run.out / "store")
+            if call["stage"] not in ("plan", "report"):
                 assert lineage(call["plan"]) == ["plan"]
 
-    def test_shards_are_handed_on_as_texts(self, promoted: Any) -> None:
-        assert promoted[0].call("sample-training-2")["shard"] == "2"
+    def test_the_verdict_on_the_student_comes_from_the_pilot(self, promoted: Any) -> None:
+        pilot = ["sample-pilot", ["plan"], ["prepare"]]
+        diagnose = promoted[0].call("diagnose")
+        assert lineage(diagnose["samples"]) == pilot
+        assert lineage(diagnose["verdicts"]) == ["judge-pilot", pilot]
 
-    def test_examples_come_from_all_training_shards_in_order(self, promoted: Any) -> None:
+    def test_examples_come_from_the_training_samples_and_their_verdicts(self, promoted: Any) -> None:
         run, _ = promoted
-        merged = lineage(run.call("curate")["samples"])
-        assert merged[0] == "merge-samples-training"
-        assert [shard[0] for shard in merged[1:]] == [f"sample-training-{shard}" for shard in range(3)]
-        assert merged[1][1:] == [["plan"], ["prepare"]]
+        training = ["sample-training", ["plan"], ["prepare"]]
+        curate = run.call("curate")
+        assert lineage(curate["samples"]) == training
+        assert lineage(curate["verdicts"]) == ["judge-training", training]
+        prompts = {use: run.call(f"sample-{use}")["prompts"] for use in ("pilot", "training", "base")}
+        assert len(set(prompts.values())) == 3
+        assert {run.call(f"sample-{role}")["prompts"] for role in ROLES} == {prompts["base"]}
 
     @pytest.mark.parametrize(("role", "model"), [("base", "plan"), ("candidate", "train"), ("champion", "plan")])
     def test_each_evaluation_is_of_its_own_model(self, promoted: Any, role: str, model: str) -> None:
         gate = promoted[0].call("gate")
         metrics, samples, verdicts, grades = lineage(gate[f"{role}-metrics"])
         assert metrics == f"metrics-{role}"
-        assert samples[1][0] == f"sample-{role}-0"
-        assert samples[1][1][0] == model
-        assert (verdicts[1][0], grades[1][0]) == (f"judge-{role}-0", f"grade-{role}-0")
+        assert samples[0] == f"sample-{role}"
+        assert samples[1][0] == model
+        assert (verdicts, grades) == ([f"judge-{role}", samples], [f"grade-{role}", samples])
+        assert lineage(gate[f"{role}-outcomes"]) == [metrics, samples, verdicts, grades]
         assert promoted[0].call(f"metrics-{role}")["role"] == role
 
     def test_the_base_and_the_champion_are_two_files(self, promoted: Any) -> None:
         run, _ = promoted
-        models = {role: run.call(f"sample-{role}-0")["model"] for role in ROLES}
+        models = {role: run.call(f"sample-{role}")["model"] for role in ROLES}
         assert len(set(models.values())) == 3
         assert run.call("train")["base"] == models["base"]
         assert run.call("promote")["champion"] == models["champion"]
@@ -112,7 +110,6 @@ class TestPromoted:
         shown = promoted[0].shown.getvalue()
         assert "train" in shown
         assert "kfp" not in shown.lower()
-        assert "merge" not in shown
         assert all(line.startswith("  done ") for line in shown.splitlines())
 
     def test_what_stages_and_kfp_print_is_kept_in_logs(self, promoted: Any) -> None:
@@ -135,12 +132,12 @@ def test_a_refused_candidate_is_registered_and_not_promoted(fake_run: Any) -> No
 def test_a_promoted_candidate_is_rolled_out_where_the_plan_says_so(fake_run: Any) -> None:
     outcome = fake_run(rollout="yes")
     assert not outcome.failed
-    assert tasks(outcome) == DECIDED | {"promote", "sample-rollout-0", "deploy"}
-    deploy, sample = fake_run.call("deploy"), fake_run.call("sample-rollout-0")
+    assert tasks(outcome) == DECIDED | {"promote", "sample-rollout", "deploy"}
+    deploy, sample = fake_run.call("deploy"), fake_run.call("sample-rollout")
     assert lineage(deploy["promotion"])[0] == "promote"
-    assert lineage(deploy["samples"])[0] == "sample-rollout-0"
-    assert sample["model"] == fake_run.call("sample-candidate-0")["model"]
-    assert sample["prompts"] == deploy["prompts"] == fake_run.call("sample-candidate-0")["prompts"]
+    assert lineage(deploy["samples"])[0] == "sample-rollout"
+    assert sample["model"] == fake_run.call("sample-candidate")["model"]
+    assert sample["prompts"] == deploy["prompts"] == fake_run.call("sample-candidate")["prompts"]
     assert sample["section"] == "sample_rollout"
 
 
@@ -176,11 +173,13 @@ def test_nothing_but_the_report_starts_after_a_failure(fake_run: Any) -> None:
     assert [task.task for task in outcome.tasks] == ["plan", "prepare", "report"]
 
 
-def test_a_failing_shard_lets_its_sibling_finish(fake_run: Any) -> None:
-    outcome = fake_run(fail="sample-training-1")
-    assert outcome.failed_task.task == "sample-training-1"
-    assert "sample-training-0" in tasks(outcome)
-    assert "curate" not in tasks(outcome)
+@pytest.mark.parametrize("failing", ["sample-training", "judge-training"])
+def test_a_failure_within_conditions_ends_the_run_after_what_came_before(fake_run: Any, failing: str) -> None:
+    outcome = fake_run(fail=failing)
+    assert outcome.failed_task.task == failing
+    assert tasks(outcome, "failed") == {failing}
+    before = {"sample-training"} - {failing}
+    assert tasks(outcome) == PILOT | before
     assert outcome.tasks[-1].task == "report"
 
 
@@ -214,7 +213,7 @@ def test_one_model_is_evaluated(fake_run: Any) -> None:
     assert not outcome.failed
     assert tasks(outcome) == EVALUATED | {"report"}
     model = lineage(fake_run.call("monitor")["model"])
-    assert model == lineage(fake_run.call("sample-evaluated-0")["model"]) == ["plan"]
+    assert model == lineage(fake_run.call("sample-evaluated")["model"]) == ["plan"]
     assert (fake_run.call("plan")["model"], fake_run.call("plan")["fresh"].lower()) == ("", "false")
 
 
@@ -263,10 +262,10 @@ def run_locally(pipeline: Any, tmp_path: Path, bin_folder: Path, **arguments: An
 
 @pytest.fixture
 def command(tmp_path: Path) -> Path:
-    """Folder with a ``thinksafe`` that writes ``true`` to the path after its stage."""
+    """Folder with a ``thinksafe`` that writes to the path after its stage: what comes next, or ``true``."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "thinksafe").write_text('#!/bin/sh\nmkdir -p "$(dirname "$2")"\nprintf true > "$2"\n')
+    (folder / "thinksafe").write_text('#!/bin/sh\nmkdir -p "$(dirname "$2")"\nprintf "${3:-true}" > "$2"\n')
     (folder / "thinksafe").chmod(0o755)
     return folder
 
@@ -276,12 +275,41 @@ def flag(passed: dsl.OutputPath(bool)):  # type: ignore[no-untyped-def, valid-ty
     return dsl.ContainerSpec(image="image", command=["thinksafe", "flag"], args=[passed])
 
 
-def test_a_condition_that_kfp_skips_silently_fails_the_run(tmp_path: Path, command: Path) -> None:
+@dsl.container_component
+def say_so(task: str, value: str, so_it_is: dsl.OutputPath(bool)):  # type: ignore[no-untyped-def, valid-type]
+    return dsl.ContainerSpec(
+        image="image", command=["thinksafe", "flag"], args=[so_it_is, value, "--task", task]
+    )
+
+
+@pytest.mark.parametrize(("outer", "inner", "ran"), [
+    ("true", "false", ["outer", "inner", "both"]), ("true", "true", ["outer", "inner"]), ("false", "false", ["outer"]),
+])
+def test_a_condition_on_the_output_of_a_task_holds_or_does_not(
+    tmp_path: Path, command: Path, outer: str, inner: str, ran: list[str]
+) -> None:
+    @dsl.pipeline
+    def nested() -> None:
+        first = say_so(task="outer", value=outer)
+        with dsl.If(first.outputs["so_it_is"] == True, name="outer-holds"):  # noqa: E712
+            second = say_so(task="inner", value=inner)
+            with dsl.If(second.outputs["so_it_is"] == False, name="inner-holds"):  # noqa: E712
+                say_so(task="both", value="true").after(second)
+
+    outcome = run_locally(nested, tmp_path, command)
+    assert not outcome.failed, outcome.error
+    assert [task.task for task in outcome.tasks] == ran
+
+
+def test_a_condition_that_kfp_skips_silently_fails_the_run(
+    tmp_path: Path, command: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @dsl.pipeline
     def bare() -> None:
         with dsl.If(flag().outputs["passed"] == True):  # noqa: E712
             flag()
 
+    monkeypatch.setattr(local, "_channel", ConditionEvaluator._resolve_pipeline_channel)
     outcome = run_locally(bare, tmp_path, command)
     assert len(outcome.tasks) == 1
     assert (outcome.failed, outcome.exit_code) == (True, 1)
@@ -292,17 +320,17 @@ def test_what_a_run_changes_in_this_process_is_put_back(
     tmp_path: Path, command: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     @dsl.container_component
-    def sharded(shard: str, passed: dsl.OutputPath(bool)):  # type: ignore[no-untyped-def, valid-type]
-        return dsl.ContainerSpec(image="image", command=["thinksafe", shard], args=[passed])
+    def one(name: str, passed: dsl.OutputPath(bool)):  # type: ignore[no-untyped-def, valid-type]
+        return dsl.ContainerSpec(image="image", command=["thinksafe", name], args=[passed])
 
     @dsl.pipeline
-    def loops() -> None:
-        with dsl.ParallelFor(["a", "b", "c", "d"]) as shard:
-            sharded(shard=shard)
+    def side_by_side() -> None:  # KFP runs only the iterations of a loop at once
+        with dsl.ParallelFor(["a", "b", "c", "d"]) as name:
+            one(name=name)
 
     root = logging.getLogger()
     before = (root.handlers[:], root.level, builtins.print, LocalExecutionConfig.instance)
-    assert not run_locally(loops, tmp_path, command).failed
+    assert not run_locally(side_by_side, tmp_path, command).failed
     assert (root.handlers, root.level, builtins.print, LocalExecutionConfig.instance) == before
     assert capfd.readouterr() == ("", "")
 

@@ -1,1 +1,0 @@
-"""The merge component."""
