@@ -110,8 +110,8 @@ def test_the_setting_hears_of_stage_and_section_of_each_task() -> None:
         def __init__(self) -> None:
             self.given: list[tuple[str, str, str]] = []
 
-        def image(self, stage: str, section: str) -> str:
-            return f"registry/{stage}-{section}:1"
+        def image(self, stage: str) -> str:
+            return f"registry/{stage}:1"
 
         def configure(self, stage: str, section: str, task: Any) -> None:
             self.given.append((stage, section, task.container_spec.image))
@@ -130,10 +130,10 @@ def test_the_setting_hears_of_stage_and_section_of_each_task() -> None:
         stages.due(contamination=planned["base"], if_changed=False, **where)
 
     assert heard.given == [
-        ("plan", "plan", "registry/plan-plan:1"),
-        ("sample", "sample_pilot", "registry/sample-sample_pilot:1"),
-        ("sample", "sample_training", "registry/sample-sample_training:1"),
-        ("due", "due", "registry/due-due:1"),
+        ("plan", "plan", "registry/plan:1"),
+        ("sample", "sample_pilot", "registry/sample:1"),
+        ("sample", "sample_training", "registry/sample:1"),
+        ("due", "due", "registry/due:1"),
     ]
     spec = several.pipeline_spec
     caching = {name: task.caching_options.enable_cache for name, task in spec.root.dag.tasks.items()}
