@@ -13,6 +13,7 @@ from thinksafe.doctor.admission import quota_findings, trial_findings
 from thinksafe.doctor.argo import retry_findings
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
 from thinksafe.doctor.images import image_findings, pull_secret_findings
+from thinksafe.doctor.jobs import job_findings
 from thinksafe.doctor.looking import LOOK, keyed, looked_up
 from thinksafe.doctor.placement import reasons
 from thinksafe.doctor.rights import may
@@ -35,6 +36,7 @@ def kubernetes_checks(cluster: ClusterSettings, api: KubernetesClient) -> list[C
         ("nodes", lambda: _nodes(cluster, api)),
         ("storage", lambda: (*_storage(cluster, api), *_volume_of_mlflow(cluster, api))),
         ("classes", lambda: _classes(cluster, api)),
+        ("jobs", lambda: job_findings(cluster, api)),
         ("train job", lambda: train_job_findings(cluster, api)),
         ("retries", lambda: retry_findings(cluster, api)),
     ]
