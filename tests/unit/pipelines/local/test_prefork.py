@@ -15,8 +15,9 @@ from plans import write_plan
 
 from thinksafe.config.model import GuardSettings
 from thinksafe.config.sections import JudgeSection
-from thinksafe.run.manifests import Manifest, write_manifest
+from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
 from thinksafe.run.parents import forks
+from thinksafe.store.local import LocalStore
 from thinksafe_pipelines.local import prefork
 from thinksafe_pipelines.local.host import Session
 from thinksafe_pipelines.local.prefork import ForkedStage
@@ -62,8 +63,9 @@ def test_a_stage_has_its_own_log_and_exit_code(tmp_path: Path) -> None:
     assert not rest
 
 
-def test_a_stage_has_its_own_environment(tmp_path: Path) -> None:
-    write_manifest(tmp_path / "manifest", Manifest(kind="samples", total=0, model="m"))
+def test_a_stage_has_its_own_environment(tmp_path: Path, make_sample: Callable[..., Any]) -> None:
+    chunk = write_chunk(LocalStore(tmp_path / "store"), "k", 0, [make_sample()])
+    write_manifest(tmp_path / "manifest", Manifest(kind="samples", total=1, model="m", chunks=(chunk,)))
     section = JudgeSection(
         guard=GuardSettings(kind="micro-exact"), parts=("whole",), skip_problems=True, chunk_size=1, reasoning="none"
     )
@@ -120,6 +122,7 @@ RUN = """
 import os, sys
 from pathlib import Path
 from thinksafe.run.parents import forks
+from thinksafe.store.local import LocalStore
 from thinksafe_pipelines.local import prefork
 if __name__ == "__main__":
     prefork.warm_up()
