@@ -21,6 +21,6 @@ def job_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Fi
         CHECK, api, cluster.service_account, job_rights("Job"), "start and watch Jobs", home=cluster.namespace
     )
     if found.status == "failed":
-        alone = "Or set sampling.parallelism and evaluation.parallelism to 1: one pod then does all the work of a stage."
+        alone = "Or set sampling.parallelism and evaluation.parallelism to 1: one pod then does a stage's work."
         found = replace(found, action=f"{found.action} {alone}")
     yield found

@@ -4,8 +4,9 @@ The time for a chunk is known only afterwards, so with any fixed assignment most
 Before a worker makes a chunk, it claims it by conditional create, so that no chunk is made twice. A worker that was
 killed and started again finds its own claims and continues. Others take over the claims of a worker that is silent.
 
-Claims are ``claims/<set>/<index>-<take>``; ``take`` counts the take-overs, and the last one is valid. While it works, a
-worker renews ``alive-<worker>`` next to them, which also says how many rows it has made.
+Claims are ``claims/<set>/<index>-<take>``; ``take`` counts the take-overs, and the last one is valid. ``<index>-done``
+says that the chunk is stored. While it works, a worker renews ``alive-<worker>`` next to them, which also says how many
+rows it has made.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ LEASE = 180.0
 """Seconds after which a silent worker counts as dead; well above the difference between two machines' clocks."""
 RENEWAL = 30.0
 """Longest time between two heartbeats, in seconds."""
+DONE = "done"
 NEWS = 2.0
 """Shortest time between two heartbeats that report rows, in seconds."""
 
@@ -66,6 +68,12 @@ class Claims:
         while (left := self._left(there)) is not None:
             yield left
 
+    def finish(self, index: int) -> None:
+        """Say that a chunk is stored, so that the others need not look for it."""
+        # the chunk itself is what counts
+        with suppress(StoreError):
+            self._store.put(f"{self._prefix}{index:06}-{DONE}", b"")
+
     @contextmanager
     def alive(self) -> Iterator[Advance]:
         """Send heartbeats while the block runs; an error in it releases the claims. Yields the counter of rows."""
@@ -86,41 +94,44 @@ class Claims:
 
     def _left(self, done: Callable[[int], bool]) -> int | None:
         """Claim a chunk that nobody has, or that a silent worker had."""
-        takes = self._takes()
+        takes, finished = self._seen()
         order = [
             index
             for step in range(1, self._workers + 1)
             for index in reversed(range((self._worker + step) % self._workers, self._total, self._workers))
+            if index not in finished
         ]
         for index in order:
             if index not in takes and not done(index) and self._claim(index, 0):
                 return index
         silent: dict[int, bool] = {}
         for index in order:
-            if index not in takes or index in self._mine or done(index):
+            if index not in takes or index in self._mine:
                 continue
             claimer = self._claimer(index, takes[index])
             if claimer is not None and claimer not in silent:
                 silent[claimer] = self._silent(claimer)
-            if (claimer is None or silent[claimer]) and self._claim(index, takes[index] + 1):
+            if (claimer is None or silent[claimer]) and not done(index) and self._claim(index, takes[index] + 1):
                 return index
         return None
 
-    def _takes(self) -> dict[int, int]:
-        """Return the last claim of each claimed chunk."""
-        found: dict[int, int] = {}
+    def _seen(self) -> tuple[dict[int, int], set[int]]:
+        """Return the last claim of each claimed chunk, and the chunks that were finished."""
+        takes, finished = dict[int, int](), set[int]()
         for key in self._store.keys(self._prefix):
-            index, _, take = key.removeprefix(self._prefix).partition("-")
-            if index.isdigit() and take.isdigit():
-                found[int(index)] = max(int(take), found.get(int(index), 0))
-        return found
+            index, _, what = key.removeprefix(self._prefix).partition("-")
+            if index.isdigit() and what == DONE:
+                finished.add(int(index))
+            elif index.isdigit() and what.isdigit():
+                takes[int(index)] = max(int(what), takes.get(int(index), 0))
+        return takes, finished
 
     def _claim(self, index: int, take: int) -> bool:
         data = json.dumps({"worker": self._worker}).encode()
         try:
             self._store.create(self._key(index, take), data)
         except ConflictError:
-            last = self._takes().get(index, take)
+            last = self._seen()[0].get(index, take)
             if self._claimer(index, last) != self._worker:
                 return False  # else this worker claimed it before it was killed
         self._mine.add(index)

@@ -1,13 +1,15 @@
 """Orders: what the workers of a stage need to know, in the store.
 
-``work/<key>/`` holds the order (``order-<run id>.json``), the stage's input files, the keys of the chunks
-(``keys-<set>.json``) and the errors of workers (``error-<run id>-<worker>.json``). The key is the digest of everything
-that determines the chunks, as far as the stage knows it without the libraries of its workers. So a second stage with
-the same order finds the keys, and starts no worker where all chunks are there.
+``work/<key>/`` holds the keys of the chunks (``keys-<set>.json``) and, for each run, a folder with the order, the
+stage's input files (compressed) and the errors of workers. The key is the digest of everything that determines the
+chunks, as far as the stage knows it without the libraries of its workers. So a second stage with the same order finds
+the keys, and starts no worker where all chunks are there.
 """
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,11 +19,14 @@ from pydantic import Field, ValidationError
 
 from thinksafe.digests import digest_file, digest_json
 from thinksafe.errors import ConfigError, ConflictError, InputError, MissingError, StageError
+from thinksafe.jsonl import write_atomic
 from thinksafe.records import Record
 from thinksafe.run.formats import format_of
 from thinksafe.run.manifests import Chunk
 from thinksafe.run.record import Advance
 from thinksafe.store import Store, open_store
+
+ORDER = "order.json"
 
 
 class Announced(Record):
@@ -84,18 +89,17 @@ class Order(Record):
 def place(store: Store, order: Order, files: dict[str, Path]) -> str:
     """Write an order with its input files into the store, and return its address."""
     for name, path in files.items():
-        store.put_file(f"{_folder(order.key)}/{name}", path)
+        store.put(f"{_folder(order)}/{name}.gz", gzip.compress(path.read_bytes(), mtime=0))
     for key in error_keys(store, order):
         store.delete(key)  # of an earlier attempt
-    key = _order_key(order)
+    key = f"{_folder(order)}/{ORDER}"
     store.put(key, order.model_dump_json(indent=2).encode() + b"\n")
     return store.uri(key)
 
 
 def clear(store: Store, order: Order) -> None:
     """Delete what only the workers needed. The keys of the chunks stay, for a later run."""
-    files = [f"{_folder(order.key)}/{name}" for name in order.inputs]
-    for key in [_order_key(order), *error_keys(store, order), *files]:
+    for key in store.keys(f"{_folder(order)}/"):
         store.delete(key)
 
 
@@ -108,7 +112,7 @@ def read_order(address: str, folder: Path) -> tuple[Store, Order]:
         StoreError: the store failed.
     """
     root, found, rest = address.rpartition("/work/")
-    if not root or not found or rest.count("/") != 1:
+    if not root or not found or rest.count("/") != 2 or not rest.endswith(f"/{ORDER}"):
         raise ConfigError(f"{address[:200]!r} is not the address of an order.", "The stage that waits for it makes it.")
     store = open_store(root)
     try:
@@ -116,8 +120,9 @@ def read_order(address: str, folder: Path) -> tuple[Store, Order]:
     except ValidationError as error:
         raise InputError(f"{address} is not an order.", "Start the stage again.") from error
     for name, digest in order.inputs.items():
-        store.get_file(f"{_folder(order.key)}/{name}", folder / name)
-        if digest_file(folder / name) != digest:
+        with suppress(OSError, EOFError, zlib.error):  # what it becomes then has another digest
+            write_atomic(folder / name, gzip.decompress(store.get(f"{_folder(order)}/{name}.gz")))
+        if not (folder / name).is_file() or digest_file(folder / name) != digest:
             raise InputError(f"The file {name} of the order {address} was changed.", "Start the stage again.")
     return store, order
 
@@ -151,21 +156,17 @@ def announced(store: Store, order: Order, number: int) -> Announced | None:
 
 def error_key(order: Order, worker: int) -> str:
     """Return the store key of the error that ended a worker."""
-    return f"{_folder(order.key)}/error-{order.run_id}-{worker}.json"
+    return f"{_folder(order)}/error-{worker}.json"
 
 
 def error_keys(store: Store, order: Order) -> list[str]:
     """Return the store keys of the errors of an order's workers."""
-    return store.keys(f"{_folder(order.key)}/error-{order.run_id}-")
+    return store.keys(f"{_folder(order)}/error-")
 
 
-def _folder(key: str) -> str:
-    return f"work/{key}"
-
-
-def _order_key(order: Order) -> str:
-    return f"{_folder(order.key)}/order-{order.run_id}.json"
+def _folder(order: Order) -> str:
+    return f"work/{order.key}/{order.run_id}"
 
 
 def _keys_key(order: Order, number: int) -> str:
-    return f"{_folder(order.key)}/keys-{number}.json"
+    return f"work/{order.key}/keys-{number}.json"

@@ -54,8 +54,8 @@ def _work(store: Store, order: Order, worker: int, sets: Iterator[ChunkSet]) -> 
         announce(store, order, number, chunks)
         claims = Claims(store, order.scope(number), len(keys), worker, order.workers)
         with claims.alive() as advance:
-            for _ in chunks.make(claims.take(_looker(store, keys)), advance):
-                pass  # the stage collects them
+            for chunk in chunks.make(claims.take(_looker(store, keys)), advance):
+                claims.finish(chunk.index)
         chunks = None  # two guards may not fit into memory together
         number, chunks = number + 1, next(sets, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,12 +75,24 @@ def test_runs_do_not_share_claims(order: Order) -> None:
 
 def test_a_changed_input_is_refused(store: LocalStore, order: Order, prompts: Path, tmp_path: Path) -> None:
     address = place(store, order, {"prompts.jsonl": prompts})
-    store.put(f"work/{order.key}/prompts.jsonl", b"{}\n{}\n")
-    with pytest.raises(InputError, match="was changed"):
-        read_order(address, tmp_path)
+    key = f"work/{order.key}/run-1/prompts.jsonl.gz"
+    for changed in (gzip.compress(b"{}\n{}\n"), store.get(key)[:-3], b"?", b""):
+        store.put(key, changed)
+        with pytest.raises(InputError, match="was changed"):
+            read_order(address, tmp_path)
 
 
-@pytest.mark.parametrize("address", ["", "nowhere", "/tmp/store/work/abc", "/work/abc/order.json"])
+def test_runs_with_one_order_do_not_take_its_files_from_each_other(
+    store: LocalStore, order: Order, prompts: Path, tmp_path: Path
+) -> None:
+    other = order.model_copy(update={"run_id": "run-2"})
+    address = place(store, order, {"prompts.jsonl": prompts})
+    place(store, other, {"prompts.jsonl": prompts})
+    clear(store, other)
+    assert read_order(address, tmp_path)[1] == order
+
+
+@pytest.mark.parametrize("address", ["", "nowhere", "/tmp/store/work/abc", "/work/abc/order.json", "/tmp/work/a/b/x"])
 def test_what_is_no_address_is_refused(tmp_path: Path, address: str) -> None:
     with pytest.raises(ConfigError, match="not the address of an order"):
         read_order(address, tmp_path)
@@ -87,9 +100,9 @@ def test_what_is_no_address_is_refused(tmp_path: Path, address: str) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"schema_version": 2}'])
 def test_what_is_no_order_is_refused(store: LocalStore, tmp_path: Path, text: bytes) -> None:
-    store.put("work/abc/order-run-1.json", text)
+    store.put("work/abc/run-1/order.json", text)
     with pytest.raises(InputError, match="not an order"):
-        read_order(store.uri("work/abc/order-run-1.json"), tmp_path)
+        read_order(store.uri("work/abc/run-1/order.json"), tmp_path)
 
 
 def test_an_input_cannot_name_a_file_elsewhere(order: Order) -> None:
