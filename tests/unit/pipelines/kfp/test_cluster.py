@@ -16,7 +16,7 @@ from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 
 EVERYTHING: dict[str, Any] = {
-    **CLUSTERS["disconnected"],
+    **CLUSTERS["disconnected"], "jobs": {},
     "mirrors": {"images": "registry.corp.example/mirror"},
     "hub": {"endpoint": "https://hub.corp.example", "secret": "hub", "secret_key": "hf"},
     "labels": {"team": "safety", "app.kubernetes.io/component": "ours"}, "annotations": {"note": "x y"},
@@ -81,7 +81,7 @@ def test_images_come_from_the_mirror(compiled: Compiled) -> None:
     assert "thinksafe-sampler" in held["judge"]
     assert "thinksafe-cpu" in held["report"]
     by_kind = Images(*(cluster.image(stage) for stage in ("plan", "sample", "train")))
-    assert held == {stage: by_kind.of(stage) for stage in held}
+    assert held == {stage: by_kind.image(stage) for stage in held}
     assert "train" not in held or "thinksafe-trainer" in held["train"]
 
 
@@ -169,6 +169,34 @@ def test_a_train_stage_that_starts_a_job_is_small_and_waits_longer_than_the_job(
     assert RETRIES_VARIABLE not in variables
     for stage, tasks in found.items():
         assert stage == "train" or JOBS_VARIABLE not in {entry["name"] for entry in tasks[0][1]["env"]}
+
+
+WIDE = ("grade", "judge_evaluate", "sample_evaluation")
+
+
+def test_a_wide_task_is_small_and_starts_a_job_and_the_others_work_themselves(tmp_path: Path) -> None:
+    cluster = ClusterSettings.model_validate({**EVERYTHING, "jobs": {"sections": list(WIDE)}})
+    path = compile_pipeline("realign", "name: x\n", [], tmp_path / "pipeline.yaml", cluster=cluster)
+    found = Compiled(path).stages
+    starts = {
+        stage: [JOBS_VARIABLE in {entry["name"] for entry in container["env"]} for _, container, _ in tasks]
+        for stage, tasks in found.items()
+    }
+    # of sample: pilot, training, three models, rollout; of judge the same without rollout
+    assert (sum(starts.pop("sample")), sum(starts.pop("judge")), starts.pop("grade")) == (3, 3, [True] * 3)
+    assert not any(any(some) for some in starts.values())
+    for stage, kind in (("sample", "sampler"), ("judge", "sampler"), ("grade", "cpu")):
+        for _, container, pod in found[stage]:
+            variables = {entry["name"]: entry["value"] for entry in container["env"]}
+            wide = JOBS_VARIABLE in variables
+            assert f"thinksafe-{'cpu' if wide else kind}" in container["image"]
+            assert (RETRIES_VARIABLE in variables) != wide, "the Job tries again itself"
+            fields = {entry["name"] for entry in pod.get("fieldPathAsEnv", ())}
+            assert ({"THINKSAFE_POD_NAME", "THINKSAFE_POD_UID"} <= fields) == wide
+            if wide:
+                assert "genericEphemeralVolume" not in pod
+                told = ClusterSettings.model_validate_json(variables[JOBS_VARIABLE])
+                assert told.stage(stage) == cluster.stage(stage)
 
 
 def test_only_plans_know_the_digest_of_the_cluster(compiled: Compiled) -> None:
