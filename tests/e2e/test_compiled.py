@@ -23,12 +23,15 @@ from cluster_configs import cluster_document
 from hub_copies import COMMIT, fill, hub_config
 from ir_driver import Backend, PipelineRun
 from ir_pods import IRError, Namespace
+from job_controller import JobController
+from kube_api import kube_api
 from micro_runs import thinksafe
 from mlflow import MlflowClient
 from mlflow_servers import MlflowServer, mlflow_server
 from reverse_proxy import reverse_proxy
 from s3_servers import BUCKET, bucket, moto_s3
 
+from thinksafe.config.pods import JOBS_VARIABLE
 from thinksafe.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -70,6 +73,7 @@ class World:
     server: MlflowServer
     namespace: Namespace
     folder: Path
+    controller: JobController
 
     def section(self, cluster: str = "plain", **changed: Any) -> dict[str, Any]:
         """Return one of the three clusters at these servers, the keys of its Secrets named unusually."""
@@ -82,7 +86,10 @@ class World:
             "mlflow": {
                 "uri": self.mlflow, "secret": {"name": "tracking", "username": "user.name", "password": "pass-word"},
             },
-            "config_maps": [{"name": "extra", "keys": {"log.level": "MLFLOW_LOGGING_LEVEL"}}],
+            # in place of a service account's token
+            "config_maps": [
+                {"name": "extra", "keys": {"log.level": "MLFLOW_LOGGING_LEVEL", "kube.config": "KUBECONFIG"}}
+            ],
             "hub": {"endpoint": "http://127.0.0.1:9"},
         }
         section: dict[str, Any] = yaml.safe_load(cluster_document(cluster, **(given | changed)))["cluster"]
@@ -132,15 +139,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         pytest.MonkeyPatch.context() as patch, moto_s3() as s3, bucket(s3, patch),
         mlflow_server(folder / "mlflow") as server,
         reverse_proxy(server.port, authorised=lambda header: header in AUTHORISED) as proxy,
+        kube_api(folder, patch) as kubernetes,
     ):
+        (folder / "pods").mkdir()
+        controller = JobController(kubernetes, folder / "pods")
         namespace = Namespace(
             secrets={
                 "object-store": {"access.key": s3.access_key, "SECRET_key-1": s3.secret_key},
                 "tracking": {"user.name": USER, "pass-word": PASSWORD},
             },
-            config_maps={"extra": {"log.level": "WARNING"}},
+            config_maps={"extra": {"log.level": "WARNING", "kube.config": str(folder / "kubeconfig")}},
         )
-        yield World(s3.endpoint, proxy.uri, server, namespace, folder)
+        yield World(s3.endpoint, proxy.uri, server, namespace, folder, controller)
+        controller.stop()
 
 
 def config(section: dict[str, Any], **changed: Any) -> dict[str, Any]:
@@ -181,7 +192,23 @@ def test_a_compiled_run_promotes(world: World, promoted: PipelineRun) -> None:
     assert world.champion == "1"
     assert "Promoted" in world.report(promoted)
     assert records["sample-training"]["counts"]["chunks"] == 2
-    assert len(open_store(STORE).keys("work/")) > 0, "two workers shared the chunks"
+    store = open_store(STORE)
+    assert {key.rpartition("/")[2] for key in store.keys("work/")} == {"keys-0.json"}, "what workers needed is gone"
+
+
+def test_wide_stages_start_jobs_that_belong_to_their_pods(world: World, promoted: PipelineRun) -> None:
+    wide = {pod.task.rpartition("/")[2]: pod for pod in promoted.pods if JOBS_VARIABLE in pod.environment}
+    assert {pod.command[1] for pod in wide.values()} == {"sample", "judge"}
+    assert len(wide) == 2, "only training samples have a parallelism above 1 here"
+    created = [change[3] for change in world.controller.api.changes if change[1:3] == ("ADDED", "jobs")]
+    owners = {job["metadata"]["ownerReferences"][0]["name"] for job in created}
+    assert owners == {pod.environment["THINKSAFE_POD_NAME"] for pod in wide.values()}
+    assert [job["spec"]["completions"] for job in created] == [2, 2]
+    assert len(world.controller.made) >= 4
+    assert not [key for key in world.controller.api.objects if key[0] == "jobs"], "they are deleted"
+
+
+def test_curate_gets_all_samples(promoted: PipelineRun) -> None:
     curate = json.loads(promoted.pod("steerable/curate").command[-1])["inputs"]["artifacts"]
     assert {name: len(given["artifacts"]) for name, given in curate.items()} == {
         "plan": 1, "samples": 1, "verdicts": 1,
@@ -195,6 +222,7 @@ def test_pods_have_the_environment_that_was_compiled_and_no_credential_is_anywhe
     for pod in promoted.pods:
         stage = pod.command[1]
         kind = {"sample": "sampler", "judge": "sampler", "train": "trainer"}.get(stage, "cpu")
+        kind = "cpu" if JOBS_VARIABLE in pod.environment else kind
         assert pod.image == images[kind]
         assert ("MLFLOW_TRACKING_PASSWORD" in pod.environment) == (stage in TRACKED), stage
         assert pod.environment["AWS_ENDPOINT_URL"] == world.s3

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,3 +65,14 @@ def promoted(fake_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """A realignment that went through to the end, metrics with the real executor module."""
     run = FakeRun(fake_bin, tmp_path_factory.mktemp("promoted"))
     return run, run(executor="metrics")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_stacks() -> None:
+    """Spare KFP the source lines of the whole stack, which it reads at every setting of a task and does not use.
+
+    Under pytest that takes most of the time of compiling: the stack is deep, and many modules are loaded.
+    """
+    from kfp.dsl import pipeline_task
+
+    pipeline_task.inspect = SimpleNamespace(stack=lambda: inspect.stack(0))  # type: ignore[attr-defined]
