@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -160,8 +161,8 @@ def test_a_worker_refuses_input_that_is_not_what_the_stage_wrote(
     samples = write_rows("samples", [make_sample()])
     store = LocalStore(tmp_path / "store")
     address = place(store, order_of(store, plan, samples), {"samples.json": samples})
-    (changed,) = (tmp_path / "store" / "work").rglob("samples.json")
-    changed.write_text(changed.read_text() + " ")
+    (changed,) = (tmp_path / "store" / "work").rglob("samples.json.gz")
+    changed.write_bytes(gzip.compress(gzip.decompress(changed.read_bytes()) + b" "))
     ended = cli("work", address)
     assert ended.code == 2
     assert "samples.json" in ended.err

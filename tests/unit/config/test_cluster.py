@@ -43,7 +43,7 @@ def test_a_laptop_recipe_has_no_cluster():
 
 
 def test_the_suite_of_a_recipe_keeps_its_cluster():
-    assert load_suite(document()).cluster == cluster()
+    assert load_suite(document()).cluster == load_config(document()).cluster
 
 
 def test_the_smallest_section_has_working_defaults():
