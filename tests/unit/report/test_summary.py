@@ -126,7 +126,7 @@ def test_attempts_that_failed_are_counted_and_cost_gpu_time() -> None:
     assert step.gpu_seconds == pytest.approx(2 * (train.seconds + 111.0))
     assert step.seconds == train.seconds
     (cells,) = [cells for name, cells in steps(summarise(records)) if name == "train"]
-    assert cells[0] == ("1", "1", "tried again after SIGKILL (1), exit code 1 (2)")
+    assert cells[0].note == "tried again after SIGKILL (1), exit code 1 (2)"
     assert all(cells[0].note == "" for name, cells in steps(summarise(records)) if name != "train")
 
 
