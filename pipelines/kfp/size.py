@@ -3,7 +3,7 @@
 Argo keeps a run in one object: specification, arguments and the status of all nodes, the status compressed. Kubernetes
 refuses one of more than about 1 MiB, in the middle of a run (kubeflow/pipelines#13738). The estimate follows what
 Kubeflow Pipelines 2.17 makes of IR YAML: component, container and Kubernetes settings are JSON in parameters of the
-workflow, equal ones once, and each task and group is a template. The constants were measured on a cluster.
+workflow, equal ones once, and each task and group is a template. The constants follow from measurements on a cluster.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from thinksafe.errors import ConfigError
 LIMIT = 1024 * 1024
 """Bytes at which Kubernetes refuses the object."""
 TEMPLATE = 2100
-"""Bytes of the template of a task or group besides its specification: 185 kB for 62 of them."""
+"""Bytes of the template of a task or group besides its specification: 185 kB, 55 of them specifications, for 62."""
 STATUS = 5000
 """Bytes of compressed status of a task or group: its driver, its pod, their retries and their inputs."""
 

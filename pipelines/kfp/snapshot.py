@@ -17,7 +17,9 @@ from typing import Any
 
 import yaml
 
+from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.parallelism import with_jobs
 from thinksafe.config.pods import JOBS_VARIABLE
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
@@ -72,7 +74,8 @@ def snapshots() -> dict[str, str]:
         texts[f"{pipeline}.yaml"] = _compile(pipeline, None)
         plain[pipeline] = yaml.load(texts[f"{pipeline}.yaml"], yaml.CSafeLoader)
     for name, section in CLUSTERS.items():
-        cluster = ClusterSettings.model_validate(section)
+        # with the parallelism of micro, so that tasks that start a Job are in them
+        cluster = with_jobs(ClusterSettings.model_validate(section), dict(load_config("micro")))
         stages: dict[str, Any] = {}
         for pipeline in PIPELINES:
             document = yaml.load_all(_compile(pipeline, cluster), yaml.CSafeLoader)

@@ -25,9 +25,9 @@ LEASE = 180.0
 """Seconds after which a silent worker counts as dead; well above the difference between two machines' clocks."""
 RENEWAL = 30.0
 """Longest time between two heartbeats, in seconds."""
-DONE = "done"
 NEWS = 2.0
 """Shortest time between two heartbeats that report rows, in seconds."""
+DONE = "done"
 
 
 class Claims:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.digests import digest_file, digest_json, library_versions
-from thinksafe.errors import MissingError, StageError, ThinkSafeError
+from thinksafe.errors import DamagedError, MissingError, StageError, ThinkSafeError
 from thinksafe.kube.indexed_job import run_indexed_job
 from thinksafe.kube.jobs import job_settings
 from thinksafe.run.manifests import Chunk, find_chunk, has_chunk, marker_key
@@ -58,6 +58,7 @@ def complete(
     Raises:
         ThinkSafeError: the error of a worker.
         StageError: a worker ended without one, or chunks are missing in the end.
+        DamagedError: chunks are damaged each time that they are made.
     """
     cluster = job_settings()
     workers = max(1, min(parallelism, len(sizes[0])))
@@ -81,7 +82,10 @@ def complete(
             if (made := shared.collect(killed)) is not None:
                 break
         else:
-            raise _missing(1, sum(map(len, sizes)), ())
+            raise DamagedError(
+                f"Chunks in {context.store.root} were damaged, were made again, and are damaged again.",
+                "Check the store, and start the same run again; the intact chunks are kept.",
+            )
         clear(context.store, order)
         return made
 

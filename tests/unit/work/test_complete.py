@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from thinksafe.errors import InputError, StageError
+from thinksafe.errors import DamagedError, InputError, StageError
 from thinksafe.records import Grade
 from thinksafe.run.manifests import Chunk, marker_key, read_chunk, write_chunk
 from thinksafe.run.record import Advance, StageContext, StageResult
@@ -223,3 +223,12 @@ def test_a_damaged_chunk_is_made_again(
     assert second.chunks == first.chunks
     assert made(store) == sorted([*KEYS, KEYS[1]])
     assert len(read_chunk(store, second.chunks[1], Grade)) == 2
+
+
+def test_a_chunk_that_is_damaged_each_time_ends_the_stage(
+    run: Callable[..., list[Made]], store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thinksafe.work.complete.find_chunk", lambda *_: None)
+    with pytest.raises(DamagedError, match="damaged again"):
+        run(2)
+    assert made(store) == sorted([*KEYS, *KEYS]), "it was made twice, and no third time"
