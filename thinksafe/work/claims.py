@@ -42,7 +42,7 @@ class Claims:
     """
 
     def __init__(self, store: Store, scope: str, total: int, worker: int, workers: int) -> None:
-        self._store, self._prefix = store, f"claims/{scope}/"
+        self._store, self._scope, self._prefix = store, scope, f"claims/{scope}/"
         self._total, self._worker, self._workers = total, worker, workers
         self._mine: set[int] = set()
         self._done: set[int] = set()
@@ -118,12 +118,11 @@ class Claims:
     def _seen(self) -> tuple[dict[int, int], set[int]]:
         """Return the last claim of each claimed chunk, and the chunks that were finished."""
         takes, finished = dict[int, int](), set[int]()
-        for key in self._store.keys(self._prefix):
-            index, _, what = key.removeprefix(self._prefix).partition("-")
-            if index.isdigit() and what == DONE:
-                finished.add(int(index))
-            elif index.isdigit() and what.isdigit():
-                takes[int(index)] = max(int(what), takes.get(int(index), 0))
+        for index, what in _entries(self._store, self._scope):
+            if what == DONE:
+                finished.add(index)
+            elif what.isdigit():
+                takes[index] = max(int(what), takes.get(index, 0))
         return takes, finished
 
     def _claim(self, index: int, take: int) -> bool:
@@ -183,5 +182,24 @@ def rows_made(store: Store, scope: str, workers: int) -> int:
 
 def claimed(store: Store, scope: str) -> frozenset[int]:
     """Return the indices of the chunks of a set that workers have claimed."""
-    names = (key.rpartition("/")[2].partition("-")[0] for key in store.keys(f"claims/{scope}/"))
-    return frozenset(int(name) for name in names if name.isdigit())
+    return frozenset(index for index, _ in _entries(store, scope))
+
+
+def finished(store: Store, scope: str) -> frozenset[int]:
+    """Return the indices of the chunks of a set that workers said they have stored."""
+    return frozenset(index for index, what in _entries(store, scope) if what == DONE)
+
+
+def forget(store: Store, scope: str, index: int) -> None:
+    """Delete all claims of a chunk, so that any worker makes it again."""
+    for key in store.keys(f"claims/{scope}/{index:06}-"):
+        store.delete(key)
+
+
+def _entries(store: Store, scope: str) -> Iterator[tuple[int, str]]:
+    """Yield index and last part of each claim of a set; heartbeats are left out."""
+    prefix = f"claims/{scope}/"
+    for key in store.keys(prefix):
+        index, _, what = key.removeprefix(prefix).partition("-")
+        if index.isdigit():
+            yield int(index), what

@@ -74,6 +74,7 @@ def complete(
         for _ in range(ROUNDS):
             killed: list[str] = []
             if not shared.done():
+                shared.forget_lost()
                 address = place(context.store, order, files)
                 if cluster is None:
                     killed = run_processes(address, workers, opener, shared.look)
@@ -139,6 +140,15 @@ class _Shared:
                 return False
             self._missing.pop()
         return True
+
+    def forget_lost(self) -> None:
+        """Delete the claims of chunks that this run has stored and that are gone, so that any worker makes them."""
+        for number in range(len(self._sizes)):
+            if (said := self._announced(number)) is not None:
+                scope = self._order.scope(number)
+                for index in claims.finished(self._store, scope):
+                    if not has_chunk(self._store, said.keys[index]):
+                        claims.forget(self._store, scope, index)
 
     def look(self) -> bool:
         """Show the progress, and return whether all chunks are there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,6 @@ class Rows:
 
     def make(self, wanted: Iterator[int], advance: Advance) -> Iterator[Chunk]:
         for index in wanted:
-            done = self._store.keys("chunks/")
             for act, at in self._acts.items():
                 if index != at or (act in ("kill", "once") and self._store.exists(f"acted/{act}")):
                     continue
@@ -52,7 +52,7 @@ class Rows:
                 if act == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
                 raise ValueError(SECRET) if act == "unknown" else InputError("Prompt 7 is too long.", "Shorten it.")
-            self._store.put(f"made/{self.keys[index]}-{len(done)}", b"")
+            self._store.put(f"made/{self.keys[index]}-{time.time_ns()}", b"")
             rows = [
                 Grade(sample_id=f"{index}-{row}", extracted="1", correct=True, truncated=False)
                 for row in range(SIZES[index])
@@ -223,6 +223,23 @@ def test_a_damaged_chunk_is_made_again(
     assert second.chunks == first.chunks
     assert made(store) == sorted([*KEYS, KEYS[1]])
     assert len(read_chunk(store, second.chunks[1], Grade)) == 2
+
+
+@pytest.mark.parametrize("index", range(len(SIZES)))
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_chunk_of_the_same_run_that_is_damaged_or_lost_is_made_again(
+    run: Callable[..., list[Made]], store: LocalStore, index: int, lost: bool
+) -> None:
+    """Its claims say that it is done, and any worker may have made it."""
+    (first,) = run(2)
+    if lost:
+        store.delete(marker_key(KEYS[index]))
+    else:
+        rows = next(key for key in store.keys(f"chunks/{KEYS[index]}/") if key.endswith(".jsonl"))
+        Path(store.root, rows).write_bytes(b"{}\n")
+    (second,) = run(2)
+    assert second.chunks == first.chunks
+    assert made(store) == sorted([*KEYS, KEYS[index]])
 
 
 def test_a_chunk_that_is_damaged_each_time_ends_the_stage(
