@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from thinksafe.config.cluster_services import PlaceSettings
 from thinksafe.config.document import LONGEST, Location, read_yaml
+from thinksafe.config.guard import GuardSettings
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.config.moved import became_of, moved_keys
 from thinksafe.config.overrides import apply_override, change_method
@@ -128,6 +129,15 @@ def load_place(overrides: list[str]) -> PlaceSettings:
     for override in overrides:
         apply_override(value, override)
     return _validated(_NamesAlone, document, value, {}).cluster
+
+
+def load_guard(kind: str, overrides: list[str]) -> GuardSettings:
+    """Return the settings of a guard by its kind; overrides set the other fields. Raises ConfigError."""
+    document = Document("--guard with --set", "")
+    value: dict[str, Any] = {"kind": kind}
+    for override in overrides:
+        apply_override(value, override)
+    return _validated(GuardSettings, document, value, {})
 
 
 def _read(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dict[Location, int]]:

@@ -1,0 +1,67 @@
+"""``thinksafe guards``: what a guard says about texts of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from thinksafe.cli.commands import Overrides
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from thinksafe.records import Prompt
+
+BATCH = 1024
+"""Most rows that a guard gets at once."""
+
+guards = typer.Typer(no_args_is_help=True, help="Try a guard on texts of your own.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(guards, name="guards")
+
+
+@guards.command("try")
+def try_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON Lines with prompt, response and, if benign, label: benign.")
+    ],
+    kind: Annotated[str, typer.Option("--guard", metavar="KIND", help="A guard, as guard.evaluate.kind names it.")],
+    override: Overrides = None,
+) -> None:
+    """Print a guard's opinion on each response, as JSON Lines in the order of FILE, without any of its text.
+
+    The keys of --set are those of guard.evaluate: --set model=/models/guard --set backend=vllm.
+    """
+    import json
+    from dataclasses import asdict
+
+    from thinksafe.config.load import load_guard
+    from thinksafe.judging.guards import open_guard
+
+    settings = load_guard(kind, override or [])
+    rows = list(_rows(file))
+    guard = open_guard(settings)
+    for start in range(0, len(rows), BATCH):
+        for opinion in guard.judge(rows[start : start + BATCH]):
+            typer.echo(json.dumps(asdict(opinion)))
+
+
+def _rows(file: Path) -> Iterator[tuple[Prompt, str]]:
+    """Yield (prompt, response) of a file. Raises InputError (file and line)."""
+    from thinksafe.errors import InputError
+    from thinksafe.jsonl import read_json_rows
+    from thinksafe.records import Prompt
+
+    for number, row in read_json_rows(file):
+        prompt, response, label = row.get("prompt"), row.get("response"), row.get("label", "harmful")
+        if not isinstance(prompt, str) or not prompt or not isinstance(response, str):
+            key = "response" if isinstance(prompt, str) and prompt else "prompt"
+            raise InputError(f"{file}, line {number}: {key} is not text.", "Each line needs prompt and response.")
+        if label not in ("harmful", "benign"):
+            raise InputError(f"{file}, line {number}: label is neither harmful nor benign.", "Correct or leave it out.")
+        yield Prompt(id=str(number), prompt=prompt, label=label, source=str(file)), response
