@@ -38,7 +38,7 @@ class ClusterSetting:
 
     def configure(self, stage: str, section: str, task: Any) -> None:
         """Give a new task its settings."""
-        wide = section in self._cluster.jobs.sections
+        wide = section in self._cluster.wide
         starts_job = wide or (stage == "train" and self._cluster.train_job.enabled)
         configure(self._cluster, stage, task, starts_job=starts_job)
 

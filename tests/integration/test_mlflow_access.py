@@ -15,7 +15,7 @@ from postgres import PASSWORD, Postgres
 from registry_runs import Run, World, failing
 from reverse_proxy import Proxy, reverse_proxy
 
-from thinksafe.errors import StageError, ThinkSafeError
+from thinksafe.errors import ConfigError, StageError, ThinkSafeError
 from thinksafe.registry.mlflow_client import connect
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,7 @@ def test_a_missing_or_wrong_token_is_refused_and_not_repeated(
 ) -> None:
     if token is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", token)
-    with pytest.raises(StageError, match=f"MLflow at {bearer.uri} could not connect .*401") as caught:
+    with pytest.raises(ConfigError, match=f"MLflow at {bearer.uri} could not connect .*401") as caught:
         connect(bearer.uri)
     assert "MLFLOW_TRACKING_TOKEN" in caught.value.action
     assert "another-token" not in str(caught.value)
@@ -113,7 +113,7 @@ def test_user_and_password_from_the_environment_win_over_a_token(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
     connect(basic.uri)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "no")
-    with pytest.raises(StageError, match="401") as caught:
+    with pytest.raises(ConfigError, match="401") as caught:
         connect(basic.uri)
     assert "they win over a token" in caught.value.action
 
@@ -141,7 +141,7 @@ def test_a_password_in_the_address_works_and_stays_secret(
 
 def test_a_host_that_the_server_does_not_know_is_told_what_to_allow(tracking_server: MlflowServer) -> None:
     with reverse_proxy(tracking_server.port, host="mlflow.team.svc:5000") as proxy:
-        with pytest.raises(StageError, match=r"403.*Invalid Host header") as caught:
+        with pytest.raises(ConfigError, match=r"403.*Invalid Host header") as caught:
             connect(proxy.uri)
         assert "Start the server with 127.0.0.1 and 127.0.0.1:* in its --allowed-hosts" in caught.value.action
 

@@ -10,7 +10,7 @@ from thinksafe.errors import InputError
 from thinksafe.records import Part, Sample, Verdict
 from thinksafe.run.details import PlanDetails
 from thinksafe.run.manifests import Chunk, Manifest, read_chunk, saved_manifest
-from thinksafe.run.record import DELETE_RECORD, StageRecord, list_records
+from thinksafe.run.record import DELETE_RECORD, StageRecord, list_records, numbered_task
 from thinksafe.store import Store
 from thinksafe.traces import part_text
 
@@ -75,7 +75,7 @@ def find_run(store: Store, run_id: str) -> JudgedRun:
     """Return a run by its stage records.
 
     Raises:
-        InputError: It has no judged samples, or a version that kept no manifests judged it.
+        InputError: It has no judged samples, or an earlier version made it.
         StoreError: the store failed.
     """
     read = list_records(store, run_id)
@@ -87,6 +87,11 @@ def find_run(store: Store, run_id: str) -> JudgedRun:
         record = records.get(f"judge-{role}")
         if record is not None and record.succeeded:
             batches += _batches(store, role, record)
+    if not batches and (task := numbered_task(store, run_id)):
+        raise InputError(
+            f"An earlier version of thinksafe made the run {run_id}; this one cannot audit it (task {task}).",
+            "Audit it with that version, or start a new run.",
+        )
     if not batches:
         raise InputError(f"The run {run_id} has no judged samples in {store.root}.", "Check the run id and the store.")
     plan = records.get("plan")

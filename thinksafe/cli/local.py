@@ -13,8 +13,8 @@ from thinksafe.files import TEMPORARY
 from thinksafe.jsonl import read_record, write_json
 from thinksafe.records import Record
 from thinksafe.run.details import PlanDetails
-from thinksafe.run.record import find_record
-from thinksafe.store import Store
+from thinksafe.run.record import find_record, numbered_task
+from thinksafe.store import Store, open_store
 
 RUN_FILE = "run.json"
 PUBLISHED = ("decision.json", "metrics.json", "provenance.json", "report.html")
@@ -99,6 +99,12 @@ def _identify(folder: Path, recipe: str, config_digest: str, artifacts: str) -> 
     if (folder / RUN_FILE).is_file():
         run = local_run(folder)
         if run.config_digest != config_digest:
+            if task := numbered_task(open_store(store_root(folder)), run.run_id):
+                raise ConfigError(
+                    f"{folder} holds the run {run.run_id} of an earlier version of thinksafe; this one cannot resume "
+                    f"it (task {task}).",
+                    "Choose another --out, or resume it with that version.",
+                )
             raise ConfigError(
                 f"{folder} holds the run {run.run_id} of another configuration ({run.recipe}).",
                 "Choose another --out, or give the same configuration to resume that run.",

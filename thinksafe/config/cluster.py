@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from thinksafe.config.cluster_jobs import JobSettings, TrainJobSettings
 from thinksafe.config.cluster_services import (
@@ -178,6 +179,7 @@ class ClusterSettings(Section):
     config_maps: tuple[EnvironmentSource, ...] = ()
     """Further ConfigMaps, as environment variables."""
     schedule: ScheduleSettings = ScheduleSettings()
+    _wide: frozenset[str] = PrivateAttr(frozenset())
 
     @field_validator("stages")
     @classmethod
@@ -223,8 +225,23 @@ class ClusterSettings(Section):
 
     @property
     def digest(self) -> str:
-        """Digest of what is compiled into the pipeline: all settings except ``kfp`` and ``schedule``."""
-        return digest_json(self.model_dump(mode="json", exclude={"kfp", "schedule"}))
+        """Digest of what is compiled into the pipeline: all settings except ``kfp`` and ``schedule``, and ``wide``."""
+        compiled = self.model_dump(mode="json", exclude={"kfp", "schedule"})
+        return digest_json({**compiled, "wide": sorted(self._wide)})
+
+    @property
+    def wide(self) -> frozenset[str]:
+        """Sections of the plan on which several pods work, in a Job.
+
+        No setting: it follows from ``sampling.parallelism`` and ``evaluation.parallelism``.
+        """
+        return self._wide
+
+    def with_wide(self, sections: Iterable[str]) -> ClusterSettings:
+        """Return the same settings with other sections of the plan on which several pods work."""
+        found = self.model_copy()
+        found._wide = frozenset(sections)
+        return found
 
     def stage(self, name: str) -> StageSettings:
         """Return a stage's settings, completed from ``default``; ``retries`` and ``start_within`` are always set."""

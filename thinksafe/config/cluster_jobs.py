@@ -17,9 +17,6 @@ class JobSettings(Section):
     """Local queue of Kueue that admits the jobs; empty for none."""
     service_account: OptionalName = ""
     """Service account of the jobs' pods, which read and write the store; ``cluster.service_account`` when empty."""
-    sections: tuple[str, ...] = ()
-    """Sections of the plan that more than one pod works on, in a Job. Leave it out: it follows from
-    ``sampling.parallelism`` and ``evaluation.parallelism``."""
 
 
 class RuntimeSettings(Section):

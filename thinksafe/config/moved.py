@@ -11,6 +11,7 @@ from thinksafe.config.document import Location
 REMOVED = {
     "*.prompts.*_field": "field names are now in fields, e.g. fields: {prompt: question}",
     "audit": "use the options of `thinksafe audit sample`",
+    "cluster.jobs.sections": "it follows from sampling.parallelism and evaluation.parallelism",
     "cluster.kfp.token_env": "the variable is now always KFP_TOKEN",
     "cluster.model_cache.path": "/cache, always",
     "cluster.stages.*.retries.backoff": "the wait is 30 s, doubled each time",

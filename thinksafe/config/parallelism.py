@@ -26,12 +26,11 @@ def parallelism_of(config: Mapping[str, Any]) -> dict[str, int]:
 
 
 def with_jobs(cluster: ClusterSettings, config: Mapping[str, Any]) -> ClusterSettings:
-    """Return the section with the sections filled in on which more than one pod works.
+    """Return the settings with the sections of the plan on which more than one pod works (``ClusterSettings.wide``).
 
     For a suite that was taken from a recipe, those of the recipe's training stay.
     """
     wide = {section for section, pods in parallelism_of(config).items() if pods > 1}
     if "sampling" not in config:
-        wide |= set(cluster.jobs.sections) & set(TRAINING)
-    jobs = cluster.jobs.model_copy(update={"sections": tuple(sorted(wide))})
-    return cluster.model_copy(update={"jobs": jobs})
+        wide |= cluster.wide & set(TRAINING)
+    return cluster.with_wide(wide)

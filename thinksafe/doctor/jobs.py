@@ -15,7 +15,7 @@ CHECK = "jobs"
 
 def job_findings(cluster: ClusterSettings, api: KubernetesClient) -> Iterator[Finding]:
     """Yield the findings on Indexed Jobs; none if every stage does its work in one pod."""
-    if not cluster.jobs.sections:
+    if not cluster.wide:
         return
     found = account_finding(
         CHECK, api, cluster.service_account, job_rights("Job"), "start and watch Jobs", home=cluster.namespace

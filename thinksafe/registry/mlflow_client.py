@@ -45,7 +45,7 @@ CREATE_SECONDS = 180.0
 """Seconds in which MLflow makes its tables in an empty database server."""
 MAX_MESSAGE = 300
 _UNREACHABLE = "Check that the server is up and reachable from here, then start the same command again."
-_HINTS = (
+_REFUSALS = (
     (
         "Invalid Host header",
         "Start the server with {host} and {host}:* in its --allowed-hosts; the list replaces MLflow's own.",
@@ -58,6 +58,9 @@ _HINTS = (
         r"error code 403|\b403 Client Error|PERMISSION_DENIED",
         "Give this user or token access to the experiment and the registered model.",
     ),
+)
+"""Patterns of answers that only another setting changes, and the hints for them."""
+_HINTS = (
     (
         "too many 5[0-9][0-9] error|error code 5[0-9][0-9]|5[0-9][0-9] Server Error|INTERNAL_ERROR",
         "The server fails; see its log (often its database or artifact store is down), then start the command again.",
@@ -115,7 +118,8 @@ def connect(uri: str) -> MlflowClient:
         uri: From :func:`resolve_tracking_uri`.
 
     Raises:
-        StageError: the server did not answer within LIMIT seconds, or refused.
+        ConfigError: the server refused, see :func:`reporting`.
+        StageError: it did not answer within LIMIT seconds, or failed.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -139,11 +143,15 @@ def connect(uri: str) -> MlflowClient:
 
 @contextmanager
 def reporting(uri: str, doing: str) -> Iterator[None]:
-    """Turn errors of MLflow and the libraries below it into a StageError with a corrective action.
+    """Turn errors of MLflow and the libraries below it into ours, with a corrective action.
 
     Args:
         uri: Tracking URI, shown without credentials.
         doing: What failed, as a verb phrase.
+
+    Raises:
+        ConfigError: the server refuses these credentials or this host name, so that a retry would not help.
+        StageError: anything else.
     """
     try:
         yield
@@ -154,12 +162,22 @@ def reporting(uri: str, doing: str) -> Iterator[None]:
         if "(Caused by " in text:  # the text of the connection pool before it is the same in every message
             text = text.rpartition("(Caused by ")[2].removesuffix(")")
         found = f"{type(error).__name__} {text}"
-        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, found, re.IGNORECASE)), _UNREACHABLE)
+        refused, hint = _hint(found)
         cut = text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "..."
         host = re.sub(r"^[^/]*//|(?<=[^:]):\d*(/.*)?$|/.*$", "", shown(uri))
-        raise StageError(
+        kind = ConfigError if refused else StageError
+        raise kind(
             f"MLflow at {shown(uri)} could not {doing} ({type(error).__name__}: {cut}).", hint.replace("{host}", host)
         ) from error
+
+
+def _hint(found: str) -> tuple[bool, str]:
+    """Return whether an error is a refusal, and what to do about it."""
+    for hints in (_REFUSALS, _HINTS):
+        for pattern, hint in hints:
+            if re.search(pattern, found, re.IGNORECASE):
+                return hints is _REFUSALS, hint
+    return False, _UNREACHABLE
 
 
 @contextmanager

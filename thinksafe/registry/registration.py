@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from thinksafe.config.model import RegistrySettings
-from thinksafe.errors import StageError, StoreError
+from thinksafe.errors import StageError, StoreError, ThinkSafeError
 from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Record, Text
@@ -247,7 +247,7 @@ def _ensure_model(
                     "MLflow's artifact store does not have the adapter that was uploaded.",
                     "Check the server's artifact store, then start the same command again.",
                 )
-    except StageError:
+    except ThinkSafeError:
         if not ready:
             # A server that is gone gets no update and is not waited for; the error that matters is the upload's.
             with allowing(client, 3.0), suppress(Exception):

@@ -6,6 +6,7 @@ The report, the MLflow runs and people who read the store all get their facts fr
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ class StageRecord(Record):
     stage: str
     """Name of the stage, e.g. ``sample``."""
     task: str
-    """Name of this use of the stage, unique in the run, e.g. ``sample-training-0``."""
+    """Name of this use of the stage, unique in the run, e.g. ``sample-training``."""
     status: Literal["succeeded", "failed"]
     verdict: str = ""
     """Outcome of a deciding stage (``passed``, ``refused``, ``unsteerable``, ``promoted`` ...)."""
@@ -273,6 +274,16 @@ def list_records(store: Store, run_id: str) -> RunRecords:
     read = [_parse(key, store.get(key)) for key in store.keys(f"runs/{run_id}/") if key.endswith(".json")]
     found = sorted((each for each in read if isinstance(each, StageRecord)), key=lambda record: record.started)
     return RunRecords({record.task: record for record in found}, tuple(each for each in read if isinstance(each, str)))
+
+
+def numbered_task(store: Store, run_id: str) -> str:
+    """Return a task of a run whose name ends in a number; empty if there is none.
+
+    Earlier versions named tasks so, one for each shard. Their runs can be neither resumed nor audited.
+    """
+    prefix = f"runs/{run_id}/"
+    names = (key.removeprefix(prefix).removesuffix(".json") for key in store.keys(prefix))
+    return next((name for name in names if re.search(r"-\d+$", name)), "")
 
 
 def _parse(key: str, data: bytes) -> StageRecord | str:

@@ -16,6 +16,7 @@ from thinksafe.audit.records import AuditItem, AuditKey
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.records import Sample, Verdict
 from thinksafe.run.manifests import write_chunk
+from thinksafe.run.record import StageRecord, write_stage_record
 from thinksafe.store.local import LocalStore
 
 
@@ -168,3 +169,12 @@ def test_the_judge_keeps_what_an_audit_needs(
     assert [sample for sample, _ in found] == rows
     assert all(isinstance(verdict, Verdict) and verdict.sample_id == sample.id for sample, verdict in found)
     assert (run.seed, run.part, run.evaluated) == (0, "whole", ["candidate"]), "a run without a plan has the defaults"
+
+
+def test_a_run_of_an_earlier_version_is_refused_as_such(store: LocalStore) -> None:
+    record = StageRecord(
+        run_id="old", stage="judge", task="judge-training-0", status="succeeded", started=1.0, seconds=1.0
+    )
+    write_stage_record(store, record)
+    with pytest.raises(InputError, match=r"An earlier version .* cannot audit it \(task judge-training-0\)"):
+        find_run(store, "old")

@@ -49,6 +49,20 @@ def test_another_run_is_refused(tmp_path: Path, digest: str, artifacts: str, pro
         pass
 
 
+def test_a_run_of_an_earlier_version_is_refused_as_such(tmp_path: Path) -> None:
+    with claimed(tmp_path, "micro", "digest", "") as run:
+        pass
+    record = StageRecord(
+        run_id=run.run_id, stage="sample", task="sample-base-0", status="succeeded", started=1.0, seconds=1.0
+    )
+    write_stage_record(LocalStore(tmp_path / "store"), record)
+    with (
+        pytest.raises(ConfigError, match=r"of an earlier version .*cannot resume it \(task sample-base-0\)"),
+        claimed(tmp_path, "micro", "digest of the same settings under other names", ""),
+    ):
+        pass
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(ConfigError, match=r"not empty .*thesis.tex"), claimed(tmp_path, "micro", "d", ""):

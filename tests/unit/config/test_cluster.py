@@ -10,6 +10,7 @@ from thinksafe.config import load_config, load_suite
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.kubernetes import seconds
 from thinksafe.config.load import canonical, config_schema
+from thinksafe.config.suite import SuiteConfig
 from thinksafe.errors import ConfigError
 
 DIGEST = "sha256:" + "0" * 64
@@ -219,6 +220,15 @@ def test_writing_the_defaults_out_changes_nothing():
 def test_the_digest_is_of_what_is_compiled():
     assert cluster(schedule={"enabled": True}).digest == cluster(kfp={"experiment": "x"}).digest == cluster().digest
     assert cluster(namespace="other").digest != cluster().digest
+
+
+def test_what_several_pods_work_on_follows_from_the_parallelism_and_is_no_setting():
+    loaded = load_config(yaml.safe_dump({"extends": "micro", "cluster": CLUSTER, "sampling": {"parallelism": 4}}))
+    assert {"sample_training", "judge_filter"} <= loaded.cluster.wide
+    assert "wide" not in str(canonical(loaded)["cluster"])
+    assert loaded.cluster.digest != loaded.cluster.with_wide(()).digest  # it is compiled into the pipeline
+    suite = SuiteConfig.of(loaded)
+    assert (suite.cluster.wide, suite.cluster.digest) == (loaded.cluster.wide, loaded.cluster.digest)
 
 
 def test_images_by_stage_and_from_a_mirror():

@@ -23,7 +23,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeCont
 
 
 def found(*sections: str) -> list[Finding]:
-    cluster = ClusterSettings.model_validate({**CLUSTERS["plain"], "jobs": {"sections": list(sections)}})
+    cluster = ClusterSettings.model_validate(CLUSTERS["plain"]).with_wide(sections)
     return list(job_findings(cluster, connect(cluster.namespace, section="cluster")))
 
 

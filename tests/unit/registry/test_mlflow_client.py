@@ -6,8 +6,9 @@ import socket
 
 import pytest
 
-from thinksafe.errors import ConfigError, StageError
+from thinksafe.errors import ConfigError, StageError, ThinkSafeError
 from thinksafe.registry.mlflow_client import connect, reporting, resolve_tracking_uri
+from thinksafe.run.attempts import FINAL
 
 
 def test_a_refused_connection_names_the_address_and_no_secret() -> None:
@@ -35,6 +36,22 @@ def test_a_folder_is_no_server(uri: str) -> None:
     ],
 )
 def test_the_host_to_allow_is_named(uri: str, host: str) -> None:
-    with pytest.raises(StageError) as caught, reporting(uri, "connect"):
+    with pytest.raises(ConfigError) as caught, reporting(uri, "connect"):
         raise RuntimeError("403. Response body: 'Invalid Host header - possible DNS rebinding attack detected'")
     assert f" {host} and {host}:* in its --allowed-hosts" in caught.value.action
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("API request to endpoint failed with error code 401 != 200", ConfigError),
+        ("API request to endpoint failed with error code 403 != 200", ConfigError),
+        ("PERMISSION_DENIED: no", ConfigError),
+        ("API request to endpoint failed with error code 503 != 200", StageError),
+        ("API request to endpoint failed with error code 429 != 200", StageError),
+    ],
+)
+def test_a_refusal_is_final_and_a_failing_server_is_not(answer: str, kind: type[ThinkSafeError]) -> None:
+    with pytest.raises(kind) as caught, reporting("http://mlflow:5000", "connect"):
+        raise RuntimeError(answer)
+    assert (caught.value.exit_code in FINAL) == (kind is ConfigError)

@@ -175,7 +175,7 @@ WIDE = ("grade", "judge_evaluate", "sample_evaluation")
 
 
 def test_a_wide_task_is_small_and_starts_a_job_and_the_others_work_themselves(tmp_path: Path) -> None:
-    cluster = ClusterSettings.model_validate({**EVERYTHING, "jobs": {"sections": list(WIDE)}})
+    cluster = ClusterSettings.model_validate(EVERYTHING).with_wide(WIDE)
     path = compile_pipeline("realign", "name: x\n", [], tmp_path / "pipeline.yaml", cluster=cluster)
     found = Compiled(path).stages
     starts = {
