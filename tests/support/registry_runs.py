@@ -94,8 +94,8 @@ class Run:
         uri = json.dumps(self.settings.tracking_uri)
         overrides = [f"registry.tracking_uri={uri}", f"registry.model={self.world.model}"]
         return plan.run(
-            self.context("plan"), "micro", overrides, outputs={}, base_out=self.folder / "base.json",
-            champion_out=self.folder / "planned.json",
+            self.context("plan"), "micro", overrides, plan_out=self.folder / "plan.json",
+            base_out=self.folder / "base.json", champion_out=self.folder / "planned.json",
         )
 
     def register(self) -> StageResult:
