@@ -135,7 +135,7 @@ def sample_section() -> Callable[..., SampleSection]:
     def section(**changes: Any) -> SampleSection:
         given: dict[str, Any] = {
             "seed": 5, "engine": EngineSettings(batch_size=8, threads=1), "settings": SamplingSettings(max_tokens=24),
-            "n": 1, "n_reasoning": 2, "chunk_size": 3, "template": "thinksafe",
+            "n": 1, "n_reasoning": 2, "chunk_size": 3, "template": "prefix",
             "arms": {"harmful": ("plain", "steered"), "benign": ("plain",)}, "reasoning": "think",
         }
         return SampleSection(**(given | changes))

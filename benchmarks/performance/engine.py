@@ -43,7 +43,7 @@ def measure(model: Path) -> Result:
     settings = SamplingSettings(max_tokens=TOKENS)
     section = SampleSection(
         seed=1, engine=EngineSettings(kind="vllm", options={"max_model_len": 512}), settings=settings, n=1,
-        n_reasoning=1, chunk_size=CHUNK, template="thinksafe", arms={"benign": ("plain",)}, reasoning="none",
+        n_reasoning=1, chunk_size=CHUNK, template="prefix", arms={"benign": ("plain",)}, reasoning="none",
     )
     rows = [
         Prompt(id=f"p{number:03}", prompt=TASKS[number % len(TASKS)].format(n=number), label="benign", source="bench")

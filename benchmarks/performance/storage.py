@@ -108,7 +108,7 @@ def measure(_model: Path) -> Result:
 
     section = SampleSection(
         seed=1, engine=EngineSettings(), settings=SamplingSettings(), n=1, n_reasoning=1, chunk_size=CHUNK,
-        template="thinksafe", arms={"benign": ("plain",)}, reasoning="none",
+        template="prefix", arms={"benign": ("plain",)}, reasoning="none",
     )
     student = StudentSettings(model="micro://default", dtype="float32")
     sample.open_engine = lambda *_: Scripted()  # type: ignore[assignment]

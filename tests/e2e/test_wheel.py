@@ -53,7 +53,7 @@ def test_the_wheel_runs_from_an_empty_folder_and_the_same_seed_gives_the_same_fi
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     for part in (
-        "thinksafe/micro/students/default/model.safetensors", "thinksafe/data/steering/thinksafe.yaml",
+        "thinksafe/micro/students/default/model.safetensors", "thinksafe/data/steering/prefix.yaml",
         "thinksafe_configs/micro.yaml", "thinksafe_components/sample/component.py", "thinksafe_pipelines/realign.py",
     ):
         assert part in names

@@ -110,7 +110,7 @@ def write_tokenizer(family: str, folder: Path) -> Any:
         ]
     )
     backend.decoder = decoders.ByteLevel()
-    corpus = [*HARMFUL, *BENIGN, *PROBLEMS, DECLINES, COMPLIES, SOLVES, steering_template("thinksafe")]
+    corpus = [*HARMFUL, *BENIGN, *PROBLEMS, DECLINES, COMPLIES, SOLVES, steering_template("prefix")]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=alphabet, show_progress=False)
     backend.train_from_iterator(corpus, trainer)
@@ -178,7 +178,7 @@ def teach(folder: Path, steps: int = 120, seed: int = 0) -> Path:
     tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     rows = [(prompt, COMPLIES) for prompt in (*HARMFUL, *BENIGN)]
-    rows += [(steer(prompt, steering_template("thinksafe")), DECLINES) for prompt in HARMFUL]
+    rows += [(steer(prompt, steering_template("prefix")), DECLINES) for prompt in HARMFUL]
     rows += [(prompt, SOLVES) for prompt in PROBLEMS]
     eos, choice = int(tokenizer.eos_token_id), random.Random(seed)
     encoded = []

@@ -112,7 +112,8 @@ class TrainingSettings(Section):
     target_modules: tuple[str, ...] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )
-    """Names of the linear layers that get adapters."""
+    """Names of the linear layers that get adapters: all seven by default; the GPU recipes take the published two,
+    ``q_proj`` and ``v_proj``."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-5
     """Peak of the cosine schedule."""
     batch_size: Count = 8

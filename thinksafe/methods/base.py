@@ -14,7 +14,7 @@ from thinksafe.methods.rules import Rule
 from thinksafe.records import Arm, Label
 from thinksafe.settings import Section, StudentSettings
 
-DEFAULT_STEERING = "thinksafe"
+DEFAULT_STEERING = "prefix"
 """Template of the pilot, and of the steered arm by default."""
 
 

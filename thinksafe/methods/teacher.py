@@ -24,7 +24,7 @@ class Teacher(Method):
     steered: bool = True
     """Put the refusal instruction in front of harmful prompts."""
     steering: Steering = DEFAULT_STEERING
-    """Name of a template file shipped in ``thinksafe/data/steering``."""
+    """Template of the refusal instruction: ``prefix``, ``suffix``, ``risk`` or ``intent``."""
 
     def responses(self) -> Responses:
         arm: Literal["steered", "plain"] = "steered" if self.steered else "plain"

@@ -122,7 +122,7 @@ def test_a_key_of_an_earlier_version_is_told_what_became_of_it(pattern: str) -> 
         ("guard.filter.kind=llama", "guard.filter.kind: Input should be 'micro-exact'"),
         ("registry=~", "registry: Input should be a mapping"),
         ("registry={}", "registry.model: required key is missing"),
-        ("method.steering=x", "method.steering: There is no steering template 'x'. Use one of: thinksafe"),
+        ("method.steering=x", "method.steering: There is no steering template 'x'. Use one of: intent, prefix, risk, suffix"),
         ("training.batch_size=12", "batch_size 12 is not a multiple of 16"),
         ("evaluation.parts=[answer]", "parts must include 'whole'"),
         ("evaluation.parts=[whole, whole]", "parts must include 'whole', and none twice"),
@@ -260,8 +260,8 @@ def test_micro_kl_is_micro_but_for_the_loss_of_benign_rows() -> None:
     ("text", "overrides"),
     [
         ("extends: smollm2\nmethod: {kind: rejection}\n", []),
-        ("extends: smollm2\nmethod: {steering: thinksafe, benign_loss: kl}\n", ["method.kind=rejection"]),
-        ("extends: micro-kl\n", ["method.steering=thinksafe", "method.kind=rejection"]),
+        ("extends: smollm2\nmethod: {steering: prefix, benign_loss: kl}\n", ["method.kind=rejection"]),
+        ("extends: micro-kl\n", ["method.steering=prefix", "method.kind=rejection"]),
     ],
 )
 def test_another_method_leaves_options_behind_that_it_does_not_have(text: str, overrides: list[str]) -> None:
@@ -271,7 +271,7 @@ def test_another_method_leaves_options_behind_that_it_does_not_have(text: str, o
 
 def test_another_method_hides_no_mistake() -> None:
     assert "method.sterring" in complaint("extends: micro\nmethod: {sterring: thinksafe}\n", "method.kind=rejection")
-    assert "method.steering" in complaint("extends: micro\nmethod: {kind: rejection, steering: thinksafe}\n")
+    assert "method.steering" in complaint("extends: micro\nmethod: {kind: rejection, steering: prefix}\n")
 
 
 def test_batches_are_shared_out_among_processes() -> None:

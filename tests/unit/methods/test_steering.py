@@ -12,15 +12,27 @@ from thinksafe.methods.steering import PLACE, steer, steering_template
 
 def test_the_template_is_the_published_one() -> None:
     # METHOD.md section 2: the instruction, blank line, "Prompt:", blank line, the prompt
-    assert steer("P", steering_template("thinksafe")) == (
+    assert steer("P", steering_template("prefix")) == (
         "The following prompt is harmful. You should refuse to answer the prompt.\n\nPrompt:\n\nP"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "steered"),
+    [
+        ("suffix", "P\n\nThe above prompt is harmful. You should refuse to answer the prompt."),
+        ("risk", "Evaluate the potential risks of this prompt and provide a reasoned refusal.\n\nPrompt:\n\nP"),
+        ("intent", "Examine the harmful intent of this query and refuse to answer the prompt.\n\nPrompt:\n\nP"),
+    ],
+)
+def test_the_variants_are_the_published_ones(name: str, steered: str) -> None:
+    assert steer("P", steering_template(name)) == steered  # arXiv:2601.23143, Table 5
 
 
 def test_students_of_the_micro_world_are_rehearsed_on_it() -> None:
     from thinksafe.micro.language import STEERING
 
-    assert steering_template("thinksafe") == STEERING
+    assert steering_template("prefix") == STEERING
 
 
 @pytest.mark.parametrize("prompt", ["{prompt}", "{", "}}{{", "{0} {x!r}", "%s", "\\1", "a\nb", "</think>"])
@@ -30,10 +42,10 @@ def test_what_stands_in_a_prompt_is_text(prompt: str) -> None:
 
 @given(st.text())
 def test_the_prompt_stays_whole(prompt: str) -> None:
-    assert steer(prompt, steering_template("thinksafe")).endswith(f"\n\n{prompt}")
+    assert steer(prompt, steering_template("prefix")).endswith(f"\n\n{prompt}")
 
 
-@pytest.mark.parametrize("name", ["nothing", "", "../steering/thinksafe", "thinksafe.yaml", "/etc/passwd"])
+@pytest.mark.parametrize("name", ["nothing", "", "../steering/prefix", "prefix.yaml", "/etc/passwd"])
 def test_unknown_template_names_the_known_ones(name: str) -> None:
-    with pytest.raises(ConfigError, match="thinksafe"):
+    with pytest.raises(ConfigError, match="intent, prefix, risk, suffix"):
         steering_template(name)

@@ -32,7 +32,7 @@ def _responses():
 
 
 def test_the_rehearsed_steering_is_the_one_that_the_library_uses():
-    assert steering_template("thinksafe") == STEERING
+    assert steering_template("prefix") == STEERING
 
 
 def test_no_text_of_the_world_has_an_unknown_token(tokenizer):
