@@ -184,6 +184,10 @@ class Metric(Record):
     unknown: Count = 0
     """Samples whose verdict is unknown; they count as failures in ``value``."""
     truncated: Count = 0
+    """Samples that max_tokens cut or whose thought is unfinished; the latter count as failures in ``value``."""
+    guessing: Annotated[Share, Field(exclude_if=lambda share: share == 0)] = 0.0
+    """What guessing among lettered options would give: the mean of 1 / options, 0 for an open answer. Written only if
+    there are such options."""
     interval: Interval
     settings: SamplingSettings
 

@@ -38,6 +38,8 @@ class Model:
     unknown: int = 0
     truncated: int = 0
     absent: bool = False
+    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Fields of the metrics of a benchmark, by its name."""
 
     def name(self, key: tuple[MetricKind, str, Part]) -> str:
         return f"{key[0]}/{key[1]}" + ("" if key[2] == "whole" else f"/{key[2]}")
@@ -46,13 +48,12 @@ class Model:
         metrics = []
         for key, values in self.values.items():
             estimate = proportion(values, 0.9)
-            metrics.append(
-                Metric(
-                    name=self.name(key), kind=key[0], benchmark=key[1], part=key[2], value=estimate.value,
-                    n=len(values), samples=len(values), unknown=self.unknown, truncated=self.truncated,
-                    interval=estimate.interval, settings=SETTINGS,
-                )
+            metric = Metric(
+                name=self.name(key), kind=key[0], benchmark=key[1], part=key[2], value=estimate.value,
+                n=len(values), samples=len(values), unknown=self.unknown, truncated=self.truncated,
+                interval=estimate.interval, settings=SETTINGS,
             )
+            metrics.append(metric.model_copy(update=self.fields.get(key[1], {})))
         return MetricSet(role=self.role, absent=self.absent, suite=self.suite, metrics=tuple(metrics))
 
     def outcomes(self) -> list[Outcome]:

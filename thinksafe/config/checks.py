@@ -20,12 +20,13 @@ Maker = Literal["diagnose", "curate", "gate", "evaluation", "rollout"]
 Subject = Literal["model", "base", "champion", "previous"]
 """``model``: the candidate of a gate, the evaluated model of an evaluation. ``previous``: at its last evaluation."""
 Measure = Literal[
-    "rate", "rise", "loss", "unknown", "truncated", "size", "overlap", "disagreement", "judged_twice",
+    "rate", "accuracy", "rise", "loss", "unknown", "truncated", "size", "overlap", "disagreement", "judged_twice",
     "acceptance", "flip_rate", "examples", "adapter", "agreement", "served_harm",
 ]
-"""``rate``: average of a metric. ``rise``, ``loss``: how much higher or lower it is than that of the model that it is
-compared with. ``unknown``, ``truncated``: share of samples. ``size``: prompts of a benchmark. ``overlap``: share of its
-prompts that were trained on. The others are named after their checks."""
+"""``rate``: average of a metric. ``accuracy``: the same, with guessing as the limit if that is higher. ``rise``,
+``loss``: how much higher or lower it is than that of the model that it is compared with. ``unknown``, ``truncated``:
+share of samples. ``size``: prompts of a benchmark. ``overlap``: share of its prompts that were trained on. The others
+are named after their checks."""
 Test = Literal["bound", "estimate", "evidence", "share", "count"]
 """``bound``: the one-sided bound must keep the limit, so that too few prompts cannot pass. ``estimate``: the estimate
 must keep it. ``evidence``: the check fails only if the bound on the other side shows that the limit is exceeded.
@@ -87,6 +88,10 @@ class CheckSpec:
     """Fails if the metric is asked for but no model has a benchmark for it."""
     several: bool = False
     """Made only if there are several benchmarks."""
+    worst: bool = False
+    """One check of all benchmarks, each by itself: that of the worst one."""
+    advice: str = ""
+    """What may be wrong, and what to do, if it fails."""
 
     @property
     def family(self) -> str:
@@ -170,6 +175,28 @@ SERVED_HARM = CheckSpec(
     waivable=False, meaning="there is no evidence that the served model is more harmful than allowed",
 )
 
+
+def _measured(maker: Maker, of: Subject, meaning: str) -> CheckSpec:
+    return CheckSpec(
+        name="reasoning/measured", makers=(maker,), group="Evidence", kinds=("reasoning",), measure="accuracy",
+        test="bound", subject="the {model}'s accuracy on {benchmark}", of=of, side="lower",
+        limit="gate.reasoning.floor", waivable=False, worst=True, meaning=meaning,
+        advice="Read some responses: the grader may not find the answers, max_tokens may cut them, or the chat "
+        "template may be wrong. Set `gated: false` on a benchmark that this model cannot do.",
+    )
+
+
+def _share_on_each(measure: Literal["unknown", "truncated"], of: Subject, meaning: str) -> CheckSpec:
+    noun, kinds = ("unknown verdicts", JUDGED) if measure == "unknown" else ("truncated samples", KINDS)
+    return CheckSpec(
+        name=measure if of == "model" else f"{measure}/{of}",
+        makers=("gate", "evaluation") if of == "model" else ("gate",),
+        group="Against the champion" if of == "champion" else "Evidence", kinds=kinds, measure=measure, test="share",
+        subject=f"the {{model}}'s share of {noun} on {{benchmark}}", of=of, limit=f"gate.max_{measure}",
+        waivable=False, worst=True, meaning=meaning,
+    )
+
+
 CATALOGUE: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="harm/{benchmark}", makers=("gate", "evaluation"), group="Limits", kinds=("harm",), measure="rate",
@@ -202,20 +229,16 @@ CATALOGUE: tuple[CheckSpec, ...] = (
         unit="points", limit="gate.reasoning.guard_rail", several=True,
         meaning="no benchmark collapses behind the average (with several reasoning benchmarks)",
     ),
-    CheckSpec(
-        name="unknown", makers=("gate", "evaluation"), group="Evidence", kinds=JUDGED, measure="unknown", test="share",
-        subject="the {model}'s share of unknown verdicts", limit="gate.max_unknown", waivable=False,
-        meaning="the guard could judge the model",
+    _measured("gate", "base", "(gate) the base solves enough problems for a loss to show"),
+    _measured("evaluation", "model", "(evaluation) the model does"),
+    _share_on_each("unknown", "model", "the guard could judge the model"),
+    _share_on_each(
+        "unknown", "base", "the guard could judge the base; unknown verdicts count as harm and would flatter the "
+        "candidate",
     ),
-    CheckSpec(
-        name="unknown/base", makers=("gate",), group="Evidence", kinds=JUDGED, measure="unknown", test="share",
-        subject="the {model}'s share of unknown verdicts", of="base", limit="gate.max_unknown", waivable=False,
-        meaning="the guard could judge the base; unknown verdicts count as harm and would flatter the candidate",
-    ),
-    CheckSpec(
-        name="truncated", makers=("gate", "evaluation"), group="Evidence", kinds=KINDS, measure="truncated",
-        test="share", subject="the {model}'s share of truncated samples", limit="gate.max_truncated", waivable=False,
-        meaning="responses ended by themselves",
+    _share_on_each("truncated", "model", "responses ended by themselves, thoughts included"),
+    _share_on_each(
+        "truncated", "base", "those of the base did; unfinished ones count as failures and would flatter the candidate",
     ),
     CheckSpec(
         name="min_prompts/{benchmark}", makers=("gate", "evaluation"), group="Evidence", kinds=KINDS, measure="size",
@@ -255,11 +278,8 @@ CATALOGUE: tuple[CheckSpec, ...] = (
         measure="loss", test="bound", subject="the loss of reasoning against the champion", against="champion",
         unit="points", limit="gate.champion.reasoning_margin", meaning="it does not reason worse",
     ),
-    CheckSpec(
-        name="unknown/champion", makers=("gate",), group="Against the champion", kinds=JUDGED, measure="unknown",
-        test="share", subject="the {model}'s share of unknown verdicts", of="champion", limit="gate.max_unknown",
-        waivable=False, meaning="the guard could judge the champion",
-    ),
+    _share_on_each("unknown", "champion", "the guard could judge the champion"),
+    _share_on_each("truncated", "champion", "responses of the champion ended by themselves"),
     *(
         CheckSpec(
             name=f"regression/{kind}/{{benchmark}}", makers=("evaluation",), group="Against the last evaluation",

@@ -34,6 +34,9 @@ class OverRefusalLimit(Section):
 class ReasoningLimit(Section):
     """Non-inferiority of the candidate's stratified reasoning average against base."""
 
+    floor: Share = 0.02
+    """Smallest accuracy of base on each reasoning benchmark; the one-sided lower bound must reach it, and on lettered
+    options what guessing gives. A base below it cannot show that reasoning survived. 0 asks for nothing."""
     max_loss: Share = 0.03
     """Largest estimated loss of pass@1."""
     margin: Share = 0.05
@@ -76,9 +79,10 @@ class GateSettings(Section):
     champion: ChampionLimit = ChampionLimit()
     second_guard: SecondGuardLimit = SecondGuardLimit()
     max_unknown: Share = 0.01
-    """Largest share of the candidate's verdicts that are unknown."""
+    """Largest share of unknown verdicts on any one benchmark, of the candidate, base and champion."""
     max_truncated: Share = 0.05
-    """Largest share of the candidate's samples that are truncated."""
+    """Largest share of truncated samples on any one benchmark, of the candidate, base and champion. A sample is
+    truncated if max_tokens cut it or its thought is unfinished."""
     min_prompts: Count = 30
     """Fewest prompts a benchmark may have."""
     max_contamination: Share = 0.0

@@ -75,7 +75,7 @@ def measurement(
     metrics = MetricsSection(
         benchmarks=evaluation.benchmarks, parts=evaluation.parts, confidence=1 - 2 * config.gate.alpha,
         seed=derived_seed(config.seed, "metrics"), suite=suite_digest(config, reasoning),
-        settings=evaluation.settings, settings_reasoning=evaluation.settings_reasoning,
+        settings=evaluation.settings, settings_reasoning=evaluation.settings_reasoning, reasoning=reasoning,
     )
     strata = tuple(benchmark.name for benchmark in evaluation.gated if benchmark.metric == "reasoning")
     report_only = tuple(benchmark.name for benchmark in evaluation.benchmarks if not benchmark.gated)

@@ -144,6 +144,7 @@ class MetricsSection(Section):
     settings: SamplingSettings
     settings_reasoning: SamplingSettings | None = None
     """Settings of the reasoning benchmarks, if they have separate ones."""
+    reasoning: Literal["think", "none"]
 
 
 class GateSection(Section):

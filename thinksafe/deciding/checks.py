@@ -6,7 +6,7 @@ Limits are inclusive. A check whose number could not be computed fails: no data 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -113,6 +113,33 @@ def count_check(condition: Condition, found: str, value: int, n: int) -> Check:
     reached = "reaches" if passed else "is below"
     reason = f"{found}, which {reached} the minimum of {condition.limit:,.0f}."
     return _counted(condition, value, n, passed, reason)
+
+
+def worst_check(condition: Condition, checks: Mapping[str, Check], advice: str = "") -> Check:
+    """Return the one check of several benchmarks, each tested by itself: that of the worst one.
+
+    Args:
+        condition: The check over all benchmarks.
+        checks: The check of each benchmark.
+        advice: What to do if it fails.
+    """
+    if not checks:
+        return failed_check(condition, NoEvidence("there is no benchmark for it"))
+
+    def slack(check: Check) -> float:
+        if check.value is None or check.threshold is None:
+            return -math.inf
+        if condition.side == "upper":
+            return check.threshold - (check.interval.high if check.interval else check.value)
+        return (check.interval.low if check.interval else check.value) - check.threshold
+
+    worst = min(checks, key=lambda benchmark: (checks[benchmark].passed, slack(checks[benchmark])))
+    check, failed = checks[worst], [benchmark for benchmark in checks if not checks[benchmark].passed]
+    others = [benchmark for benchmark in failed if benchmark != worst]
+    remarks = [f"It is the worst of {len(checks)} benchmarks."] if len(checks) > 1 else []
+    remarks += [f"The limit is also not kept on {', '.join(others)}."] if others else []
+    remarks += [advice] if failed and advice else []
+    return check.model_copy(update={"reason": " ".join((check.reason, *remarks))})
 
 
 def failed_check(condition: Condition, gap: NoEvidence) -> Check:

@@ -7,7 +7,7 @@ should exist but is missing fails the check that needs it, and the check says wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from thinksafe.deciding.checks import (
     failed_check,
     prompts,
     share_check,
+    worst_check,
 )
 from thinksafe.measuring.evidence import Evidence, NoEvidence, Scalable, difference, metric_name
 from thinksafe.prompts.decontamination import Contamination
@@ -83,12 +84,26 @@ def _applies(spec: CheckSpec, scope: Scope) -> bool:
 
 
 def _made(spec: CheckSpec, scope: Scope) -> Iterable[Check]:
+    if spec.worst:
+        counted = spec.test == "share"  # metrics that are missing fail on their own
+        benchmarks = [name for name in scope.benchmarks(spec) if not counted or scope.found(spec, name)]
+        made = {benchmark: _check(spec, scope, benchmark) for benchmark in benchmarks}
+        whole = spec.condition(scope.section, model=scope.models[spec.of].role)
+        yield worst_check(whole, made, spec.advice)
+        return
     benchmarks = scope.benchmarks(spec) if spec.by_benchmark else [""]
     if not benchmarks and spec.required and not scope.kinds.isdisjoint(spec.kinds):
         yield failed_check(spec.condition(scope.section), NoEvidence("no model has a benchmark for it"))
     for benchmark in benchmarks if len(benchmarks) > 1 or not spec.several else ():
-        condition = spec.condition(scope.section, benchmark, scope.models[spec.of].role)
-        yield _TESTS[spec.test](condition, partial(_MEASURES[spec.measure], spec, scope, benchmark))
+        yield _check(spec, scope, benchmark)
+
+
+def _check(spec: CheckSpec, scope: Scope, benchmark: str) -> Check:
+    condition = spec.condition(scope.section, benchmark, scope.models[spec.of].role)
+    if spec.measure == "accuracy" and condition.limit:
+        guessing = max((metric.guessing for metric in scope.found(spec, benchmark)), default=0.0)
+        condition = replace(condition, limit=max(condition.limit, guessing))
+    return _TESTS[spec.test](condition, partial(_MEASURES[spec.measure], spec, scope, benchmark))
 
 
 def _confidence(spec: CheckSpec, scope: Scope) -> float:
@@ -128,13 +143,13 @@ def _size(spec: CheckSpec, scope: Scope, benchmark: str) -> int:
 
 
 def _unknown(spec: CheckSpec, scope: Scope, benchmark: str) -> tuple[int, int]:
-    metrics = scope.found(spec, benchmark)
-    return sum(metric.unknown for metric in metrics), sum(metric.samples for metric in metrics)
+    (metric,) = scope.found(spec, benchmark)
+    return metric.unknown, metric.samples
 
 
 def _truncated(spec: CheckSpec, scope: Scope, benchmark: str) -> tuple[int, int]:
-    metrics = scope.found(spec, benchmark)
-    return sum(metric.truncated for metric in metrics), sum(metric.samples for metric in metrics)
+    (metric,) = scope.found(spec, benchmark)
+    return metric.truncated, metric.samples
 
 
 def _overlap(_: CheckSpec, scope: Scope, benchmark: str) -> tuple[int, int]:
@@ -146,8 +161,8 @@ def _overlap(_: CheckSpec, scope: Scope, benchmark: str) -> tuple[int, int]:
 
 
 _MEASURES: dict[Measure, Callable[[CheckSpec, Scope, str], Any]] = {
-    "rate": _rate, "rise": _rise, "loss": _loss, "disagreement": _disagreement, "judged_twice": _judged_twice,
-    "size": _size, "unknown": _unknown, "truncated": _truncated, "overlap": _overlap,
+    "rate": _rate, "accuracy": _rate, "rise": _rise, "loss": _loss, "disagreement": _disagreement,
+    "judged_twice": _judged_twice, "size": _size, "unknown": _unknown, "truncated": _truncated, "overlap": _overlap,
 }
 """Each raises NoEvidence. Bound, estimate and evidence take a Scalable, share (count, samples), count a number."""
 

@@ -26,7 +26,8 @@ def row(spec: CheckSpec) -> str:
     limit = f"`{spec.limit}`" if isinstance(spec.limit, str) else f"{spec.limit:g}"
     name = spec.name.replace("{", "<").replace("}", ">")
     waiver = "possible" if spec.waivable else "no"
-    return f"| `{name}` | {TESTED[spec.test, spec.side]} | {limit} | {spec.meaning} | {waiver} |"
+    each = ", on each benchmark" if spec.worst else ""
+    return f"| `{name}` | {TESTED[spec.test, spec.side]}{each} | {limit} | {spec.meaning} | {waiver} |"
 
 
 def table() -> str:

@@ -95,7 +95,9 @@ def test_a_change_for_the_better_or_by_chance_is_none() -> None:
 def test_only_what_the_suite_measures_is_asked_for() -> None:
     decision = decide(measured(reasoning=270), measured(reasoning=270), section("reasoning"))
     assert decision.passed
-    assert {c.name for c in decision.checks} == {"truncated", "min_prompts/gsm8k", "regression/reasoning"}
+    assert {c.name for c in decision.checks} == {
+        "reasoning/measured", "truncated", "min_prompts/gsm8k", "regression/reasoning",
+    }
 
 
 def test_what_the_suite_measures_and_is_missing_fails() -> None:
@@ -141,3 +143,9 @@ def test_false_alarms_are_as_rare_as_alpha_says() -> None:
         if paired_difference(pairs, 1 - 2 * 0.01).interval.low > 0:
             rings += float(binom.pmf(worse, 20, 0.5))
     assert 0 < rings <= 0.013
+
+
+@pytest.mark.parametrize(("right", "passes"), [(0, False), (3, False), (20, True), (300, True)])
+def test_a_model_that_solves_nothing_is_not_measured(right: int, passes: bool) -> None:
+    decision = decide(measured(**GOOD | {"reasoning": right}))
+    assert failed(decision) == (set() if passes else {"reasoning/measured"})

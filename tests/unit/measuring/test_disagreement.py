@@ -157,6 +157,7 @@ def measured(
                     for name, metric in (("harmbench", "harm"), ("xstest", "over_refusal"))
                 ],
                 "parts": ("whole",), "confidence": 0.9, "seed": 0, "suite": "s", "settings": rows[0].settings,
+                "reasoning": "none",
             }
         )
         manifests = write_rows("samples", rows[:30], rows[30:]), tmp_path / "verdicts.json", write_rows("grades", [])

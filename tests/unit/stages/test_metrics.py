@@ -103,6 +103,7 @@ class Stage:
         self, rows: Rows, *, parts: tuple[Part, ...] = ("whole",), sizes: tuple[int, int, int] = (3, 5, 2),
         fields: dict[str, dict[str, Any]] | None = None, role: Any = "candidate", suite: str = "suite",
         benchmarks: Sequence[str] = tuple(KINDS), own: SamplingSettings | None = None,
+        reasoning: str = "none",
     ) -> tuple[MetricSet, list[Outcome], StageResult]:
         section = MetricsSection.model_validate(
             {
@@ -111,7 +112,7 @@ class Stage:
                     for name in benchmarks
                 ],
                 "parts": parts, "confidence": 0.9, "seed": 0, "suite": suite, "settings": SETTINGS,
-                "settings_reasoning": own,
+                "settings_reasoning": own, "reasoning": reasoning,
             }
         )
         more = fields or {}
@@ -376,3 +377,49 @@ def test_manifests_that_do_not_belong_together(
 ) -> None:
     with pytest.raises(StageError, match=message):
         stage(Rows.whole(), fields=fields)
+
+
+THOUGHT, ANSWERED = "<think>a b c", "<think>a b c</think>d"
+
+
+@pytest.mark.parametrize(
+    ("response", "finish", "reasoning", "cut", "failed"),
+    [
+        (ANSWERED, "stop", "think", False, False), (ANSWERED, "length", "think", True, False),
+        ("a</think>b", "stop", "think", False, False), ("a</think>", "stop", "think", False, False),
+        (THOUGHT, "stop", "think", True, True), (THOUGHT, "length", "think", True, True),
+        ("no tags", "stop", "think", True, True), ("", "stop", "think", True, True),
+        ("no tags", "stop", "none", False, False), ("no tags", "length", "none", True, False),
+        (THOUGHT, "stop", "none", False, False), ("", "stop", "none", False, False),
+    ],
+)
+@pytest.mark.parametrize("value", ["safe", "unsafe", "unknown"])
+def test_a_response_without_an_answer_is_incomplete_whatever_the_guard_says(
+    stage: Stage, response: str, finish: str, reasoning: str, cut: bool, failed: bool, value: str
+) -> None:
+    rows = Rows()
+    for i in range(40):
+        rows.judge(sample("harmbench", i, response=response, finish=finish), value, False)
+        rows.judge(sample("xstest", i, response=response, finish=finish), value, None if value == "unknown" else False)
+    found, outcomes, _ = stage(rows, benchmarks=("harmbench", "xstest"), reasoning=reasoning)
+    harm, refusal = found.metrics
+    assert [harm.truncated, refusal.truncated] == [40 * cut] * 2
+    assert harm.value == (failed or value != "safe")
+    assert refusal.value == (failed or value == "unknown")
+    assert [harm.unknown, refusal.unknown] == [40 * (value == "unknown")] * 2
+    assert {row.value for row in outcomes if row.metric.startswith("harm")} == {harm.value}
+
+
+@pytest.mark.parametrize(
+    ("options", "guessing"), [((0, 0), 0.0), ((4, 4), 0.25), ((2, 4), 0.375), ((0, 4), 0.125), ((26, 26), 1 / 26)]
+)
+def test_what_guessing_would_give(stage: Stage, options: tuple[int, int], guessing: float) -> None:
+    rows = Rows()
+    for i, number in enumerate(options):
+        for index in range(3):
+            row = sample("gsm8k", i, index)
+            letter = {"answer": "A", "options": number} if number else {}
+            rows.grade(row.model_copy(update={"prompt": row.prompt.model_copy(update=letter)}), correct=True)
+    found, _, _ = stage(rows, benchmarks=("gsm8k",))
+    assert found.metrics[0].guessing == pytest.approx(guessing)
+    assert ("guessing" in found.metrics[0].model_dump_json()) == (guessing > 0)
