@@ -20,7 +20,7 @@ import yaml
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.parallelism import with_jobs
-from thinksafe.config.pods import JOBS_VARIABLE
+from thinksafe.config.pods import JOBS_VARIABLE, STAGE_LABEL
 from thinksafe_components.images import Images
 from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
 
@@ -36,9 +36,6 @@ SETTINGS = {"container": ("env", "image", "resources"), "task": ("retryPolicy",)
 
 STARTS_JOB = " (starts a Job)"
 """What the name of a stage gets whose task starts a Job for the work."""
-
-COMPONENT = "app.kubernetes.io/component"
-"""Label that names the stage of a pod."""
 
 HEAD = "# Written by `python -m thinksafe_pipelines.kfp.snapshot`: what the settings of {name} add, by stage.\n"
 
@@ -153,9 +150,9 @@ def _condensed(stages: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``every stage`` with what all share, then the rest, stages with the same rest together."""
     for stage, added in stages.items():
         labels = added["kubernetes"]["podMetadata"]["labels"]
-        if labels[COMPONENT] != stage.removesuffix(STARTS_JOB):
-            raise ValueError(f"The pods of the stage {stage} are labelled {labels[COMPONENT]}.")
-        labels[COMPONENT] = "(the stage)"
+        if labels[STAGE_LABEL] != stage.removesuffix(STARTS_JOB):
+            raise ValueError(f"The pods of the stage {stage} are labelled {labels[STAGE_LABEL]}.")
+        labels[STAGE_LABEL] = "(the stage)"
     shared = _shared(list(stages.values()))
     rest: dict[str, list[str]] = {}
     for stage, added in stages.items():

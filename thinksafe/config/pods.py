@@ -22,6 +22,11 @@ POD_NAME_VARIABLE, POD_UID_VARIABLE = "THINKSAFE_POD_NAME", "THINKSAFE_POD_UID"
 HUB_MIRROR_VARIABLE = "THINKSAFE_HUB_MIRROR"
 """Address of the hub's copy in S3 (:mod:`thinksafe.models.hub`)."""
 
+NAME_LABELS = {"app.kubernetes.io/name": "thinksafe"}
+"""Labels of all pods of runs."""
+STAGE_LABEL = "app.kubernetes.io/component"
+"""Label with a pod's stage."""
+
 CERTIFICATES = "/etc/thinksafe/certificates"
 """Folder in pods with the certificates of the cluster's own authority."""
 
@@ -64,7 +69,7 @@ def environment(cluster: ClusterSettings, stage: str, *, starts_job: bool = Fals
 def pod_labels(cluster: ClusterSettings, settings: StageSettings, stage: str) -> dict[str, str]:
     """Return the labels of a stage's pods. Ours override ``cluster.labels``: network policies select by them."""
     own = {
-        "app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/component": stage,
+        **NAME_LABELS, STAGE_LABEL: stage,
         "thinksafe/priority-class": settings.priority_class, "thinksafe/runtime-class": settings.runtime_class,
     }
     return {key: value for key, value in {**cluster.labels, **own}.items() if value}

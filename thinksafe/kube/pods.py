@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,46 +96,74 @@ class Waiting:
                 continue
             key = str(pod["metadata"].get("uid") or pod["metadata"]["name"])
             seen.add(key)
-            reason, error = self._obstacle(pod)
+            reason, error = _obstacle(pod, self._kind.stage, self._limit)
             if reason in _HOPELESS or now - self._since.setdefault(key, now) >= self._limit:
                 return error
         self._since = {key: since for key, since in self._since.items() if key in seen}
         return None
 
-    def _obstacle(self, pod: Object) -> tuple[str, StageError]:
-        """Return the reason why a pod does not run, and the error that says it."""
-        name, settings = pod["metadata"]["name"], f"cluster.stages.{self._kind.stage}"
-        longer = f"or raise {settings}.start_within."
-        for reason, message in _refused(pod):
-            image = "Image" in reason or reason == "RegistryUnavailable"
-            return reason, StageError(
-                f"The pod {name} does not start: {reason}: {_line(message, 400)}",
-                f"Check cluster.images.{spec_of(self._kind.stage).image}, cluster.image_pull_secrets and the network "
-                "policy." if image else "Check the secrets and config maps that the cluster section names.",
-            )
-        for condition in (pod.get("status") or {}).get("conditions") or []:
-            if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-                return "Unschedulable", StageError(
-                    f"No node can take the pod {name}: {_line(str(condition.get('message', '')), 400)}",
-                    f"Free GPUs, correct {settings} (gpu, node_selector, tolerations), {longer}",
-                )
-        return "Pending", StageError(
-            f"The pod {name} has not started after {self._limit:.0f} s, and does not say why.",
-            f"See its events: kubectl describe pod {name}; {longer}",
+
+def unstarted(pod: Object, stage: str, limit: float) -> StageError | None:
+    """Return why a pod that has had time enough to start does not run, or None.
+
+    The time counts from the moment when the pod got a node, before that from its creation; not while it is in a queue.
+
+    Args:
+        pod: The pod.
+        stage: Its stage, as in ``cluster.stages``.
+        limit: Seconds that it may take to start.
+    """
+    scheduled = _condition(pod, "PodScheduled")
+    if (_phase(pod) != "Pending" and not _refused(pod)) or scheduled.get("reason") == "SchedulingGated":
+        return None
+    since = scheduled.get("lastTransitionTime") if scheduled.get("status") == "True" else None
+    began = datetime.datetime.fromisoformat(since or pod["metadata"]["creationTimestamp"])
+    reason, error = _obstacle(pod, stage, limit)
+    waited = (datetime.datetime.now(datetime.UTC) - began).total_seconds()
+    return error if reason in _HOPELESS or waited >= limit else None
+
+
+def _obstacle(pod: Object, stage: str, limit: float) -> tuple[str, StageError]:
+    """Return the reason why a pod does not run, and the error that says it."""
+    name, settings = pod["metadata"]["name"], f"cluster.stages.{stage}"
+    longer = f"or raise {settings}.start_within."
+    for reason, message in _refused(pod):
+        image = "Image" in reason or reason == "RegistryUnavailable"
+        return reason, StageError(
+            f"The pod {name} does not start: {reason}: {_line(message, 400)}",
+            f"Check cluster.images.{spec_of(stage).image}, cluster.image_pull_secrets and the network policy."
+            if image else "Check the secrets and config maps that the cluster section names.",
         )
+    scheduled = _condition(pod, "PodScheduled")
+    if scheduled.get("reason") == "Unschedulable":
+        return "Unschedulable", StageError(
+            f"No node can take the pod {name}: {_line(str(scheduled.get('message', '')), 400)}",
+            f"Free GPUs, correct {settings} (gpu, node_selector, tolerations), {longer}",
+        )
+    return "Pending", StageError(
+        f"The pod {name} has not started after {limit:.0f} s, and does not say why.",
+        f"See its events: kubectl describe pod {name}; {longer}",
+    )
+
+
+def _condition(pod: Object, kind: str) -> Object:
+    conditions: list[Object] = (pod.get("status") or {}).get("conditions") or []
+    return next((one for one in conditions if one.get("type") == kind), {})
 
 
 def _phase(pod: Object) -> str:
     return str((pod.get("status") or {}).get("phase") or "Unknown")
 
 
-def _refused(pod: Object) -> Iterator[tuple[str, str]]:
-    """Yield reason and message of each container that cannot be started."""
+def _refused(pod: Object) -> list[tuple[str, str]]:
+    """Return reason and message of each container that cannot be started."""
     status = pod.get("status") or {}
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if (reason := waiting.get("reason") or "") in _STUCK | _HOPELESS:
-            yield reason, str(waiting.get("message", ""))
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    waiting: list[Object] = [(container.get("state") or {}).get("waiting") or {} for container in containers]
+    return [
+        (one["reason"], str(one.get("message", ""))) for one in waiting
+        if one.get("reason") in _STUCK | _HOPELESS
+    ]
 
 
 def ends(api: KubernetesClient, kind: PodKind, pods: list[Object], known: Sequence[End] = ()) -> list[End]:

@@ -26,6 +26,8 @@ D = TypeVar("D", bound=Details)
 
 SCHEMA_VERSION = 1
 """Version of stage records; goes up whenever an older reader would misread them."""
+START = "start"
+"""Task of the record that says which pod did not start, written from outside of the run."""
 RESTORE = "Restore it from a backup, or start a new run."
 DELETE_RECORD = "Delete it and start the run again; finished work is kept."
 

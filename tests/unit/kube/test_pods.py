@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from train_job_stage import NAME, World, fail, train_job_world, waits
 from trainer_controller import pod
+
+from thinksafe.kube.pods import PodKind, Waiting, unstarted
 
 
 @pytest.fixture
@@ -34,6 +39,57 @@ def test_a_failed_job_tells_the_last_lines_of_its_pods(world: World) -> None:
     assert world.jobs() == [NAME]  # it is kept for inspection
     assert world.store.keys("train-jobs/") == []  # the text of the examples is not
     assert "24 h" in error.action
+
+
+def test_a_pod_that_runs_is_not_one_that_does_not_start() -> None:
+    waiting = Waiting(PodKind("train", "node", "job"), limit=0.0)
+    running = {"metadata": {"name": "a"}, "status": {"phase": "Running", "containerStatuses": [{"state": {}}]}}
+    ended = {"metadata": {"name": "b"}, "status": {"phase": "Succeeded"}}
+    assert waiting.trouble([running, ended]) is None
+    trouble = waiting.trouble([running, {"metadata": {"name": "c"}, "status": {"phase": "Pending"}}])
+    assert trouble is not None
+    assert "The pod c has not started" in trouble.problem
+
+
+HOUR_AGO = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+MISSING = {"name": "main", "state": {"waiting": {
+    "reason": "CreateContainerConfigError", "message": 'secret "s3" not found',
+}}}
+
+
+def waits_for(**status: Any) -> Any:
+    return {"metadata": {"name": "p", "creationTimestamp": HOUR_AGO}, "status": {"phase": "Pending", **status}}
+
+
+def scheduled(status: str, reason: str = "", **more: Any) -> list[dict[str, Any]]:
+    return [{"type": "PodScheduled", "status": status, "reason": reason, **more}]
+
+
+@pytest.mark.parametrize(
+    ("pod", "words"),
+    [
+        (waits_for(containerStatuses=[MISSING]), 'CreateContainerConfigError: secret "s3" not found'),
+        (waits_for(conditions=scheduled("False", "Unschedulable", message="0/3 nodes")), "No node can .* 0/3 nodes"),
+        (waits_for(), "has not started after 1800 s"),
+        (waits_for(conditions=scheduled("False", "SchedulingGated")), ""),  # in Kueue's queue
+        (waits_for(conditions=scheduled("True", lastTransitionTime="2999-01-01T00:00:00Z")), ""),
+        (waits_for(phase="Running"), ""),
+        (waits_for(phase="Failed"), ""),
+    ],
+)
+def test_time_to_start_is_over_for_pods_that_have_had_it(pod: Any, words: str) -> None:
+    error = unstarted(pod, "judge", 1800)
+    assert (error is None) == (not words)
+    if error is not None:
+        assert re.search(words, error.problem)
+    assert unstarted(pod, "judge", 7200) is None
+
+
+def test_an_image_name_that_is_none_needs_no_time() -> None:
+    wrong = {"name": "main", "state": {"waiting": {"reason": "InvalidImageName", "message": "a b"}}}
+    error = unstarted(waits_for(containerStatuses=[wrong]), "judge", 7200)
+    assert error is not None
+    assert "cluster.images.sampler" in error.action
 
 
 def test_many_pods_with_long_lines_make_no_endless_error(world: World) -> None:
