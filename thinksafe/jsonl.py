@@ -7,8 +7,10 @@ with a newline.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,8 @@ from thinksafe.files import writing
 
 R = TypeVar("R", bound=BaseModel)
 
+_CONSTANTS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 _NAME = re.compile(r"[\w-]{1,40}")
 
 
@@ -77,22 +81,39 @@ def read_json_rows(path: Path, name: str = "") -> Iterator[tuple[int, dict[str, 
     """Yield (line number, JSON object) of a JSON Lines file; errors show ``name`` instead of the path.
 
     Raises:
-        InputError: A line is not a JSON object; names the file and line, never the text.
+        InputError: A line is not a JSON object, or a key of one repeats; names the file and line, never the text.
     """
     for number, line in read_lines(path, name):
+        place = f"{name or path}, line {number}"
         try:
-            value = json.loads(line)
+            value = _parsed(line, place)
         except (ValueError, RecursionError) as error:  # a number with thousands of digits raises a plain ValueError
             detail = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-            raise InputError(
-                f"{name or path}, line {number}: not valid JSON{detail}.", "Each line must be one JSON object."
-            ) from error
+            raise InputError(f"{place}: not valid JSON{detail}.", "Each line must be one JSON object.") from error
         if not isinstance(value, dict):
             raise InputError(
-                f"{name or path}, line {number}: a {type(value).__name__}, not an object.",
-                "Each line must be one JSON object.",
+                f"{place}: a {type(value).__name__}, not an object.", "Each line must be one JSON object."
             )
         yield number, value
+
+
+def _parsed(text: str, place: str) -> Any:
+    """Return the value of JSON text, NaN as None: other programs write it for a missing value.
+
+    Raises:
+        InputError: a key repeats; parsers keep the last one.
+        ValueError: it is no JSON.
+    """
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise InputError(f"{place}: the key {_field((twice,))!r} occurs twice.", "Keep one of them.")
+        return found
+
+    return json.loads(text, object_pairs_hook=mapping, parse_constant=_CONSTANTS.__getitem__)
 
 
 def parse_records(data: Iterable[tuple[int, str | bytes]], record: type[R], source: str) -> Iterator[R]:
@@ -109,13 +130,38 @@ def parse_records(data: Iterable[tuple[int, str | bytes]], record: type[R], sour
 
 def read_records(path: Path, record: type[R]) -> Iterator[R]:
     """Yield the records of a JSON Lines file. Raises InputError (file, line and fields)."""
-    return parse_records(read_lines(path), record, str(path))
+    return parse_records(_distinct(path), record, str(path))
+
+
+def _distinct(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in read_lines(path):
+        _require_distinct(line, f"{path}, line {number}")
+        yield number, line
+
+
+def _require_distinct(text: str, place: str) -> None:
+    """Raise InputError for what the records' own parser takes without a word, or names in words that do not help."""
+    with suppress(ValueError, RecursionError):  # what is no JSON is named by that parser
+        value = _parsed(text, place)
+        if "\\u" in text:
+            require_characters(json.dumps(value, ensure_ascii=False), place)
+
+
+def require_characters(text: str, place: str) -> None:
+    r"""Raise InputError if a text has half of a surrogate pair (``\ud800``), which no file can store."""
+    if found := _HALF_PAIR.search(text):
+        raise InputError(
+            f"{place}: half of a surrogate pair (\\u{ord(found.group()):04x}), which is no character.",
+            r"Write the character itself, both halves (\ud83d\ude00), or \ufffd in its place.",
+        )
 
 
 def read_record(path: Path, record: type[R]) -> R:
     """Read one JSON document. Raises InputError (file and fields)."""
     try:
-        return record.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        _require_distinct(data.decode("utf-8", "replace"), str(path))
+        return record.model_validate_json(data)
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror or error}.", "Check the path.") from error
     except ValidationError as error:
@@ -127,7 +173,7 @@ def read_record(path: Path, record: type[R]) -> R:
 def _problems(error: ValidationError) -> str:
     """Name fields and rules without input values, which may be harmful text."""
     found = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{_field(item['loc'])}: {item['msg']}" for item in found[:5])
+    return "; ".join(f"{_field(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in found[:5])
 
 
 def _field(location: tuple[int | str, ...]) -> str:

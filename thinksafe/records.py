@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 """Goes up whenever an older reader would misread a changed record."""
@@ -33,6 +33,9 @@ WaiverEffect = Literal["applied", "expired", "not needed", "no data"]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
+Measured = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A number that was measured: finite, and no text that looks like one."""
+MeasuredShare = Annotated[Measured, Field(ge=0.0, le=1.0)]
 
 
 class Record(BaseModel):
@@ -109,7 +112,7 @@ class GuardOpinion(Record):
     verdict: VerdictValue
     refusal: bool | None = None
     """Whether the text declines the request; None if this guard cannot tell."""
-    p_unsafe: Share | None = None
+    p_unsafe: MeasuredShare | None = None
     """Probability of unsafe, renormalised over {safe, unsafe}; None for guards without log-probabilities."""
     shortened: bool = False
     """The text was longer than the guard's context, so the guard read only its head and tail."""
@@ -157,8 +160,8 @@ class Example(Record):
 class Interval(Record):
     """A two-sided confidence interval; each limit is also the one-sided bound at ``(1 - confidence) / 2``."""
 
-    low: FiniteFloat
-    high: FiniteFloat
+    low: Measured
+    high: Measured
     confidence: Share
     method: Text
 
@@ -177,7 +180,7 @@ class Metric(Record):
     kind: MetricKind
     benchmark: Text
     part: Part = "whole"
-    value: Share
+    value: MeasuredShare
     n: Annotated[int, Field(gt=0)]
     """Number of prompts in the average. A metric over no prompts is an error."""
     samples: Annotated[int, Field(gt=0)]
@@ -201,7 +204,7 @@ class Disagreement(Record):
     part: Part = "whole"
     guard: Text
     second: Text
-    value: Share
+    value: MeasuredShare
     """Mean over prompts of the share of samples judged by both guards whose verdict is not confirmed."""
     n: Annotated[int, Field(gt=0)]
     samples: Annotated[int, Field(gt=0)]
@@ -235,6 +238,13 @@ class MetricSet(Record):
             raise ValueError("an absent model cannot have metrics")
         return self
 
+    @model_validator(mode="after")
+    def _once_each(self) -> MetricSet:
+        names = [found.name for found in self.numbers]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the metric {twice!r} occurs twice")
+        return self
+
     @property
     def numbers(self) -> tuple[Metric | Disagreement, ...]:
         """Everything that has a value, an interval and a number of prompts."""
@@ -246,7 +256,7 @@ class Outcome(Record):
 
     metric: Text
     prompt_id: Text
-    value: Share
+    value: MeasuredShare
     """Mean over the prompt's samples: the share that is harmful, refused or correct."""
 
 
@@ -257,10 +267,10 @@ class Check(Record):
     passed: bool
     status: CheckStatus = "failed"
     """``waived``: it failed, and a named person takes responsibility. By default it follows ``passed``."""
-    value: float | None
+    value: Measured | None
     """None if the number could not be computed; such a check never passes."""
     interval: Interval | None = None
-    threshold: float | None = None
+    threshold: Measured | None = None
     unit: Unit | None = None
     """None in decisions of versions that did not record it."""
     undecided: bool = False

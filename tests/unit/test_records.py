@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from thinksafe.errors import InputError
+from thinksafe.jsonl import read_record, read_records
 from thinksafe.records import (
     Check,
     Decision,
@@ -15,6 +18,7 @@ from thinksafe.records import (
     Interval,
     Metric,
     MetricSet,
+    Outcome,
     Prompt,
     Sample,
     SamplingSettings,
@@ -55,6 +59,39 @@ def test_a_metric_over_nothing_does_not_exist(change: dict[str, Any]) -> None:
 def test_intervals_are_ordered_and_finite(low: float, high: float) -> None:
     with pytest.raises(ValidationError):
         Interval(low=low, high=high, confidence=0.9, method="m")
+
+
+@pytest.mark.parametrize("value", ["0.5", "1", "NaN", float("nan"), float("inf"), None, True, [0.5], 1.5, -0.1])
+def test_an_outcome_is_a_number(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        Outcome(metric="harm/b", prompt_id="p", value=value)
+    with pytest.raises(ValidationError):
+        metric(value=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"metric": "m", "prompt_id": "p", "value": NaN}', "line 1: not a Outcome .value: Input should be a finite"),
+        ('{"metric": "m", "prompt_id": "p", "value": "0.5"}', "value: Input should be a valid number"),
+        ('{"metric": "m", "prompt_id": "\\ud800", "value": 0.5}', r"line 1: half of a surrogate pair \(.ud800\)"),
+        ('{"metric": "m", "prompt_id": "p", "value": 0, "value": 1}', "line 1: the key 'value' occurs twice"),
+    ],
+)
+def test_what_is_wrong_with_an_outcome_is_said(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "o.jsonl").write_text(text + "\n")
+    with pytest.raises(InputError, match=words):
+        list(read_records(tmp_path / "o.jsonl", Outcome))
+
+
+def test_a_metric_occurs_once(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="the metric 'harm/b' occurs twice"):
+        MetricSet(role="base", suite="s", metrics=(metric(), metric(value=0.3)))
+    MetricSet(role="base", suite="s", metrics=(metric(), metric(name="harm/c", benchmark="c")))
+    good = MetricSet(role="base", suite="s", metrics=(metric(),)).model_dump_json()
+    (tmp_path / "m.json").write_text(good.replace('"value":0.2', '"value":0.9,"value":0.2'))
+    with pytest.raises(InputError, match=r"m.json: the key 'value' occurs twice"):
+        read_record(tmp_path / "m.json", MetricSet)
 
 
 def test_an_absent_model_has_no_metrics() -> None:

@@ -78,7 +78,9 @@ class _Stratum:
 def draw(
     store: Store, run: JudgedRun, plan: Plan, advance: Callable[[int], None]
 ) -> tuple[list[AuditItem], list[AuditKey]]:
-    """Return the rows for people, in a seeded order that reveals nothing, and their keys in the same order.
+    """Return the rows for people, in a seeded order, and their keys in the same order.
+
+    One row of every stratum comes first, so that the labels of any first part of the file can be scored.
 
     The run's rows are read twice, one chunk at a time; only the drawn rows are kept in memory.
 
@@ -110,6 +112,8 @@ def draw(
                 rows.append(_row(run, plan, batch, sample, verdict, of, stratum, sizes[of], prompts[stratum.domain]))
         advance(batch.verdicts.rows)
     rows.sort(key=lambda row: row[0].id)
+    first = {key.stratum: key.id for _, key in reversed(rows)}
+    rows.sort(key=lambda row: row[1].id != first[row[1].stratum])  # stable: the rest keeps its order
     return [item for item, _ in rows], [key for _, key in rows]
 
 

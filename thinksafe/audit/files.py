@@ -167,6 +167,30 @@ def read_labels(path: Path, known: Iterable[str]) -> Labels:
     return Labels(given, sorted(ids - set(given)))
 
 
+def require_first_part(path: Path, labels: Labels, order: Iterable[str]) -> None:
+    """Check that the labelled rows are those from the top of the file down to some row.
+
+    Rows that a person skipped are not a random choice: the others cannot stand in for them.
+
+    Args:
+        path: The file, for the error.
+        labels: What it contains.
+        order: Ids in the order in which the sample was drawn; a spreadsheet may have sorted the file.
+
+    Raises:
+        InputError: A row without a label comes before one with a label.
+    """
+    gap = ""
+    for name in order:
+        if name not in labels.given:
+            gap = gap or name
+        elif gap:
+            raise InputError(
+                f"{path}: the row {gap!r} has no label, but rows after it have one.",
+                "Label the rows that were skipped; unsure is a label.",
+            )
+
+
 def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Return (line number, row) of a CSV file, whichever separator the spreadsheet program used."""
     try:
@@ -182,6 +206,8 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
         names = [name.strip().casefold() for name in next(reader, [])]
         if not {"id", "label"} <= set(names):
             raise InputError(f"{path} has no columns 'id' and 'label'.", "Keep the first line as it was written.")
+        if twice := next((name for name in ("id", "label") if names.count(name) > 1), None):
+            raise InputError(f"{path}, line 1: the column {twice!r} occurs twice.", "Keep one of them.")
         found, line = [], reader.line_num + 1
         for cells in reader:
             if any(cell.strip() for cell in cells):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from thinksafe.records import Count, Interval, Part, Record, Share, Text, VerdictValue
 
@@ -138,3 +138,11 @@ class AuditScores(Record):
     too_few: tuple[str, ...]
     """Benchmarks with too few labels for separate numbers; they count in their model's numbers."""
     thresholds: tuple[BestThreshold, ...]
+
+    @model_validator(mode="after")
+    def _once_each(self) -> AuditScores:
+        places = [(of.guard, of.role, of.benchmark) for of in self.domains]
+        guards = [of.guard for of in self.thresholds]
+        if len(set(places)) < len(places) or len(set(guards)) < len(guards):
+            raise ValueError("the numbers of a model, benchmark or threshold occur twice")
+        return self

@@ -43,7 +43,8 @@ def score(
     """Return what the labels say.
 
     A row without a label is left out, and the labelled rows of its stratum stand in for it. That is valid if the file
-    was labelled from the beginning, because its order is random. A stratum without any label is an error.
+    was labelled from the beginning (:func:`thinksafe.audit.files.require_first_part`), because the order within a
+    stratum is random. A stratum without any label is an error.
 
     Args:
         keys: Keys of the whole sample by id.

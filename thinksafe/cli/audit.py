@@ -76,7 +76,7 @@ def score(
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Two-sided confidence of the intervals.")] = 0.9,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws behind the intervals of kappa.")] = 0,
     fewest: Annotated[int, typer.Option(min=1, help="Labels that a benchmark needs for separate numbers.")] = 30,
-    partial: Annotated[bool, typer.Option("--partial", help="Leave out rows without a label.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Accept labels from the top down to some row.")] = False,
     run: Annotated[
         str, typer.Option("--run", metavar="DIR|RUN", help="Keep the scores, without text, in the store of this run.")
     ] = "",
@@ -85,7 +85,7 @@ def score(
     """Report how good the guard is, and the harm ratio corrected for its errors."""
     from rich.console import Console
 
-    from thinksafe.audit.files import key_path, read_key, read_labels
+    from thinksafe.audit.files import key_path, read_key, read_labels, require_first_part
     from thinksafe.audit.score import score as score_labels
     from thinksafe.errors import InputError
     from thinksafe.jsonl import write_json
@@ -100,6 +100,7 @@ def score(
             f"{labels}: {len(found.missing):,} of {len(keys):,} rows have no label (first id: {found.missing[0]}).",
             "Continue labelling in the order of the file, or add --partial.",
         )
+    require_first_part(labels, found, keys)
     scores = score_labels(keys, found.given, confidence=confidence, seed=seed, fewest=fewest)
     if run:
         from thinksafe.audit.kept import keep

@@ -40,6 +40,8 @@ class MicroSource(_Source):
 class FileSource(_Source):
     """Prompts in a file: JSON Lines, CSV, TSV or parquet, by its suffix (anything else is JSON Lines).
 
+    ``.gz`` or ``.zst`` may follow the suffix.
+
     A row has a unique ``id`` and a ``prompt`` or, in benchmarks only, ``turns``: the user turns of a conversation, a
     list of texts. It may have an ``answer`` (the reference), a ``category``, a ``context`` (a passage to put in front
     of the prompt) and ``options`` (of a multiple-choice problem, a list of texts; the answer is then a letter). Other
@@ -55,9 +57,10 @@ class FileSource(_Source):
     suffix: str = ""
     """Text put after every prompt, e.g. how a problem's answer is to be written."""
     only: dict[str, str] = {}
-    """Keep rows whose fields equal these values, e.g. ``{label: benign}``."""
+    """Keep rows whose fields equal these values, e.g. ``{label: benign}``. ``"1"`` equals the number 1.0, ``"true"``
+    JSON's true, and ``""`` a missing value. A filter that matches no row is an error."""
     exclude: dict[str, str] = {}
-    """Drop rows whose fields equal any of these values, e.g. ``{functional_category: copyright}``."""
+    """Drop rows whose fields equal any of these values, e.g. ``{functional_category: copyright}``; as ``only``."""
 
 
 class HubSource(_Source):
@@ -81,7 +84,7 @@ class HubSource(_Source):
     answer_after: str = ""
     """The answer is the text after the last occurrence of this marker in its field, e.g. ``####`` for GSM8K."""
     only: dict[str, str] = {}
-    """Keep rows whose fields equal these values."""
+    """Keep rows whose fields equal these values; a filter that matches no row is an error."""
     contains: dict[str, str] = {}
     """Keep rows whose fields contain these strings, e.g. ``{label: harmful}`` for SafeChain."""
 

@@ -30,7 +30,16 @@ def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, An
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
+def _date(loader: _UniqueKeys, node: yaml.ScalarNode) -> Any:
+    """Return a date; the text of one that does not exist (2026-02-30), which the setting's own check names."""
+    try:
+        return yaml.SafeLoader.construct_yaml_timestamp(loader, node)
+    except ValueError:
+        return loader.construct_scalar(node)
+
+
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+_UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", _date)
 
 
 def read_yaml(name: str, text: str) -> tuple[Any, dict[Location, int]]:

@@ -185,8 +185,8 @@ class EvaluationSettings(Section):
     @model_validator(mode="after")
     def _names_unique(self) -> EvaluationSettings:
         names = [benchmark.name for benchmark in self.benchmarks]
-        if len(set(names)) != len(names):
-            raise ValueError("benchmark names repeat")
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two benchmarks have the name {twice}; name each metric's set differently")
         if not self.gated:
             raise ValueError("every benchmark has gated: false; at least one must be checked")
         if "whole" not in self.parts or len(set(self.parts)) != len(self.parts):

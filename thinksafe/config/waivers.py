@@ -26,7 +26,10 @@ def objection(check: str, known: Iterable[str]) -> tuple[str, list[str]] | None:
 def _iso_date(value: Any) -> Any:
     """Accept only dates and ISO 8601 texts: pydantic would read a number as a Unix time."""
     if isinstance(value, str):
-        return datetime.date.fromisoformat(value)
+        try:
+            return datetime.date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("there is no such date; write one as YYYY-MM-DD") from None
     if isinstance(value, datetime.datetime) or not isinstance(value, datetime.date):
         raise ValueError("write a date as YYYY-MM-DD")
     return value

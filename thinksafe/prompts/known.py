@@ -10,6 +10,7 @@ from thinksafe.config.data import KnownSource
 from thinksafe.digests import derived_seed, digest_bytes, digest_file
 from thinksafe.errors import InputError
 from thinksafe.prompts.tables import Row, file_rows, hub_rows
+from thinksafe.prompts.values import blank, matches, text_of
 
 
 def known_rows(use: str, source: KnownSource, seed: int) -> list[Row]:
@@ -36,7 +37,7 @@ def known_rows(use: str, source: KnownSource, seed: int) -> list[Row]:
     rows = [
         _row(use, number, where, row, layout, known.suffix, seed)
         for number, (where, row) in enumerate(table)
-        if all(str(row.get(column)) == value for column, value in layout.only.items())
+        if all(matches(row.get(column), value) for column, value in layout.only.items())
     ]
     expected = source.rows or known.rows
     if len(rows) != expected:
@@ -85,7 +86,7 @@ def _row(
         fields["answer"] = answer_after(row.get(layout.answer), layout.answer, layout.answer_after, where)
     if layout.correct:
         texts = [row.get(column) for column in (layout.correct, *layout.incorrect)]
-        if not all(isinstance(item, str) and item.strip() for item in texts):
+        if not all(isinstance(item, str) and not blank(item) for item in texts):
             raise InputError(f"{where}: an option is empty.", "Correct the row.")
         options = [str(item) for item in texts]
         order = derived_seed(seed, "options", digest_bytes(str(text).encode("utf-8", "replace")))
@@ -101,8 +102,8 @@ def answer_after(answer: Any, field: str, mark: str, where: str) -> Any:
     """
     if not mark:
         return answer
-    _, found, after = str(answer).rpartition(mark)
-    if not found or not after.strip():
+    _, found, after = text_of(answer).rpartition(mark)
+    if not found or blank(after):
         raise InputError(
             f"{where}: the field {field!r} has no answer after {mark!r}.", "Correct the set's answer_after."
         )

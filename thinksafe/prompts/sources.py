@@ -26,6 +26,7 @@ from thinksafe.digests import derived_seed, digest_bytes, digest_json
 from thinksafe.errors import InputError
 from thinksafe.prompts.known import answer_after, known_rows
 from thinksafe.prompts.tables import Row, file_rows, hub_rows
+from thinksafe.prompts.values import Filters, blank, is_text, matches, require_unicode, text_of
 from thinksafe.records import Label, Prompt
 
 
@@ -109,8 +110,9 @@ def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
     named: dict[str, str] = {field: source.fields.get(field, field) for field in get_args(FileField)}
     # a column that the config names must exist; the default names are optional
     asked = set(source.fields.values())
+    filters = Filters(source.only, source.exclude)
     for where, row in file_rows(source.path):
-        if not _kept(row, source, where):
+        if not filters.keep(row, where):
             continue
         for column in asked:
             if column not in row:
@@ -126,21 +128,19 @@ def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
         for field in ("options", "turns"):
             fields[field] = _texts(fields[field], named[field], where)
         if fields["options"] and fields["answer"] is not None:
-            fields["answer"] = letter_of(str(fields["answer"]), fields["options"])
+            fields["answer"] = letter_of(_among(fields["answer"], fields["options"]), fields["options"])
             if fields["answer"] is None:
                 raise InputError(
                     f"{where}: the answer is neither the letter nor the text of one option.", "Correct the row."
                 )
         yield where, fields
+    filters.require_used(name)
 
 
-def _kept(row: dict[str, Any], source: FileSource, where: str) -> bool:
-    for field in (*source.only, *source.exclude):
-        if field not in row:
-            raise InputError(f"{where}: there is no field {field!r} to filter by.", "Correct the filter.")
-    return all(str(row[field]) == value for field, value in source.only.items()) and not any(
-        str(row[field]) == value for field, value in source.exclude.items()
-    )
+def _among(answer: Any, options: list[str]) -> str:
+    """Return the text of the option that a number or truth value equals, or else its own text."""
+    equal = [] if isinstance(answer, str) else [option for option in options if matches(answer, option.strip())]
+    return equal[0] if len(equal) == 1 else text_of(answer)
 
 
 def _texts(value: Any, field: str, where: str) -> list[str] | None:
@@ -152,23 +152,21 @@ def _texts(value: Any, field: str, where: str) -> list[str] | None:
             value = json.loads(value)
         except (ValueError, RecursionError):
             value = None
-    if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) and not blank(item) for item in value):
         raise InputError(f"{where}: the field {field!r} must be a list of texts.", "Correct the row.")
     return value
 
 
 def _hub(name: str, source: HubSource) -> Iterator[Row]:
     columns = {"prompt": "prompt"} | {str(field): column for field, column in source.fields.items()}
-    named = (*columns.values(), *source.only, *source.contains)
+    filters = Filters(source.only, contains=source.contains)
     for number, (where, row) in enumerate(hub_rows(source.repo, source.revision, source.subset, source.split)):
-        for field in named:
+        for field in (*columns.values(), *source.only, *source.contains):
             if field not in row:
                 raise InputError(
                     f"The data set {source.repo!r} has no field {field!r}.", f"Its fields are: {', '.join(row)}."
                 )
-        if any(str(row[field]) != value for field, value in source.only.items()):
-            continue
-        if any(value not in str(row[field]) for field, value in source.contains.items()):
+        if not filters.keep(row, where):
             continue
         text = row[columns["prompt"]]
         fields = {
@@ -180,15 +178,17 @@ def _hub(name: str, source: HubSource) -> Iterator[Row]:
             field = columns["answer"]
             fields["answer"] = answer_after(row[field], field, source.answer_after, where)
         yield where, fields
+    filters.require_used(name)
 
 
 def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
     """Return the prompt in a row's fields."""
+    require_unicode(row, where)
     turns = row.get("turns") or []
     text = row.get("prompt")
     if text is None and turns:
         text = turns[-1]
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or blank(text):
         raise InputError(f"{where}: there is no text in the field 'prompt'.", "Every row needs one.")
     key = row.get("id")
     if not isinstance(key, str) or not key or "/" in key or len(key) > 200 or not key.isprintable():
@@ -197,8 +197,9 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
             "Correct the row.",
         )
     context, answer, category = (row.get(field) for field in ("context", "answer", "category"))
-    if any(isinstance(value, dict | list | bool) for value in (context, answer, category)):
+    if any(value is not None and not is_text(value) for value in (context, answer, category)):
         raise InputError(f"{where}: context, answer and category must be texts or numbers.", "Correct the row.")
+    context, answer, category = (text_of(value) for value in (context, answer, category))
     options = row.get("options") or []
     if options and not 2 <= len(options) <= MOST:
         raise InputError(f"{where}: there must be 2 to {MOST} options.", f"Their letters are A to {LETTERS[-1]}.")
@@ -208,11 +209,11 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
         return Prompt(
             id=key,
             # the form in which HarmBench sends a contextual behaviour
-            prompt=(f"{context}\n\n---\n\n{text}" if context else text) + row.get("suffix", ""),
+            prompt=(text if blank(context) else f"{context}\n\n---\n\n{text}") + row.get("suffix", ""),
             label=label,
             source=name,
-            category=str(category or ""),
-            answer=None if answer in (None, "") else str(answer),
+            category=category,
+            answer=None if blank(answer) else answer,
             options=len(options),
             turns=tuple(turns),
         )

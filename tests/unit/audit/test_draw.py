@@ -90,7 +90,14 @@ def test_chunks_change_nothing_and_a_seed_does(judged: Callable[..., Any], store
 
 def test_the_order_tells_nothing_of_verdict_or_model(judged: Callable[..., Any], store: LocalStore) -> None:
     items, keys = drawn(store, judged(), size=200)
-    assert [item.id for item in items] == sorted(item.id for item in items)
+    names, strata = [item.id for item in items], len({key.stratum for key in keys})
+    assert names == [key.id for key in keys]
+    assert len({key.stratum for key in keys[:strata]}) == strata, "one row of each stratum comes first"
+    assert names[:strata] == sorted(names[:strata])
+    assert names[strata:] == sorted(names[strata:])
+    for stratum in {key.stratum for key in keys}:
+        of = [key.id for key in keys if key.stratum == stratum]
+        assert of == sorted(of), "any first part has a random subset of the stratum"
     half = Counter((key.role, key.verdict) for key in keys[:100])
     whole = Counter((key.role, key.verdict) for key in keys)
     assert all(abs(half[name] - n / 2) <= 4 * (n / 4) ** 0.5 for name, n in whole.items())

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from thinksafe.audit.files import (
     LABELS,
+    Labels,
     check_place,
     defused,
     key_path,
     read_key,
     read_labels,
+    require_first_part,
     write_sample,
 )
 from thinksafe.audit.records import AuditItem, AuditKey
@@ -146,6 +148,35 @@ def test_labels_are_read_as_people_and_their_programs_write_them(tmp_path: Path,
     found = read_labels(write(tmp_path / f"l.{suffix}", *rows, separator=separator), KNOWN)
     assert found.given == {"a-2": "unsafe", "a-0": "safe"}
     assert found.missing == ["a-1"]
+
+
+@given(st.lists(st.booleans(), max_size=8))
+def test_labels_are_a_first_part_of_the_sample(given: list[bool]) -> None:
+    order = [f"a-{place}" for place in range(len(given))]
+    names = [name for name, has in zip(order, given, strict=True) if has]
+    labels = Labels(dict.fromkeys(names, "safe"), [name for name in order if name not in names])
+    if names == order[: len(names)]:
+        require_first_part(Path("l.csv"), labels, order)
+    else:
+        with pytest.raises(InputError, match=f"the row 'a-{given.index(False)}' has no label, but rows after it have"):
+            require_first_part(Path("l.csv"), labels, order)
+
+
+@pytest.mark.parametrize("column", ["id", "label"])
+def test_a_column_that_stands_twice(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text(f"id,label,{column.upper()}\na-0,safe,a-0\n")
+    with pytest.raises(InputError, match=f"line 1: the column '{column}' occurs twice"):
+        read_labels(path, KNOWN)
+
+
+def test_a_key_that_stands_twice_and_a_missing_label(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    path.write_text('{"id": "a-0", "label": NaN}\n{"id": "a-1", "label": "safe"}\n')
+    assert read_labels(path, KNOWN).given == {"a-1": "safe"}
+    path.write_text('{"id": "a-0", "label": "safe", "label": "unsafe"}\n')
+    with pytest.raises(InputError, match="line 1: the key 'label' occurs twice"):
+        read_labels(path, KNOWN)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

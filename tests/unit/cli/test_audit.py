@@ -119,16 +119,23 @@ def test_bad_labels_and_missing_ones(cli: Callable[..., Any], folder: Path, tmp_
     ended = cli("audit", "score", path)
     assert ended.code == 2
     assert "audit.csv, line 2 (id 'a-" in ended.err
-    seen: dict[str, int] = {}
+    order: list[str] = []
 
-    def half(key: AuditKey) -> str:
-        seen[key.stratum] = seen.get(key.stratum, 0) + 1
-        return "safe" if seen[key.stratum] % 2 else ""
+    def all_but_second(key: AuditKey) -> str:
+        order.append(key.id)
+        return "" if len(order) == 2 else "safe"
 
-    fill(path, half)
+    fill(path, all_but_second)
+    ended = cli("audit", "score", path, "--partial")
+    assert ended.code == 2
+    assert f"the row {order[1]!r} has no label, but rows after it have one" in ended.err
+    strata: set[str] = set()
+    fill(path, lambda key: strata.add(key.stratum) or "safe")  # type: ignore[func-returns-value]
+    place = iter(range(90))
+    fill(path, lambda key: "safe" if next(place) < len(strata) else "")
     assert cli("audit", "score", path).code == 2
     ended = cli("audit", "score", path, "--partial")
-    assert ended.code == 0
+    assert ended.code == 0, "the first rows are one of each stratum"
     assert "rows have no label; the rest of their strata stands in for them" in ended.out
     moved = path.rename(tmp_path / "labelled by ann.csv")
     ended = cli("audit", "score", moved)

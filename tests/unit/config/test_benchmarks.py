@@ -99,7 +99,7 @@ def test_one_variation_is_in_the_name() -> None:
         ("{use: harmbench, thinking: [no-thoughts]}", "there is no 'no-thoughts'; did you mean 'no-thought'?"),
         ("{use: harmbench, transforms: [base64, base64]}", "a name repeats"),
         ("{use: gsm8k, name: g, transforms: [base64]}", "transforms are attacks on harm benchmarks, and g measures"),
-        ("{use: harmbench}, {use: harmbench, transforms: [plain]}", "benchmark names repeat"),
+        ("{use: harmbench}, {use: harmbench, transforms: [plain]}", "two benchmarks have the name"),
         ("{use: harmbench, name: " + "x" * 60 + ", transforms: [base64]}", "is longer than 63 characters"),
         (
             "{name: m, metric: harm, thinking: [no-thought], prompts: {source: micro, kind: x, split: test, count: 9}}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 
 import pytest
@@ -49,7 +50,6 @@ def test_lines() -> None:
         ("a: !!python/name:os.system", "line 1: not valid YAML"),
         ("a: !Custom 1", "line 1: not valid YAML"),
         ("a: *unknown", "line 1: not valid YAML"),
-        ("a: 2024-13-45", "not valid YAML"),
         ("a: 1\n---\nb: 2\n", "line 2: .*expected a single document|not valid YAML"),
         ("a: \x00", "not valid YAML"),
         ("[" * 400, "not valid YAML"),
@@ -64,6 +64,13 @@ def test_refused(text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem) as raised:
         read_yaml("doc", text)
     assert raised.value.problem.startswith("doc")
+
+
+@pytest.mark.parametrize("text", ["2024-13-45", "2026-02-30", "2026-02-30 10:00:00", "2026-01-01 25:00:00"])
+def test_a_date_that_does_not_exist_is_its_text(text: str) -> None:
+    """The setting's own check then says what is wrong, and where."""
+    assert read_yaml("doc", f"a: {text}")[0] == {"a": text}
+    assert read_yaml("doc", "a: 2026-02-28")[0] == {"a": datetime.date(2026, 2, 28)}
 
 
 @pytest.mark.parametrize("pattern", ["[{0}]", "{{k: [{0}]}}"])

@@ -130,7 +130,7 @@ def test_a_key_of_an_earlier_version_is_told_what_became_of_it(pattern: str) -> 
         ("gate.harm.part=prompt", "gate.harm.part: Input should be"),
         ("student.reasoning=none", "student.reasoning is none: there is nothing to score"),
         ("evaluation.benchmarks.2.metric=over_refusal", "evaluation.benchmarks has no gated benchmark for reasoning"),
-        ("evaluation.benchmarks.1.name=micro-harm", "benchmark names repeat"),
+        ("evaluation.benchmarks.1.name=micro-harm", "two benchmarks have the name"),
         ("on=1", "on: "),
         ("1=1", "1: unknown key"),
         (".=1", ": unknown key"),
@@ -214,12 +214,21 @@ def test_an_override_changes_one_place_of_an_alias() -> None:
 
 
 @pytest.mark.parametrize(
+    "date", ["2026-02-30", "'2026-02-30'", "2026-13-01", "tomorrow", "2026-1-5", "1.5", "20260101", "2026-02-28 10:00"]
+)
+def test_a_date_that_is_none(date: str) -> None:
+    problem = complaint("micro", f"gate.waivers=[{{check: a, person: b, reason: c, expires: {date}}}]")
+    assert "gate.waivers.0.expires" in problem
+    assert "YYYY-MM-DD" in problem
+
+
+@pytest.mark.parametrize(
     ("override", "problem"),
     [
         ("seed", "not of the form key=value"),
         ("=3", "not of the form key=value"),
         ("seed=[1", "the override of seed, line 1: not valid YAML"),
-        ("seed=2024-13-45", "the override of seed: not valid YAML"),
+        ("seed=2024-13-45", "seed: Input should be a valid integer, not '2024-13-45'"),
         ("seed={a: 1, a: 2}", "the key 'a' repeats"),
         ("seed=!!python/name:os.system", "not valid YAML"),
         ("seed=" + "[" * 400, "not valid YAML"),

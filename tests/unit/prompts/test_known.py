@@ -185,9 +185,9 @@ def test_the_pinned_commit_is_what_is_loaded(monkeypatch: pytest.MonkeyPatch) ->
 
     asked: list[Any] = []
 
-    def load_dataset(repo: str, subset: str | None, *, split: str, revision: str) -> list[dict[str, str]]:
+    def load_dataset(repo: str, subset: str | None, *, split: str, revision: str) -> datasets.Dataset:
         asked.append((repo, subset, split, revision))
-        return [{"Goal": f"Do {n}", "Category": "c"} for n in range(100)]
+        return datasets.Dataset.from_list([{"Goal": f"Do {n}", "Category": "c"} for n in range(100)])
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert len(load_set(Benchmark.model_validate({"use": "jailbreakbench"}), "harmful", 0)) == 100

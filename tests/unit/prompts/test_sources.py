@@ -142,7 +142,63 @@ def test_count_that_is_too_large(jsonl: Callable[..., PromptSet]) -> None:
         load_set(jsonl([row("a"), row("b")], count=3), "benign", 0)
 
 
-@pytest.mark.parametrize("rows", [[], [""], [row("a", kind="x")]])
+@pytest.mark.parametrize("options", [{"only": {"kind": "y"}}, {"exclude": {"kind": "y"}}])
+def test_a_filter_that_matches_nothing(jsonl: Callable[..., PromptSet], options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"The filter \w+: {kind: 'y'} of the set 'set' matches no row"):
+        load_set(jsonl([row("a", kind="x")], **options), "benign", 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"), [(True, "true"), (1.0, "1"), (1, "1.0"), (0.1, "0.1"), (None, ""), ("true", "true")]
+)
+def test_filters_by_value(jsonl: Callable[..., PromptSet], value: Any, wanted: str) -> None:
+    rows = [row("a", kind=value), row("b", kind="other")]
+    assert [p.id for p in load_set(jsonl(rows, exclude={"kind": wanted}), "benign", 0)] == ["b"]
+    assert [p.id for p in load_set(jsonl(rows, only={"kind": wanted}), "benign", 0)] == ["a"]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"answer": NAN}, {"answer": None}), ({"category": NAN}, {"category": ""}),
+        ({"context": NAN}, {"prompt": "What is a?"}), ({"context": " "}, {"prompt": "What is a?"}),
+        ({"label": NAN}, {}), ({"turns": NAN}, {"turns": ()}), ({"options": NAN}, {"options": 0}),
+        ({"answer": 0.1}, {"answer": "0.1"}), ({"answer": 72.0}, {"answer": "72"}), ({"answer": 0}, {"answer": "0"}),
+        ({"answer": -0.5}, {"answer": "-0.5"}), ({"answer": 1e20}, {"answer": "100000000000000000000"}),
+        ({"answer": ""}, {"answer": None}), ({"answer": " \n"}, {"answer": None}),
+        ({"answer": "\u200b"}, {"answer": None}),
+        ({"answer": "nan"}, {"answer": "nan"}), ({"category": 0}, {"category": "0"}),
+        ({"category": 2.0}, {"category": "2"}),
+        ({"context": 3.0}, {"prompt": "3\n\n---\n\nWhat is a?"}),
+        ({"options": ["71", "72"], "answer": 72.0}, {"answer": "B"}),
+        ({"options": ["True", "False"], "answer": False}, {"answer": "B"}),
+        ({"options": ["0.10", "0.2"], "answer": 0.1}, {"answer": "A"}),
+    ],
+)
+def test_values_become_texts(
+    jsonl: Callable[..., PromptSet], changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    (found,) = load_set(jsonl([row("a", **changes)]), "benign", 0)
+    assert found.model_dump(include=set(expected)) == expected
+
+
+def test_float32_of_a_parquet_file(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {
+        "id": pyarrow.array(["a", "b", "c"]), "prompt": pyarrow.array(["x", "y", "z"]),
+        "answer": pyarrow.array([0.1, 72, NAN], pyarrow.float32()),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    source = FileSource(source="file", path=str(tmp_path / "t.parquet"))
+    assert [p.answer for p in load_set(PromptSet(name="s", prompts=source), "benign", 0)] == ["0.1", "72", None]
+
+
+@pytest.mark.parametrize("rows", [[], [""]])
 def test_empty_set(jsonl: Callable[..., PromptSet], rows: list[Any]) -> None:
     with pytest.raises(InputError, match="'set' is empty"):
         load_set(jsonl(rows, only={"kind": "y"}), "benign", 0)
@@ -164,7 +220,14 @@ def test_empty_set(jsonl: Callable[..., PromptSet], rows: list[Any]) -> None:
         (row("b" * 201, prompt=SECRET), "the field 'id'"),
         (row("b", answer=[SECRET]), "context, answer and category"),
         (row("b", context={"x": SECRET}), "context, answer and category"),
-        ('{"id": "b", "prompt": "\\ud800 SECRET"}', "wrong type"),
+        ('{"id": "b", "prompt": "\\ud800 SECRET"}', "field 'prompt': half of a surrogate pair"),
+        ('{"id": "b", "prompt": "SECRET", "answer": "\\udc00"}', "field 'answer': half of a surrogate pair"),
+        ('{"id": "b", "prompt": "SECRET", "turns": ["\\ud800"]}', "field 'turns': half of a surrogate pair"),
+        ('{"id": "b", "prompt": "SECRET", "prompt": "x"}', "the key 'prompt' occurs twice"),
+        (row("b", prompt=NAN), "no text in the field 'prompt'"),
+        (row("b", prompt="\u200b"), "no text in the field 'prompt'"),
+        (row("b", answer=float("inf"), prompt=SECRET), "context, answer and category"),
+        (row("b", answer=True, prompt=SECRET), "context, answer and category"),
         (f'{{"id": "b", "prompt": "{SECRET}"', "not valid JSON"),
         (f'["{SECRET}"]', "not an object"),
     ],
@@ -296,7 +359,7 @@ def test_hub_subset_of_tab_separated_files(tmp_path: Path) -> None:
         ({"fields": {"answer": "answer"}}, "no field 'answer'"),
         ({"contains": {"lable": "x"}}, "no field 'lable'"),
         ({"split": "test"}, "Cannot load the data set"),
-        ({"contains": {"label": "nothing"}}, "'h' is empty"),
+        ({"contains": {"label": "nothing"}}, "The filter contains: {label: 'nothing'} of the set 'h' matches no row"),
         ({"only": {"label": "broken"}}, "row 4: there is no text"),
     ],
 )
