@@ -20,6 +20,7 @@ from thinksafe.deadlines import Bounded, within
 from thinksafe.digests import digest_bytes
 from thinksafe.errors import ConfigError, StageError, ThinkSafeError
 from thinksafe.registry.mlflow_sqlite import create_database
+from thinksafe.store.s3_errors import TOO_LARGE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,6 +38,9 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # for uploads past the server: many stores reject the trailing checksums that newer SDKs send by default
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
 }
 """Defaults; the user's settings take precedence, within LIMIT."""
 SLOWEST = 1 << 20
@@ -58,9 +62,17 @@ _REFUSALS = (
         r"error code 403|\b403 Client Error|PERMISSION_DENIED",
         "Give this user or token access to the experiment and the registered model.",
     ),
+    (r"error code 413|\b413 Client Error|\(413\)|Entity Too Large|Content Too Large|EntityTooLarge", TOO_LARGE),
 )
 """Patterns of answers that only another setting changes, and the hints for them."""
 _HINTS = (
+    (
+        r"checksum|content-?sha256|(Invalid|Bad)Digest|aws-chunked|STREAMING-|MissingContentLength|\(NotImplemented\)",
+        (
+            "This server's object store does not know the newer checksums: set AWS_REQUEST_CHECKSUM_CALCULATION and "
+            "AWS_RESPONSE_CHECKSUM_VALIDATION to when_required."
+        ),
+    ),
     (
         "too many 5[0-9][0-9] error|error code 5[0-9][0-9]|5[0-9][0-9] Server Error|INTERNAL_ERROR",
         "The server fails; see its log (often its database or artifact store is down), then start the command again.",

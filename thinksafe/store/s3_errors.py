@@ -23,6 +23,10 @@ _SERVER = "Check AWS_ENDPOINT_URL and the server, then start the same command ag
 _ACCESS = "Give these credentials the right to read, write and list the objects below the prefix."
 _GONE = "It was deleted or never written; start the run again."
 NO_BUCKET = "Create the bucket or correct the address."
+TOO_LARGE = (
+    "Raise the body limit of the proxy before the server (nginx: client_max_body_size; its ingress: the annotation "
+    "nginx.ingress.kubernetes.io/proxy-body-size), then start the same command again."
+)
 _ACTIONS = {
     "NoSuchBucket": NO_BUCKET,
     "NoSuchKey": _GONE,
@@ -36,6 +40,8 @@ _ACTIONS = {
     "ExpiredToken": "Renew the session's credentials.",
     "RequestTimeTooSkewed": "Set this machine's clock.",
     "QuotaExceeded": "Raise the quota; finished work is kept.",
+    "413": TOO_LARGE,
+    "EntityTooLarge": TOO_LARGE,
 }
 
 

@@ -81,6 +81,25 @@ def test_a_task_that_died_without_a_record_fails_the_run(outcome: str) -> None:
     assert summarise(runs.ALL[outcome](), status=PipelineStatus(state="CANCELLED")).outcome == outcome
 
 
+@pytest.mark.parametrize("outcome", sorted(runs.ALL))
+def test_what_is_still_running_at_the_exit_task_is_lost(outcome: str) -> None:
+    records = runs.ALL[outcome]()
+    summary = summarise(records, status=PipelineStatus(state="RUNNING"))
+    lost = outcome == "incomplete" or (outcome == "passed, not promoted" and "promote" not in records)
+    lost |= outcome == "regressed" and "alarm" not in records
+    assert summary.outcome == ("failed" if lost else outcome)
+    if lost:
+        assert "without a record" in summary.failures[0].error
+        assert "Wait" not in next_steps(summary)
+
+
+def test_a_rollout_that_left_no_record_is_lost() -> None:
+    records = runs.promoted()
+    assert summarise(records, status=PipelineStatus(state="RUNNING")).outcome == "promoted"
+    records["plan"].details["config"]["deploy"] = {"kind": "deployment"}
+    assert summarise(records, status=PipelineStatus(state="RUNNING")).outcome == "failed"
+
+
 def test_recorded_failures_are_not_repeated_by_the_status() -> None:
     summary = summarise(runs.failed(), status=PipelineStatus(state="FAILED", message="tasks failed"))
     assert [failure.task for failure in summary.failures] == ["train"]

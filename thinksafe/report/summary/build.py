@@ -62,8 +62,13 @@ def summarise(
     curate, monitor = read.details("curate", CurateDetails), read.details("monitor", MonitorDetails)
     decision = monitor.decision if "monitor" in found else read.details("gate", DecisionDetails).decision
     diagnosis = _diagnosis(read)
-    failures = _failures(found, status or PipelineStatus())
+    status = status or PipelineStatus()
+    failures = _failures(found, status)
     outcome = _outcome(found, failures, decision, diagnosis, curate.decision)
+    # the exit task runs after all others, so nothing is still to come: Kubeflow may say RUNNING of a pod that is lost
+    if status.state == "RUNNING" and _awaited(outcome, plan) - found.keys():
+        failures = (_lost(status),)
+        outcome = "failed"
     if outcome == "stopped by diagnose" and diagnosis is not None:
         decision = diagnosis.decision
     elif outcome == "stopped by curate":
@@ -135,16 +140,27 @@ def _failures(records: Mapping[str, StageRecord], status: PipelineStatus) -> tup
     ]
     # the alarm fails on purpose, after writing its record
     if not failed and status.state in FAILED_STATES and "alarm" not in records:
-        failed = [
-            Failure(
-                task="", stage="",
-                error=_blanked(status.message)
-                or "A task ended without a record: it was killed, ran out of memory or never started.",
-                action="Look at the failed task in Kubeflow Pipelines (its events say why a pod ended), fix "
-                "the cause and start the same run again; finished work is kept.",
-            )
-        ]
+        failed = [_lost(status)]
     return tuple(failed)
+
+
+def _lost(status: PipelineStatus) -> Failure:
+    """Return the failure of a task that left no record."""
+    return Failure(
+        task="", stage="",
+        error=_blanked(status.message)
+        or "A task ended without a record: it was killed, ran out of memory or never started.",
+        action="Look at the failed task in Kubeflow Pipelines (its events say why a pod ended), fix "
+        "the cause and start the same run again; finished work is kept.",
+    )
+
+
+def _awaited(outcome: RunOutcome, plan: PlanDetails) -> set[str]:
+    """Return the tasks without which a run that ended has not come to this outcome."""
+    rollout = _kind(plan.config.get("deploy")) not in ("", "none")
+    ends = {"incomplete": "report", "passed, not promoted": "promote", "regressed": "alarm"}
+    ends |= {"promoted": "deploy"} if rollout else {}
+    return {ends[outcome]} if outcome in ends else set()
 
 
 def _outcome(
