@@ -14,11 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 from thinksafe.config.model import GuardSettings
+from thinksafe.digests import digest_json
 from thinksafe.errors import InputError
 from thinksafe.judging.guards.backends import TOP, Backend, Ids
 from thinksafe.judging.guards.base import Opinion
 from thinksafe.judging.guards.model_guard import ModelGuard
-from thinksafe.judging.guards.refusal import declines
+from thinksafe.judging.guards.refusal import declines, phrases_digest
 from thinksafe.judging.guards.rendering import Encoder, Format
 
 MIN_MASS = 0.5
@@ -49,6 +50,11 @@ class LlamaGuard(ModelGuard):
         super().__init__(settings, 1 + (CATEGORY_TOKENS if settings.categories else 0))
         check_rendering(self.format, self.encoder, self.model.tokenizer)
         self._safe, self._unsafe = (verdict_token(self.format, self.encoder, word) for word in ("safe", "unsafe"))
+
+    @property
+    def fingerprint(self) -> str:
+        found = super().fingerprint
+        return digest_json([found, phrases_digest()]) if self.settings.match_refusals else found
 
     def ask(self, backend: Backend, prompts: list[Ids], texts: list[str]) -> list[Opinion]:
         opinions = [self.read(logprobs) for logprobs in backend.next_token_logprobs(prompts, TOP)]
