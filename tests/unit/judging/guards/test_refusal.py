@@ -151,7 +151,8 @@ def test_no_answer_is_neither_refusal_nor_compliance(text: str) -> None:
     [
         "i can't ", "i just really simply ", '"', '"a ', "\u201c", "`a ", "```\n", "\n", "*", ">", "- a\n", "1. ", "a",
         "Abc: x\n", "</think>", "my own core strict safety ai ", "i was designed ", "for safety reasons ",
-        "you want sorry ", "ich kann dir dabei ", "no te lo puedo ", "je ne vous te me le la ", "我不能", "no ", ".", "\u2014a\n",
+        "you want sorry ", "ich kann dir dabei ", "no te lo puedo ", "je ne vous te me le la ", "我不能", "no ", ".",
+        "\u2014a\n",
     ],
 )
 def test_a_megabyte_takes_well_under_a_second(unit: str) -> None:
