@@ -11,7 +11,16 @@ from typing import Any
 import typer
 
 from thinksafe import __version__
-from thinksafe.cli import audit, cluster, commands, evaluation_stages, guards, rollout_stages, stages
+from thinksafe.cli import (
+    audit,
+    benchmarks,
+    cluster,
+    commands,
+    evaluation_stages,
+    guards,
+    rollout_stages,
+    stages,
+)
 from thinksafe.errors import ThinkSafeError, known_error
 from thinksafe.run import attempts
 
@@ -46,6 +55,7 @@ commands.add_to(app)
 cluster.add_to(app)
 audit.add_to(app)
 guards.add_to(app)
+benchmarks.add_to(app)
 stages.add_to(app)
 evaluation_stages.add_to(app)
 rollout_stages.add_to(app)

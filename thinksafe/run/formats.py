@@ -29,7 +29,7 @@ FORMATS: dict[str, RowFormat] = {
     "guard refusal-match": RowFormat(2, "judging.guards.refusal"),
     "guard llama-guard-3": RowFormat(2, "judging.guards.llama_guard"),
     "guard wildguard": RowFormat(1, "judging.guards.wildguard"),
-    "grade": RowFormat(1, "stages.grade", "Grade"),
+    "grade": RowFormat(2, "stages.grade", "Grade"),
     "train": RowFormat(1, "stages.train"),
 }
 

@@ -25,8 +25,8 @@ from thinksafe.store import Store
 from thinksafe.work.complete import complete
 from thinksafe.work.order import ChunkSet
 
-LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy")
-"""The libraries that decide whether two answers are equal."""
+LIBRARIES = ("mpmath",)
+"""The library that decides whether two answers are equal, where they are not rational."""
 SAMPLES = "samples.json"
 """Name of the input file for workers."""
 

@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinksafe.errors import StageError
-from thinksafe.judging import equality
-from thinksafe.judging.equality import equal_expressions
-from thinksafe.judging.grading import equal_answers, extract_answer, grade
+from thinksafe.judging.answers.reading import equal
+from thinksafe.judging.answers.statements import stated_answer
+from thinksafe.judging.grading import grade
 from thinksafe.records import Grade, Prompt, Sample
+
+
+def stated(text: str) -> str | None:
+    found = stated_answer(text)
+    return found.text if found else None
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,7 @@ from thinksafe.records import Grade, Prompt, Sample
         ("So we add 2 and 3.\n#### 5", "5"),
         ("#### 1,234\n", "1,234"),
         ("She has 12 left of 20, so 8 were sold.", "8"),
-        ("It costs $1,250.50 in all", "1,250.50"),
+        ("It costs $1,250.50 in all", "$1,250.50"),
         ("that leaves -3", "-3"),
         (r"\boxed{open \boxed{5}", "5"),
         ("It is \\(72\\). The answer is \\(72\\).", "72"),
@@ -51,7 +55,7 @@ from thinksafe.records import Grade, Prompt, Sample
     ],
 )
 def test_stated_answer(text: str, answer: str | None) -> None:
-    assert extract_answer(text) == answer
+    assert stated(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -72,7 +76,7 @@ def test_stated_answer(text: str, answer: str | None) -> None:
     ],
 )
 def test_equal(reference: str, extracted: str) -> None:
-    assert equal_answers(reference, extracted)
+    assert equal(reference, extracted)
 
 
 @pytest.mark.parametrize(
@@ -87,19 +91,19 @@ def test_equal(reference: str, extracted: str) -> None:
     ],
 )
 def test_not_equal(reference: str, extracted: str) -> None:
-    assert not equal_answers(reference, extracted)
+    assert not equal(reference, extracted)
 
 
 @given(number=st.integers(-(10**9), 10**9))
 def test_a_number_equals_itself_however_it_is_written(number: int) -> None:
     for text in (str(number), f"{number:,}", f"{number}.0", f"${number}", f"{number}.", f"{number} units"):
-        assert equal_answers(str(number), text)
-    assert not equal_answers(str(number), str(number + 1))
+        assert equal(str(number), text)
+    assert not equal(str(number), str(number + 1))
 
 
 @given(st.text(max_size=80))
 def test_any_text_can_be_searched(text: str) -> None:
-    found = extract_answer(text)
+    found = stated(text)
     assert found is None or found
 
 
@@ -108,31 +112,31 @@ def test_any_text_can_be_searched(text: str) -> None:
 )
 def test_long_answers_are_searched_in_no_time(piece: str) -> None:
     before = time.process_time()
-    extract_answer(f"the answer is{piece * 50_000}")
-    equal_answers("72", piece * 50_000)
+    stated(f"the answer is{piece * 50_000}")
+    equal("72", piece * 50_000)
     assert time.process_time() - before < 2
 
 
-@pytest.mark.parametrize("bomb", ["9^{9^{9^{9}}}", "\\sum_{i=1}^{10^9} \\frac{1}{i}"])
-@pytest.mark.slow
-def test_an_answer_that_keeps_algebra_busy_is_wrong_and_does_not_hang(
-    monkeypatch: pytest.MonkeyPatch, bomb: str
-) -> None:
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "9^{9^{9^{9}}}", "\\sum_{i=1}^{10^9} \\frac{1}{i}", "(10^9)!", "((9!)!)!", "1e999999999", "\\sin(10^{10^{10}})",
+        "\\binom{10^{9}}{10^{8}}", "e^{e^{e^{e^{9}}}}", "(" * 400 + "1" + ")" * 400, "\\sqrt{" * 200 + "2" + "}" * 200,
+        "2^{3000000}", "x^{x^{x^{x^{9}}}}", "9" * 900 + "^{" + "9" * 50 + "}", "(1+" * 300 + "1" + ")" * 300,
+        "\\frac{1}{" * 150 + "2" + "}" * 150, "|" * 900, "{" * 999, "1," * 490,
+    ],
+)
+def test_an_answer_that_would_keep_arithmetic_busy_is_wrong_and_takes_no_time(bomb: str) -> None:
     before = time.process_time()
-    assert not equal_answers("5", bomb)
-    assert time.process_time() - before < 2, "it is not this process that computes"
-    assert equal_answers("\\frac{10}{2}", "5.0"), "the next comparison gets a new process"
+    for reference in ("5", "\\sqrt{2}", "x+1", "1,2", "(0,1)"):
+        assert not equal(reference, bomb)
+        equal(bomb, reference)
+    assert time.process_time() - before < 2
 
 
-def test_very_long_expressions_are_not_compared() -> None:
-    assert not equal_expressions("1+" * 600 + "1", "601")
-
-
-def test_math_verify_missing_is_an_error_and_not_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(equality, "_worker", None)
-    monkeypatch.setattr(equality.sys, "executable", "/bin/true")
-    with pytest.raises(StageError, match="math-verify does not start"):
-        equal_expressions("\\frac{1}{2}", "0.5")
+def test_very_long_answers_are_not_read() -> None:
+    assert not equal("1+" * 600 + "1", "601")
+    assert not equal("72%", "7" * 1_000_000 + "%")
 
 
 @pytest.fixture
@@ -211,4 +215,4 @@ def test_problems_of_the_micro_world() -> None:
     texts = {problem.text: problem for problem in list(problems("test")[:3])}
     assert all(prompt.answer for prompt in prompts("test", "reasoning", 3, 0))
     for problem in texts.values():
-        assert extract_answer(derivation(problem).partition("</think>")[2]) == str(problem.answer)
+        assert stated(derivation(problem).partition("</think>")[2]) == str(problem.answer)

@@ -88,7 +88,7 @@ def test_the_shape_of_a_row_counts() -> None:
         ("judge", {"stages.judge", "judging.guards.base", "judging.guards.second", "traces"}),
         ("guard micro-exact", {"judging.guards.exact", "micro.guard", "micro.arithmetic"}),
         ("guard llama-guard-3", {"judging.guards.rendering", "judging.guards.backends", "judging.guards.refusal"}),
-        ("grade", {"judging.equality", "judging.letters", "benchmarks.options"}),
+        ("grade", {"judging.answers.equality", "judging.answers.letters", "benchmarks.options"}),
         ("train", {"training.fit", "training.objectives.kl", "training.data", "training.node", "models.loading"}),
     ],
 )

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinksafe.judging.letters import extract_letter
+from thinksafe.errors import InputError
+from thinksafe.judging.answers.letters import extract_letter
 
 FORMS = [
     "({0})", "{0}", "{0}.", "{0})", "**{0}**", "**({0})**", "**{0}.**", "`{0}`", "[{0}]", "{0}) the second one",
@@ -68,6 +69,67 @@ def test_no_letter(text: str) -> None:
 )
 def test_which_letter_counts(text: str, letter: str) -> None:
     assert extract_letter(text, 4) == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("<answer>C</answer>", "C"),
+        ("#### B", "B"),
+        ("- C", "C"),
+        ("\\boxed C", "C"),
+        ("Final answer - B", "B"),
+        ("I'd go with C", "C"),
+        ("I'd go with C.", "C"),
+        ("It must be B!", "B"),
+        ("A is wrong, C is wrong, D is wrong, so B.", "B"),
+        ("(B) is right. (A) is wrong.", "B"),
+        ("(A) is wrong. (B) is right.", "B"),
+        ("Option A is wrong.", None),
+        ("Not A but B.", "B"),
+        ("The answer is not B, it is C.", "C"),
+        ("**C**", "C"),
+        ("### Final Answer\n\nB", "B"),
+        ("Answer\uff1aB", "B"),
+        ("B is right, and A is wrong.", "B"),
+        ("Both A and B are right", None),
+        ("I rule out A, B and D.", None),
+        ("The wrong answer is A.", None),
+        ("My answer: C) 5 m/s", "C"),
+        ("The answer is (A) not (B)", "A"),
+        ("I would choose D", "D"),
+        ("Correct choice: D", "D"),
+        ("It's B.", "B"),
+        ("The correct option is **B) 12**", "B"),
+        ("C, because (A) fails", "C"),
+        ("A can't be right. Neither can C or D. So it's B.", "B"),
+        ("A. Wait, no, B.", "B"),
+        ("So, the answer is: \n\n**(C) foo**", "C"),
+        ("\\boxed{\\text{(B)}}", "B"),
+        ("<answer>(C) 12 apples</answer>", "C"),
+        ("We eliminate A, B, and C, leaving D.", "D"),
+        ("The answer isn't C", None),
+        ("D", "D"),
+        ("[C]", "C"),
+        ("\\textbf{(C)}", "C"),
+        ("Ans: C", "C"),
+        ("option: C", "C"),
+        ("the correct answer would be C", "C"),
+        ("Choice C is correct", "C"),
+        ("answer = C", "C"),
+        ("C is the answer.", "C"),
+        ("C is correct, not B", "C"),
+        ("If the answer is B, then no.", None),
+        ("Let me choose: B", "B"),
+    ],
+)
+def test_letters_in_sentences(text: str, letter: str | None) -> None:
+    assert extract_letter(text, 4) == letter
+
+
+def test_more_options_than_letters_are_refused() -> None:
+    with pytest.raises(InputError, match="27 lettered options"):
+        extract_letter("The answer is B.", 27)
 
 
 def test_letters_beyond_the_options_are_none() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinksafe.judging.boxes import boxes
+from thinksafe.judging.answers.boxes import boxes
 
 
 @pytest.mark.parametrize(
@@ -28,17 +28,20 @@ from thinksafe.judging.boxes import boxes
         (r"\boxed{\left\{ 1 \right.}", [r"\left\{ 1 \right."]),
         (r"}} \boxed{5} {", ["5"]),
         (r"{\boxed{5}}", ["5"]),
-        (r"\boxed5", []),
+        (r"\boxed5", ["5"]),
+        (r"\boxed C", ["C"]),
+        (r"\boxed 42 is it", ["42"]),
+        (r"\boxed by", ["by"]),
         (r"\textboxed{5}", []),
     ],
 )
 def test_contents(text: str, contents: list[str]) -> None:
-    assert boxes(text) == contents
+    assert [box.content for box in boxes(text)] == contents
 
 
 @given(st.text(alphabet="{}\\ax", max_size=30).filter(lambda text: "box" not in text))
 def test_a_balanced_content_comes_back(content: str) -> None:
-    found = boxes(rf"so \boxed{{{content}}} it is")
+    found = [box.content for box in boxes(rf"so \boxed{{{content}}} it is")]
     balanced = boxes_balanced(content)
     assert (found == [content.strip()]) == (balanced and bool(content.strip()))
 

@@ -1,0 +1,237 @@
+"""Read an answer as a value: words, or mathematics with a unit; or find that it cannot be read whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from thinksafe.judging.answers.equality import same
+from thinksafe.judging.answers.expressions import Node, Parser, Unreadable
+from thinksafe.judging.answers.numerals import in_digits
+from thinksafe.judging.answers.tokens import LONGEST, Token, tokenize
+from thinksafe.judging.answers.vocabulary import CHANGES, LEADING_PHRASES, LEADS, UNITS, word_set
+
+_REMARKS = word_set(
+    "because since as which so hence giving meaning given who this that thus therefore where when not with "
+    "assuming based "
+    "considering after before due just rather instead for if"
+) - {"for", "if", "with", "before", "after"}
+"""Words that begin a remark behind a value."""
+_PRONOUNS = ("we", "it", "there", "they", "that", "this", "he", "she")
+_DENIALS = word_set("wrong incorrect false invalid impossible mistaken mistake error isn't")
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an answer was read as."""
+
+    node: Node | None = None
+    """The mathematics; None for words."""
+    words: tuple[str, ...] = ()
+    """The words of an answer in words."""
+    unit: str = ""
+    """Unit or noun behind a single number."""
+
+
+def read(text: str) -> Value | None:
+    """Return the value of an answer; None if it is not, or not wholly, understood."""
+    if len(text) > LONGEST:
+        return None
+    tokens = _trimmed(tokenize(text))
+    if not tokens:
+        return None
+    spoken = in_digits(tokens)
+    if not any(token.kind in ("number", "command") for token in spoken) and not _is_mathematics(spoken):
+        words = _words(spoken)
+        return Value(words=words) if words else None
+    for candidate in (spoken, *_without_remark(spoken)):
+        if (value := _mathematics(candidate)) is not None:
+            return value
+    return None
+
+
+def equal(reference: str, answer: str) -> bool:
+    """Return whether an answer has the value of the reference."""
+    if reference.strip() == answer.strip():
+        return True
+    if max(len(reference), len(answer)) > LONGEST:
+        return False
+    if _key(reference) == _key(answer):
+        return True
+    left, right = read(reference), read(answer)
+    if left is None or right is None:
+        return False
+    if left.node is None or right.node is None:
+        return left.words == right.words and left.node is right.node
+    units = UNITS.get(left.unit), UNITS.get(right.unit)
+    if None not in units and units[0] != units[1]:
+        return False
+    return same(left.node, right.node)
+
+
+def _key(text: str) -> tuple[str, ...]:
+    return tuple(
+        token.text.lower() if token.kind == "word" else token.text for token in _trimmed(tokenize(text))
+    )
+
+
+def _trimmed(tokens: list[Token]) -> list[Token]:
+    """Return tokens without the punctuation at the end."""
+    end = len(tokens)
+    while end and tokens[end - 1].kind == "sign" and tokens[end - 1].text in '.,;:?"*`':
+        end -= 1
+    start = 0
+    while (
+        start < end and tokens[start].kind != "word" and tokens[start].text in (*':*`"=,', "approx", "ldots")
+    ):
+        start += 1
+    return tokens[start:end]
+
+
+def _is_mathematics(tokens: list[Token]) -> bool:
+    """Return whether tokens without a number are a formula such as ``p - q``, not words."""
+    words = sum(token.kind == "word" for token in tokens)
+    if not words:
+        return True
+    return words < len(tokens) and any(
+        token.text in ("=", "<", ">", "+", "/", "^", "|", "\\{") for token in tokens
+    )
+
+
+def _words(tokens: list[Token]) -> tuple[str, ...]:
+    found = [token.text.lower() for token in tokens if token.kind in ("word", "symbol")]
+    if any(token.kind == "command" for token in tokens):
+        return ()
+    if len(found) > 1:
+        found = [word for word in found if word not in ("a", "an", "the", "option")]
+    return tuple(found)
+
+
+def _without_remark(tokens: list[Token]) -> list[list[Token]]:
+    """Return what stands before remarks: "72, because he sold all", "6 (not 7)", "5, not 6"."""
+    found = []
+    for place in range(1, len(tokens)):
+        token, after = tokens[place], tokens[place + 1] if place + 1 < len(tokens) else None
+        begins = token.kind == "word" and token.text.lower() in _REMARKS
+        if token.text in (",", ";", "-", ".") and token.kind == "sign" and after and after.kind == "word":
+            begins = after.text.lower() in _REMARKS or after.text.lower() in ("and", "but", *_PRONOUNS)
+            if after.text.lower() in ("and", "but"):
+                follows = tokens[place + 2] if place + 2 < len(tokens) else None
+                begins = (
+                    follows is not None and follows.kind == "word" and follows.text.lower() not in CHANGES
+                )
+        if token.text == "and" and after and after.kind == "word" and after.text.lower() in _PRONOUNS:
+            begins = True
+        if token.text == "(" and token.spaced and tokens[-1].text == ")":
+            inside = [each.text.lower() for each in tokens[place:] if each.kind == "word"]
+            begins = tokens[place - 1].kind == "word" or any(each.text == "=" for each in tokens[place:])
+            begins = "mod" not in inside and (begins or bool(inside))
+        if begins:
+            rest = {each.text.lower() for each in tokens[place:]}
+            if not rest & _DENIALS:
+                found.append(_trimmed(tokens[:place]))
+    return found
+
+
+def _mathematics(tokens: list[Token]) -> Value | None:
+    parser = Parser(_without_leads(tokens))
+    try:
+        items, separators, unit = list[Node](), list[str](), ""
+        while True:
+            items.append(parser.relation())
+            unit = parser.units()
+            if set(unit.lower().split()) & CHANGES:
+                return None
+            if parser.peek() is None:
+                break
+            separators.append(parser.separator())
+    except (Unreadable, RecursionError):
+        return None
+    if len(items) == 1:
+        return Value(items[0], unit=unit)
+    return Value(Node("list", tuple(items), separators[-1]))
+
+
+def _without_leads(tokens: list[Token]) -> list[Token]:
+    """Return tokens without the words in front that change no value: "exactly", "approximately", "a total of"."""
+    place = 0
+    while place < len(tokens):
+        phrase = next(
+            (
+                each
+                for each in LEADING_PHRASES
+                if tuple(token.text.lower() for token in tokens[place : place + len(each)]) == each
+            ),
+            None,
+        )
+        if phrase:
+            place += len(phrase)
+        elif tokens[place].kind == "word" and tokens[place].text.lower() in LEADS:
+            place += 1
+            if place < len(tokens) and tokens[place].text in (",", ":"):
+                place += 1
+        else:
+            break
+    return tokens[place:]
+
+
+def is_words(reference: str) -> bool:
+    """Return whether an answer is words, or nothing that can be read as mathematics."""
+    value = read(reference)
+    return value is None or value.node is None
+
+
+def described(value: Value) -> str:
+    """Return a value as a short text for people."""
+    if value.node is None:
+        return f"words {' '.join(value.words)}"
+    return shown(value.node) + (f" (unit: {value.unit})" if value.unit else "")
+
+
+_INFIX = {
+    "add": " + ",
+    "sub": " - ",
+    "mul": "*",
+    "div": "/",
+    "pow": "^",
+    "ratio": ":",
+    "cup": " u ",
+    "cap": " n ",
+    "setminus": " \\ ",
+}
+
+
+def shown(node: Node) -> str:
+    """Return an expression as plain text."""
+    args = [shown(arg) for arg in node.args]
+    if node.op in _INFIX and len(args) == 2:
+        text = _INFIX[node.op].join(
+            f"({each})"
+            if arg.op in ("add", "sub", "neg") or (node.op in ("div", "pow") and arg.op in _INFIX)
+            else each
+            for each, arg in zip(args, node.args, strict=True)
+        )
+        return text if node.op not in ("add", "sub") else _INFIX[node.op].join(args)
+    if node.op == "relation":
+        signs = node.text.split()
+        return args[0] + "".join(f" {sign} {each}" for sign, each in zip(signs, args[1:], strict=True))
+    match node.op:
+        case "number" | "symbol" | "constant":
+            return node.text
+        case "neg":
+            return f"-{args[0]}"
+        case "tuple":
+            return f"{node.text[0]}{', '.join(args)}{node.text[1]}"
+        case "set":
+            return f"{{{', '.join(args)}}}"
+        case "list":
+            return ", ".join(args)
+        case "base":
+            return f"{node.text} in base {args[0]}"
+        case "percent" | "degree" | "factorial":
+            return args[0] + {"percent": "%", "degree": " degrees", "factorial": "!"}[node.op]
+        case "group":
+            return args[0]
+        case "repeating":
+            return node.text.replace(" ", "(") + ")..."
+    name = node.text if node.op == "function" else node.op
+    return f"{name}({', '.join(args)})"
