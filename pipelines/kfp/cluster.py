@@ -9,7 +9,7 @@ from typing import Any
 from kfp import kubernetes
 
 from thinksafe.config.cluster import MODEL_CACHE, ClusterSettings
-from thinksafe.config.cluster_stages import FIRST_WAIT_S, StageSettings
+from thinksafe.config.cluster_stages import FIRST_WAIT_S, START_WITHIN, StageSettings
 from thinksafe.config.kubernetes import seconds
 from thinksafe.config.pods import (
     CERTIFICATES,
@@ -24,6 +24,8 @@ from thinksafe.run.attempts import NODE_FIELD, NODE_VARIABLE, RETRIES_VARIABLE, 
 
 WAITING_LONGER = 1800
 """Seconds that a task waits for its Job beyond the Job's deadline, so that it can report the Job's end."""
+EXIT_SECONDS = 3600
+"""Seconds that the exit task may work, if its stage has no deadline: nothing else ends one that does not start."""
 
 
 class ClusterSetting:
@@ -60,10 +62,10 @@ def configure(cluster: ClusterSettings, stage: str, task: Any, *, starts_job: bo
         kubernetes.use_field_path_as_env(task, POD_NAME_VARIABLE, "metadata.name")
         kubernetes.use_field_path_as_env(task, POD_UID_VARIABLE, "metadata.uid")
     _secrets(cluster, stage, task)
-    _resources(settings, task)
+    _resources(settings, task, exits=STAGES[stage].runs_after_failure)
     _retries(settings, task, inside=not starts_job)
     _placement(settings, task)
-    _volumes(cluster, settings, task, models=STAGES[stage].reads_models and not starts_job)
+    _volumes(cluster, settings, stage, task, models=STAGES[stage].reads_models and not starts_job)
     _pod(cluster, settings, stage, task)
 
 
@@ -78,13 +80,19 @@ def _waiting(cluster: ClusterSettings, stage: str) -> StageSettings:
 
 
 def _secrets(cluster: ClusterSettings, stage: str, task: Any) -> None:
+    # the exit task starts without them: it says what is missing, where one that waits would keep the run from ending
+    optional = STAGES[stage].runs_after_failure
     for secret, key, variable in secret_variables(cluster, stage):
-        kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env={key: variable})
+        kubernetes.use_secret_as_env(
+            task, secret_name=secret, secret_key_to_env={key: variable}, optional=optional
+        )
     for source in cluster.config_maps:
-        kubernetes.use_config_map_as_env(task, config_map_name=source.name, config_map_key_to_env=dict(source.keys))
+        kubernetes.use_config_map_as_env(
+            task, config_map_name=source.name, config_map_key_to_env=dict(source.keys), optional=optional
+        )
 
 
-def _resources(settings: StageSettings, task: Any) -> None:
+def _resources(settings: StageSettings, task: Any, *, exits: bool) -> None:
     for amounts, kind in ((settings.requests, "request"), (settings.limits, "limit")):
         for name in ("cpu", "memory"):
             if amounts is not None and (amount := getattr(amounts, name)) is not None:
@@ -93,6 +101,8 @@ def _resources(settings: StageSettings, task: Any) -> None:
         task.set_accelerator_type(settings.gpu.type).set_accelerator_limit(settings.gpu.count)
     if settings.deadline is not None:
         kubernetes.set_timeout(task, seconds(settings.deadline))
+    elif exits:
+        kubernetes.set_timeout(task, seconds(settings.start_within or START_WITHIN) + EXIT_SECONDS)
 
 
 def _retries(settings: StageSettings, task: Any, *, inside: bool) -> None:
@@ -126,7 +136,7 @@ def _placement(settings: StageSettings, task: Any) -> None:
         kubernetes.add_node_affinity(task, match_expressions=expressions, weight=term.weight or None)
 
 
-def _volumes(cluster: ClusterSettings, settings: StageSettings, task: Any, *, models: bool) -> None:
+def _volumes(cluster: ClusterSettings, settings: StageSettings, stage: str, task: Any, *, models: bool) -> None:
     if settings.shared_memory is not None:
         kubernetes.empty_dir_mount(
             task, volume_name="shared-memory", mount_path="/dev/shm",  # noqa: S108 - that is what libraries use
@@ -134,7 +144,8 @@ def _volumes(cluster: ClusterSettings, settings: StageSettings, task: Any, *, mo
         )
     if cluster.certificates.config_map:
         kubernetes.use_config_map_as_volume(
-            task, config_map_name=cluster.certificates.config_map, mount_path=CERTIFICATES
+            task, config_map_name=cluster.certificates.config_map, mount_path=CERTIFICATES,
+            optional=STAGES[stage].runs_after_failure,
         )
     cache = cluster.model_cache
     if not models:

@@ -73,6 +73,8 @@ class KfpServer:
                 return {"multi_user": self.multi_user}
             case ["pipelines"]:
                 return page("pipelines", self._of(self.pipelines, query), query)
+            case ["pipelines", pipeline]:
+                return known(self.pipelines, "pipeline_id", pipeline)
             case ["pipelines", pipeline, "versions"]:
                 of = [version for version in self.versions if version["pipeline_id"] == pipeline]
                 return page("pipeline_versions", of, query)
@@ -80,6 +82,8 @@ class KfpServer:
                 return page("experiments", self._of(self.experiments, query), query)
             case ["recurringruns"]:
                 return page("recurringRuns", self._in_experiment(self.recurring_runs, query), query)
+            case ["runs", run]:
+                return known(self.runs, "run_id", run)
             case ["runs"]:
                 return page("runs", self._in_experiment(self.runs, query), query)
         raise Refusal(404, "not found")
@@ -111,6 +115,9 @@ class KfpServer:
             case ["recurringruns", action] if action.endswith(":disable"):
                 name = action.removesuffix(":disable")
                 known(self.recurring_runs, "recurring_run_id", name)["mode"] = "DISABLE"
+                return {}
+            case ["runs", action] if action.endswith(":terminate"):
+                known(self.runs, "run_id", action.removesuffix(":terminate"))["state"] = "CANCELING"
                 return {}
             case ["runs"]:
                 self._refers(message("runs", body))

@@ -55,8 +55,14 @@ def submit(
         str, typer.Option(help="What to evaluate: champion, models:/NAME@champion, models:/NAME/VERSION or a student.")
     ] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Evaluate new samples.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the run's end, and end it if a pod of it does not start.")
+    ] = False,
 ) -> None:
-    """Start one run of a config on the cluster, and print its id."""
+    """Start one run of a config on the cluster, and print its id.
+
+    With --wait, exits with 1 if the run does not succeed.
+    """
     from thinksafe.config import load_config, load_suite
     from thinksafe.config.placeholders import holds_placeholder
     from thinksafe.errors import ConfigError
@@ -73,6 +79,19 @@ def submit(
     title = name or (load_suite if pipeline == "evaluate" else load_config)(config, override).name
     done, run = _kfp("publishing").submit(settings, document, override or [], title, pipeline, given)
     typer.echo("\n".join([*done.changes, f"submitted run {run}, version {done.version}"]))
+    if wait:
+        for line in _kfp("starting").follow(settings, run):
+            typer.echo(line)
+
+
+@cluster.command("end-stuck")
+def end_stuck(config: ConfigArgument, override: Overrides = None) -> None:
+    """End the config's runs that wait for a pod for longer than the start_within of its stage, and say why.
+
+    Nothing else does: Kubeflow shows such a run as RUNNING for ever. The chart starts this command regularly.
+    """
+    found = _kfp("starting").end_stuck(_section_of(config, override or [])[0])
+    typer.echo("\n".join(map(str, found)) or "no pod of a run has waited too long")
 
 
 @cluster.command()
@@ -207,18 +226,25 @@ def _cluster_of(config: str, overrides: list[str], pipeline: str = "") -> tuple[
     return require_pinned(loaded), find_document(config).text
 
 
+def _section_of(config: str, overrides: list[str], pipeline: str = "") -> tuple[ClusterSettings, str]:
+    """Return the cluster section of a configuration or a suite, and its name. Raises ConfigError if it has none."""
+    from thinksafe.config.load import load_either, load_suite
+    from thinksafe.errors import ConfigError
+
+    loaded = (load_suite if pipeline == "evaluate" else load_either)(config, overrides)
+    if loaded.cluster is None:
+        raise ConfigError(f"The configuration {loaded.name} has no section cluster.", "Add one (docs/cluster.md).")
+    return loaded.cluster, loaded.name
+
+
 def _place_of(config: str, overrides: list[str], pipeline: str) -> tuple[ClusterSettings | PlaceSettings, str]:
     """Return where the pipelines of a configuration are, and their owner; the owner is empty without a config."""
-    from thinksafe.config import load_config, load_suite
     from thinksafe.config.load import load_place
-    from thinksafe.errors import ConfigError
 
     if not config:
         return load_place(overrides), ""
-    loaded = (load_suite if pipeline == "evaluate" else load_config)(config, overrides)
-    if loaded.cluster is None:
-        raise ConfigError(f"The configuration {loaded.name} has no section cluster.", "Add one (docs/cluster.md).")
-    return loaded.cluster, _kfp("schedules").owner_of(loaded.cluster, loaded.name)
+    cluster, name = _section_of(config, overrides, pipeline)
+    return cluster, _kfp("schedules").owner_of(cluster, name)
 
 
 def _pipelines(pipeline: str) -> tuple[str, ...]:

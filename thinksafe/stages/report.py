@@ -18,6 +18,7 @@ from thinksafe.report.summary import RunSummary, published, summarise
 from thinksafe.run.details import PipelineStatus, PlanDetails, ReportDetails
 from thinksafe.run.record import (
     DELETE_RECORD,
+    START,
     StageContext,
     StageRecord,
     StageResult,
@@ -55,7 +56,7 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
 
     with recorded(context, None) as result:
         read = list_records(context.store, context.run_id)
-        records = {task: record for task, record in read.found.items() if record.stage != "report"}
+        records = _of_this_attempt(read.found)
         final = parse_status(status) if status else _known_status(context)
         result.details = details = ReportDetails(status=final.model_copy(update={"message": scrubbed(final.message)}))
         summary = summarise(records, run_id=context.run_id, status=final, problems=read.problems)
@@ -75,6 +76,18 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
         if read.problems:
             raise InputError(f"{read.problems[0]}.", DELETE_RECORD)
     return result
+
+
+def _of_this_attempt(found: Mapping[str, StageRecord]) -> dict[str, StageRecord]:
+    """Return the records of a run without its reports, and without a pod that did not start in an earlier attempt.
+
+    Nothing starts after a run was ended for such a pod, unless the run was retried.
+    """
+    records = {task: record for task, record in found.items() if record.stage != "report"}
+    start = records.get(START)
+    if start is not None and any(record.started > start.started for record in records.values()):
+        del records[START]
+    return records
 
 
 def _samples(store: Store, records: Mapping[str, StageRecord], summary: RunSummary) -> Browser:

@@ -14,7 +14,7 @@ from thinksafe.digests import digest_bytes
 from thinksafe.errors import ConfigError, InputError
 from thinksafe.records import Sample
 from thinksafe.report import without_timing
-from thinksafe.run.record import StageContext, StageRecord, list_records, silent, write_stage_record
+from thinksafe.run.record import START, StageContext, StageRecord, list_records, silent, write_stage_record
 from thinksafe.stages.report import parse_status, run
 from thinksafe.store import open_store
 from thinksafe.store.local import LocalStore
@@ -49,6 +49,25 @@ def test_no_record_at_all(context: StageContext, tmp_path: Path) -> None:
     assert "The failed tasks are: [plan]." in page
     assert runs.RUN_ID in page
     assert published(context) == ["provenance.json", "report.html"]
+
+
+def test_a_pod_that_did_not_start_is_named_until_the_run_is_retried(context: StageContext, tmp_path: Path) -> None:
+    records = without_plan(runs.refused())
+    last = max(record.started for record in records.values())
+    error = "The pod p does not start: CreateContainerConfigError: secret 'hub' not found"
+    stuck = StageRecord(
+        run_id=context.run_id, stage="judge", task=START, status="failed", started=last + 1, seconds=0.0, error=error,
+        action="Check the secrets.",
+    )
+    write(context, {**records, START: stuck})
+    assert run(context, report_out=tmp_path / "report.html").verdict == "failed"
+    assert "CreateContainerConfigError" in (tmp_path / "report.html").read_text("utf-8")
+    later = StageRecord(
+        run_id=context.run_id, stage="judge", task="judge-base", status="succeeded", started=last + 2, seconds=1.0
+    )
+    write(context, {"judge-base": later})
+    assert run(context, report_out=tmp_path / "report.html").verdict != "failed"
+    assert "CreateContainerConfigError" not in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_publishes_page_and_files_and_records_their_digests(context: StageContext, tmp_path: Path) -> None:

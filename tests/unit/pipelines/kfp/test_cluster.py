@@ -98,6 +98,15 @@ def test_only_stages_that_need_them_get_credentials(compiled: Compiled) -> None:
         assert {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE"} <= plain
 
 
+def test_only_the_exit_task_starts_without_secrets_and_has_a_deadline_of_its_own(compiled: Compiled) -> None:
+    for stage, found in compiled.stages.items():
+        _, _, pod = found[0]
+        exits = STAGES[stage].runs_after_failure
+        assert {bool(secret.get("optional")) for secret in pod["secretAsEnv"]} == {exits}
+        assert {bool(volume.get("optional")) for volume in pod["configMapAsVolume"]} == {exits}
+        assert pod.get("activeDeadlineSeconds") == ("5400" if exits else "10800" if stage == "train" else None)
+
+
 def test_retries_and_caching(compiled: Compiled) -> None:
     for stage, found in compiled.stages.items():
         for task, container, pod in found:
