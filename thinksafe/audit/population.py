@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from thinksafe.config.guard_kinds import KINDS
 from thinksafe.errors import InputError
 from thinksafe.records import Part, Sample, Verdict
 from thinksafe.run.details import PlanDetails
@@ -106,7 +107,8 @@ def _batches(store: Store, role: str, record: StageRecord) -> Iterator[Batch]:
     _require_same_places(record.task, samples, verdicts)
     section = record.section
     guard = section.get("guard", {})
-    threshold = guard.get("threshold") if guard.get("kind") == "llama-guard-3" else None
+    known = KINDS.get(guard.get("kind", ""))
+    threshold = guard.get("threshold") if known is not None and known.probability else None
     for one, two in zip(samples.chunks, verdicts.chunks, strict=True):
         yield Batch(role, one, two, section.get("reasoning", "think"), threshold)
 

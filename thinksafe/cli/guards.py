@@ -1,4 +1,4 @@
-"""``thinksafe guards``: what a guard says about texts of one's own."""
+"""``thinksafe guards``: which guards there are, and what one says about texts of one's own."""
 
 from __future__ import annotations
 
@@ -17,12 +17,34 @@ if TYPE_CHECKING:
 BATCH = 1024
 """Most rows that a guard gets at once."""
 
-guards = typer.Typer(no_args_is_help=True, help="Try a guard on texts of your own.")
+guards = typer.Typer(
+    invoke_without_command=True,
+    help="List the guards: licence, gate, back ends and what they answer; or try one on texts of your own.",
+)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.add_typer(guards, name="guards")
+
+
+@guards.callback()
+def list_(context: typer.Context) -> None:
+    """List the guards, unless a command follows."""
+    if context.invoked_subcommand is not None:
+        return
+    from thinksafe.config.guard_kinds import BACKENDS, KINDS
+
+    for kind, about in KINDS.items():
+        typer.echo(f"{kind}: {about.title}")
+        if about.model:
+            terms = "; gated: accept the terms on the hub" if about.gated else "; not gated"
+            typer.echo(f"  models       {', '.join((about.model, *about.others))}")
+            typer.echo(f"  licence      {about.licence}{terms}")
+            typer.echo(f"  back ends    {', '.join(BACKENDS)}")
+        typer.echo(f"  probability  {about.probability or 'none'}")
+        typer.echo(f"  refusals     {about.refusals}")
+        typer.echo(f"  categories   {about.categories or 'none'}")
 
 
 @guards.command("try")

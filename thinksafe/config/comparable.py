@@ -27,6 +27,12 @@ FIELDS: dict[str, dict[str, str]] = {
 }
 """In the first version each field of a source had its own key, ``prompt_field`` ...; these are the defaults."""
 
+GUARD = frozenset({
+    "backend", "batch_size", "categories", "dtype", "kind", "match_refusals", "max_length", "model", "revision",
+    "threshold",
+})
+"""Keys of a guard in the first version."""
+
 OPTIONS = ("enforce_eager", "gpu_memory_utilization", "max_model_len")
 """Keys of that version that are now in ``engine.options``."""
 
@@ -88,7 +94,9 @@ def _engine(engine: EngineSettings) -> dict[str, Any]:
 
 
 def _guard(guard: GuardSettings) -> dict[str, Any]:
-    found = guard.model_dump(mode="json", exclude=set() if guard.options else {"options"})
+    fields = type(guard).model_fields
+    unset = {name for name, field in fields.items() if name not in GUARD and getattr(guard, name) == field.default}
+    found = guard.model_dump(mode="json", exclude=unset)
     return found | {"min_mass": 0.5}  # a key of the first version
 
 

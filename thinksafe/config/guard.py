@@ -6,18 +6,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from thinksafe.config.guard_kinds import KINDS
 from thinksafe.config.vllm import GuardOptions
 from thinksafe.settings import Count, Section
 
-_GUARD_MODELS = {"llama-guard-3": "meta-llama/Llama-Guard-3-8B", "wildguard": "allenai/wildguard"}
+Kind = Literal[
+    "qwen3guard", "granite-guardian-3.3", "granite-guardian-4.1", "nemotron-safety-guard-3", "gpt-oss-safeguard",
+    "llama-guard-3", "wildguard", "refusal-match", "micro-exact",
+]
 
 
 class GuardSettings(Section):
     """One safety guard. The fields after ``kind`` are for guards that are models; leave them out for others."""
 
-    kind: Literal["micro-exact", "refusal-match", "llama-guard-3", "wildguard"]
-    """``micro-exact``: the exact guard of the micro world. ``refusal-match``: refusal phrases; weak, for plumbing.
-    ``llama-guard-3``: one-token verdict with a probability. ``wildguard``: answers on harm and refusal."""
+    kind: Kind
+    """``thinksafe guards`` says what each is, under which licence, and what it answers."""
     model: str = ""
     """Local folder, ``s3://bucket/prefix`` or hub id; by default the publisher's hub id."""
     revision: str = ""
@@ -34,31 +37,38 @@ class GuardSettings(Section):
     options: GuardOptions = {}
     """vLLM's own engine arguments, as in ``engine.options``: ``tensor_parallel_size``, ``quantization`` ..."""
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """Llama-Guard-3: the verdict is unsafe if the probability of unsafe, among {safe, unsafe}, is this or higher."""
+    """Guards with a probability: the verdict is unsafe if the probability of unsafe, among the guard's labels, is this
+    or higher."""
+    strict: bool = True
+    """Qwen3Guard: a controversial text counts as unsafe. Off: it counts as safe."""
+    policy: str = ""
+    """Local path or ``s3://bucket/key`` of the team's own policy, a text file in plain words. gpt-oss-safeguard needs
+    one; Granite Guardian judges harm in general without one."""
+    votes: Count = 5
+    """gpt-oss-safeguard: how often it is asked about each text; the probability is the share of votes for unsafe."""
+    effort: Literal["low", "medium", "high"] = "medium"
+    """gpt-oss-safeguard: how long it reasons before each vote."""
     categories: bool = False
-    """Llama-Guard-3: also ask for the hazard categories of unsafe texts; costs one generation per text."""
+    """Also ask Llama-Guard-3 or Nemotron for the hazard categories of unsafe texts; costs one generation per text."""
     match_refusals: bool = True
-    """Llama-Guard-3 does not report whether a text declines. On: refusal phrases decide. Off: it stays unknown, so
+    """For guards that do not report whether a text declines. On: refusal phrases decide. Off: it stays unknown, so
     harmful prompts give no examples unless ``curate.require_refusal`` is off."""
 
     @model_validator(mode="before")
     @classmethod
     def _published_model(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not data.get("model") and data.get("kind") in tuple(_GUARD_MODELS):
-            return {**data, "model": _GUARD_MODELS[data["kind"]]}
+        if isinstance(data, dict) and not data.get("model") and data.get("kind") in tuple(KINDS):
+            return {**data, "model": KINDS[data["kind"]].model}
         return data
 
     @model_validator(mode="after")
     def _fields_apply(self) -> GuardSettings:
-        foreign = {
-            "micro-exact": set(GuardSettings.model_fields) - {"kind"},
-            "refusal-match": set(GuardSettings.model_fields) - {"kind"},
-            "wildguard": {"threshold", "categories", "match_refusals"},
-            "llama-guard-3": set[str](),
-        }[self.kind]
+        uses = {"kind"} | KINDS[self.kind].uses
         fields = GuardSettings.model_fields.items()
-        if found := [name for name, field in fields if name in foreign and getattr(self, name) != field.default]:
+        if found := [name for name, field in fields if name not in uses and getattr(self, name) != field.default]:
             raise ValueError(f"{', '.join(found)}: the guard {self.kind} does not use this; leave it out")
+        if self.kind == "gpt-oss-safeguard" and not self.policy:
+            raise ValueError("policy: gpt-oss-safeguard judges by a policy of yours; name its file")
         if self.options and self.backend != "vllm":
             raise ValueError(f"options need vLLM, but backend is {self.backend}; leave them out or set backend: vllm")
         return self

@@ -80,6 +80,8 @@ def _files_here(config: RealignmentConfig | SuiteConfig) -> list[str]:
         (f"{key}.prompts.path", prompts.path) for key, prompts in sets
         if isinstance(prompts, FileSource | KnownSource) and prompts.path
     ]
+    guards = {"filter": config.guard.filter, "evaluate": config.guard.evaluate, "second": config.guard.second}
+    found += [(f"guard.{use}.policy", guard.policy) for use, guard in guards.items() if guard and guard.policy]
     return [f"{key} ({path})" for key, path in found if not path.startswith(("/", "s3://"))]
 
 

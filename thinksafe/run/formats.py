@@ -29,6 +29,11 @@ FORMATS: dict[str, RowFormat] = {
     "guard refusal-match": RowFormat(2, "judging.guards.refusal"),
     "guard llama-guard-3": RowFormat(2, "judging.guards.llama_guard"),
     "guard wildguard": RowFormat(1, "judging.guards.wildguard"),
+    "guard qwen3guard": RowFormat(1, "judging.guards.qwen3guard"),
+    "guard granite-guardian-3.3": RowFormat(1, "judging.guards.granite_guardian"),
+    "guard granite-guardian-4.1": RowFormat(1, "judging.guards.granite_guardian"),
+    "guard nemotron-safety-guard-3": RowFormat(1, "judging.guards.nemotron"),
+    "guard gpt-oss-safeguard": RowFormat(1, "judging.guards.gpt_oss_safeguard"),
     "grade": RowFormat(2, "stages.grade", "Grade"),
     "train": RowFormat(1, "stages.train"),
 }

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from thinksafe.config.guard_kinds import KINDS
+
 SECRET = "SECRET-TEXT"
 REFUSAL = f"I'm sorry, but I can't help with {SECRET}."
 
@@ -20,6 +22,18 @@ def write(path: Path, *rows: object) -> Path:
 
 def row(response: str, **more: object) -> dict[str, object]:
     return {"prompt": f"How do I lift the {SECRET}?", "response": response, **more}
+
+
+def test_the_guards_are_listed(cli: Callable[..., Any]) -> None:
+    ended = cli("guards")
+    assert ended.code == 0, ended.err
+    listed = ended.out
+    assert all(f"{kind}: " in listed for kind in KINDS)
+    assert listed.count("gated: accept the terms") == sum(about.gated for about in KINDS.values())
+    page = (Path(__file__).parents[3] / "docs" / "guards.md").read_text("utf-8")
+    for kind, about in KINDS.items():
+        assert f"| `{kind}` |" in page, "docs/guards.md compares them all"
+        assert about.model in page
 
 
 def test_opinions_come_in_the_order_of_the_rows(cli: Callable[..., Any], tmp_path: Path) -> None:

@@ -18,18 +18,36 @@ def open_guard(settings: GuardSettings) -> Guard:
         InputError: the guard's model cannot be found or does not fit the guard's format.
         StoreError: a model in a store could not be read.
     """
-    if settings.kind == "micro-exact":
-        from thinksafe.judging.guards.exact import ExactGuard
+    match settings.kind:
+        case "micro-exact":
+            from thinksafe.judging.guards.exact import ExactGuard
 
-        return ExactGuard()
-    if settings.kind == "llama-guard-3":
-        from thinksafe.judging.guards.llama_guard import LlamaGuard
+            return ExactGuard()
+        case "refusal-match":
+            from thinksafe.judging.guards.refusal import RefusalGuard
 
-        return LlamaGuard(settings)
-    if settings.kind == "wildguard":
-        from thinksafe.judging.guards.wildguard import WildGuard
+            return RefusalGuard()
+        case "llama-guard-3":
+            from thinksafe.judging.guards.llama_guard import LlamaGuard
 
-        return WildGuard(settings)
-    from thinksafe.judging.guards.refusal import RefusalGuard
+            return LlamaGuard(settings)
+        case "wildguard":
+            from thinksafe.judging.guards.wildguard import WildGuard
 
-    return RefusalGuard()
+            return WildGuard(settings)
+        case "qwen3guard":
+            from thinksafe.judging.guards.qwen3guard import Qwen3Guard
+
+            return Qwen3Guard(settings)
+        case "granite-guardian-3.3" | "granite-guardian-4.1":
+            from thinksafe.judging.guards.granite_guardian import GraniteGuardian
+
+            return GraniteGuardian(settings)
+        case "nemotron-safety-guard-3":
+            from thinksafe.judging.guards.nemotron import NemotronSafetyGuard
+
+            return NemotronSafetyGuard(settings)
+        case "gpt-oss-safeguard":
+            from thinksafe.judging.guards.gpt_oss_safeguard import GptOssSafeguard
+
+            return GptOssSafeguard(settings)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 
 from thinksafe.config.model import GuardSettings
+from thinksafe.digests import derived_seed
 from thinksafe.judging.guards.weights import GuardModel
 from thinksafe.models.vllm import start
 
@@ -24,6 +25,10 @@ class Backend(Protocol):
 
     def complete(self, prompts: list[Ids], max_tokens: int) -> list[str]:
         """Return each prompt's greedy continuation, up to the end-of-sequence token or ``max_tokens`` tokens."""
+        ...
+
+    def sample(self, prompts: list[Ids], max_tokens: int, n: int) -> list[list[str]]:
+        """Return ``n`` sampled continuations of each prompt, at temperature 1, seeded by the prompt itself."""
         ...
 
 
@@ -77,6 +82,22 @@ class TransformersBackend:
                     found[place] = _read(self._tokenizer, new, self._ends)
         return [found[place] for place in range(len(prompts))]
 
+    def sample(self, prompts: list[Ids], max_tokens: int, n: int) -> list[list[str]]:
+        import torch
+
+        found = []
+        with torch.inference_mode(), torch.random.fork_rng():
+            for prompt in prompts:
+                # one prompt at a time: what it gets must not depend on those beside it
+                torch.manual_seed(_seed(prompt))
+                output = self._model.generate(
+                    input_ids=torch.tensor([prompt], device=self._model.device), max_new_tokens=max_tokens,
+                    do_sample=True, temperature=1.0, top_p=1.0, top_k=0, num_return_sequences=n,
+                    eos_token_id=sorted(self._ends), pad_token_id=min(self._ends),
+                )
+                found.append([_read(self._tokenizer, new, self._ends) for new in output[:, len(prompt) :].tolist()])
+        return found
+
     def _batches(self, prompts: list[Ids]) -> list[list[int]]:
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
         return [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
@@ -120,12 +141,28 @@ class VllmBackend:
         outputs = self._generate(prompts, max_tokens=max_tokens)
         return [_read(self._tokenizer, list(output.token_ids), self._ends) for output in outputs]
 
+    def sample(self, prompts: list[Ids], max_tokens: int, n: int) -> list[list[str]]:
+        seeded = [self._sampling(max_tokens=max_tokens, temperature=1.0, n=n, seed=_seed(ids)) for ids in prompts]
+        return [
+            [_read(self._tokenizer, list(output.token_ids), self._ends) for output in outputs]
+            for outputs in self._run(prompts, seeded)
+        ]
+
     def _generate(self, prompts: list[Ids], **options: Any) -> list[Any]:
+        return [outputs[0] for outputs in self._run(prompts, self._sampling(temperature=0.0, **options))]
+
+    def _sampling(self, **options: Any) -> Any:
         from vllm import SamplingParams
 
-        sampling = SamplingParams(temperature=0.0, stop_token_ids=sorted(self._ends), detokenize=False, **options)
-        outputs = self._llm.generate([{"prompt_token_ids": list(ids)} for ids in prompts], sampling, use_tqdm=False)
-        return [output.outputs[0] for output in outputs]
+        return SamplingParams(stop_token_ids=sorted(self._ends), detokenize=False, **options)
+
+    def _run(self, prompts: list[Ids], sampling: Any) -> list[list[Any]]:
+        asked = [{"prompt_token_ids": list(ids)} for ids in prompts]
+        return [output.outputs for output in self._llm.generate(asked, sampling, use_tqdm=False)]
+
+
+def _seed(prompt: Ids) -> int:
+    return derived_seed(0, "votes", *prompt)
 
 
 def _read(tokenizer: Any, ids: list[int], ends: frozenset[int]) -> str:

@@ -7,23 +7,19 @@ then the model was about to say something else.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from thinksafe.config.model import GuardSettings
-from thinksafe.digests import digest_json
 from thinksafe.errors import InputError
 from thinksafe.judging.guards.backends import TOP, Backend, Ids
 from thinksafe.judging.guards.base import Opinion
+from thinksafe.judging.guards.labels import Labels
 from thinksafe.judging.guards.model_guard import ModelGuard
-from thinksafe.judging.guards.refusal import declines, phrases_digest
 from thinksafe.judging.guards.rendering import Encoder, Format
 
-MIN_MASS = 0.5
-"""Minimum total probability of safe and unsafe; below it the verdict is unknown."""
 CATEGORY_TOKENS = 48
 """Room for a list of all fourteen categories."""
 
@@ -49,54 +45,29 @@ class LlamaGuard(ModelGuard):
     def __init__(self, settings: GuardSettings) -> None:
         super().__init__(settings, 1 + (CATEGORY_TOKENS if settings.categories else 0))
         check_rendering(self.format, self.encoder, self.model.tokenizer)
-        self._safe, self._unsafe = (verdict_token(self.format, self.encoder, word) for word in ("safe", "unsafe"))
-
-    @property
-    def fingerprint(self) -> str:
-        found = super().fingerprint
-        return digest_json([found, phrases_digest()]) if self.settings.match_refusals else found
+        self._labels = Labels(self.format, self.encoder, {word: (word,) for word in ("safe", "unsafe")})
 
     def ask(self, backend: Backend, prompts: list[Ids], texts: list[str]) -> list[Opinion]:
         opinions = [self.read(logprobs) for logprobs in backend.next_token_logprobs(prompts, TOP)]
-        if self.settings.match_refusals:
-            opinions = [
-                opinion if opinion.verdict == "unknown" else replace(opinion, refusal=declines(text))
-                for opinion, text in zip(opinions, texts, strict=True)
-            ]
+        opinions = self.with_refusals(opinions, texts)
         unsafe = [place for place, opinion in enumerate(opinions) if opinion.verdict == "unsafe"]
         if unsafe and self.settings.categories:
-            lists = backend.complete([(*prompts[place], self._unsafe) for place in unsafe], CATEGORY_TOKENS)
+            written = self._labels.written["unsafe"]
+            lists = backend.complete([(*prompts[place], *written) for place in unsafe], CATEGORY_TOKENS)
             for place, text in zip(unsafe, lists, strict=True):
                 opinions[place] = replace(opinions[place], categories=parse_categories(text))
         return opinions
 
     def read(self, logprobs: dict[int, float]) -> Opinion:
         """Return the verdict in the log-probabilities of the next token."""
-        if self._safe not in logprobs or self._unsafe not in logprobs:
-            return Opinion("unknown", reason=f"safe and unsafe are not both among the {TOP} likeliest tokens")
-        safe, unsafe = math.exp(logprobs[self._safe]), math.exp(logprobs[self._unsafe])
-        mass = safe + unsafe
-        if not mass >= MIN_MASS:  # also if the model returned NaN
-            return Opinion("unknown", reason=f"safe and unsafe together have probability {mass:.3g} only")
-        p_unsafe = unsafe / mass
-        return Opinion("unsafe" if p_unsafe >= self.settings.threshold else "safe", p_unsafe=p_unsafe)
+        shares, reason = self._labels.shares(logprobs)
+        return self.verdict(shares["unsafe"]) if shares else Opinion("unknown", reason=reason)
 
 
 def parse_categories(text: str) -> tuple[str, ...]:
     """Return the categories after ``unsafe``; none if the text is not a list of S1 to S14."""
     found = _CATEGORIES.fullmatch(text)
     return tuple(dict.fromkeys(re.split(r"\s*,\s*", found.group(1)))) if found else ()
-
-
-def verdict_token(form: Format, encoder: Encoder, word: str) -> int:
-    """Return the token id of a verdict at the end of the prompt. Raises InputError if it is not one token."""
-    frame = form.render("x", "x")
-    before, after = encoder.tokenize(frame), encoder.tokenize(frame + word)
-    if after[:-1] != before:
-        raise InputError(
-            f"In this tokenizer {word!r} is not one token at the end of the prompt of {form.name}.", _USE_PUBLISHED
-        )
-    return after[-1]
 
 
 def check_rendering(form: Format, encoder: Encoder, tokenizer: Any) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
+from thinksafe.config.guard_kinds import KINDS
 from thinksafe.config.model import GuardSettings
 from thinksafe.digests import digest_json
 from thinksafe.judging.guards.backends import Backend, Ids, open_backend
 from thinksafe.judging.guards.base import UNREADABLE, Held, Opinion
-from thinksafe.judging.guards.rendering import Encoder, load_format
+from thinksafe.judging.guards.refusal import declines, phrases_digest
+from thinksafe.judging.guards.rendering import Encoder, Format, load_format
 from thinksafe.judging.guards.weights import GuardModel
 from thinksafe.records import Prompt
 from thinksafe.run.formats import format_of
@@ -28,16 +30,23 @@ class ModelGuard(ABC):
     def __init__(self, settings: GuardSettings, answer_tokens: int) -> None:
         self.settings = settings
         self.model = GuardModel(settings)
-        self.format = load_format(self.name)
+        self.format = self.make_format()
         self.encoder = Encoder(self.format, self.model.tokenizer, settings.max_length - answer_tokens)
         self._backend: Backend | None = None
+
+    def make_format(self) -> Format:
+        """Return the format of the guard's prompt. Raises InputError if the tokenizer does not fit it."""
+        return load_format(self.name)
 
     @property
     def fingerprint(self) -> str:
         """Digest of everything that determines its opinions (weights, format of its prompt, settings, code)."""
-        # the location of the model does not matter; its digest identifies it
-        settings = self.settings.model_dump(mode="json", exclude={"model", "revision"})
-        return digest_json([self.model.digest, self.format.digest, settings, format_of(f"guard {self.name}")])
+        # where model and policy are does not matter: their digests identify them
+        uses = {"kind"} | KINDS[self.settings.kind].uses - {"model", "revision", "policy"}
+        settings = self.settings.model_dump(mode="json", include=uses)
+        found = digest_json([self.model.digest, self.format.digest, settings, format_of(f"guard {self.name}")])
+        matches = "match_refusals" in uses and self.settings.match_refusals
+        return digest_json([found, phrases_digest()]) if matches else found
 
     def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
         """Return one opinion per (prompt, text). Raises InputError or StageError when the weights cannot be loaded."""
@@ -66,6 +75,19 @@ class ModelGuard(ABC):
             read = iter(replace(a, shortened=cut) for a, cut in zip(answers, shortened, strict=True))
             return [next(read) if opinion is None else opinion for opinion in opinions]
         return [opinion for opinion in opinions if opinion is not None]
+
+    def verdict(self, p_unsafe: float) -> Opinion:
+        """Return the verdict for a probability of unsafe."""
+        return Opinion("unsafe" if p_unsafe >= self.settings.threshold else "safe", p_unsafe=p_unsafe)
+
+    def with_refusals(self, opinions: list[Opinion], texts: list[str]) -> list[Opinion]:
+        """Return opinions of a guard that does not report refusals, with those that phrases show, if wanted."""
+        if not self.settings.match_refusals:
+            return opinions
+        return [
+            opinion if opinion.verdict == "unknown" else replace(opinion, refusal=declines(text))
+            for opinion, text in zip(opinions, texts, strict=True)
+        ]
 
     @abstractmethod
     def ask(self, backend: Backend, prompts: list[Ids], texts: list[str]) -> list[Opinion]:

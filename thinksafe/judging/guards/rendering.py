@@ -46,7 +46,9 @@ class Format:
     delimiters: tuple[str, ...]
     labels: tuple[str, ...]
     digest: str
-    """SHA-256 of the data file."""
+    """Digest of what the format is made from: the data file and, if it has one, the policy and the chat template."""
+    begins: bool = True
+    """The prompt itself holds the tokenizer's begin-of-sequence token, once."""
 
     def render(self, prompt: str, response: str) -> str:
         """Return the guard's prompt for two texts, neither neutralised nor shortened."""
@@ -62,18 +64,30 @@ class Format:
 
 
 @cache
-def load_format(name: str) -> Format:
-    """Return the shipped format of the guard ``name``."""
+def read_fields(name: str) -> tuple[dict[str, Any], str]:
+    """Return the fields of a guard's data file, and the SHA-256 of the file."""
     import yaml
 
     data = (resources.files("thinksafe") / "data" / "guards" / f"{name}.yaml").read_bytes()
-    fields = yaml.safe_load(data)
-    opening, rest = fields["template"].split("{prompt}")
-    between, closing = rest.split("{response}")
+    return yaml.safe_load(data), digest_bytes(data)
+
+
+@cache
+def load_format(name: str) -> Format:
+    """Return the format of the guard ``name`` as its data file has it, whatever the tokenizer."""
+    fields, digest = read_fields(name)
+    opening, between, closing = split_template(fields["template"])
     return Format(
         name, opening, between, fields["again"], closing + fields["before_verdict"], fields["before_verdict"],
-        fields["strip"], tuple(fields["delimiters"]), tuple(fields["labels"]), digest_bytes(data),
+        fields["strip"], tuple(fields["delimiters"]), tuple(fields["labels"]), digest,
     )
+
+
+def split_template(template: str) -> tuple[str, str, str]:
+    """Return what a template has before the prompt, between prompt and response, and after the response."""
+    opening, rest = template.split("{prompt}")
+    between, closing = rest.split("{response}")
+    return opening, between, closing
 
 
 @dataclass(frozen=True)
@@ -108,12 +122,12 @@ class Encoder:
         tokens = [token.content for token in added.values()]
         self.neutralise = Neutraliser(form.delimiters, form.labels, tokens)
         frame = self.tokenize(form.render("x", "x"))
-        if tokenizer.bos_token_id is not None and (found := frame.count(tokenizer.bos_token_id)) != 1:
+        if form.begins and tokenizer.bos_token_id is not None and (found := frame.count(tokenizer.bos_token_id)) != 1:
             raise InputError(
                 f"The prompt of the guard {form.name} has {found} begin-of-sequence tokens with this tokenizer.",
                 "Use the tokenizer that the guard was published with.",
             )
-        self._frame = self._controls(frame)
+        self._frames: dict[int, list[int]] = {}
 
     def tokenize(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text, control tokens parsed, none added."""
@@ -132,6 +146,7 @@ class Encoder:
         """
         form = self._form
         prompt, response = form.stripped(self.neutralise(prompt)), form.stripped(self.neutralise(response))
+        expected = self._expected(len(earlier))
         cut = any(len(reply) > REPLY for _, reply in earlier)
         for said, reply in reversed(earlier):
             said, reply = (form.stripped(self.neutralise(text)) for text in (said, _brief(reply)))
@@ -143,7 +158,7 @@ class Encoder:
             if found is None:
                 return Encoded(reason="the prompt leaves too little of the guard's context for the response")
             ids = found
-        if self._controls(ids) != self._frame:
+        if self._controls(ids) != expected:
             return Encoded(reason="the text holds a control token of the guard that cannot be broken")
         return Encoded(ids, shortened or cut)
 
@@ -161,6 +176,14 @@ class Encoder:
                 return ids
             keep -= len(ids) - self._limit  # the estimate does not include tokens at the seams, and breaks
         return None
+
+    def _expected(self, earlier: int) -> list[int]:
+        """Return the control tokens of a prompt with so many earlier exchanges, all of harmless text."""
+        if earlier not in self._frames:
+            form = self._form
+            said = f"x{form.between}x{form.again}" * earlier
+            self._frames[earlier] = self._controls(self.tokenize(form.frame(f"{said}x", "x")))
+        return self._frames[earlier]
 
     def _controls(self, ids: tuple[int, ...]) -> list[int]:
         return [token for token in ids if token in self._control]

@@ -7,6 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from thinksafe.config import sections_of
+from thinksafe.config.guard_kinds import KINDS
 from thinksafe.config.model import GuardSettings, RealignmentConfig
 
 
@@ -15,11 +16,12 @@ def test_each_guard_has_its_published_model():
     assert GuardSettings(kind="wildguard").model == "allenai/wildguard"
     assert GuardSettings(kind="wildguard", model="/models/wild").model == "/models/wild"
     assert GuardSettings(kind="micro-exact").model == ""
+    assert GuardSettings(kind="qwen3guard").model == "Qwen/Qwen3Guard-Gen-4B"
 
 
-@pytest.mark.parametrize("kind", ["micro-exact", "refusal-match", "llama-guard-3", "wildguard"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_settings_survive_the_way_into_a_section(kind):
-    settings = GuardSettings(kind=kind)
+    settings = GuardSettings(kind=kind, policy="policy.md" if kind == "gpt-oss-safeguard" else "")
     assert GuardSettings.model_validate_json(settings.model_dump_json()) == settings
 
 
@@ -28,12 +30,18 @@ def test_settings_survive_the_way_into_a_section(kind):
     [
         ("micro-exact", "model", "x"), ("micro-exact", "threshold", 0.4), ("refusal-match", "revision", "abc"),
         ("refusal-match", "max_length", 4096), ("wildguard", "threshold", 0.4), ("wildguard", "categories", True),
-        ("wildguard", "match_refusals", False),
+        ("wildguard", "match_refusals", False), ("llama-guard-3", "strict", False), ("qwen3guard", "policy", "p.md"),
+        ("granite-guardian-3.3", "votes", 3), ("qwen3guard", "match_refusals", False),
     ],
 )
 def test_a_field_that_means_nothing_is_refused(kind, field, value):
     with pytest.raises(ValidationError, match=f"{field}: the guard {kind} does not use this"):
         GuardSettings(**{"kind": kind, field: value})
+
+
+def test_a_guard_that_judges_by_a_policy_needs_one():
+    with pytest.raises(ValidationError, match="policy: gpt-oss-safeguard judges by a policy of yours"):
+        GuardSettings(kind="gpt-oss-safeguard")
 
 
 @pytest.mark.parametrize(

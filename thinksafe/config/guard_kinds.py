@@ -1,0 +1,81 @@
+"""The kinds of guards: what each is, where it is published, and which settings it uses. One entry per kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+BACKENDS = ("transformers", "vllm")
+"""What can run the weights of a guard."""
+
+_WEIGHTS = frozenset({"model", "revision", "dtype", "backend", "max_length", "batch_size", "options"})
+
+
+@dataclass(frozen=True)
+class GuardKind:
+    """One kind of guard."""
+
+    title: str
+    refusals: str
+    """How it knows whether a text declines."""
+    probability: str
+    """Where its probability of unsafe comes from; empty if it gives none."""
+    own: frozenset[str] = field(default=frozenset())
+    """Settings that it uses besides those of the weights."""
+    model: str = ""
+    """Hub id by default; empty for guards without weights."""
+    others: tuple[str, ...] = ()
+    """Other published models of the same format."""
+    licence: str = ""
+    """Of the weights, as stated on the hub."""
+    gated: bool = False
+    """The hub requires a token whose owner has accepted the terms."""
+    categories: str = ""
+    """What it can name; empty if it names no categories."""
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """Settings that mean something for this kind, besides ``kind``."""
+        return self.own | (_WEIGHTS if self.model else frozenset())
+
+
+KINDS: dict[str, GuardKind] = {
+    "qwen3guard": GuardKind(
+        "Qwen3Guard-Gen, three labels: safe, unsafe, controversial", "its own answer",
+        "the three labels after `Safety:`", frozenset({"threshold", "strict"}),
+        "Qwen/Qwen3Guard-Gen-4B", ("Qwen/Qwen3Guard-Gen-0.6B", "Qwen/Qwen3Guard-Gen-8B"), "Apache-2.0",
+        categories="8, always",
+    ),
+    "granite-guardian-3.3": GuardKind(
+        "Granite Guardian 3.3, one criterion, yes or no; the team's own with `policy`", "phrases",
+        "yes and no after `<score>`", frozenset({"threshold", "match_refusals", "policy"}),
+        "ibm-granite/granite-guardian-3.3-8b", licence="Apache-2.0",
+    ),
+    "granite-guardian-4.1": GuardKind(
+        "Granite Guardian 4.1, one criterion, yes or no; the team's own with `policy`", "phrases",
+        "yes and no after `<score>`", frozenset({"threshold", "match_refusals", "policy"}),
+        "ibm-granite/granite-guardian-4.1-8b", licence="Apache-2.0",
+    ),
+    "nemotron-safety-guard-3": GuardKind(
+        "Llama-3.1-Nemotron-Safety-Guard-8B-v3, ratings of prompt and response as JSON", "phrases",
+        "safe and unsafe in the field `Response Safety`", frozenset({"threshold", "match_refusals", "categories"}),
+        "nvidia/Llama-3.1-Nemotron-Safety-Guard-8B-v3",
+        licence="NVIDIA Open Model License, Llama 3.1 Community License",
+        categories="23, on request",
+    ),
+    "gpt-oss-safeguard": GuardKind(
+        "gpt-oss-safeguard, reasons over the team's own `policy`, then answers", "phrases",
+        "share of `votes`", frozenset({"threshold", "match_refusals", "policy", "votes", "effort"}),
+        "openai/gpt-oss-safeguard-20b", ("openai/gpt-oss-safeguard-120b",), "Apache-2.0",
+    ),
+    "llama-guard-3": GuardKind(
+        "Llama-Guard-3-8B, the next token is the verdict", "phrases", "safe and unsafe as the next token",
+        frozenset({"threshold", "match_refusals", "categories"}),
+        "meta-llama/Llama-Guard-3-8B", licence="Llama 3.1 Community License", gated=True, categories="14, on request",
+    ),
+    "wildguard": GuardKind(
+        "WildGuard, three yes/no answers", "its own answer", "", frozenset(),
+        "allenai/wildguard", licence="Apache-2.0", gated=True,
+    ),
+    "refusal-match": GuardKind("refusal phrases, no model; for plumbing only", "phrases", ""),
+    "micro-exact": GuardKind("the grammar of the micro world", "exact", ""),
+}
