@@ -58,14 +58,16 @@ def _repair(stages: SimpleNamespace, planned: Any, prompts: Any, where: dict[str
         )
         curated = stages.curate(samples=training.samples, verdicts=training.verdicts, **where).outputs
         with dsl.If(curated["passed"] == True, name="enough-examples"):  # noqa: E712 - builds a condition
-            _tune_and_judge(stages, planned, prompts, curated["examples"], where)
+            examples = curated["examples"]
+            trained = stages.train(base=planned["base"], examples=examples, **where).outputs
+            with dsl.If(trained["passed"] == True, name="changed"):  # noqa: E712 - builds a condition
+                _measure_and_judge(stages, planned, prompts, examples, trained["candidate"], where)
 
 
-def _tune_and_judge(
-    stages: SimpleNamespace, planned: Any, prompts: Any, examples: Any, where: dict[str, Any]
+def _measure_and_judge(
+    stages: SimpleNamespace, planned: Any, prompts: Any, examples: Any, candidate: Any, where: dict[str, Any]
 ) -> None:
-    """Add training, evaluation and gate, and more if the gate passes."""
-    candidate = stages.train(base=planned["base"], examples=examples, **where).outputs["candidate"]
+    """Add registration, evaluation and gate, and more if the gate passes."""
     registration = stages.register(candidate=candidate, examples=examples, **where).outputs["registration"]
     models = {"base": planned["base"], "candidate": candidate, "champion": planned["champion"]}
     measured = {

@@ -24,7 +24,7 @@ Finish = Literal["stop", "length"]
 MetricKind = Literal["harm", "over_refusal", "reasoning"]
 Role = Literal["base", "candidate", "champion", "evaluated", "previous"]
 """``evaluated``: the model of an evaluation by itself. ``previous``: the same model at its last evaluation."""
-StoppedBy = Literal["diagnose", "curate", "gate", "monitor"]
+StoppedBy = Literal["diagnose", "curate", "train", "gate", "monitor"]
 Unit = Literal["%", "points", "count"]
 """Unit of a check's value, threshold and interval: a share, a difference of two shares, or a count."""
 CheckStatus = Literal["passed", "failed", "waived"]
@@ -308,7 +308,7 @@ class WaiverUse(Record):
 
 
 class Decision(Record):
-    """Outcome of diagnose, curate, gate or monitor. Holds no time, path, run id or version."""
+    """Outcome of diagnose, curate, train, gate or monitor. Holds no time, path, run id or version."""
 
     schema_version: Literal[1] = 1
     passed: bool

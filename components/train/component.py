@@ -15,6 +15,8 @@ def make(image: str):
         examples: dsl.Input[dsl.Dataset],
         adapter: dsl.Output[dsl.Model],
         candidate: dsl.Output[dsl.Artifact],
+        decision: dsl.Output[dsl.Artifact],
+        passed: dsl.OutputPath(bool),
         artifacts: str,
     ):
         """Train a LoRA adapter of the base model on the examples.
@@ -25,11 +27,14 @@ def make(image: str):
             examples: Training examples, as JSON Lines.
             adapter: Folder of the adapter.
             candidate: Reference of the base model with the adapter.
+            decision: Whether the adapter changed the model, as JSON.
+            passed: Whether it did.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(
             image, "train", task="train", plan=plan.path, artifacts=artifacts,
             base=base.path, examples=examples.path, adapter_out=adapter.path, candidate_out=candidate.path,
+            decision_out=decision.path, passed_out=passed,
         )
 
     return train

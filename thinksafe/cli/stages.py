@@ -204,6 +204,7 @@ def curate(
 def train(
     plan: PlanFile, base: Annotated[Path, typer.Option()], examples: Annotated[Path, typer.Option()],
     adapter_out: Annotated[Path, typer.Option()], candidate_out: Annotated[Path, typer.Option()],
+    decision_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
     section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
     executor_input: Executor = "",
 ) -> None:
@@ -213,7 +214,7 @@ def train(
 
     result = stage.run(
         *open_stage("train", TrainSection, plan, section, artifacts, run_id, task), base, examples,
-        adapter_out=adapter_out, candidate_out=candidate_out,
+        adapter_out=adapter_out, candidate_out=candidate_out, decision_out=decision_out, passed_out=passed_out,
     )
     finish(executor_input, adapter={**result.counts, "digest": result.outputs.get("adapter", "")})
 

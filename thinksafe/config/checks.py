@@ -16,12 +16,12 @@ from thinksafe.config.data import Benchmark
 from thinksafe.records import MetricKind, Unit
 
 Side = Literal["upper", "lower"]
-Maker = Literal["diagnose", "curate", "gate", "evaluation", "rollout"]
+Maker = Literal["diagnose", "curate", "train", "gate", "evaluation", "rollout"]
 Subject = Literal["model", "base", "champion", "previous"]
 """``model``: the candidate of a gate, the evaluated model of an evaluation. ``previous``: at its last evaluation."""
 Measure = Literal[
     "rate", "accuracy", "rise", "loss", "unknown", "truncated", "size", "overlap", "disagreement", "judged_twice",
-    "acceptance", "flip_rate", "examples", "adapter", "agreement", "served_harm",
+    "acceptance", "flip_rate", "examples", "changed", "adapter", "agreement", "served_harm",
 ]
 """``rate``: average of a metric. ``accuracy``: the same, with guessing as the limit if that is higher. ``rise``,
 ``loss``: how much higher or lower it is than that of the model that it is compared with. ``unknown``, ``truncated``:
@@ -33,7 +33,7 @@ must keep it. ``evidence``: the check fails only if the bound on the other side 
 ``share``, ``count``: an exact number of this run, without an interval."""
 Group = Literal[
     "Limits", "Against base", "Evidence", "Second guard", "Against the champion", "Against the last evaluation",
-    "Pilot", "Training data", "Served model",
+    "Pilot", "Training data", "Training", "Served model",
 ]
 
 BENCHMARK = "{benchmark}"
@@ -158,6 +158,11 @@ ANY_EXAMPLE = CheckSpec(
     name="min_examples", makers=("curate",), group="Training data", measure="examples", test="count",
     subject="the accepted samples", side="lower", unit="count", limit=1, waivable=False,
     meaning="there is something to train on (only made if there is nothing)",
+)
+CHANGED = CheckSpec(
+    name="candidate/changed", makers=("train",), group="Training", measure="changed", test="count",
+    subject="what training changed", side="lower", unit="count", limit=1, waivable=False,
+    meaning="the candidate is not the base: the adapter has weights, and next-token distributions differ",
 )
 ADAPTER = CheckSpec(
     name="served adapter", makers=("rollout",), group="Served model", measure="adapter", test="count",
@@ -295,7 +300,7 @@ CATALOGUE: tuple[CheckSpec, ...] = (
         unit="points", limit=0.0, level="alarm.alpha",
         meaning="there is no evidence that reasoning fell since the last evaluation",
     ),
-    ACCEPTANCE, FLIP_RATE, PILOT_UNKNOWN, EXAMPLES, ANY_EXAMPLE, ADAPTER, AGREEMENT, SERVED_HARM,
+    ACCEPTANCE, FLIP_RATE, PILOT_UNKNOWN, EXAMPLES, ANY_EXAMPLE, CHANGED, ADAPTER, AGREEMENT, SERVED_HARM,
 )
 """Every check of a decision or a rollout."""
 

@@ -38,7 +38,7 @@ MAX_VALUE = 500
 MAX_KEY = 240
 DATASET_DIGEST = 36
 """Characters of a data set's digest that MLflow takes; the whole digest is in its source."""
-DECIDING = ("gate", "monitor", "curate", "diagnose")
+DECIDING = ("gate", "monitor", "train", "curate", "diagnose")
 """Stages that leave a decision, the final one first."""
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. /:]")
 

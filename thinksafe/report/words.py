@@ -25,6 +25,7 @@ VERDICTS: dict[RunOutcome, Verdict] = {
     "refused by gate": Verdict("Refused by the gate", "✕", "bad"),
     "stopped by diagnose": Verdict("Stopped by the diagnosis", "✕", "bad"),
     "stopped by curate": Verdict("Stopped: too few examples", "✕", "bad"),
+    "stopped by train": Verdict("Stopped: training changed nothing", "✕", "bad"),
     "evaluated": Verdict("No alarm", "✓", "good"),
     "regressed": Verdict("Alarm", "✕", "bad"),
     "nothing to do": Verdict("Nothing to do", "✓", "even"),
@@ -79,6 +80,11 @@ def next_steps(summary: RunSummary) -> str:
             return (
                 "No training was started and the champion is unchanged. The funnel below says why samples were "
                 "rejected; add prompts, take more samples per prompt, or choose another student."
+            )
+        case "stopped by train":
+            return (
+                "No candidate was registered and the champion is unchanged. Raise training.learning_rate or the number "
+                "of steps: more examples or epochs, or a smaller training.batch_size."
             )
         case "rolled back":
             return (

@@ -35,7 +35,7 @@ FORMATS: dict[str, RowFormat] = {
     "guard nemotron-safety-guard-3": RowFormat(1, "judging.guards.nemotron"),
     "guard gpt-oss-safeguard": RowFormat(1, "judging.guards.gpt_oss_safeguard"),
     "grade": RowFormat(2, "stages.grade", "Grade"),
-    "train": RowFormat(1, "stages.train"),
+    "train": RowFormat(2, "stages.train"),
 }
 
 

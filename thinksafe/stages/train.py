@@ -12,20 +12,25 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from thinksafe.config.checks import CHANGED
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.config.shape import shape_of
+from thinksafe.deciding.checks import concluded, count_check
 from thinksafe.digests import digest_file, digest_json, library_versions
 from thinksafe.errors import DamagedError, InputError
-from thinksafe.jsonl import write_json
+from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.kube.jobs import job_client, job_settings
 from thinksafe.models.loading import fetch_adapter
 from thinksafe.models.references import ModelReference, read_reference
+from thinksafe.records import Decision
 from thinksafe.run.formats import format_of
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.training.adapter_store import AdapterManifest, candidate_of, find_adapter, settle
+from thinksafe.training.adapters import changed_matrices
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.details import CurvePoint, TrainDetails
+from thinksafe.training.fit import warmup_steps
 from thinksafe.training.launch import Job, shape_here, train
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
@@ -33,9 +38,12 @@ LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
 
 def run(
     context: StageContext, section: TrainSection, base: Path, examples: Path,
-    *, adapter_out: Path, candidate_out: Path,
+    *, adapter_out: Path, candidate_out: Path, decision_out: Path, passed_out: Path,
 ) -> StageResult:
     """Train an adapter, or reuse an existing one, and write it and the candidate's reference.
+
+    An adapter that leaves the student as it was is a verdict, not a failure: the Decision (JSON) and the flag ``true``
+    or ``false`` say whether the run continues.
 
     Args:
         context: Store, run and task.
@@ -44,6 +52,8 @@ def run(
         examples: JSON Lines of Example.
         adapter_out: Folder for the adapter's files; created when missing.
         candidate_out: File for the candidate's ModelReference.
+        decision_out: File for the Decision.
+        passed_out: File for the flag.
 
     Raises:
         InputError: the base is not a plain student, cannot be loaded or has no fitting chat template.
@@ -72,6 +82,10 @@ def run(
         candidate = candidate_of(reference, key, manifest)
         fetch_adapter(context.store, candidate, adapter_out)
         write_json(candidate_out, candidate)
+        decision = _decide(manifest, *changed_matrices(adapter_out))
+        write_json(decision_out, decision)
+        write_atomic(passed_out, b"true" if decision.passed else b"false")
+        result.verdict = "passed" if decision.passed else "unchanged"
         result.inputs = {"base": reference.digest, "examples": rows}
         result.outputs = {"adapter": manifest.adapter_digest, "candidate": candidate.digest}
         result.counts = {
@@ -81,11 +95,32 @@ def run(
         }
         result.details = TrainDetails(
             curve=tuple(CurvePoint(**point) for point in manifest.curve), steps=manifest.steps,
+            warmup_steps=warmup_steps(manifest.steps, section.training), decision=decision,
             adapter=candidate.adapter, adapter_digest=manifest.adapter_digest, processes=shape.world,
             nodes=shape.nodes, share=manifest.share, drift=tuple(manifest.drift),
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},
         )
     return result
+
+
+def _decide(manifest: AdapterManifest, changed: int, matrices: int) -> Decision:
+    """Return whether the candidate differs from the base, in its weights and in what it was measured to write."""
+    apart = [found for found in manifest.drift if found.measure == "kl"]
+    same = apart and not any(found.value or (found.interval and found.interval.high) for found in apart)
+    if changed and same:
+        rows = sum(found.n for found in apart)
+        check = count_check(CHANGED.condition(None), f"Training changed the next token of 0 of {rows:,} rows", 0, rows)
+    else:
+        found = f"Training changed {changed:,} of {matrices:,} weights"
+        check = count_check(CHANGED.condition(None), found, changed, matrices)
+    if check.passed:
+        return concluded("train", [check], "Training changed the student.")
+    advice = (
+        f"It took {manifest.steps:,} step{'' if manifest.steps == 1 else 's'} on {manifest.rows:,} examples. Use more "
+        "examples or epochs, a smaller training.batch_size or a larger training.learning_rate."
+    )
+    check = check.model_copy(update={"reason": f"{check.reason} {advice}"})
+    return concluded("train", [check], "Stopped: the candidate does not differ from the base.")
 
 
 def adapter_key(

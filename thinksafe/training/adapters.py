@@ -40,6 +40,28 @@ def adapter_state(model: Any, sharded: bool) -> dict[str, Tensor]:
     return {name.replace(_WRAPPER, ""): weight.detach().cpu().contiguous() for name, weight in found.items()}
 
 
+def changed_matrices(folder: Path) -> tuple[int, int]:
+    """Return how many of an adapter's modules change their output, and how many it has.
+
+    LoRA adds the product of two matrices to a weight, and training begins with the second one zero.
+
+    Args:
+        folder: Folder with the adapter's files.
+    """
+    # read by hand, because the pod that only starts a TrainJob has neither torch nor safetensors
+    with (folder / ADAPTER_FILES[1]).open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        tensors: dict[str, Any] = json.loads(file.read(length))
+        second = []
+        for name, tensor in tensors.items():
+            if "lora_B" in name:
+                start, end = tensor["data_offsets"]
+                file.seek(8 + length + start)
+                # all floats have zeros, or a sign alone, where the number is zero
+                second.append(bool(file.read(end - start).strip(b"\x00\x80")))
+    return sum(second), len(second)
+
+
 def write_adapter(model: Any, state: dict[str, Tensor], folder: Path) -> None:
     """Write an adapter (:func:`adapter_state`) into an existing folder."""
     from safetensors.torch import save_file

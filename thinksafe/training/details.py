@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ConfigDict
 
 from thinksafe.records import Count
-from thinksafe.run.details import Details, Lenient
+from thinksafe.run.details import DecisionDetails, Lenient
 from thinksafe.training.drift import Drift
 
 
@@ -19,12 +19,15 @@ class CurvePoint(Lenient):
     learning_rate: float | None = None
 
 
-class TrainDetails(Details):
+class TrainDetails(DecisionDetails):
     """Of train."""
 
     curve: tuple[CurvePoint, ...] = ()
     drift: tuple[Drift, ...] = ()
     steps: Count = 0
+    warmup_steps: Count = 0
+    """Steps of the warm-up, of which the first is at rate 0; fewer than ``training.warmup_ratio`` asks for where they
+    would leave no step after them."""
     adapter: str = ""
     """Key of the adapter in the store."""
     adapter_digest: str = ""

@@ -52,6 +52,11 @@ class Training:
     """Part of the parameters that the first process held while training."""
 
 
+def warmup_steps(steps: int, settings: TrainingSettings) -> int:
+    """Return the optimiser steps of the warm-up. The first one is at rate 0, so at least the last step is not of it."""
+    return min(math.ceil(settings.warmup_ratio * steps), max(steps - 1, 0))
+
+
 def step_count(rows: int, settings: TrainingSettings) -> int:
     """Return the optimiser steps of a training run; an epoch's last batch may be smaller."""
     return math.ceil(rows / settings.batch_size) * settings.epochs
@@ -158,7 +163,7 @@ def _trainer(
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(settings.warmup_ratio * steps),
+        warmup_steps=warmup_steps(steps, settings),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         remove_unused_columns=False,

@@ -53,7 +53,7 @@ def test_limits_and_levels_are_settings(spec: CheckSpec) -> None:
 
 
 def test_names_are_unique_for_whoever_decides() -> None:
-    for maker in ("diagnose", "curate", "gate", "evaluation", "rollout"):
+    for maker in ("diagnose", "curate", "train", "gate", "evaluation", "rollout"):
         names = [spec.name for spec in CATALOGUE if maker in spec.makers]
         assert names
         assert len(set(names)) == len(names)

@@ -5,7 +5,7 @@ an error. Behaviour comes from the environment:
 
 FAKE_CALLS     file that gets one JSON line for each call: stage and options
 FAKE_ROLLOUT   makes promote say that something is rolled out
-FAKE_REFUSE    stage (due, plan_evaluation, diagnose, curate, gate, monitor) that writes ``false``
+FAKE_REFUSE    stage (due, plan_evaluation, diagnose, curate, train, gate, monitor) that writes ``false``
 FAKE_FAIL      task that fails with the error of the stage CLI and exit code 1
 FAKE_KILL      task that kills itself
 FAKE_HANG      task that sleeps for a minute after writing its process id to the file FAKE_PID
@@ -40,7 +40,7 @@ OUTPUTS = {
     "due": ["passed-out"], "sample": ["samples-out"],
     "judge": ["verdicts-out"], "grade": ["grades-out"],
     "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
-    "train": ["adapter-out", "candidate-out"], "register": ["registration-out"],
+    "train": ["adapter-out", "candidate-out", "decision-out", "passed-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
     "promote": ["promotion-out", "passed-out"], "deploy": ["rollout-out"], "report": ["report-out"],
     "plan_evaluation": ["plan-out", "model-out", "passed-out"],

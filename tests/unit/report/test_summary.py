@@ -100,6 +100,22 @@ def test_a_rollout_that_left_no_record_is_lost() -> None:
     assert summarise(records, status=PipelineStatus(state="RUNNING")).outcome == "failed"
 
 
+def test_a_training_that_changed_nothing_stops_the_run() -> None:
+    records = runs.diagnosed()
+    records["diagnose"].details["continues"] = True
+    check = {"name": "candidate/changed", "passed": False, "value": 0, "threshold": 1, "n": 8, "reason": "No."}
+    decision = {"passed": False, "stopped_by": "train", "checks": [check], "summary": "Stopped: no change."}
+    train = records["diagnose"].model_copy(
+        update={"task": "train", "stage": "train", "details": {"decision": decision}, "verdict": "unchanged"}
+    )
+    summary = summarise({**records, "train": train})
+    assert (summary.outcome, summary.maker) == ("stopped by train", "train")
+    assert summary.decision is not None
+    assert summary.decision.checks[0].name == "candidate/changed"
+    assert "learning_rate" in next_steps(summary)
+    assert "decision.json" in published(summary)
+
+
 def test_recorded_failures_are_not_repeated_by_the_status() -> None:
     summary = summarise(runs.failed(), status=PipelineStatus(state="FAILED", message="tasks failed"))
     assert [failure.task for failure in summary.failures] == ["train"]

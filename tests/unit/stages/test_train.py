@@ -12,11 +12,11 @@ from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file, digest_folder
 from thinksafe.errors import InputError, StageError, StoreError
-from thinksafe.jsonl import write_json, write_records
+from thinksafe.jsonl import read_record, write_json, write_records
 from thinksafe.methods.objectives import Kl, Sft
 from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter, resolve_student
 from thinksafe.models.references import ModelReference, read_reference
-from thinksafe.records import Example
+from thinksafe.records import Decision, Example
 from thinksafe.run.formats import FORMATS
 from thinksafe.run.record import StageContext, StageResult, list_records, silent
 from thinksafe.settings import StudentSettings
@@ -67,6 +67,7 @@ class Stage:
         return train.run(
             StageContext(self.store, name, "train", "train", silent), section, self.folder / "base.json",
             self.folder / "examples.jsonl", adapter_out=out / "deep" / "adapter", candidate_out=out / "candidate.json",
+            decision_out=out / "decision.json", passed_out=out / "passed",
         )
 
     def candidate(self, name: str = "first") -> ModelReference:
@@ -102,6 +103,35 @@ def test_an_adapter_comes_out_whole_and_the_student_is_untouched(stage: Stage, t
     record = list_records(stage.store, "first").found["train"]
     assert (record.status, record.details["adapter_digest"]) == ("succeeded", candidate.adapter_digest)
     assert not any(example.prompt in record.model_dump_json() for example in EXAMPLES)
+
+
+@slow
+@pytest.mark.parametrize(
+    ("batch", "ratio", "rate", "steps", "warmup", "changes"),
+    [
+        (8, 0.1, 1e-2, 1, 0, True), (8, 1.0, 1e-2, 1, 0, True), (4, 1.0, 1e-2, 2, 1, True),
+        (4, 0.1, 1e-2, 2, 1, True), (1, 0.1, 1e-2, 5, 1, True), (8, 0.0, 1e-2, 1, 0, True),
+        # so small that no weight moves off zero, or no distribution moves with it
+        (8, 0.1, 1e-300, 1, 0, False), (8, 0.1, 1e-30, 1, 0, False),
+    ],
+)
+def test_a_candidate_that_is_the_base_is_a_verdict(
+    stage: Stage, batch: int, ratio: float, rate: float, steps: int, warmup: int, changes: bool
+) -> None:
+    settings = SECTION.training.model_copy(
+        update={"batch_size": batch, "micro_batch_size": 1, "warmup_ratio": ratio, "learning_rate": rate}
+    )
+    result = stage.run(section=SECTION.model_copy(update={"training": settings}))
+    decision = read_record(stage.folder / "first" / "decision.json", Decision)
+    (check,) = decision.checks
+    assert (result.counts["steps"], result.details.warmup_steps) == (steps, warmup)
+    assert check.name == "candidate/changed"
+    assert decision.passed == changes == (result.verdict == "passed")
+    assert (stage.folder / "first" / "passed").read_text() == ("true" if changes else "false")
+    assert decision.stopped_by == (None if changes else "train")
+    assert ("training.learning_rate" in check.reason) == (not changes)
+    again = stage.run("second", SECTION.model_copy(update={"training": settings}))
+    assert (again.counts["reused"], again.details.decision) == (1, decision)
 
 
 @slow

@@ -64,7 +64,7 @@ def summarise(
     diagnosis = _diagnosis(read)
     status = status or PipelineStatus()
     failures = _failures(found, status)
-    outcome = _outcome(found, failures, decision, diagnosis, curate.decision)
+    outcome = _outcome(found, failures, decision, diagnosis, curate.decision, train.decision)
     # the exit task runs after all others, so nothing is still to come: Kubeflow may say RUNNING of a pod that is lost
     if status.state == "RUNNING" and _awaited(outcome, plan) - found.keys():
         failures = (_lost(status),)
@@ -73,6 +73,8 @@ def summarise(
         decision = diagnosis.decision
     elif outcome == "stopped by curate":
         decision = curate.decision
+    elif outcome == "stopped by train":
+        decision = train.decision
     steps = tuple(_step(found[task]) for task in sorted(found, key=_place))
     registration = _blanked(read.details("register", RegisterDetails).registration)
     promotion = _blanked(read.details("promote", PromoteDetails).entry)
@@ -92,7 +94,7 @@ def summarise(
         run_id=run_id, outcome=outcome, decision=decision, diagnosis=diagnosis, steps=steps,
         failures=failures, metrics={role: of for role, of in sets.items() if of and not of.absent},
         funnel=curate.funnel, curve=tuple(point for point in train.curve if _finite(point.step, point.loss)),
-        training=train.model_dump(exclude={"curve", "drift"}, exclude_unset=True),
+        training=train.model_dump(exclude={"curve", "drift", "decision"}, exclude_unset=True),
         drift=train.drift, prompt_sets=prepare.sets, contamination=prepare.contamination,
         previous=monitor.previous or {}, taken_back=_blanked(read.details("due", DueDetails).taken_back or {}),
         dropped=prepare.dropped,
@@ -166,6 +168,7 @@ def _awaited(outcome: RunOutcome, plan: PlanDetails) -> set[str]:
 def _outcome(
     records: Mapping[str, StageRecord], failures: tuple[Failure, ...],
     decision: Decision | None, diagnosis: Diagnosis | None, curation: Decision | None,
+    training: Decision | None,
 ) -> RunOutcome:
     if failures:
         return "failed"
@@ -181,6 +184,8 @@ def _outcome(
         return "stopped by diagnose"
     if curation is not None and not curation.passed:
         return "stopped by curate"
+    if training is not None and not training.passed:
+        return "stopped by train"
     if any(records[task].verdict == "nothing to do" for task in ("plan", "due") if task in records):
         return "nothing to do"
     return "incomplete"

@@ -17,7 +17,7 @@ from thinksafe.training.drift import Drift
 
 RunOutcome = Literal[
     "promoted", "rolled back", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate",
-    "evaluated", "regressed", "nothing to do", "failed", "incomplete",
+    "stopped by train", "evaluated", "regressed", "nothing to do", "failed", "incomplete",
 ]
 
 STEPS = (
@@ -168,7 +168,7 @@ class RunSummary(Record):
     @property
     def maker(self) -> Maker:
         """The stage that made the checks of the decision."""
-        if self.decision is not None and self.decision.stopped_by in ("diagnose", "curate"):
+        if self.decision is not None and self.decision.stopped_by in ("diagnose", "curate", "train"):
             return self.decision.stopped_by
         return "evaluation" if self.is_evaluation else "gate"
 

@@ -236,6 +236,12 @@ def test_too_few_examples_stop_the_run_before_training(fake_run: Any) -> None:
     assert tasks(outcome) == PILOT | TRAINING | {"curate", "report"}
 
 
+def test_a_candidate_that_is_the_base_is_neither_registered_nor_measured(fake_run: Any) -> None:
+    outcome = fake_run(refuse="train")
+    assert (outcome.failed, outcome.exit_code) == (False, 0)
+    assert tasks(outcome) == PILOT | TRAINING | {"curate", "train", "report"}
+
+
 def test_a_missing_command_is_an_error_that_says_so(fake_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     fake_run.bin = fake_run.out
