@@ -12,6 +12,7 @@ from micro_runs import execute
 from tiny_students import BENIGN, HARMFUL, PROBLEMS, teach, write_student
 
 from thinksafe.config import RealignmentConfig, load_config
+from thinksafe.config.guard_kinds import KINDS
 from thinksafe.config.load import recipe_names
 from thinksafe.deciding.feasibility import gate_feasibility
 from thinksafe.methods.thinksafe import ThinkSafe
@@ -54,7 +55,19 @@ def test_a_recipe_is_the_published_one(recipe: str) -> None:
     assert (training.learning_rate, training.warmup_ratio, training.batch_size, training.epochs) == (1e-5, 0.1, 8, 3)
     assert (training.max_length, training.max_grad_norm, config.seed) == (16384, 1.0, 42)
     assert training.strategy == ("fsdp" if recipe == "qwen3-32b" else "ddp"), "its 66 GB leave no room on one GPU"
-    assert (config.guard.filter.kind, config.guard.evaluate.kind) == ("llama-guard-3", "wildguard")
+    assert (config.guard.filter.kind, config.guard.evaluate.kind) == ("granite-guardian-3.3", "qwen3guard")
+    guards = [KINDS[guard.kind] for guard in (config.guard.filter, config.guard.evaluate)]
+    assert not any(about.gated for about in guards)
+
+
+def test_the_pair_with_terms_is_one_line_away() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    [line] = re.findall(r"--set '(guard=.*?)'`", page, re.DOTALL)
+    guard = load_config("qwen3-4b", [" ".join(line.split())]).guard
+    assert [(one.kind, one.backend) for one in (guard.filter, guard.evaluate)] == [
+        ("llama-guard-3", "vllm"), ("wildguard", "vllm"),
+    ]
+    assert all(COMMIT.fullmatch(one.revision) for one in (guard.filter, guard.evaluate))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
