@@ -12,8 +12,8 @@ from thinksafe.deploy.manifests import PORT
 from thinksafe.errors import EXIT_BAD_INPUT
 
 NAMESPACED = {
-    "ConfigMap", "Deployment", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "Role", "RoleBinding", "Service",
-    "ServiceAccount",
+    "ConfigMap", "CronJob", "Deployment", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "Role", "RoleBinding",
+    "Service", "ServiceAccount",
 }
 
 

@@ -85,6 +85,7 @@ def granted_to_runs(found: list[Manifest]) -> set[tuple[str, str, str]]:
 def pods(found: list[Manifest]) -> list[Manifest]:
     """Return the pod specs of all manifests."""
     specs = [item["spec"]["template"]["spec"] for item in found if item["kind"] in ("Deployment", "Job")]
+    specs += [item["spec"]["jobTemplate"]["spec"]["template"]["spec"] for item in found if item["kind"] == "CronJob"]
     return specs + [item["spec"] for item in found if item["kind"] == "Pod"]
 
 

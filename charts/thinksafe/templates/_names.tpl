@@ -21,6 +21,15 @@ long names stay different.
 {{- $full -}}
 {{- end -}}
 
+{{/* The same for a CronJob, whose name has at most 52 characters with its suffix, since those of its jobs are longer. */}}
+{{- define "thinksafe.shortname" -}}
+{{- $full := include "thinksafe.fullname" . -}}
+{{- if gt (len $full) 42 -}}
+{{- $full = printf "%s-%s" ($full | trunc 33 | trimAll "-") (sha256sum $full | trunc 8) -}}
+{{- end -}}
+{{- $full -}}
+{{- end -}}
+
 {{/* Labels that select the pods of a component: list of root and component. */}}
 {{- define "thinksafe.selector" -}}
 {{- $root := index . 0 -}}

@@ -219,8 +219,8 @@ volumes:
 {{- end -}}
 
 {{/*
-Spec of a hook's job: dict of root, name, arguments. Wrong input (exit code 2) ends it at the first attempt. What Helm
-does not delete is gone after a day.
+Spec of a job of the publisher: dict of root, name, arguments, environment (text). Wrong input (exit code 2) ends it at the
+first attempt. What nobody deletes is gone after a day.
 */}}
 {{- define "thinksafe.hookJob" -}}
 {{- $root := .root -}}
@@ -243,5 +243,5 @@ template:
       {{- toYaml . | nindent 6 }}
     {{- end }}
   spec:
-    {{- include "thinksafe.publisher" (dict "root" $root "name" .name "arguments" .arguments "environment" "") | nindent 4 }}
+    {{- include "thinksafe.publisher" (dict "root" $root "name" .name "arguments" .arguments "environment" .environment) | nindent 4 }}
 {{- end -}}
