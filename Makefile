@@ -8,13 +8,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test e2e slow check bench faults helm vllm images install lock check-locks clean
+.PHONY: run test e2e slow accept check bench faults helm vllm images install lock check-locks clean
 
 run: install  ## run the embedded micro recipe into runs/micro
 	$(BIN)/thinksafe run micro --out runs/micro
 
 test: install  ## the fast suite
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --durations=15 tests
+	$(BIN)/python -m pytest -m "not slow and not accept" -n 2 --dist worksteal --durations=15 tests
 
 # three workers on two cores: many of these tests wait for servers, engines and time-outs; the longest files come first
 slow: install  ## everything that takes long, with Docker, vLLM and real servers where they are: before a release (about 70 minutes)
@@ -22,6 +22,9 @@ slow: install  ## everything that takes long, with Docker, vLLM and real servers
 
 e2e: install  ## whole runs: micro on this machine, and compiled, as Kubeflow's backend reads it; part of slow (about 10 minutes)
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations=15 tests/e2e/test_micro.py tests/e2e/test_compiled.py
+
+accept: install helm  ## the acceptance suite, on the cluster that its variables describe (tests/acceptance/README.md)
+	$(BIN)/python -m pytest -m accept --junitxml=build/acceptance/junit.xml tests/acceptance
 
 faults: install  ## kills, failing servers, races and full disks: writes docs/reliability.md (about 25 minutes)
 	$(BIN)/python -m benchmarks.faults --out runs/faults-$$(date +%Y%m%d-%H%M%S)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from helm_chart import NAMESPACE, config_text, granted_to_runs, manifests, one, value_set
 from job_controller import JobController
-from kube_api import kube_api
+from kube_http import kube_api
 
 from thinksafe.config import load_config
 from thinksafe.errors import StageError

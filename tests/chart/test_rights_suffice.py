@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from helm_chart import NAMESPACE, config_text, manifests, one, value_set
-from kube_api import kube_api
+from kube_http import kube_api
 
 from thinksafe.config import load_config
 from thinksafe.config.pods import secret_variables

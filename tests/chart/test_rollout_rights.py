@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 from helm_chart import manifests, one, value_set
-from kube_api import kube_api, ready_deployment
+from kube_api import ready_deployment
+from kube_http import kube_api
 from rollouts import TARGET, settings_of
 
 from thinksafe.deploy.manifests import ADAPTERS, KINDS

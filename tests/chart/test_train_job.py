@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from helm_chart import NAMESPACE, config_text, granted_to_runs, manifests, one, value_set
-from kube_api import kube_api
+from kube_http import kube_api
 from node_training import EXAMPLES
 from trainer_controller import condition, pod
 

@@ -24,8 +24,8 @@ from hub_copies import COMMIT, fill, hub_config
 from ir_driver import Backend, PipelineRun
 from ir_pods import IRError, Namespace
 from job_controller import JobController
-from kube_api import kube_api
-from micro_runs import thinksafe
+from kube_http import kube_api
+from micro_runs import SMALL, thinksafe
 from mlflow import MlflowClient
 from mlflow_servers import MlflowServer, mlflow_server
 from reverse_proxy import reverse_proxy
@@ -37,27 +37,6 @@ from thinksafe.store import open_store
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 STORE, HUB = f"s3://{BUCKET}/prod", f"s3://{BUCKET}/hub"
-SMALL = {
-    "data": {
-        "harmful": [{"name": "harm", "prompts": {"source": "micro", "kind": "harmful", "split": "train", "count": 80}}],
-        "benign": [{"name": "fine", "prompts": {"source": "micro", "kind": "benign", "split": "train", "count": 80}}],
-    },
-    "diagnose": {"prompts": 40},
-    "training": {"epochs": 1},
-    "evaluation": {
-        "parallelism": 1,
-        "benchmarks": [
-            {"name": name, "metric": metric, "prompts": {"source": "micro", "kind": of, "split": "test", "count": 100}}
-            for name, metric, of in (
-                ("harm", "harm", "harmful"), ("twins", "over_refusal", "safe-twin"), ("sums", "reasoning", "reasoning"),
-            )
-        ],
-    },
-    "gate": {
-        "harm": {"max": 0.9}, "over_refusal": {"max": 0.9}, "reasoning": {"max_loss": 0.3, "margin": 0.4},
-        "max_truncated": 0.5, "max_unknown": 0.5,
-    },
-}
 USER, PASSWORD, TOKEN = "pipeline", "correct horse", "battery-staple"
 AUTHORISED = {"Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode(), f"Bearer {TOKEN}"}
 ENOUGH = "/realignment/is-due/steerable/enough-examples"
@@ -194,6 +173,12 @@ def test_a_compiled_run_promotes(world: World, promoted: PipelineRun) -> None:
     assert records["sample-training"]["counts"]["chunks"] == 2
     store = open_store(STORE)
     assert {key.rpartition("/")[2] for key in store.keys("work/")} == {"keys-0.json"}, "what workers needed is gone"
+
+
+def test_a_run_is_within_what_argo_keeps_and_within_seven_minutes_of_pods(promoted: PipelineRun) -> None:
+    assert promoted.bytes < 400_000
+    assert promoted.steps <= 44
+    assert promoted.seconds == 10 * promoted.steps
 
 
 def test_wide_stages_start_jobs_that_belong_to_their_pods(world: World, promoted: PipelineRun) -> None:

@@ -12,7 +12,7 @@ import pytest
 import reverse_proxy
 from cluster_configs import cluster_document
 from kfp_server import kfp_server
-from kube_api import kube_api
+from kube_http import kube_api
 from mlflow_servers import mlflow_server
 from s3_servers import BUCKET, moto_s3
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kube_api import kube_api
+from kube_http import kube_api
 from rollout_world import RolloutWorld
 from s3_servers import bucket, moto_s3
 from served_model import served_model
@@ -66,7 +66,8 @@ def test_a_good_generation_is_served_and_verified(world: RolloutWorld) -> None:
     assert world.serving == ("1", run.candidate.adapter_digest)
     assert tags(world, run.registered)["thinksafe.rollout"] == "verified"
     assert [(event["type"], event["reason"]) for event in world.api.events] == [("Normal", "RolloutVerified")]
-    assert world.api.events[0]["involvedObject"]["uid"] == "uid-deployments-guarded"
+    served = world.api.objects["deployments", "guarded"]
+    assert world.api.events[0]["involvedObject"]["uid"] == served["metadata"]["uid"]
     assert world.world.history == [("promote", "a", run.registered)]
     assert ended.notes == ()
     record = list_records(world.world.store, "a").found["deploy"]

@@ -7,8 +7,9 @@ It goes by the two documents of the compiled file alone, as the source of the ba
 - a task starts when those it depends on succeeded, and is left out where one failed or was skipped;
 - what pods get, and what they hand back, is in :mod:`ir_pods`.
 
-Strict: what is not understood, not found, or of another type is an :class:`IRError`. Not done: retries, deadlines,
-caching, placement, tasks side by side.
+Strict: what is not understood, not found, or of another type is an :class:`IRError`. What Argo keeps of a run, and how
+large that may get, is in :mod:`argo_workflow`. Not done: deadlines, caching, placement, tasks side by side. Of retries
+only those of lost pods are done, as by Kubeflow Pipelines 2.17.
 """
 
 from __future__ import annotations
@@ -22,7 +23,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ir_pods import PLACEHOLDER, IRError, Namespace, Pod, Pods, Values, constant, found, known, only, typed
+from argo_workflow import TooLargeError, Workflow
+from ir_pods import (
+    PLACEHOLDER,
+    Control,
+    IRError,
+    Namespace,
+    Pod,
+    Pods,
+    Values,
+    constant,
+    found,
+    known,
+    only,
+    typed,
+)
 
 SUCCEEDED, FAILED, SKIPPED = "SUCCEEDED", "FAILED", "SKIPPED"
 PIPELINE = {"components", "deploymentSpec", "pipelineInfo", "root", "schemaVersion", "sdkVersion"}
@@ -43,6 +58,18 @@ class PipelineRun:
     states: dict[str, str] = field(default_factory=dict)
     """State of every task that was reached, DAGs included, by path; those left out are not there."""
 
+    error: str = ""
+    """What Argo says of a workflow that it could not keep; Kubeflow does not show it."""
+    steps: int = 0
+    """Pods of the longest chain, Kubeflow's drivers included."""
+    bytes: int = 0
+    """Size of the workflow at the end, as it is stored."""
+
+    @property
+    def seconds(self) -> int:
+        """What the pods of the longest chain cost on a cluster, however short their work is; nobody waits here."""
+        return self.steps * STEP_SECONDS
+
     def pod(self, ending: str) -> Pod:
         (found,) = (pod for pod in self.pods if pod.task.endswith(f"/{ending}"))
         return found
@@ -56,6 +83,9 @@ class PipelineRun:
     def text(self) -> str:
         return "\n".join(f"--- {pod.task}: {pod.code}\n{pod.text}" for pod in self.pods)
 
+
+STEP_SECONDS = 10
+"""Seconds that a pod takes on a cluster, a driver's or a stage's, until the next one starts."""
 
 Recorded = dict[str, tuple[str, Values]]
 """State and outputs of the tasks of a DAG, by the shown name, under which the drivers record them."""
@@ -82,12 +112,25 @@ class Backend:
         known(self.platform, set(self.executors), "the executors of the platform")
         self._folder, self._namespace = folder, namespace
 
-    def run(self, **parameters: Any) -> PipelineRun:
-        """Run the pipeline with parameters; the defaults of the root hold for those not given."""
-        run = PipelineRun(str(uuid.uuid4()))
-        pods = Pods(self.executors, self.platform, self._namespace, self._folder / run.run_id, run.run_id, run.pods)
+    def run(self, run_id: str = "", control: Control | None = None, **parameters: Any) -> PipelineRun:
+        """Run the pipeline with parameters; the defaults of the root hold for those not given.
+
+        Args:
+            run_id: Id of the run; made up where it is empty.
+            control: Ends the run, or a pod of it, from outside.
+            **parameters: By name.
+        """
+        run, control = PipelineRun(run_id or str(uuid.uuid4())), control or Control()
+        folder = self._folder / run.run_id
+        pods = Pods(self.executors, self.platform, self._namespace, folder, run.run_id, run.pods, control)
         given = typed(self.spec["root"], Values(parameters), "the run")
-        run.state, _ = _Run(self.spec["components"], pods, run).dag(self.spec["root"], given, "")
+        workflow = Workflow(self.spec, self.platform)
+        try:
+            root = _Run(self.spec["components"], pods, run, workflow)
+            run.state, _, run.steps = root.dag(self.spec["root"], given, "")
+        except TooLargeError as error:  # Argo ends the workflow with an error: no exit task runs
+            run.state, run.error = FAILED, str(error)
+        run.bytes = workflow.bytes
         return run
 
 
@@ -96,13 +139,15 @@ class _Run:
     components: dict[str, Any]
     pods: Pods
     run: PipelineRun
+    workflow: Workflow
 
-    def dag(self, component: dict[str, Any], given: Values, path: str) -> tuple[str, Values]:
-        """Run a DAG; returns its state and outputs."""
+    def dag(self, component: dict[str, Any], given: Values, path: str) -> tuple[str, Values, int]:
+        """Run a DAG; returns its state, its outputs, and the pods of its longest chain."""
         dag = component["dag"]
         known(dag, {"tasks", "outputs"}, path or "root")
         recorded: Recorded = {}
         ended: dict[str, str] = {}  # by the key, under which Argo knows a task
+        chains: dict[str, int] = {}
         for key, task in in_order(dag["tasks"], path):
             name, policy = task["taskInfo"]["name"], task.get("triggerPolicy", {})
             known(policy, {"condition", "strategy"}, f"{path}/{name}: triggerPolicy")
@@ -110,27 +155,36 @@ class _Run:
             if strategy not in (None, ALWAYS):
                 raise IRError(f"{path}/{name}: strategy {strategy}")
             waits = {ended.get(other, "") for other in task.get("dependentTasks", ())}
-            if strategy != ALWAYS and (FAILED in ended.values() or waits - {SUCCEEDED}):
+            if strategy != ALWAYS and (FAILED in ended.values() or waits - {SUCCEEDED} or self.pods.control.terminated):
                 continue  # where something failed, Argo starts no more in a DAG
             if name in recorded:
                 raise IRError(f"{path}: two tasks are called {name}")
-            recorded[name] = self.task(task, given, recorded, f"{path}/{name}")
-            ended[key] = self.run.states[f"{path}/{name}"] = recorded[name][0]
-        if FAILED in ended.values():
-            return FAILED, Values()
-        return SUCCEEDED, outputs_of(component, recorded, path)
+            state, made, steps = self.task(task, given, recorded, f"{path}/{name}")
+            recorded[name] = state, made
+            ended[key] = self.run.states[f"{path}/{name}"] = state
+            chains[key] = steps + max((chains.get(other, 0) for other in task.get("dependentTasks", ())), default=0)
+        longest = max(chains.values(), default=0)
+        if FAILED in ended.values() or self.pods.control.terminated:
+            return FAILED, Values(), longest
+        return SUCCEEDED, outputs_of(component, recorded, path), longest
 
-    def task(self, task: dict[str, Any], around: Values, recorded: Recorded, path: str) -> tuple[str, Values]:
+    def task(
+        self, task: dict[str, Any], around: Values, recorded: Recorded, path: str
+    ) -> tuple[str, Values, int]:
+        """Run a task; returns its state, its outputs, and how many pods ran one after the other, the driver's first."""
         known(task, TASK, path)
         component = found(self.components, task["componentRef"]["name"], f"{path}: no component")
         known(component, {"dag", "executorLabel", "inputDefinitions", "outputDefinitions"}, path)
         given = typed(component, self.inputs(task, around, recorded, path), path)
+        self.workflow.add(task, component)
         if (condition := task.get("triggerPolicy", {}).get("condition")) and not holds(condition, given, path):
-            return SKIPPED, Values()
+            return SKIPPED, Values(), 1
         if "dag" in component:
-            return self.dag(component, given, path)
-        made = self.pods.start(component, given, path)
-        return (FAILED, Values()) if made is None else (SUCCEEDED, made)
+            state, made, steps = self.dag(component, given, path)
+            return state, made, 1 + steps
+        self.workflow.add(task, component)
+        ran = self.pods.start(component, given, path, task.get("retryPolicy", {}).get("maxRetryCount", 0))
+        return (FAILED, Values(), 2) if ran is None else (SUCCEEDED, ran, 2)
 
     def inputs(self, task: dict[str, Any], around: Values, recorded: Recorded, path: str) -> Values:
         """Return the inputs of a task."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ir_control import Control
 
 ROOT = "s3://pipelines/root"
 IMAGE_VARIABLES = {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
@@ -31,11 +32,26 @@ KINDS: dict[str, tuple[type, ...]] = {
     "LIST": (list,), "STRUCT": (dict,), "TASK_FINAL_STATUS": (dict,),
 }
 PLACEHOLDER = re.compile(r"\{\{\$[^}]*\}\}")
-SECONDS = 900
 
 
 class IRError(Exception):
-    """A backend could not run this file, or a pod of it could not start."""
+    """A backend could not run this file."""
+
+
+class CannotStartError(IRError):
+    """A pod of it cannot start: its Secret, ConfigMap or image is missing. On a cluster it waits, without a word."""
+
+    reason = "CreateContainerConfigError"
+    """Kubernetes' reason."""
+    pod = ""
+    """Its name."""
+    labels: Mapping[str, str] = {}
+
+
+class ImageError(CannotStartError):
+    """Its image is missing."""
+
+    reason = "ImagePullBackOff"
 
 
 @dataclass(frozen=True)
@@ -79,9 +95,13 @@ class Pods:
     folder: Path
     run_id: str
     ran: list[Pod]
+    control: Control
 
-    def start(self, component: dict[str, Any], given: Values, path: str) -> Values | None:
-        """Run a pod to its end; returns its outputs, None where it failed."""
+    def start(self, component: dict[str, Any], given: Values, path: str, replaced: int = 0) -> Values | None:
+        """Run a pod to its end; returns its outputs, None where it failed.
+
+        A pod that is lost is replaced up to ``replaced`` times, by one with the same disk.
+        """
         label, definitions = component["executorLabel"], component.get("outputDefinitions", {})
         known(found(self.executors, label, f"{path}: no executor"), {"container"}, path)
         container = self.executors[label]["container"]
@@ -105,13 +125,21 @@ class Pods:
         }
         values = placeholders(executor_input)
         command = [filled(text, values, path) for text in (*container["command"], *container["args"])]
-        environment = self.environment(label, container, disk, path)
-        done = subprocess.run(
-            command, cwd=disk, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
-        )
-        text = done.stdout + done.stderr
-        self.ran.append(Pod(path, container["image"], command, environment, done.returncode, text))
-        if done.returncode:
+        added = self.platform.get(label, {}).get("podMetadata", {}).get("labels", {})
+        try:
+            environment = self.environment(label, container, disk, path)
+            if self.control.images and container["image"] not in self.control.images:
+                raise ImageError(f'{path}: Back-off pulling image "{container["image"]}"')
+        except CannotStartError as error:
+            error.pod, error.labels = self.name(path), added
+            raise
+        labels = {**added, "pipeline/runid": self.run_id}
+        for _ in range(replaced + 1):
+            code, text = self.control.run(self.name(path), labels, command, disk, environment)
+            if not self.control.lost:
+                break
+        self.ran.append(Pod(path, container["image"], command, environment, code, text))
+        if code:
             return None
         for name, file in files.items():
             made.parameters[name] = read(definitions["parameters"][name]["parameterType"], file, path)
@@ -122,6 +150,10 @@ class Pods:
                 raise IRError(f"{path}: the artifact {name} was not written")
             copy(source, self.stored(one))
         return made
+
+    def name(self, path: str) -> str:
+        """Return the name of a task's pod."""
+        return f"{path.strip('/').replace('/', '.')}-{self.run_id[:8]}"
 
     def stored(self, artifact: dict[str, Any]) -> Path:
         return self.folder / "bucket" / artifact["uri"].removeprefix("s3://")
@@ -139,7 +171,7 @@ class Pods:
         settings = dict(self.platform.get(label, {}))
         mounts = self.mounts(settings, disk, path)
         known(settings, PLACEMENT | {"secretAsEnv", "configMapAsEnv", "fieldPathAsEnv"}, f"{path}: platform")
-        name = path.strip("/").replace("/", ".")
+        name = self.name(path)
         fields = {
             "metadata.annotations['workflows.argoproj.io/node-name']": f"{name}(0)",
             "metadata.name": name, "metadata.uid": f"uid-{name}",
@@ -159,7 +191,11 @@ class Pods:
                 data = self.data(source, key, holders, {"keyToEnv"}, path)
                 for one in source["keyToEnv"]:
                     known(one, {"envVar", f"{key}Key"}, f"{path}: {kind}")
-                    made[one["envVar"]] = found(data, one[f"{key}Key"], f"{path}: the {key} has no key")
+                    if source["optional"] and one[f"{key}Key"] not in data:
+                        continue
+                    made[one["envVar"]] = found(
+                        data, one[f"{key}Key"], f"{path}: the {key} has no key", CannotStartError
+                    )
         return made
 
     def data(
@@ -168,9 +204,11 @@ class Pods:
         """Return what a Secret or ConfigMap holds."""
         known(source, {"optional", f"{key}Name", f"{key}NameParameter", *keys}, path)
         name = constant(source[f"{key}NameParameter"]["runtimeValue"], path)
-        if source["optional"] or name != source[f"{key}Name"]:
-            raise IRError(f"{path}: a {key} that is optional, or has two names")
-        return found(holders, name, f"{path}: there is no {key}")
+        if name != source[f"{key}Name"]:
+            raise IRError(f"{path}: a {key} has two names")
+        if source["optional"] and name not in holders:
+            return {}
+        return found(holders, name, f"{path}: there is no {key}", CannotStartError)
 
     def mounts(self, settings: dict[str, Any], disk: Path, path: str) -> dict[str, Path]:
         """Take the volumes out of a pod's settings, and return the folder of this machine for each mount path."""
@@ -302,7 +340,7 @@ def only(source: dict[str, Any], where: str) -> tuple[str, Any]:
     return next(iter(source.items()))
 
 
-def found(values: Mapping[str, Any], name: str, problem: str) -> Any:
+def found(values: Mapping[str, Any], name: str, problem: str, error: type[IRError] = IRError) -> Any:
     if name not in values:
-        raise IRError(f"{problem} {name}")
+        raise error(f"{problem} {name}")
     return values[name]

@@ -1,8 +1,9 @@
 """A stand-in for Kubernetes' Job controller and for Kueue: the pods of an Indexed Job are processes of this machine.
 
 It does what Kubernetes 1.33 does with the fields that our Jobs have: completionMode Indexed, completions, parallelism,
-backoffLimitPerIndex, podFailurePolicy, activeDeadlineSeconds, ttlSecondsAfterFinished and suspend. A pod is never
-started again; an index gets a new one. Kueue is a few lines: it suspends Jobs with a queue, and admits them.
+backoffLimitPerIndex, podFailurePolicy, activeDeadlineSeconds, ttlSecondsAfterFinished and suspend. A Job that is not
+Indexed, as a hook of the chart, is one index with ``backoffLimit`` failures. A pod is never started again; an index
+gets a new one. Kueue is a few lines: it suspends Jobs with a queue, and admits them.
 """
 
 from __future__ import annotations
@@ -16,19 +17,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from job_status import JOB_LABEL, JobPod, condition, described
 from kube_api import KubeApi, Object
+from kube_pods import PodRunner, WaitingError, exit_code
 
-JOB_LABEL, INDEX_LABEL = "batch.kubernetes.io/job-name", "batch.kubernetes.io/job-completion-index"
 QUEUE, COMPLETIONS_TOO = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/job-completions-equal-parallelism"
 STEP_SECONDS = 0.03
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def thinksafe_command(job: Object) -> list[str]:
@@ -37,21 +33,6 @@ def thinksafe_command(job: Object) -> list[str]:
     program, *rest = container["command"]
     assert program == "thinksafe"
     return [sys.executable, "-m", "thinksafe", *rest, *container["args"]]
-
-
-@dataclass
-class JobPod:
-    """A pod: a process, or one that waits to become one."""
-
-    name: str
-    index: int
-    process: subprocess.Popen[bytes] | None
-    disrupted: bool = False
-    """The cluster takes it away (condition DisruptionTarget)."""
-    reason: str = ""
-    """Why it ended, ``Error`` unless set."""
-    ended: bool = False
-    deleted: bool = False
 
 
 @dataclass
@@ -84,6 +65,10 @@ class JobController:
     """What a pod of a Job runs."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables of all pods, besides."""
+    runner: PodRunner | None = None
+    """Starts the pods, with what their containers name; without one they have the environment of this process."""
+    quota: Callable[[Object], str] = lambda spec: ""
+    """What a quota says to a pod that it refuses; empty for one that it admits."""
     backoff_seconds: float = 0.05
     """Time before a failed index gets a new pod; on a cluster 10 s, doubled each time."""
     places: int = 1_000_000
@@ -100,6 +85,7 @@ class JobController:
         self._before_admit, self._before_controller, self._before_deleted, self._before_logs = before
         self.api.admit, self.api.controller = self._admit, self._reconcile
         self.api.deleted, self.api.logs = self._deleted, self._log
+        self._before_evict, self.api.evict = self.api.evict, self._evict
         self._lock, self._stopped = threading.RLock(), False
 
     def stop(self) -> None:
@@ -123,6 +109,13 @@ class JobController:
             if pod.process is not None:
                 pod.process.kill()
 
+    def _evict(self, name: str) -> bool:
+        with self._lock:
+            mine = any(pod.name == name for running in self.jobs.values() for pod in running.active())
+        if mine:
+            self.delete_pod(name)
+        return mine or self._before_evict(name)
+
     def kill(self, name: str, reason: str = "OOMKilled") -> None:
         """Kill a pod's process, as the kernel does when memory runs out."""
         with self._lock:
@@ -136,6 +129,10 @@ class JobController:
             return self._before_admit(found)
         spec = found["spec"]
         template = spec["template"]["spec"]
+        spec.setdefault("parallelism", 1)
+        spec.setdefault("completions", 1)
+        if "completionMode" not in spec:
+            return None
         if template["restartPolicy"] != "Never":
             return 422, "spec.template.spec.restartPolicy: must be Never for podFailurePolicy and backoffLimitPerIndex"
         if spec["completionMode"] != "Indexed" or spec["parallelism"] > spec["completions"]:
@@ -211,11 +208,17 @@ class JobController:
         for index in range(spec["completions"]):
             free = index not in over | busy and len(busy) < spec["parallelism"]
             if free and time.monotonic() >= running.resume_at.get(index, 0.0):
+                if refused := self.quota(spec["template"]["spec"]):
+                    self._event(found, refused)
+                    break
                 busy.add(index)
                 running.pods.append(JobPod(f"{name}-{index}-{secrets.token_hex(3)[:5]}", index, None))
         for pod in running.active():
             if pod.process is None and len(self.running()) < self.places:
-                pod.process = self._start(found, pod)
+                try:
+                    pod.process, pod.waiting = self._start(found, pod), None
+                except WaitingError as waiting:
+                    pod.waiting = waiting
         self._show()
         return None
 
@@ -224,7 +227,7 @@ class JobController:
         if code == 0:
             running.succeeded.add(pod.index)
             return None
-        code = 128 - code if code < 0 else code
+        code = exit_code(code)
         running.resume_at[pod.index] = time.monotonic() + self.backoff_seconds
         for place, rule in enumerate(spec.get("podFailurePolicy", {}).get("rules", [])):
             codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
@@ -236,12 +239,20 @@ class JobController:
                 assert rule["action"] == "Ignore"
                 return None
         running.failures[pod.index] = running.failures.get(pod.index, 0) + 1
-        if running.failures[pod.index] > spec["backoffLimitPerIndex"]:
+        limit = spec.get("backoffLimitPerIndex")
+        if limit is None and running.failures[pod.index] > spec["backoffLimit"]:
+            return condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+        if limit is not None and running.failures[pod.index] > limit:
             running.failed.add(pod.index)
         return None
 
     def _start(self, found: Object, pod: JobPod) -> subprocess.Popen[bytes]:
-        (container,) = found["spec"]["template"]["spec"]["containers"]
+        template = found["spec"]["template"]["spec"]
+        if self.runner is not None:
+            process = self.runner.start(pod.name, template, JOB_COMPLETION_INDEX=str(pod.index))
+            self.made.append(pod.name)
+            return process
+        (container,) = template["containers"]
         plain = {one["name"]: one["value"] for one in container["env"] if one.get("value")}
         self.made.append(pod.name)
         with (self.folder / f"{pod.name}.log").open("wb") as log:
@@ -258,9 +269,19 @@ class JobController:
             **status, "succeeded": len(running.succeeded), "failed": sum(running.failures.values()),
             "failedIndexes": ",".join(map(str, sorted(running.failed))),
         })
-        timer = threading.Timer(found["spec"]["ttlSecondsAfterFinished"], lambda: self.api.delete("jobs", name))
+        keep = found["spec"].get("ttlSecondsAfterFinished", 86400)
+        timer = threading.Timer(keep, lambda: self.api.delete("jobs", name))
         timer.daemon = True
         timer.start()
+
+    def _event(self, found: Object, message: str) -> None:
+        one = {"kind": "Job", "name": found["metadata"]["name"]}
+        said = [event["message"] for event in self.api.events if event.get("involvedObject") == one]
+        if message not in said:
+            self.api.events.append({
+                "metadata": {"name": f"{one['name']}-{len(self.api.events)}"}, "involvedObject": one,
+                "type": "Warning", "reason": "FailedCreate", "message": message,
+            })
 
     def _end(self, pods: list[JobPod]) -> None:
         for pod in pods:
@@ -276,35 +297,10 @@ class JobController:
             pod.ended = True
 
     def _show(self) -> None:
-        mine = [described(name, pod) for name, running in self.jobs.items() for pod in running.pods
-                if not (pod.ended and pod.deleted)]
+        mine = []
+        for name, running in self.jobs.items():
+            template = self.api.objects.get(("jobs", name), {}).get("spec", {}).get("template", {})
+            labels = template.get("metadata", {}).get("labels", {})
+            mine += [described(name, pod, labels) for pod in running.pods if not (pod.ended and pod.deleted)]
         others = [pod for pod in self.api.pods if JOB_LABEL not in pod["metadata"].get("labels", {})]
         self.api.pods[:] = others + mine
-
-
-def condition(kind: str, reason: str, message: str = "") -> Object:
-    """Return the status of a Job that ended."""
-    one = {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now()}
-    return {"conditions": [one]}
-
-
-def described(job: str, pod: JobPod) -> Object:
-    """Return a pod as the API shows it."""
-    code = pod.process.poll() if pod.process is not None else None
-    status: dict[str, Any] = {"phase": "Pending"}
-    if pod.process is None:
-        message = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
-        status["conditions"] = [
-            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-        ]
-    elif code is None:
-        status = {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"running": {}}}]}
-    else:
-        ended = {
-            "exitCode": 128 - code if code < 0 else code, "finishedAt": now(),
-            "reason": pod.reason or ("Error" if code else "Completed"),
-        }
-        phase = "Failed" if code else "Succeeded"
-        status = {"phase": phase, "containerStatuses": [{"name": "main", "state": {"terminated": ended}}]}
-    labels = {JOB_LABEL: job, INDEX_LABEL: str(pod.index)}
-    return {"metadata": {"name": pod.name, "uid": pod.name, "labels": labels}, "status": status}

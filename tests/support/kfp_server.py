@@ -5,7 +5,8 @@ a token is checked where there is one (401), runs need what they refer to and th
 is refused in the requests themselves (filters, page tokens, names, crons, files) stands in ``kfp_rules``.
 
 As on a real backend, a recurring run that is deleted takes the workflows of its runs along: those under way are lost,
-and nothing ever changes their state again. One that is disabled keeps them.
+and nothing ever changes their state again. One that is disabled keeps them. What runs the runs is somebody else's
+business (``kfp_backend``); without that, they stay as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -23,6 +24,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from kfp_rules import Refusal, message, name_of, page, schedule, specification
+
+UNDER_WAY = ("PENDING", "RUNNING", "CANCELING")
 
 
 @dataclass
@@ -48,12 +51,22 @@ class KfpServer:
     before_create: Any = None
     """Called once before the next thing is made, as another installation would interfere."""
 
+    started: Callable[[dict[str, Any]], None] = lambda run: None
+    """Told of each run that was made."""
+    ended: Callable[[str, bool], None] = lambda run_id, deleted: None
+    """Told of each run that somebody ended: terminated, or its workflow deleted."""
+
     def fire(self, recurring_run_id: str, state: str = "RUNNING") -> str:
         """Start a run of a recurring run, as the backend does when its time has come; returns the run's id."""
         of = known(self.recurring_runs, "recurring_run_id", recurring_run_id)
         assert of["mode"] == "ENABLE"
-        kept = {key: of[key] for key in ("experiment_id", "recurring_run_id", "display_name")}
-        return str(self._add(self.runs, "run_id", kept, state=state)["run_id"])
+        taken = (
+            "experiment_id", "recurring_run_id", "display_name", "pipeline_version_reference", "runtime_config",
+            "service_account",
+        )
+        run = self._add(self.runs, "run_id", {key: of[key] for key in taken if key in of}, state=state)
+        self.started(run)
+        return str(run["run_id"])
 
     def finish(self, run_id: str, state: str = "SUCCEEDED") -> None:
         """End a run, of which the server hears from its workflow only."""
@@ -82,10 +95,12 @@ class KfpServer:
                 return page("experiments", self._of(self.experiments, query), query)
             case ["recurringruns"]:
                 return page("recurringRuns", self._in_experiment(self.recurring_runs, query), query)
-            case ["runs", run]:
-                return known(self.runs, "run_id", run)
             case ["runs"]:
                 return page("runs", self._in_experiment(self.runs, query), query)
+            case ["runs", name]:
+                return known(self.runs, "run_id", name)
+            case ["recurringruns", name]:
+                return known(self.recurring_runs, "recurring_run_id", name)
         raise Refusal(404, "not found")
 
     def post(self, path: list[str], query: dict[str, str], body: Any) -> dict[str, Any]:
@@ -116,12 +131,18 @@ class KfpServer:
                 name = action.removesuffix(":disable")
                 known(self.recurring_runs, "recurring_run_id", name)["mode"] = "DISABLE"
                 return {}
-            case ["runs", action] if action.endswith(":terminate"):
-                known(self.runs, "run_id", action.removesuffix(":terminate"))["state"] = "CANCELING"
-                return {}
             case ["runs"]:
                 self._refers(message("runs", body))
-                return self._add(self.runs, "run_id", body, state="PENDING")
+                run = self._add(self.runs, "run_id", body, state="PENDING")
+                self.started(run)
+                return run
+            case ["runs", action] if action.endswith(":terminate"):
+                run = known(self.runs, "run_id", action.removesuffix(":terminate"))
+                if run["state"] not in UNDER_WAY:
+                    raise Refusal(400, "the run has ended")
+                run["state"] = "CANCELING"
+                self.ended(run["run_id"], False)
+                return {}
         raise Refusal(404, "not found")
 
     def delete(self, path: list[str]) -> dict[str, Any]:
@@ -129,7 +150,25 @@ class KfpServer:
             case ["recurringruns", name]:
                 self.recurring_runs.remove(known(self.recurring_runs, "recurring_run_id", name))
                 of = [run for run in self.runs if run.get("recurring_run_id") == name]
-                self.lost += [run["run_id"] for run in of if run["state"] in ("PENDING", "RUNNING", "CANCELING")]
+                lost = [run["run_id"] for run in of if run["state"] in UNDER_WAY]
+                self.lost += lost
+                for run_id in lost:
+                    self.ended(run_id, True)
+                return {}
+            case ["runs", name]:
+                self.runs.remove(known(self.runs, "run_id", name))
+                self.ended(name, True)
+                return {}
+            case ["experiments", name]:
+                self.experiments.remove(known(self.experiments, "experiment_id", name))
+                return {}
+            case ["pipelines", name]:
+                if any(version["pipeline_id"] == name for version in self.versions):
+                    raise Refusal(400, "the pipeline has versions")
+                self.pipelines.remove(known(self.pipelines, "pipeline_id", name))
+                return {}
+            case ["pipelines", _, "versions", name]:
+                self.versions.remove(known(self.versions, "pipeline_version_id", name))
                 return {}
         raise Refusal(404, "not found")
 

@@ -136,4 +136,4 @@ class KubeContents:
             return 200, self.objects[path]
         if path.endswith(EMPTY):
             return 200, {"items": []}
-        return 404, {"kind": "Status", "reason": "NotFound"}
+        return 404, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}

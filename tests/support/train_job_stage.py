@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube_api import KubeApi, kube_api
+from kube_api import KubeApi
+from kube_http import kube_api
 from node_training import EXAMPLES, section
 from trainer_controller import condition
 

@@ -10,7 +10,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from kube_api import KubeApi, kube_api
+from kube_api import KubeApi
+from kube_http import kube_api
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.admission import LIMIT_RANGE, quota_findings, run_pod, trial_findings

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube_api import kube_api
 from kube_contents import KubeContents
+from kube_http import kube_api
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding, findings

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube_api import kube_api
 from kube_contents import KubeContents
+from kube_http import kube_api
 from rollouts import settings_of
 
 from thinksafe.config.cluster import ClusterSettings

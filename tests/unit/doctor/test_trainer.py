@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kube_api import kube_api
 from kube_contents import KubeContents
+from kube_http import kube_api
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube_api import KubeApi, kube_api, ready_deployment
+from kube_api import KubeApi, ready_deployment
+from kube_http import kube_api
 from rollouts import DIGEST, TARGET, settings_of
 
 from thinksafe.config.deploy import DeploySettings

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
+import json
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ir_driver import Backend
+from argo_workflow import STORED
+from ir_control import Control, GoneError
+from ir_driver import Backend, PipelineRun
 from ir_pods import IRError, Namespace
 
 CODE = """
-import json, os, sys
+import json, os, sys, time
+if sys.argv[2] == "sleep" or (sys.argv[2] == "once" and not os.path.exists("seen")):
+    open("seen", "w").close()
+    time.sleep(60)
 given = json.loads(sys.argv[1])
 for name, output in given["outputs"].get("parameters", {}).items():
     open(output["outputFile"], "w").write(sys.argv[2])
@@ -195,3 +204,86 @@ def test_a_pod_without_its_secret_does_not_start(tmp_path: Path, namespace: Name
 def test_a_value_that_looks_like_a_placeholder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IRError, match="a value holds a placeholder"):
         backend(tmp_path).run(other="{{$.inputs.parameters['text']}}")
+
+
+def test_each_pod_of_the_longest_chain_costs_ten_seconds_and_nobody_waits_for_them(tmp_path: Path) -> None:
+    began = time.monotonic()
+    assert backend(tmp_path).run(other="b").steps == 1 + 2 + 2 + 2, "drivers of the body, of first, rest and exit"
+    longer = backend(tmp_path).run(word="yes", other="b")
+    assert longer.steps == 1 + 2 + (1 + 2 + 2) + 2, "the condition has a driver, too"
+    assert longer.seconds == 100 > time.monotonic() - began
+
+
+def heavy(tasks: int, size: int, character: str = "") -> dict[str, Any]:
+    """Return the pipeline with more tasks in its body, and much text in the container."""
+    spec = changed("deploymentSpec", "executors", "exec-say", "container", "env", value=[
+        {"name": "PLAIN", "value": (character or "x") * size}
+    ])
+    for number in range(tasks):
+        spec["components"]["comp-body"]["dag"]["tasks"][f"more-{number}"] = task(
+            f"more-{number}", "comp-say", ("first",), parameters={"text": of_group("other")}
+        )
+    return spec
+
+
+def test_a_run_that_outgrows_its_workflow_dies_without_its_exit_task(tmp_path: Path) -> None:
+    run = backend(tmp_path, heavy(40, 60_000)).run(other="b")
+    assert (run.state, run.error) == ("FAILED", "Request entity too large: limit is 3145728")
+    assert 5 < len(run.pods) < 40
+    assert "/exit" not in run.states
+
+
+def test_status_is_compressed_where_the_workflow_is_large(tmp_path: Path) -> None:
+    run = backend(tmp_path, heavy(4, 100_000)).run(other="b")
+    assert run.state == "SUCCEEDED", run.text
+    assert 100_000 < run.bytes < STORED, "the text is there once, and compressed in the status"
+
+
+def in_the_background(tmp_path: Path, control: Control, **parameters: Any) -> Callable[[], PipelineRun]:
+    """Start a run, wait for its first pod, and return what waits for its end."""
+    spec, done = copy.deepcopy(SPEC), []
+    spec["components"]["comp-body"]["dag"]["tasks"]["first"]["retryPolicy"] = {"maxRetryCount": 1}
+
+    def run() -> None:
+        try:
+            done.append(backend(tmp_path, spec).run("run-1", control, **parameters))
+        except GoneError as gone:
+            done.append(gone)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    marker = tmp_path / "run-1" / "disks" / "body.first" / "seen"
+    while not marker.is_file():
+        time.sleep(0.01)
+
+    def ended() -> PipelineRun:
+        thread.join(30)
+        return done[0]
+
+    return ended
+
+
+def test_a_terminated_run_ends_its_stage_and_runs_its_exit_task(tmp_path: Path) -> None:
+    control = Control()
+    ended = in_the_background(tmp_path, control, word="sleep", other="b")
+    control.terminate()
+    run = ended()
+    assert run.state == "FAILED"
+    assert [(pod.task, pod.code) for pod in run.pods] == [("/body/first", -15), ("/exit", 0)]
+    assert json.loads(run.pods[-1].command[-1])["state"] == "FAILED"
+
+
+def test_a_lost_pod_is_replaced_once(tmp_path: Path) -> None:
+    control = Control()
+    ended = in_the_background(tmp_path, control, word="once", other="b")
+    control.lose()
+    run = ended()
+    assert run.state == "SUCCEEDED", run.text
+    assert [pod.code for pod in run.pods] == [0, 0, 0]
+
+
+def test_a_deleted_workflow_runs_nothing_more(tmp_path: Path) -> None:
+    control = Control()
+    ended = in_the_background(tmp_path, control, word="sleep", other="b")
+    control.delete()
+    assert isinstance(ended(), GoneError)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube_api import KubeApi, kube_api
+from kube_api import KubeApi
+from kube_http import kube_api
 from node_training import World, section
 from plans import write_plan
 from trainer_controller import Controller

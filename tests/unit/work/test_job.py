@@ -12,7 +12,8 @@ import pytest
 import yaml
 from cluster_configs import cluster_document
 from job_controller import JobController
-from kube_api import KubeApi, kube_api
+from kube_api import KubeApi
+from kube_http import kube_api
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.pods import JOBS_VARIABLE

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from kfp_server import KfpServer, kfp_server
-from kube_api import KubeApi, kube_api
+from kube_api import KubeApi
+from kube_http import kube_api
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe_pipelines.commands import compile_pipeline

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from cluster_configs import cluster_document
 from kfp_server import KfpServer, kfp_server
-from kube_api import KubeApi, kube_api
+from kube_api import KubeApi
+from kube_http import kube_api
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings

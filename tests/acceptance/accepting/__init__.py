@@ -1,0 +1,1 @@
+"""What the acceptance suite works with: a cluster that it knows nothing of but its variables (README.md)."""
