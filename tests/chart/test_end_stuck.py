@@ -8,7 +8,7 @@ import itertools
 import pytest
 from helm_chart import config_text, manifests, one, value_set
 from kfp_server import kfp_server
-from kube_api import kube_api
+from kube_http import kube_api
 
 from thinksafe.config import load_config
 from thinksafe.errors import StageError

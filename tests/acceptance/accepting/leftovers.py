@@ -8,7 +8,7 @@ from accepting.cluster import Cluster
 from accepting.settings import LABEL
 
 KINDS = (
-    "pods", "jobs", "deployments", "services", "configmaps", "secrets", "serviceaccounts", "roles", "rolebindings",
+    "pods", "cronjobs", "jobs", "deployments", "services", "configmaps", "secrets", "serviceaccounts", "roles", "rolebindings",
     "networkpolicies", "persistentvolumeclaims", "resourcequotas",
 )
 FORGET = """
