@@ -8,8 +8,8 @@ from accepting.cluster import Cluster
 from accepting.settings import LABEL
 
 KINDS = (
-    "pods", "cronjobs", "jobs", "deployments", "services", "configmaps", "secrets", "serviceaccounts", "roles", "rolebindings",
-    "networkpolicies", "persistentvolumeclaims", "resourcequotas",
+    "pods", "cronjobs", "jobs", "deployments", "services", "configmaps", "secrets", "serviceaccounts", "roles",
+    "rolebindings", "networkpolicies", "persistentvolumeclaims", "resourcequotas",
 )
 FORGET = """
 import sys
