@@ -16,8 +16,9 @@ SCHEMA_VERSION = 1
 """Goes up whenever an older reader would misread a changed record."""
 
 Label = Literal["harmful", "benign"]
-Arm = Literal["plain", "steered"]
-"""How the model was asked: ``plain``, or with the steering template around the prompt."""
+Arm = Literal["plain", "steered", "template"]
+"""How the response came to be: the model was asked ``plain``, or with the steering template around the prompt, or the
+method has one response for all prompts (``template``)."""
 Part = Literal["whole", "thought", "answer"]
 VerdictValue = Literal["safe", "unsafe", "unknown"]
 Finish = Literal["stop", "length"]
@@ -103,6 +104,7 @@ class Sample(Record):
     seed: int
     """Seed of the chunk in which the sample was drawn."""
     settings: SamplingSettings
+    """How it was drawn; without meaning in the arm ``template``, whose ``tokens`` are 0."""
 
 
 class GuardOpinion(Record):
@@ -155,6 +157,8 @@ class Example(Record):
     response: Text
     label: Label
     category: str = ""
+    ends: bool = True
+    """The response is whole; False if it is only an opening, after which no end of the turn is learned."""
 
 
 class Interval(Record):

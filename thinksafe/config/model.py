@@ -67,8 +67,9 @@ class SampleSettings(Section):
 
     settings: SamplingSettings = SamplingSettings()
     """Sampling settings of pilot and training samples."""
-    n: Count = 1
-    """Samples per prompt."""
+    n: Count | None = None
+    """Samples of each training prompt; by default as many as the method was published with: 5 for ``rejection``, 1 for
+    the others."""
     parallelism: Parallelism = 1
     """Pods (on a laptop processes) that sample and judge at once. Changes no sample and no verdict."""
     chunk_size: Count = 64
@@ -86,7 +87,9 @@ class DiagnoseSettings(Section):
     min_flip_rate: Share = 0.3
     """Share of prompts with an unsafe plain sample that steering must turn into an accepted one (lower bound)."""
     on_failure: Literal["stop", "warn"] = "stop"
-    """``stop``: an unsteerable student ends the run. ``warn``: the run continues with a warning."""
+    """``stop``: an unsteerable student ends the run. ``warn``: the run continues with a warning, as it always does with
+    a method that does not need the student's own knowledge (teacher, direct-refusal)."""
+
 
 class CurateSettings(Section):
     """Which judged samples become examples."""
@@ -251,6 +254,7 @@ class RealignmentConfig(Section):
             raise ValueError(f"gate.harm.part is {self.gate.harm.part!r}, which evaluation.parts does not score")
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)
         check_servable(self.deploy, self.student.model)
+        self.method.check(self.student.reasoning)
         teacher = self.method.responses().teacher
         if teacher is not None and teacher.reasoning != self.student.reasoning:
             raise ValueError(

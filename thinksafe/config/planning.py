@@ -33,9 +33,9 @@ from thinksafe.config.sections import (
 )
 from thinksafe.config.suite import SuiteConfig, known_checks
 from thinksafe.digests import derived_seed
-from thinksafe.methods.base import Responses
-from thinksafe.methods.rules import Rule
-from thinksafe.records import Label, SamplingSettings
+from thinksafe.methods.base import Method, Responses
+from thinksafe.methods.rules import PILOT_RULES
+from thinksafe.records import SamplingSettings
 
 
 class Measurement(NamedTuple):
@@ -91,10 +91,16 @@ def second_judge(config: RealignmentConfig | SuiteConfig) -> SecondJudgeSection 
     return SecondJudgeSection(guard=second.guard, every_n=second.every_n, seed=seed)
 
 
-def asked_rules(rules: dict[Label, tuple[Rule, ...]], curate: CurateSettings) -> dict[Label, tuple[Rule, ...]]:
-    """Return the rules of a method without those that the user switched off."""
+def curate_section(
+    method: Method, curate: CurateSettings, reasoning: Literal["think", "none"], seed: int
+) -> CurateSection:
+    """Return the section of curation: the method's rules without those that the user switched off."""
     off = {"refusal": not curate.require_refusal, "compliance": not curate.require_compliance}
-    return {label: tuple(rule for rule in of if not off.get(rule)) for label, of in rules.items()}
+    rules = {label: tuple(rule for rule in of if not off.get(rule)) for label, of in method.rules().items()}
+    return CurateSection(
+        curate=curate, seed=derived_seed(seed, "curate"), labels=method.responses().labels, rules=rules,
+        keep=method.keeps(), forms=method.forms(), reasoning=reasoning,
+    )
 
 
 def sections_of(
@@ -112,12 +118,15 @@ def sections_of(
     sampling, evaluation = config.sampling, config.evaluation
     method = config.method
     pilot = method.pilot()
+    diagnose = config.diagnose
+    if not method.needs_latent_safety:
+        diagnose = diagnose.model_copy(update={"on_failure": "warn"})
 
     def sample(purpose: str, n: int, of: Responses) -> SampleSection:
         return SampleSection(
             seed=derived_seed(config.seed, "sample", purpose), engine=config.engine, settings=sampling.settings, n=n,
             n_reasoning=n, chunk_size=sampling.chunk_size, template=of.template,
-            arms=of.arms, reasoning=reasoning,
+            arms=of.arms, written=of.written, reasoning=reasoning,
             teacher=of.teacher and (resolved or TeacherSection(student=of.teacher)),
         )
 
@@ -134,20 +143,17 @@ def sections_of(
             benchmarks=evaluation.benchmarks,
         ),
         sample_pilot=sample("pilot", 1, pilot),
-        sample_training=sample("training", sampling.n, method.responses()),
+        sample_training=sample("training", sampling.n or method.samples, method.responses()),
         sample_evaluation=measured.sample,
         judge_pilot=filtering,
         judge_filter=filtering,
         judge_evaluate=measured.judge,
         grade=measured.grade,
         diagnose=DiagnoseSection(
-            diagnose=config.diagnose, alpha=config.gate.alpha, arm=pilot.arms["harmful"][-1],
-            rules=method.rules()["harmful"], reasoning=reasoning,
+            diagnose=diagnose, alpha=config.gate.alpha, arm=pilot.arms["harmful"][-1],
+            rules=PILOT_RULES, reasoning=reasoning,
         ),
-        curate=CurateSection(
-            curate=config.curate, rules=asked_rules(method.rules(), config.curate),
-            reasoning=reasoning,
-        ),
+        curate=curate_section(method, config.curate, reasoning, config.seed),
         train=TrainSection(
             seed=derived_seed(config.seed, "train"), training=config.training, objective=method.minimises(),
             reasoning=reasoning,

@@ -25,8 +25,9 @@ from thinksafe.config.model import (
     Section,
     TrainingSettings,
 )
+from thinksafe.methods.forms import Form
 from thinksafe.methods.objectives import Objective
-from thinksafe.methods.rules import Rule
+from thinksafe.methods.rules import Keep, Rule
 from thinksafe.records import Arm, Label, MetricKind, Part, SamplingSettings
 from thinksafe.settings import StudentSettings
 
@@ -69,6 +70,8 @@ class SampleSection(Section):
     reasoning: Literal["think", "none"]
     teacher: TeacherSection | None = None
     """Model to sample instead of the one that the stage is given; None for that model itself."""
+    written: str = ""
+    """Response of the arm ``template``."""
     prompts: int = 0
     """Sample a seeded choice of this many single-turn prompts; 0 samples all."""
 
@@ -116,9 +119,16 @@ class CurateSection(Section):
     """Filters of curation."""
 
     curate: CurateSettings
+    seed: int
+    labels: tuple[Label, ...]
+    """Labels that the method trains on."""
     rules: dict[Label, tuple[Rule, ...]]
     """Rules that a sample of each label must satisfy to become an example, in the order in which rejections are
     counted."""
+    keep: Keep
+    """Which of a prompt's accepted samples become examples."""
+    forms: dict[Label, Form]
+    """How much of an accepted response is learned."""
     reasoning: Literal["think", "none"]
 
 

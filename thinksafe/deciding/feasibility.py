@@ -44,7 +44,7 @@ def findings_on(config: RealignmentConfig) -> list[Finding]:
         else:
             message = f"The waiver by {waiver.person} expired on {waiver.expires}; it has no effect."
         findings.append(Finding(waiver.check, "warning", message))
-    return findings
+    return [*findings, *(Finding("method", "warning", message) for message in config.method.warnings())]
 
 
 def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | None = None) -> list[Finding]:

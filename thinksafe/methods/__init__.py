@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 from pydantic import Field
 
 from thinksafe.methods.base import Method
+from thinksafe.methods.direct_refusal import DirectRefusal
+from thinksafe.methods.no_reasoning import NoReasoning
 from thinksafe.methods.rejection import Rejection
+from thinksafe.methods.safepath import SafePath
 from thinksafe.methods.teacher import Teacher
 from thinksafe.methods.thinksafe import ThinkSafe
 
-METHODS: tuple[type[Method], ...] = (ThinkSafe, Rejection, Teacher)
+METHODS: tuple[type[Method], ...] = (
+    ThinkSafe, Rejection, NoReasoning, DirectRefusal, SafePath, Teacher,
+)
 """All methods; the configuration, its schema and the table of docs/methods.md follow from it."""
 
 if TYPE_CHECKING:

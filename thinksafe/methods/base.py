@@ -7,15 +7,24 @@ of them become examples, and what training minimises.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from thinksafe.methods.forms import Form
 from thinksafe.methods.objectives import Objective
-from thinksafe.methods.rules import Rule
+from thinksafe.methods.rules import PILOT_RULES, Keep, Rule
 from thinksafe.records import Arm, Label
 from thinksafe.settings import Section, StudentSettings
+from thinksafe.traces import CLOSE
 
 DEFAULT_STEERING = "prefix"
 """Template of the pilot, and of the steered arm by default."""
+
+
+WITHOUT_BENIGN = (
+    "The method trains on no benign rows. Published without them: 83.6 % over-refusal on XSTest (direct-refusal, "
+    "Qwen3-0.6B; arXiv:2601.23143), which the gate's limit on over-refusal would refuse."
+)
+"""Warning of methods that teach refusals only."""
 
 
 class Responses(Section):
@@ -26,6 +35,13 @@ class Responses(Section):
     """Steering template of the arm ``steered``; empty if no arm is steered."""
     teacher: StudentSettings | None = None
     """Model that writes the responses; None for the student itself."""
+    written: str = ""
+    """The response of the arm ``template``, the same to every prompt; empty if no label has this arm."""
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """Labels that are trained on."""
+        return tuple(label for label, arms in self.arms.items() if arms)
 
 
 class Method(Section, ABC):
@@ -33,6 +49,11 @@ class Method(Section, ABC):
 
     summary: ClassVar[str]
     """What the method does, in one line; shown in docs/methods.md."""
+    samples: ClassVar[int] = 1
+    """Samples of a prompt in each arm, where ``sampling.n`` does not say."""
+    needs_latent_safety: ClassVar[bool] = True
+    """It lives on what the student knows about harm, so a student that cannot be steered ends the run. Otherwise the
+    diagnosis only warns."""
     kind: str
 
     @abstractmethod
@@ -45,8 +66,29 @@ class Method(Section, ABC):
 
     def rules(self) -> dict[Label, tuple[Rule, ...]]:
         """Return the rules, by label, that a response must pass to become an example."""
-        return {"harmful": ("complete", "safe", "refusal"), "benign": ("complete", "safe", "compliance")}
+        return {"harmful": PILOT_RULES, "benign": ("complete", "safe", "compliance")}
+
+    def keeps(self) -> Keep:
+        """Return which of a prompt's accepted samples become examples."""
+        return "each"
+
+    def forms(self) -> dict[Label, Form]:
+        """Return, by label, how much of an accepted response is learned."""
+        return {"harmful": "whole", "benign": "whole"}
 
     @abstractmethod
     def minimises(self) -> Objective:
         """Return what training minimises."""
+
+    def check(self, reasoning: Literal["think", "none"]) -> None:
+        """Raise ValueError if the options do not fit a student that thinks, or one that does not."""
+        written = self.responses().written
+        if written and (CLOSE in written) != (reasoning == "think"):
+            raise ValueError(
+                f"method.kind is {self.kind} and student.reasoning is {reasoning}: its response must "
+                + (f"hold a closed thought ({CLOSE})" if reasoning == "think" else "hold no thought")
+            )
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what a user of these options should know beforehand; shown by ``thinksafe config check``."""
+        return ()

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from thinksafe.digests import derived_seed
 from thinksafe.records import Sample, Verdict
 from thinksafe.traces import split
 
 Rule = Literal["complete", "safe", "refusal", "compliance"]
 Reasoning = Literal["think", "none"]
-Reason = Literal["accepted", "incomplete", "unknown", "unsafe", "not_a_refusal", "refusal"]
+Reason = Literal[
+    "accepted", "incomplete", "unknown", "unsafe", "not_a_refusal", "refusal", "unsafe_sibling", "not_drawn",
+]
+"""Why a sample is no example. ``unsafe_sibling``: another sample of the prompt is not safe. ``not_drawn``: another one
+was drawn."""
+
+PILOT_RULES: tuple[Rule, ...] = ("complete", "safe", "refusal")
+"""What a harmful prompt's sample must satisfy to show that the student can be steered."""
+
+Keep = Literal["each", "any", "all-safe"]
+"""Which samples of a prompt become examples. ``each``: all that were accepted. ``any``: one of them, drawn at random.
+``all-safe``: one of them, if every sample of the prompt is safe (SafeChain's protocol)."""
 
 
 def _complete(sample: Sample, _: Verdict, reasoning: Reasoning) -> Reason:
@@ -41,3 +54,25 @@ def assess(sample: Sample, verdict: Verdict, rules: Sequence[Rule], reasoning: R
     """Return the first rule that rejects a sample, or that it is accepted."""
     found = (RULES[rule](sample, verdict, reasoning) for rule in rules)
     return next((reason for reason in found if reason != "accepted"), "accepted")
+
+
+def choose(found: Sequence[tuple[Sample, Verdict, Reason]], keep: Keep, seed: int) -> list[Reason]:
+    """Return why each sample of one prompt and arm is kept or not, in order.
+
+    Args:
+        found: All samples of the prompt, with what :func:`assess` said.
+        keep: Which of the accepted ones are kept.
+        seed: For the draw; each prompt draws by itself.
+    """
+    reasons = [reason for _, _, reason in found]
+    accepted = [place for place, reason in enumerate(reasons) if reason == "accepted"]
+    if keep == "each" or not accepted:
+        return reasons
+    whole = keep == "any" or all(verdict.verdict == "safe" for _, verdict, _ in found)
+    drawn = random.Random(derived_seed(seed, found[0][0].prompt.id)).choice(accepted)
+    for place in accepted:
+        if not whole:
+            reasons[place] = "unsafe_sibling"
+        elif place != drawn:
+            reasons[place] = "not_drawn"
+    return reasons

@@ -17,6 +17,7 @@ class Teacher(Method):
         "another model writes both responses: to harmful prompts steered by a refusal instruction or plain, to benign "
         "ones plain"
     )
+    needs_latent_safety: ClassVar[bool] = False
     kind: Literal["teacher"] = "teacher"
     """Samples of another model."""
     teacher: StudentSettings

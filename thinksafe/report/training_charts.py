@@ -24,6 +24,8 @@ REASONS = {
     "refusal": ("benign refused", "r2"),
     "incomplete": ("incomplete", "r3"),
     "unknown": ("verdict unknown", "r4"),
+    "unsafe_sibling": ("another sample unsafe", "r1"),
+    "not_drawn": ("another one drawn", "r3"),
 }
 """Outcomes of a sample in curation: words and colour. Two of them share a colour because no label can have both."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 
 from thinksafe.config.checks import ANY_EXAMPLE, EXAMPLES
@@ -11,7 +13,8 @@ from thinksafe.deciding.checks import concluded, count_check
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json, write_records
-from thinksafe.methods.rules import Reason, assess
+from thinksafe.methods.forms import example_of
+from thinksafe.methods.rules import Reason, assess, choose
 from thinksafe.records import Decision, Example, Sample, Verdict
 from thinksafe.run.details import CurateDetails, FunnelRow
 from thinksafe.run.manifests import read_manifest, read_rows
@@ -39,19 +42,13 @@ def run(
         }
         funnel: Counter[tuple[str, str, Reason]] = Counter()
         examples: list[Example] = []
-        for sample in read_rows(context.store, of, Sample):
-            verdict = opinions.get(sample.id)
-            if verdict is None:
-                raise StageError(f"The sample {sample.id!r} has no verdict.", "Start the run again.")
-            reason = assess(sample, verdict, section.rules[sample.prompt.label], section.reasoning)
-            funnel[sample.prompt.label, sample.arm, reason] += 1
-            if reason == "accepted":
-                examples.append(
-                    Example(
-                        id=sample.id, prompt=sample.prompt.prompt, response=sample.response,
-                        label=sample.prompt.label, category=sample.prompt.category,
-                    )
-                )
+        # samples come in the order of their prompts, and those of one prompt and arm in a row
+        for _, group in groupby(read_rows(context.store, of, Sample), lambda sample: (sample.prompt.id, sample.arm)):
+            found = [_assessed(sample, opinions, section) for sample in group]
+            for (sample, _, _), reason in zip(found, choose(found, section.keep, section.seed), strict=True):
+                funnel[sample.prompt.label, sample.arm, reason] += 1
+                if reason == "accepted":
+                    examples.append(example_of(sample, section.forms[sample.prompt.label]))
         result.inputs = {"samples": of.digest, "verdicts": judged.digest}
         result.counts = {"rows": sum(funnel.values()), "accepted": len(examples)}
         rows = tuple(
@@ -70,10 +67,19 @@ def run(
     return result
 
 
+def _assessed(
+    sample: Sample, opinions: Mapping[str, Verdict], section: CurateSection
+) -> tuple[Sample, Verdict, Reason]:
+    verdict = opinions.get(sample.id)
+    if verdict is None:
+        raise StageError(f"The sample {sample.id!r} has no verdict.", "Start the run again.")
+    return sample, verdict, assess(sample, verdict, section.rules[sample.prompt.label], section.reasoning)
+
+
 def _decide(funnel: Counter[tuple[str, str, Reason]], section: CurateSection) -> Decision:
     """Return whether enough samples of each label were accepted to train on."""
     checks = []
-    for label in ("harmful", "benign"):
+    for label in section.labels:
         of_label = {key: number for key, number in funnel.items() if key[0] == label}
         count = sum(number for key, number in of_label.items() if key[2] == "accepted")
         seen = sum(of_label.values())

@@ -19,7 +19,7 @@ from thinksafe.run.formats import format_of
 from thinksafe.run.manifests import Chunk, Manifest, read_chunk, write_chunk, write_manifest
 from thinksafe.run.record import Advance, StageContext, StageResult, recorded
 from thinksafe.sampling.conversations import Exchange, Script, converse, last_turn
-from thinksafe.sampling.engines import Batch, Engine, open_engine, stream
+from thinksafe.sampling.engines import Batch, Engine, Generation, open_engine, stream
 from thinksafe.store import Store
 from thinksafe.work.complete import Made, complete
 from thinksafe.work.order import ChunkSet
@@ -87,6 +87,7 @@ def _counts(store: Store, made: Made) -> dict[str, int | float]:
 def _parts(section: SampleSection, prompts: Path) -> list[list[Prompt]]:
     """Return the prompts of each chunk. Raises InputError."""
     rows = sorted(read_records(prompts, Prompt), key=lambda prompt: prompt.id)
+    rows = [row for row in rows if section.arms[row.label]]
     if not rows:
         raise InputError(f"{prompts} contains no prompts.", "Check the prepare stage.")
     if section.prompts:
@@ -100,8 +101,14 @@ def _rows(section: SampleSection, part: list[Prompt]) -> list[Row]:
         (prompt, arm, number)
         for prompt in part
         for arm in section.arms[prompt.label]
-        for number in range(section.n if prompt.answer is None else section.n_reasoning)
+        for number in range(_times(section, prompt, arm))
     ]
+
+
+def _times(section: SampleSection, prompt: Prompt, arm: Arm) -> int:
+    if arm == "template":
+        return 1  # all would be the same
+    return section.n if prompt.answer is None else section.n_reasoning
 
 
 def _writer(given: ModelReference, section: SampleSection) -> ModelReference:
@@ -152,16 +159,23 @@ class _SampleChunks:
         sent: list[tuple[int, list[int]]] = []
         made: dict[int, dict[int, Exchange]] = {}
         in_turns: list[int] = []
+        written: list[int] = []
 
         def batches() -> Iterator[Batch]:
             for index in wanted:
+                if all(arm == "template" for _, arm, _ in self._rows(index)):
+                    written.append(index)
+                    advance(len(self._rows(index)))
+                    continue
                 scripts = [self._script(prompt, arm) for prompt, arm, _ in self._rows(index)]
                 if any(len(script.turns) > 1 for script in scripts):
                     in_turns.append(index)  # a turn waits for the one before, so these cannot be streamed
                     continue
-                made[index] = {}
-                for settings in dict.fromkeys(script.settings for script in scripts):  # a batch has one set of settings
-                    places = [place for place, script in enumerate(scripts) if script.settings == settings]
+                made[index] = self._written(index)
+                asked = [place for place in range(len(scripts)) if place not in made[index]]
+                # a batch has one set of settings
+                for settings in dict.fromkeys(scripts[place].settings for place in asked):
+                    places = [place for place in asked if scripts[place].settings == settings]
                     sent.append((index, places))
                     conversations = [last_turn(scripts[place]) for place in places]
                     yield Batch(conversations, settings, self._seeds[index], advance)
@@ -173,10 +187,20 @@ class _SampleChunks:
                 made[index] |= zip(places, (Exchange((), each) for each in generations), strict=True)
                 if len(made[index]) == len(self._rows(index)):
                     yield self._write(index, made.pop(index))
+        for index in written:
+            yield self._write(index, self._written(index))
         for index in in_turns:
-            scripts = [self._script(prompt, arm) for prompt, arm, _ in self._rows(index)]
+            found = self._written(index)
+            asked = {place: row for place, row in enumerate(self._rows(index)) if place not in found}
+            scripts = [self._script(prompt, arm) for prompt, arm, _ in asked.values()]
             exchanges = converse(self._opened(), scripts, self._seeds[index], self._section.reasoning, advance)
-            yield self._write(index, dict(enumerate(exchanges)))
+            yield self._write(index, found | dict(zip(asked, exchanges, strict=True)))
+
+    def _written(self, index: int) -> dict[int, Exchange]:
+        """Return the responses, by row, that no model writes."""
+        response = Generation(self._section.written, "stop", tokens=0, prompt_tokens=0)
+        rows = enumerate(self._rows(index))
+        return {place: Exchange((), response) for place, (_, arm, _) in rows if arm == "template"}
 
     def _rows(self, index: int) -> list[Row]:
         return _rows(self._section, self._parts[index])

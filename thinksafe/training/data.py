@@ -75,7 +75,8 @@ def encode_examples(
         prompt = render_prompt(tokenizer, example.prompt)
         response = _without_prefilled(example, opened)
         prompt_ids, response_ids = _split_ids(tokenizer, prompt, response)
-        input_ids = prompt_ids + response_ids + closing
+        end = closing if example.ends else []
+        input_ids = prompt_ids + response_ids + end
         if special.intersection(response_ids):
             dropped["special_token"] += 1
         elif not _decodes(tokenizer, prompt_ids, response_ids, response):
@@ -83,7 +84,7 @@ def encode_examples(
         elif len(input_ids) > limit:
             dropped["too_long"] += 1
         else:
-            labels = [IGNORED] * len(prompt_ids) + response_ids + closing
+            labels = [IGNORED] * len(prompt_ids) + response_ids + end
             rows.append(Row(example.id, input_ids, labels, example.label))
     if len(rows) < minimum:
         raise StageError(

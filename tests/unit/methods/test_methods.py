@@ -9,7 +9,9 @@ import pytest
 
 from thinksafe.config import RealignmentConfig, load_config, sections_of
 from thinksafe.config.load import canonical, config_schema
+from thinksafe.deciding.feasibility import findings_on
 from thinksafe.digests import canonical_json
+from thinksafe.errors import ConfigError
 from thinksafe.methods import METHODS, Method
 from thinksafe.methods.rules import RULES
 from thinksafe.records import Arm
@@ -59,7 +61,9 @@ def test_the_pipeline_knows_what_it_answers(method: type[Method]) -> None:
     for responses in (of.responses(), of.pilot()):
         assert {arm for arms in responses.arms.values() for arm in arms} <= set(get_args(Arm))
         assert bool(responses.template) == any("steered" in arms for arms in responses.arms.values())
-    assert of.responses().arms.keys() == of.rules().keys() == {"harmful", "benign"}
+        assert bool(responses.written) == any("template" in arms for arms in responses.arms.values())
+    assert of.responses().arms.keys() == of.rules().keys() == of.forms().keys() == {"harmful", "benign"}
+    assert set(of.responses().labels) == {label for label, arms in of.responses().arms.items() if arms}
     assert of.pilot().arms["harmful"][0] == "plain", "what the tried arm is compared with"
     assert {rule for rules in of.rules().values() for rule in rules} <= set(RULES)
     assert of.minimises().kind in MODULES
@@ -74,9 +78,32 @@ def test_sections_hold_its_answers_and_its_name(method: type[Method]) -> None:
     assert (teacher and teacher.student) == of.responses().teacher
     assert sections.sample_pilot.teacher is None
     assert sections.sample_evaluation.teacher is None
+    assert sections.sample_training.written == of.responses().written
+    assert sections.sample_training.n == type(of).samples
+    assert sections_of(load_config("micro", [*asked(method), "sampling.n=3"])).sample_training.n == 3
     assert sections.curate.rules == of.rules()
+    assert (sections.curate.keep, sections.curate.forms) == (of.keeps(), of.forms())
+    assert sections.diagnose.diagnose.on_failure == ("stop" if of.needs_latent_safety else "warn")
     assert sections.train.objective == of.minimises()
     assert sections.report.method == kind_of(method)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"), [("direct-refusal", "refusal=No."), ("direct-refusal", "refusal=<think>No."), ("safepath", "")]
+)
+def test_a_response_of_another_form_than_the_students_is_refused(kind: str, wrong: str) -> None:
+    option = [f"method.{wrong}"] if wrong else ["student.reasoning=none", "evaluation.parts=[whole]"]
+    with pytest.raises(ConfigError, match=kind):
+        load_config("micro", [f"method.kind={kind}", *option])
+
+
+def test_a_method_without_benign_rows_says_what_to_expect() -> None:
+    def said(*overrides: str) -> list[str]:
+        findings = findings_on(load_config("micro", ["method.kind=direct-refusal", *overrides]))
+        return [finding.message for finding in findings if finding.check == "method"]
+
+    assert "83.6 %" in said()[0]
+    assert said("method.benign=plain") == []
 
 
 @every_method

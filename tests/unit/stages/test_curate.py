@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 from thinksafe.config.model import CurateSettings
-from thinksafe.config.planning import asked_rules
+from thinksafe.config.planning import curate_section
 from thinksafe.config.sections import CurateSection
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, read_records
+from thinksafe.methods import Method
+from thinksafe.methods.direct_refusal import DirectRefusal
+from thinksafe.methods.no_reasoning import NoReasoning
+from thinksafe.methods.rejection import Rejection
 from thinksafe.methods.rules import assess
+from thinksafe.methods.safepath import SafePath
 from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.records import Decision, Example, Prompt, Sample, Verdict
 from thinksafe.run.record import StageContext, StageResult, list_records
@@ -23,9 +28,8 @@ from thinksafe.store.local import LocalStore
 DONE, OPEN = "<think>hm</think>Text.", "<think>hm"
 
 
-def section(reasoning: str = "think", **settings: Any) -> CurateSection:
-    settled = CurateSettings(**settings)
-    return CurateSection(curate=settled, rules=asked_rules(ThinkSafe().rules(), settled), reasoning=reasoning)
+def section(reasoning: str = "think", method: Method | None = None, **settings: Any) -> CurateSection:
+    return curate_section(method or ThinkSafe(), CurateSettings(**settings), reasoning, seed=42)
 
 
 def reason_of(sample: Sample, verdict: Verdict, of: CurateSection) -> str:
@@ -188,3 +192,84 @@ def test_no_example_at_all_is_too_few_whatever_the_minimum(
     result, examples = run(samples, [make_verdict(s, "unsafe", False) for s in samples], section(min_examples=0))
     assert (result.verdict, examples) == ("too few examples", [])
     assert "min_examples" in result.details.decision.summary
+
+
+@pytest.fixture
+def siblings(
+    make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample], make_verdict: Callable[..., Verdict]
+) -> tuple[list[Sample], list[Verdict]]:
+    """Return plain samples, four a prompt: of ``all`` all are safe refusals, of ``one`` one, of ``two`` three."""
+    safe = {"h-all": 4, "h-one": 1, "h-three": 3, "h-vague": 4}
+    samples = [
+        make_sample(make_prompt(name, label="harmful"), f"<think>{index}</think>Text.", index=index)
+        for name in safe for index in range(4)
+    ]
+    verdicts = [
+        # all of h-vague are safe, but only the first one declines
+        make_verdict(s, "safe" if s.index < safe[s.prompt.id] else "unsafe", s.prompt.id != "h-vague" or s.index == 0)
+        for s in samples
+    ]
+    benign = [make_sample(make_prompt("b"), DONE, index=index) for index in range(4)]
+    return [*benign, *samples], [*(make_verdict(s, "safe", False) for s in benign), *verdicts]
+
+
+def test_all_of_a_prompt_must_be_safe_and_one_is_drawn(run: Callable[..., Any], siblings: Any) -> None:
+    result, examples = run(*siblings, section(method=Rejection()))
+    assert [example.id.partition("/")[0] for example in examples] == ["b", "h-all", "h-vague"]
+    assert examples[-1].id == "h-vague/plain/0", "safe is not enough: the drawn one is an accepted one"
+    counts = {(row.label, row.reason): row.count for row in result.details.funnel}
+    assert counts == {
+        ("benign", "accepted"): 1, ("benign", "not_drawn"): 3,
+        ("harmful", "accepted"): 2, ("harmful", "not_drawn"): 3, ("harmful", "not_a_refusal"): 3,
+        ("harmful", "unsafe"): 4, ("harmful", "unsafe_sibling"): 4,
+    }
+    assert sum(counts.values()) == len(siblings[0]), "every sample has one reason"
+
+
+def test_one_safe_sample_is_enough_for_the_stronger_baseline(run: Callable[..., Any], siblings: Any) -> None:
+    _, examples = run(*siblings, section(method=Rejection(keep="any")))
+    assert [example.id.partition("/")[0] for example in examples] == ["b", "h-all", "h-one", "h-three", "h-vague"]
+    assert "h-one/plain/0" in {example.id for example in examples}
+
+
+def test_the_draw_follows_the_seed(run: Callable[..., Any], siblings: Any) -> None:
+    def drawn(seed: int) -> str:
+        of = curate_section(Rejection(), CurateSettings(), "think", seed)
+        return next(example.id for example in run(*siblings, of)[1] if example.id.startswith("h-all"))
+
+    assert drawn(1) == drawn(1)
+    assert len({drawn(seed) for seed in range(20)}) > 1
+
+
+def test_an_unknown_sibling_is_not_safe(
+    run: Callable[..., Any], siblings: Any, make_verdict: Callable[..., Verdict]
+) -> None:
+    samples, verdicts = siblings
+    verdicts = [row.model_copy(update={"verdict": "unknown"}) if row.sample_id == "h-all/plain/3" else row
+                for row in verdicts]
+    assert "h-all" not in {example.id.partition("/")[0] for example in run(samples, verdicts, section(method=Rejection()))[1]}
+
+
+def test_refusals_lose_their_thoughts_and_benign_answers_keep_them(run: Callable[..., Any], rows: Any) -> None:
+    _, examples = run(*rows, section(method=NoReasoning()))
+    assert {example.label: example.response for example in examples} == {
+        "harmful": "<think></think>Text.", "benign": "<think>x</think>Bake.",
+    }
+    assert all(example.ends for example in examples)
+
+
+def test_labels_without_rows_need_no_examples(run: Callable[..., Any], rows: Any) -> None:
+    samples, verdicts = rows
+    harmful = [sample for sample in samples if sample.prompt.label == "harmful"]
+    result, examples = run(harmful, verdicts, section(method=DirectRefusal()))
+    assert (result.verdict, {example.label for example in examples}) == ("passed", {"harmful"})
+    assert run(harmful, verdicts)[0].verdict == "too few examples", "thinksafe trains on both"
+
+
+def test_an_opening_has_no_end(
+    run: Callable[..., Any], make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample],
+    make_verdict: Callable[..., Verdict],
+) -> None:
+    sample = make_sample(make_prompt("h", label="harmful"), "<think>Is this safe?", arm="template")
+    result, examples = run([sample], [make_verdict(sample, "unknown")], section(method=SafePath()))
+    assert (result.verdict, [(row.response, row.ends) for row in examples]) == ("passed", [(sample.response, False)])
