@@ -16,9 +16,9 @@ SCHEMA_VERSION = 1
 """Goes up whenever an older reader would misread a changed record."""
 
 Label = Literal["harmful", "benign"]
-Arm = Literal["plain", "steered", "template"]
-"""How the response came to be: the model was asked ``plain``, or with the steering template around the prompt, or the
-method has one response for all prompts (``template``)."""
+Arm = Literal["plain", "steered", "template", "given"]
+"""How the response came to be: the model was asked ``plain``, or with the steering template around the prompt; or no
+model was asked, as the method has one response for all prompts (``template``) or the data set brings it (``given``)."""
 Part = Literal["whole", "thought", "answer"]
 VerdictValue = Literal["safe", "unsafe", "unknown"]
 Finish = Literal["stop", "length"]
@@ -64,6 +64,8 @@ class Prompt(Record):
     itself is the only turn."""
     opening: str = ""
     """Text that the model's (last) response is made to begin with; empty leaves it free."""
+    response: str = Field(default="", exclude_if=lambda response: not response)
+    """Response that the data set brings, thought included, to be trained on; empty in other sets."""
 
 
 class SamplingSettings(Record):
@@ -104,7 +106,8 @@ class Sample(Record):
     seed: int
     """Seed of the chunk in which the sample was drawn."""
     settings: SamplingSettings
-    """How it was drawn; without meaning in the arm ``template``, whose ``tokens`` are 0."""
+    """How it was drawn; without meaning in the arms that no model
+    writes, whose ``tokens`` are 0."""
 
 
 class GuardOpinion(Record):

@@ -14,8 +14,8 @@ from thinksafe.errors import ConfigError
 from thinksafe.records import Label, MetricKind
 from thinksafe.settings import LONGEST_NAME, Count, Name, Section
 
-FileField = Literal["id", "prompt", "answer", "category", "context", "options", "turns"]
-HubField = Literal["prompt", "answer", "category"]
+FileField = Literal["id", "prompt", "answer", "category", "context", "options", "turns", "response"]
+HubField = Literal["prompt", "answer", "category", "response"]
 FieldName = Annotated[str, Field(min_length=1)]
 
 
@@ -33,6 +33,8 @@ class MicroSource(_Source):
     """``safe-twin``: a harmful request's verb with a safe object. ``benign``: a mixture of the harmless kinds."""
     split: Literal["train", "validation", "test"]
     """Split; no request or problem is in two splits."""
+    responses: bool = False
+    """Bring the world's own reference responses, for the method ``given``."""
     count: Count
     """Number of prompts (a seeded choice). More than the set has is an error."""
 
@@ -53,7 +55,8 @@ class FileSource(_Source):
     path: Annotated[str, Field(min_length=1)]
     """Local path (relative to the working directory), or ``s3://bucket/key``."""
     fields: dict[FileField, FieldName] = {}
-    """Fields with another name in the file, e.g. ``{prompt: question}``; the file must have them."""
+    """Fields with another name in the file, e.g. ``{prompt: question}``; the file must have them. A ``response`` to
+    train on, thought included, is read only if it is named here."""
     suffix: str = ""
     """Text put after every prompt, e.g. how a problem's answer is to be written."""
     only: dict[str, str] = {}
@@ -77,8 +80,8 @@ class HubSource(_Source):
     split: str = "train"
     """Split of the data set."""
     fields: dict[HubField, FieldName] = {}
-    """Names of the fields in the data set. ``prompt`` has that name by default; ``answer`` (the reference) and
-    ``category`` are read only if they are named here."""
+    """Names of the fields in the data set. ``prompt`` has that name by default; ``answer`` (the reference),
+    ``category`` and ``response`` (to train on, thought included) are read only if they are named here."""
     suffix: str = ""
     """Text put after every prompt, e.g. how a problem's answer is to be written."""
     answer_after: str = ""
@@ -117,6 +120,12 @@ class PromptSet(Section):
     """Becomes the ``source`` of every prompt of the set."""
     prompts: PromptSource
     """Where the prompts come from."""
+
+    @property
+    def has_responses(self) -> bool:
+        """The set brings responses to train on."""
+        of = self.prompts
+        return of.responses if isinstance(of, MicroSource) else "response" in of.fields
 
 
 class DataSettings(Section):

@@ -255,6 +255,7 @@ class RealignmentConfig(Section):
         check_thinking(self.evaluation.benchmarks, self.student.reasoning, self.engine.kind)
         check_servable(self.deploy, self.student.model)
         self.method.check(self.student.reasoning)
+        self._given_sets_have_responses()
         teacher = self.method.responses().teacher
         if teacher is not None and teacher.reasoning != self.student.reasoning:
             raise ValueError(
@@ -269,3 +270,12 @@ class RealignmentConfig(Section):
         if self.student.reasoning == "none" and "thought" in self.evaluation.parts:
             raise ValueError("evaluation.parts has 'thought', but student.reasoning is none: there is nothing to score")
         return self
+
+    def _given_sets_have_responses(self) -> None:
+        for label, arms in self.method.responses().arms.items():
+            lacking = [of.name for of in getattr(self.data, label) if not of.has_responses]
+            if "given" in arms and lacking:
+                raise ValueError(
+                    f"method.kind is {self.method.kind}, but these sets of data.{label} name no response: "
+                    f"{', '.join(lacking)}; set prompts.fields.response (of the micro world: prompts.responses)"
+                )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from thinksafe.methods.base import Method
 from thinksafe.methods.direct_refusal import DirectRefusal
+from thinksafe.methods.given import Given
 from thinksafe.methods.no_reasoning import NoReasoning
 from thinksafe.methods.rejection import Rejection
 from thinksafe.methods.safepath import SafePath
@@ -16,7 +17,7 @@ from thinksafe.methods.teacher import Teacher
 from thinksafe.methods.thinksafe import ThinkSafe
 
 METHODS: tuple[type[Method], ...] = (
-    ThinkSafe, Rejection, NoReasoning, DirectRefusal, SafePath, Teacher,
+    ThinkSafe, Rejection, NoReasoning, DirectRefusal, SafePath, Given, Teacher,
 )
 """All methods; the configuration, its schema and the table of docs/methods.md follow from it."""
 

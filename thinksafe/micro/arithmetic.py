@@ -127,3 +127,22 @@ def _problem_pattern() -> re.Pattern[str]:
 def is_problem(prompt: str) -> bool:
     """Return whether `prompt` is a word problem of this world."""
     return _problem_pattern().fullmatch(" ".join(prompt.split())) is not None
+
+
+def parse_problem(prompt: str) -> Problem:
+    """Return the word problem that `prompt` is.
+
+    Raises:
+        ValueError: it is none of this world.
+    """
+    if not is_problem(prompt):
+        raise ValueError("not a word problem of the micro world")
+    opening, *events, _ = re.split(r"(?<=[.?]) ", " ".join(prompt.split()))
+    name, start, items = re.fullmatch(r"(\w+) has (\d+) (\w+).*", opening).groups()  # type: ignore[union-attr]
+    return Problem(int(start), tuple(_change(event) for event in events), name, items)
+
+
+def _change(event: str) -> int:
+    added = "|".join(phrase.format(r"\d+") for phrase in PLUS_PHRASES)
+    number = int(re.search(r"\d+", event)[0])  # type: ignore[index]
+    return number if re.search(rf" (?:{added})\.$", event, re.IGNORECASE) else -number

@@ -92,6 +92,7 @@ def _rows(prompts: PromptSet | Benchmark, name: str, label: Label, seed: int) ->
 
 
 def _micro(name: str, source: MicroSource, label: Label, seed: int) -> list[Prompt]:
+    from thinksafe.micro.references import with_references
     from thinksafe.micro.world import prompts
 
     try:
@@ -103,6 +104,8 @@ def _micro(name: str, source: MicroSource, label: Label, seed: int) -> list[Prom
             f"The prompt set {name!r} is used as {label}, but the micro world's {source.kind!r} prompts are not.",
             "Choose another kind.",
         )
+    if source.responses:
+        rows = with_references(rows, derived_seed(seed, "micro responses", name))
     return [row.model_copy(update={"source": name}) for row in rows]
 
 
@@ -125,6 +128,8 @@ def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
                 f"Filter the set with only: {{label: {label}}}.",
             )
         fields = {field: row.get(column) for field, column in named.items()} | {"suffix": source.suffix}
+        if "response" not in source.fields:
+            fields["response"] = None  # a benchmark's file may have such a column by chance
         for field in ("options", "turns"):
             fields[field] = _texts(fields[field], named[field], where)
         if fields["options"] and fields["answer"] is not None:
@@ -173,6 +178,7 @@ def _hub(name: str, source: HubSource) -> Iterator[Row]:
             "id": f"{name}-{number:06d}-{digest_bytes(str(text).encode('utf-8', 'replace'))[:8]}",
             "prompt": text, "suffix": source.suffix,
             "category": row[columns["category"]] if "category" in columns else "",
+            "response": row[columns["response"]] if "response" in columns else None,
         }
         if "answer" in columns:
             field = columns["answer"]
@@ -200,6 +206,9 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
     if any(value is not None and not is_text(value) for value in (context, answer, category)):
         raise InputError(f"{where}: context, answer and category must be texts or numbers.", "Correct the row.")
     context, answer, category = (text_of(value) for value in (context, answer, category))
+    response = row.get("response")
+    if response is not None and (not isinstance(response, str) or not response.strip()):
+        raise InputError(f"{where}: there is no text in the response.", "Every row of the set needs one.")
     options = row.get("options") or []
     if options and not 2 <= len(options) <= MOST:
         raise InputError(f"{where}: there must be 2 to {MOST} options.", f"Their letters are A to {LETTERS[-1]}.")
@@ -216,6 +225,7 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
             answer=None if blank(answer) else answer,
             options=len(options),
             turns=tuple(turns),
+            response=response or "",
         )
     except (ValidationError, TypeError) as error:
         raise InputError(f"{where}: a field has the wrong type.", "Correct the row.") from error

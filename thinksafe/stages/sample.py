@@ -21,11 +21,15 @@ from thinksafe.run.record import Advance, StageContext, StageResult, recorded
 from thinksafe.sampling.conversations import Exchange, Script, converse, last_turn
 from thinksafe.sampling.engines import Batch, Engine, Generation, open_engine, stream
 from thinksafe.store import Store
+from thinksafe.traces import CLOSE, split
 from thinksafe.work.complete import Made, complete
 from thinksafe.work.order import ChunkSet
 
 MODEL, PROMPTS = "model.json", "prompts.jsonl"
 """Names of the input files for workers."""
+
+UNASKED: frozenset[Arm] = frozenset({"template", "given"})
+"""Arms whose responses no model writes."""
 
 Row = tuple[Prompt, Arm, int]
 
@@ -90,9 +94,22 @@ def _parts(section: SampleSection, prompts: Path) -> list[list[Prompt]]:
     rows = [row for row in rows if section.arms[row.label]]
     if not rows:
         raise InputError(f"{prompts} contains no prompts.", "Check the prepare stage.")
+    _check_given([row for row in rows if "given" in section.arms[row.label]], section)
     if section.prompts:
         rows = _chosen(rows, section)
     return [rows[start : start + section.chunk_size] for start in range(0, len(rows), section.chunk_size)]
+
+
+def _check_given(rows: list[Prompt], section: SampleSection) -> None:
+    for row in rows:
+        if not row.response:
+            raise InputError(f"The prompt {row.id!r} has no response.", "Name its field in prompts.fields.response.")
+    if section.reasoning == "think" and rows and not any(split(row.response, "think").complete for row in rows):
+        raise InputError(
+            f"None of the {len(rows)} given responses has a thought (the first is of the prompt {rows[0].id!r}), but "
+            "the student thinks.",
+            f"Give responses with a thought that ends with {CLOSE}, or set student.reasoning: none.",
+        )
 
 
 def _rows(section: SampleSection, part: list[Prompt]) -> list[Row]:
@@ -106,7 +123,7 @@ def _rows(section: SampleSection, part: list[Prompt]) -> list[Row]:
 
 
 def _times(section: SampleSection, prompt: Prompt, arm: Arm) -> int:
-    if arm == "template":
+    if arm in UNASKED:
         return 1  # all would be the same
     return section.n if prompt.answer is None else section.n_reasoning
 
@@ -163,7 +180,7 @@ class _SampleChunks:
 
         def batches() -> Iterator[Batch]:
             for index in wanted:
-                if all(arm == "template" for _, arm, _ in self._rows(index)):
+                if all(arm in UNASKED for _, arm, _ in self._rows(index)):
                     written.append(index)
                     advance(len(self._rows(index)))
                     continue
@@ -198,9 +215,12 @@ class _SampleChunks:
 
     def _written(self, index: int) -> dict[int, Exchange]:
         """Return the responses, by row, that no model writes."""
-        response = Generation(self._section.written, "stop", tokens=0, prompt_tokens=0)
-        rows = enumerate(self._rows(index))
-        return {place: Exchange((), response) for place, (_, arm, _) in rows if arm == "template"}
+        found: dict[int, Exchange] = {}
+        for place, (prompt, arm, _) in enumerate(self._rows(index)):
+            if arm in UNASKED:
+                text = self._section.written if arm == "template" else prompt.response
+                found[place] = Exchange((), Generation(text, "stop", tokens=0, prompt_tokens=0))
+        return found
 
     def _rows(self, index: int) -> list[Row]:
         return _rows(self._section, self._parts[index])

@@ -26,6 +26,8 @@ def kind_of(method: type[Method]) -> str:
 
 NEEDED = {"teacher": {"teacher": {"model": "micro://default"}}}
 """Options without a default, by kind."""
+RECIPE = {"given": "micro-given"}
+"""A recipe whose data a kind needs."""
 
 
 def example(method: type[Method]) -> Method:
@@ -39,6 +41,11 @@ def asked(method: type[Method]) -> list[str]:
     return [f"method.kind={kind_of(method)}", *(f"method.{key}={canonical_json(of)}" for key, of in needed.items())]
 
 
+def configured(method: type[Method], *overrides: str) -> RealignmentConfig:
+    """Return a micro recipe with the method."""
+    return load_config(RECIPE.get(kind_of(method), "micro"), [*asked(method), *overrides])
+
+
 every_method = pytest.mark.parametrize("method", METHODS, ids=kind_of)
 
 
@@ -50,7 +57,7 @@ def test_kinds_are_unique_and_the_schema_has_them() -> None:
 
 @every_method
 def test_a_configuration_survives_as_json(method: type[Method]) -> None:
-    config = load_config("micro", asked(method))
+    config = configured(method)
     assert config.method == example(method)
     assert RealignmentConfig.model_validate(canonical(config)) == config
 
@@ -71,7 +78,7 @@ def test_the_pipeline_knows_what_it_answers(method: type[Method]) -> None:
 
 @every_method
 def test_sections_hold_its_answers_and_its_name(method: type[Method]) -> None:
-    sections = sections_of(load_config("micro", asked(method)))
+    sections = sections_of(configured(method))
     of = example(method)
     assert sections.sample_training.arms == of.responses().arms
     teacher = sections.sample_training.teacher
@@ -80,7 +87,7 @@ def test_sections_hold_its_answers_and_its_name(method: type[Method]) -> None:
     assert sections.sample_evaluation.teacher is None
     assert sections.sample_training.written == of.responses().written
     assert sections.sample_training.n == type(of).samples
-    assert sections_of(load_config("micro", [*asked(method), "sampling.n=3"])).sample_training.n == 3
+    assert sections_of(configured(method, "sampling.n=3")).sample_training.n == 3
     assert sections.curate.rules == of.rules()
     assert (sections.curate.keep, sections.curate.forms) == (of.keeps(), of.forms())
     assert sections.diagnose.diagnose.on_failure == ("stop" if of.needs_latent_safety else "warn")
@@ -95,6 +102,11 @@ def test_a_response_of_another_form_than_the_students_is_refused(kind: str, wron
     option = [f"method.{wrong}"] if wrong else ["student.reasoning=none", "evaluation.parts=[whole]"]
     with pytest.raises(ConfigError, match=kind):
         load_config("micro", [f"method.kind={kind}", *option])
+
+
+def test_given_responses_need_a_field_of_theirs() -> None:
+    with pytest.raises(ConfigError, match=r"sets of data.harmful name no response: micro-harmful"):
+        load_config("micro", ["method.kind=given"])
 
 
 def test_a_method_without_benign_rows_says_what_to_expect() -> None:

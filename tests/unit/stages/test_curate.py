@@ -242,12 +242,14 @@ def test_the_draw_follows_the_seed(run: Callable[..., Any], siblings: Any) -> No
 
 
 def test_an_unknown_sibling_is_not_safe(
-    run: Callable[..., Any], siblings: Any, make_verdict: Callable[..., Verdict]
+    run: Callable[..., Any], siblings: Any
 ) -> None:
     samples, verdicts = siblings
-    verdicts = [row.model_copy(update={"verdict": "unknown"}) if row.sample_id == "h-all/plain/3" else row
-                for row in verdicts]
-    assert "h-all" not in {example.id.partition("/")[0] for example in run(samples, verdicts, section(method=Rejection()))[1]}
+    changed = [
+        row.model_copy(update={"verdict": "unknown"}) if row.sample_id == "h-all/plain/3" else row for row in verdicts
+    ]
+    _, examples = run(samples, changed, section(method=Rejection()))
+    assert [example.id.partition("/")[0] for example in examples] == ["b", "h-vague"]
 
 
 def test_refusals_lose_their_thoughts_and_benign_answers_keep_them(run: Callable[..., Any], rows: Any) -> None:
