@@ -49,7 +49,16 @@ class Layout(Record):
         return {name for name in (*named, *self.incorrect, *self.only) if name}
 
 
-class Definition(Record):
+class Wording(Record):
+    """How every prompt of a benchmark is put."""
+
+    prefix: str = Field(default="", exclude_if=lambda text: not text)
+    """Text in front of every prompt."""
+    suffix: str = ""
+    """Text after every prompt that says how to answer."""
+
+
+class Definition(Wording):
     """One known benchmark."""
 
     title: Text
@@ -74,8 +83,8 @@ class Definition(Record):
     """Number of prompts, after the layout's filters."""
     digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     """SHA-256 of ``file``, so that another set makes another definition."""
-    suffix: str = ""
-    """Text after every prompt that says how to answer."""
+    wordings: dict[str, Wording] = Field(default={}, exclude_if=lambda wordings: not wordings)
+    """Other wordings, by name; ``paper`` is that of arXiv:2601.23143."""
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
     """From the most to the least specific."""
 
@@ -91,6 +100,18 @@ class Definition(Record):
     def fingerprint(self) -> str:
         """Digest of the definition, as recorded with a configuration."""
         return digest_json(self)[:16]
+
+    def worded(self, name: str) -> Definition:
+        """Return the benchmark in one of its wordings, by itself; the empty name is its own.
+
+        Raises:
+            ConfigError: it has no such wording.
+        """
+        if name and name not in self.wordings:
+            known = f"Its wordings are: {', '.join(self.wordings)}." if self.wordings else "It has no other wording."
+            raise ConfigError(f"{self.title} has no wording {name[:80]!r}.", known)
+        of = self.wordings[name].model_dump() if name else {}
+        return self.model_copy(update={"prefix": "", **of, "wordings": {}} if name else {"wordings": {}})
 
     def layout(self, columns: set[str]) -> Layout | None:
         """Return the first layout whose columns all exist."""

@@ -151,6 +151,8 @@ class Benchmark(Section):
 
     use: str = ""
     """Known benchmark, e.g. ``harmbench``; ``thinksafe benchmarks`` lists them. Sets name, metric and prompts."""
+    wording: Annotated[str, Field(exclude_if=lambda wording: not wording)] = ""
+    """Another wording of a known benchmark: ``paper`` puts problems as arXiv:2601.23143 does."""
     name: Name
     """Name of the benchmark; becomes the ``source`` of every prompt of the set."""
     metric: MetricKind
@@ -173,7 +175,7 @@ class Benchmark(Section):
         if not isinstance(data, dict) or not isinstance(data.get("use"), str) or not data["use"]:
             return data
         try:
-            known = definition(data["use"])
+            known = definition(data["use"]).worded(str(data.get("wording") or ""))
         except ConfigError as error:
             raise ValueError(str(error)) from error
         prompts = data.get("prompts") or {}

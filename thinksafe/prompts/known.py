@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from thinksafe.benchmarks.definitions import Definition, Layout, definition
+from thinksafe.benchmarks.definitions import Definition, Layout, Wording, definition
 from thinksafe.benchmarks.options import shuffled
 from thinksafe.config.data import KnownSource
 from thinksafe.digests import derived_seed, digest_bytes, digest_file
@@ -13,7 +13,7 @@ from thinksafe.prompts.tables import Row, file_rows, hub_rows
 from thinksafe.prompts.values import blank, matches, text_of
 
 
-def known_rows(use: str, source: KnownSource, seed: int) -> list[Row]:
+def known_rows(use: str, wording: str, source: KnownSource, seed: int) -> list[Row]:
     """Return the rows of a known benchmark, in the fields of a prompt file (``id``, ``prompt``, ``answer`` ...).
 
     An id is the row's place in the table and a digest of its text. The order of options depends on ``seed`` and the
@@ -24,7 +24,7 @@ def known_rows(use: str, source: KnownSource, seed: int) -> list[Row]:
             the wrong number of prompts.
         StoreError: an ``s3://`` copy cannot be read.
     """
-    known = definition(use)
+    known = definition(use).worded(wording)
     table = _table(use, known, source)
     columns = {column for _, row in table for column in row}
     layout = known.layout(columns)
@@ -35,7 +35,7 @@ def known_rows(use: str, source: KnownSource, seed: int) -> list[Row]:
             f"It needs {forms}.",
         )
     rows = [
-        _row(use, number, where, row, layout, known.suffix, seed)
+        _row(use, number, where, row, layout, known, seed)
         for number, (where, row) in enumerate(table)
         if all(matches(row.get(column), value) for column, value in layout.only.items())
     ]
@@ -71,13 +71,13 @@ def _origin(use: str, known: Definition, source: KnownSource) -> str:
 
 
 def _row(
-    use: str, number: int, where: str, row: dict[str, Any], layout: Layout, suffix: str, seed: int
+    use: str, number: int, where: str, row: dict[str, Any], layout: Layout, wording: Wording, seed: int
 ) -> Row:
     text = row.get(layout.prompt)
     fields: dict[str, Any] = {
         "id": f"{use}-{number:06d}-{digest_bytes(str(text).encode('utf-8', 'replace'))[:8]}",
         "prompt": text,
-        "suffix": suffix,
+        "prefix": wording.prefix, "suffix": wording.suffix,
         "context": row.get(layout.context) if layout.context else None,
         "category": row.get(layout.category) if layout.category else None,
         "turns": row.get(layout.turns) if layout.turns else None,

@@ -84,7 +84,7 @@ def _rows(prompts: PromptSet | Benchmark, name: str, label: Label, seed: int) ->
     source = prompts.prompts
     if isinstance(source, KnownSource):
         assert isinstance(prompts, Benchmark)
-        return known_rows(prompts.use, source, seed)
+        return known_rows(prompts.use, prompts.wording, source, seed)
     if isinstance(source, FileSource):
         return _file(name, source, label)
     assert isinstance(source, HubSource)
