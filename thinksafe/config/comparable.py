@@ -79,6 +79,7 @@ def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["th
 
 def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
     found = benchmark.model_dump(mode="json", exclude={"gated"})
+    found["prompts"].pop("responses", None)  # they are trained on, never measured
     if "fields" in found["prompts"]:
         named = found["prompts"].pop("fields")
         usual = FIELDS["hub" if benchmark.prompts.source == "hub" else "file"]

@@ -51,7 +51,7 @@ def changed(*overrides: str, base: tuple[str, ...] = ()) -> set[str]:
         ("guard.second={kind: refusal-match}", {"judge_evaluate", "gate"}),
         ("guard.second={kind: refusal-match, filter: true}", {"judge_evaluate", "judge_pilot", "judge_filter", "gate"}),
         ("data.harmful.0.prompts.count=5", {"prepare"}),
-        ("method.kind=rejection", {"sample_training", "report"}),
+        ("method.kind=rejection", {"sample_training", "report", "curate"}),
         ("method.benign_loss=kl", {"train"}),
         ("student.model=other/model", {"student"}),
     ],
@@ -62,8 +62,8 @@ def test_a_setting_changes_its_sections_only(override: str, sections: set[str]) 
 
 def test_a_seed_changes_all_that_draws() -> None:
     assert changed("seed=7") == {
-        "prepare", "sample_pilot", "sample_training", "sample_evaluation", "train", "metrics", "sample_rollout",
-        "deploy",
+        "prepare", "sample_pilot", "sample_training", "sample_evaluation", "curate", "train", "metrics",
+        "sample_rollout", "deploy",
     }
 
 
