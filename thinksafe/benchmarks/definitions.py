@@ -98,11 +98,11 @@ class Definition(Wording):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the definition, as recorded with a configuration."""
-        return digest_json(self)[:16]
+        """Digest of the definition in this wording, as recorded with a configuration."""
+        return digest_json(self.model_copy(update={"wordings": {}}))[:16]
 
     def worded(self, name: str) -> Definition:
-        """Return the benchmark in one of its wordings, by itself; the empty name is its own.
+        """Return the benchmark in one of its wordings; the empty name is its own.
 
         Raises:
             ConfigError: it has no such wording.
@@ -110,8 +110,7 @@ class Definition(Wording):
         if name and name not in self.wordings:
             known = f"Its wordings are: {', '.join(self.wordings)}." if self.wordings else "It has no other wording."
             raise ConfigError(f"{self.title} has no wording {name[:80]!r}.", known)
-        of = self.wordings[name].model_dump() if name else {}
-        return self.model_copy(update={"prefix": "", **of, "wordings": {}} if name else {"wordings": {}})
+        return self.model_copy(update=dict(self.wordings[name])) if name else self
 
     def layout(self, columns: set[str]) -> Layout | None:
         """Return the first layout whose columns all exist."""

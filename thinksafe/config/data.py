@@ -212,10 +212,12 @@ class Benchmark(Section):
         if not isinstance(self.prompts, KnownSource):
             if self.use:
                 raise ValueError(f"use: {self.use} has its own prompts; leave prompts.source out")
+            if self.wording:
+                raise ValueError("wording is one of a known benchmark (use); your own prompts come as they are")
             return self
         if not self.use:
             raise ValueError("prompts.source known needs the key use with the name of the benchmark")
-        known = definition(self.use)
+        known = definition(self.use).worded(self.wording)
         if self.metric != known.metric:
             raise ValueError(f"{self.use} measures {known.metric}, not {self.metric}")
         if self.prompts.definition != known.fingerprint:

@@ -218,7 +218,9 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
         return Prompt(
             id=key,
             # the form in which HarmBench sends a contextual behaviour
-            prompt=(text if blank(context) else f"{context}\n\n---\n\n{text}") + row.get("suffix", ""),
+            prompt="".join(
+                (row.get("prefix", ""), "" if blank(context) else f"{context}\n\n---\n\n", text, row.get("suffix", ""))
+            ),
             label=label,
             source=name,
             category=category,

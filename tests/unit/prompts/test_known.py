@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from thinksafe.benchmarks.definitions import definition
 from thinksafe.config.data import Benchmark, label_of
@@ -51,7 +53,7 @@ def load(tmp_path: Path) -> Callable[..., list[Prompt]]:
     """Return a function that loads a known benchmark from rows written in its published columns."""
 
     def loaded(
-        use: str, table: list[dict[str, Any]], seed: int = 7, suffix: str = ".jsonl", **prompts: Any
+        use: str, table: list[dict[str, Any]], seed: int = 7, suffix: str = ".jsonl", wording: str = "", **prompts: Any
     ) -> list[Prompt]:
         path = tmp_path / f"copy{suffix}"
         if suffix == ".csv":
@@ -61,7 +63,7 @@ def load(tmp_path: Path) -> Callable[..., list[Prompt]]:
                 writer.writerows(table)
         else:
             path.write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
-        benchmark = Benchmark.model_validate({"use": use, "prompts": {"path": str(path)} | prompts})
+        benchmark = Benchmark.model_validate({"use": use, "wording": wording, "prompts": {"path": str(path)} | prompts})
         return load_set(benchmark, label_of(benchmark.metric), seed)
 
     return loaded
@@ -78,6 +80,44 @@ def test_published_columns(load: Callable[..., list[Prompt]], use: str, suffix: 
     assert all((row.answer is not None) == (definition(use).metric == "reasoning") for row in found)
     assert all(row.prompt.endswith(definition(use).suffix) for row in found)
     assert found == load(use, ROWS[use], suffix=suffix, rows=kept)
+
+
+@pytest.mark.parametrize(
+    ("use", "begins", "ends"),
+    [
+        ("gsm8k", "Given the following problem, reason and give a final answer to the problem.\nProblem: What is 500",
+         '"The final answer is [answer]" where [answer] is the response to the problem.'),
+        ("math-500", "Please reason step by step, and put your final answer within \\boxed{}. What is", "What is $x$?"),
+        ("aime-2024", "Please reason step by step, and put your final answer within \\boxed{}. What is", "$1+1$?"),
+        ("gpqa-diamond", "Return your final response within \\boxed{} and only include the letter choice", ""),
+    ],
+)
+def test_the_wording_of_the_paper(load: Callable[..., list[Prompt]], use: str, begins: str, ends: str) -> None:
+    of = {"rows": len(ROWS[use])}
+    own, paper = load(use, ROWS[use], **of), load(use, ROWS[use], wording="paper", **of)
+    assert paper[0].prompt.startswith(begins)
+    assert paper[0].prompt.endswith(ends)
+    assert [(row.id, row.answer) for row in paper] == [(row.id, row.answer) for row in own]
+
+
+def test_another_wording_is_another_definition() -> None:
+    own, paper = (Benchmark.model_validate({"use": "gsm8k", "wording": name}) for name in ("", "paper"))
+    assert own.prompts.definition != paper.prompts.definition
+    assert "wording" not in own.model_dump(), "so that metrics of earlier versions stay comparable"
+    assert paper.model_dump()["wording"] == "paper"
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "said"),
+    [
+        ({"use": "gsm8k", "wording": "other"}, "no wording 'other'. Its wordings are: paper"),
+        ({"use": "xstest", "wording": "paper"}, "no wording 'paper'. It has no other wording"),
+        ({"name": "x", "metric": "reasoning", "wording": "paper", "prompts": {"source": "file", "path": "x"}}, "your own"),
+    ],
+)
+def test_wordings_that_do_not_exist(benchmark: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        Benchmark.model_validate(benchmark)
 
 
 def test_what_rows_become(load: Callable[..., list[Prompt]]) -> None:
@@ -215,7 +255,7 @@ def test_samples_of_the_published_sets(use: str, file: str, rows: int | None) ->
         rows = sum(line["functional_category"] == definition(use).subset for line in lines)
     if use.startswith("xstest"):
         rows = sum(line["label"] == ("benign" if use == "xstest" else "harmful") for line in lines)
-    benchmark = Benchmark.model_validate({"use": use, "prompts": {"path": str(path), "rows": rows}})
+    benchmark = Benchmark.model_validate({"use": use, "wording": wording, "prompts": {"path": str(path), "rows": rows}})
     found = load_set(benchmark, label_of(benchmark.metric), 0)
     assert len(found) == rows
     assert all(row.answer for row in found) == (benchmark.metric == "reasoning")
