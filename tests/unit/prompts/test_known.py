@@ -112,7 +112,10 @@ def test_another_wording_is_another_definition() -> None:
     [
         ({"use": "gsm8k", "wording": "other"}, "no wording 'other'. Its wordings are: paper"),
         ({"use": "xstest", "wording": "paper"}, "no wording 'paper'. It has no other wording"),
-        ({"name": "x", "metric": "reasoning", "wording": "paper", "prompts": {"source": "file", "path": "x"}}, "your own"),
+        (
+            {"name": "x", "metric": "reasoning", "wording": "paper", "prompts": {"source": "file", "path": "x"}},
+            "your own",
+        ),
     ],
 )
 def test_wordings_that_do_not_exist(benchmark: dict[str, Any], said: str) -> None:
@@ -255,7 +258,7 @@ def test_samples_of_the_published_sets(use: str, file: str, rows: int | None) ->
         rows = sum(line["functional_category"] == definition(use).subset for line in lines)
     if use.startswith("xstest"):
         rows = sum(line["label"] == ("benign" if use == "xstest" else "harmful") for line in lines)
-    benchmark = Benchmark.model_validate({"use": use, "wording": wording, "prompts": {"path": str(path), "rows": rows}})
+    benchmark = Benchmark.model_validate({"use": use, "prompts": {"path": str(path), "rows": rows}})
     found = load_set(benchmark, label_of(benchmark.metric), 0)
     assert len(found) == rows
     assert all(row.answer for row in found) == (benchmark.metric == "reasoning")
