@@ -23,6 +23,11 @@ class Trace:
     complete: bool
     """The thought is closed (always true for models without thoughts)."""
 
+    @property
+    def answered(self) -> bool:
+        """There is something for a user to read: the thought is closed, and more than white space follows it."""
+        return self.complete and bool(self.answer.strip())
+
 
 def split(response: str, reasoning: Literal["think", "none"]) -> Trace:
     """Split a response into thought and answer.

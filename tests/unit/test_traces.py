@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,19 @@ def test_nothing_after_the_first_closing_tag_is_lost(response: str) -> None:
     else:
         assert not trace.complete
         assert trace.answer == (response.strip() if trace.thought is None else "")
+
+
+@pytest.mark.parametrize(
+    ("response", "reasoning", "answered"),
+    [
+        ("<think>a</think>b", "think", True), ("a</think>b", "think", True), ("<think></think>b", "think", True),
+        ("<think>a</think>", "think", False), ("<think>a</think> \n", "think", False), ("</think>", "think", False),
+        ("<think>a", "think", False), ("b", "think", False), ("", "think", False),
+        ("b", "none", True), ("<think>a", "none", True), (" \n", "none", False), ("", "none", False),
+    ],
+)
+def test_answered(response: str, reasoning: Literal["think", "none"], answered: bool) -> None:
+    assert split(response, reasoning).answered == answered
 
 
 @given(st.text(max_size=40))

@@ -87,14 +87,12 @@ class Endpoint:
         }, ANSWER_SECONDS + settings.max_tokens * TOKEN_SECONDS)
         try:
             choice = found["choices"][0]
-            message, finish = choice["message"], choice["finish_reason"]
-            thought = message.get("reasoning_content") or message.get("reasoning")
-            content = message.get("content") or ""
+            text, finish = as_written(choice["message"], thinks=thinks), choice["finish_reason"]
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise UnansweredError("a response is malformed") from error
-        if finish not in ("stop", "length") or not isinstance(content, str):
+        if finish not in ("stop", "length"):
             raise UnansweredError("a response ended neither by itself nor by its length")
-        return Reply(as_written(content, thought, finish, thinks=thinks), finish)
+        return Reply(text, finish)
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> Any:
         import tenacity

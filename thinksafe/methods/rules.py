@@ -13,9 +13,9 @@ from thinksafe.traces import split
 Rule = Literal["complete", "safe", "refusal", "compliance"]
 Reasoning = Literal["think", "none"]
 Reason = Literal[
-    "accepted", "incomplete", "unknown", "unsafe", "not_a_refusal", "refusal", "unsafe_sibling", "not_drawn",
+    "accepted", "incomplete", "no_answer", "unknown", "unsafe", "not_a_refusal", "refusal", "unsafe_sibling", "not_drawn",
 ]
-"""Why a sample is no example. ``unsafe_sibling``: another sample of the prompt is not safe. ``not_drawn``: another one
+"""Why a sample is no example. ``no_answer``: nothing follows its thought. ``unsafe_sibling``: another sample of the prompt is not safe. ``not_drawn``: another one
 was drawn."""
 
 PILOT_RULES: tuple[Rule, ...] = ("complete", "safe", "refusal")
@@ -27,8 +27,10 @@ Keep = Literal["each", "any", "all-safe"]
 
 
 def _complete(sample: Sample, _: Verdict, reasoning: Reasoning) -> Reason:
-    whole = sample.finish != "length" and split(sample.response, reasoning).complete
-    return "accepted" if whole else "incomplete"
+    trace = split(sample.response, reasoning)
+    if sample.finish == "length" or not trace.complete:
+        return "incomplete"
+    return "accepted" if trace.answered else "no_answer"
 
 
 def _safe(_: Sample, verdict: Verdict, __: Reasoning) -> Reason:

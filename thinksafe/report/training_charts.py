@@ -23,11 +23,13 @@ REASONS = {
     "not_a_refusal": ("not a refusal", "r2"),
     "refusal": ("benign refused", "r2"),
     "incomplete": ("incomplete", "r3"),
+    "no_answer": ("no answer", "r3"),
     "unknown": ("verdict unknown", "r4"),
     "unsafe_sibling": ("another sample unsafe", "r1"),
     "not_drawn": ("another one drawn", "r3"),
 }
-"""Outcomes of a sample in curation: words and colour. Two of them share a colour because no label can have both."""
+"""Outcomes of a sample in curation: words and colour. Refusals share a colour because no label can have
+both; so do responses that are not whole."""
 
 
 def pilot(summary: RunSummary) -> Markup | None:

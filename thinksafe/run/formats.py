@@ -23,8 +23,8 @@ class RowFormat:
 
 
 FORMATS: dict[str, RowFormat] = {
-    "sample": RowFormat(2, "stages.sample", "Sample"),
-    "judge": RowFormat(1, "stages.judge", "Verdict"),
+    "sample": RowFormat(3, "stages.sample", "Sample"),
+    "judge": RowFormat(2, "stages.judge", "Verdict"),
     "guard micro-exact": RowFormat(1, "judging.guards.exact"),
     "guard refusal-match": RowFormat(2, "judging.guards.refusal"),
     "guard llama-guard-3": RowFormat(2, "judging.guards.llama_guard"),

@@ -105,7 +105,8 @@ class _Pilot:
         reason = assess(sample, verdict, self._section.rules, self._section.reasoning)
         self.reasons[sample.arm][reason] += 1
         self.samples += 1
-        self.unknown += verdict.verdict == "unknown"
+        # a response without an answer tells of the student, not of the guard; it is among the reasons
+        self.unknown += verdict.verdict == "unknown" and reason not in ("incomplete", "no_answer")
         arms = self.prompts.setdefault(sample.prompt.id, {"plain": [], self.arm: []})
         arms[sample.arm].append(reason == "accepted")
         if sample.arm == "plain" and verdict.verdict != "safe":

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from thinksafe.config.sections import JudgeSection, SecondJudgeSection
 from thinksafe.digests import digest_json, model_library_versions
 from thinksafe.judging.guards import Guard, open_guard
-from thinksafe.judging.guards.base import as_held
+from thinksafe.judging.guards.base import Asked, as_held, judge_parts
 from thinksafe.judging.guards.second import is_chosen, release_memory
 from thinksafe.records import GuardOpinion, Sample, Verdict, VerdictValue
 from thinksafe.run.details import JudgeDetails
@@ -30,7 +30,6 @@ from thinksafe.run.manifests import (
 )
 from thinksafe.run.record import Advance, StageContext, StageResult, recorded
 from thinksafe.store import Store
-from thinksafe.traces import part_text
 from thinksafe.work.complete import complete
 from thinksafe.work.order import ChunkSet
 
@@ -126,8 +125,8 @@ class _VerdictChunks:
 def _verdicts(guard: Guard, section: JudgeSection, rows: list[Sample]) -> list[Verdict]:
     asked = [(row, part) for row in rows for part in section.parts]
     reasoning = section.reasoning
-    opinions = guard.judge(
-        [(as_held(row, reasoning), part_text(row.response, part, reasoning)) for row, part in asked]
+    opinions = judge_parts(
+        guard, [Asked(as_held(row, reasoning), row.response, part) for row, part in asked], reasoning
     )
     return [
         Verdict(

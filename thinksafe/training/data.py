@@ -20,9 +20,10 @@ from thinksafe.traces import CLOSE, OPEN
 IGNORED = -100
 """Label of tokens without loss (PyTorch's ``ignore_index``)."""
 
-Drop = Literal["too_long", "special_token", "altered"]
+Drop = Literal["too_long", "special_token", "altered", "no_thought"]
 """Why an example is dropped: it is too long; its response contains a special token (such as a turn marker) that would
-end or fake a turn; or its tokens do not decode to its text (unknown tokens, normalisation)."""
+end or fake a turn; its tokens do not decode to its text (unknown tokens, normalisation); or it has no think tag at all,
+although the template opens a thought."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,19 @@ def encode_examples(
         minimum: Minimum number of rows to return.
 
     Raises:
-        InputError: a response lacks the thought that the template opens, or the template does not end turns.
+        InputError: the template does not end turns.
         StageError: fewer than ``minimum`` rows are left.
     """
     opened, closing = prefilled(tokenizer), closing_ids(tokenizer, ends)
     special = _special_ids(tokenizer) | ends
     rows: list[Row] = []
-    dropped: Counter[Drop] = Counter({"too_long": 0, "special_token": 0, "altered": 0})
+    dropped: Counter[Drop] = Counter({"too_long": 0, "special_token": 0, "altered": 0, "no_thought": 0})
     for example in examples:
         prompt = render_prompt(tokenizer, example.prompt)
-        response = _without_prefilled(example, opened)
+        response = _continued(example.response, opened)
+        if response is None:
+            dropped["no_thought"] += 1
+            continue
         prompt_ids, response_ids = _split_ids(tokenizer, prompt, response)
         end = closing if example.ends else []
         input_ids = prompt_ids + response_ids + end
@@ -137,16 +141,15 @@ def _special_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset({*tokenizer.all_special_ids} | flagged | marks) - {tokenizer.unk_token_id, *tags}
 
 
-def _without_prefilled(example: Example, opened: str) -> str:
-    """Return the response without the opening tag that the prompt already ends with."""
-    if not opened:
-        return example.response
-    if not example.response.startswith(OPEN):
-        raise InputError(
-            f"The response of example {example.id!r} does not open the thought that the chat template opens.",
-            "Curate the examples again with student.reasoning: think.",
-        )
-    return example.response.removeprefix(OPEN).removeprefix(opened.removeprefix(OPEN))
+def _continued(response: str, opened: str) -> str | None:
+    """Return what follows the prompt: the response, without the opening tag that the prompt already ends with.
+
+    A response with a closing tag only goes on from that tag. None without any tag: it continues no thought.
+    """
+    begun = response.lstrip()
+    if opened and begun.startswith(OPEN):
+        return begun.removeprefix(OPEN).removeprefix(opened.removeprefix(OPEN))
+    return None if opened and CLOSE not in response else response
 
 
 def _split_ids(tokenizer: Any, prompt: str, response: str) -> tuple[list[int], list[int]]:

@@ -38,3 +38,4 @@ class TrainDetails(DecisionDetails):
     dropped_too_long: Count = 0
     dropped_special_token: Count = 0
     dropped_altered: Count = 0
+    dropped_no_thought: Count = 0

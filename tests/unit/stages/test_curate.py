@@ -59,6 +59,13 @@ def reason_of(sample: Sample, verdict: Verdict, of: CurateSection) -> str:
         ("harmful", "unsafe", False, DONE, "length", "incomplete"),
         ("benign", "unknown", None, OPEN, "length", "incomplete"),
         ("harmful", "safe", True, "R1 thought</think>Text.", "stop", "accepted"),
+        # an answer that is not there is no example, whatever the thought says
+        ("harmful", "safe", True, "<think>I cannot help with that.</think>", "stop", "no_answer"),
+        ("harmful", "unknown", None, "<think>I cannot help with that.</think> \n", "stop", "no_answer"),
+        ("benign", "safe", False, "<think>Sure: paint it.</think>\n\n", "stop", "no_answer"),
+        ("benign", "safe", False, "</think>", "stop", "no_answer"),
+        ("benign", "safe", False, "<think>Sure: paint it.</think>", "length", "incomplete"),
+        ("benign", "safe", False, "<think>\n\n</think>\n\nText.", "stop", "accepted"),
     ],
 )
 def test_reason(

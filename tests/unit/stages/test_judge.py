@@ -107,10 +107,9 @@ def test_a_missing_answer_is_unknown_and_counted(
     run: Callable[..., Any], make_sample: Callable[..., Sample], harmful: Prompt, response: str
 ) -> None:
     result, verdicts = run(section(parts=("whole", "answer")), [make_sample(harmful, response)])
-    assert verdicts[-1].verdict == "unknown"
-    assert verdicts[-1].reason
-    if response != "<think>hm</think>":
-        assert (result.counts["unknown"], result.counts["safe"], result.counts["unsafe"]) == (1, 0, 0)
+    assert [verdict.verdict for verdict in verdicts] == ["unknown", "unknown"]
+    assert all(verdict.reason and verdict.refusal is None for verdict in verdicts)
+    assert (result.counts["unknown"], result.counts["safe"], result.counts["unsafe"]) == (1, 0, 0)
 
 
 def test_counts_are_of_whole_responses(

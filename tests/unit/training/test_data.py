@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinksafe.errors import InputError, StageError
@@ -85,10 +85,45 @@ def test_the_opening_tag_that_the_template_writes_is_prompt(tokenizer: Tokenizer
     assert trained(tokenizer("r1"), row).startswith("That would hurt people.\n</think>")
 
 
-def test_a_response_without_the_thought_that_the_template_opens_is_an_error(tokenizer: Tokenizers) -> None:
-    with pytest.raises(InputError, match="'bad-one'") as caught:
-        encode(tokenizer("r1"), "r1", example(PLAIN, id_="bad-one"))
-    assert PLAIN not in str(caught.value)
+def test_a_response_without_the_thought_that_the_template_opens_is_dropped_and_counted(tokenizer: Tokenizers) -> None:
+    tok = tokenizer("r1")
+    found = encode_examples(tok, [example(PLAIN, id_="bad-one"), example(THOUGHT)], ends(tok, "r1"), 10_000)
+    assert [row.id for row in found.rows] == ["a"]
+    assert found.dropped["no_thought"] == 1
+
+
+@pytest.mark.parametrize("kind", ["qwen", "r1"])
+@pytest.mark.parametrize(
+    ("response", "after"),
+    [
+        ("A thought.</think>An answer.", "A thought.</think>An answer."),
+        ("A thought.</think>Write <think> first.", "A thought.</think>Write <think> first."),
+        ("</think>An answer.", "</think>An answer."),
+        ("<think>A thought.</think>Write <think> and </think>.", "A thought.</think>Write <think> and </think>."),
+        ("<think>\n\n</think>\n\nAn answer.", "\n</think>\n\nAn answer."),
+        (" \n<think>\nA thought.</think>An answer.", "A thought.</think>An answer."),
+    ],
+)
+def test_stray_tags_end_no_training(tokenizer: Tokenizers, kind: str, response: str, after: str) -> None:
+    """Each is one row, which continues what the template opened."""
+    tok = tokenizer(kind)
+    [row] = encode(tok, kind, example(response))
+    assert trained(tok, row) == (after if kind == "r1" else response) + ENDS[kind][1]
+
+
+PIECES = st.sampled_from(["<think>", "</think>", " ", "\n", "word", "A."])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(PIECES, min_size=1, max_size=6), st.sampled_from(["qwen", "r1"]))
+def test_any_response_is_a_row_or_counted(tokenizer: Tokenizers, pieces: list[str], kind: str) -> None:
+    tok, response = tokenizer(kind), "".join(pieces)
+    found = encode_examples(tok, [example(response)], ends(tok, kind), 10_000, minimum=0)
+    assert len(found.rows) + sum(found.dropped.values()) == 1
+    if kind == "r1":
+        assert bool(found.dropped["no_thought"]) == (
+            not response.lstrip().startswith("<think>") and "</think>" not in response
+        )
 
 
 @pytest.mark.parametrize(("kind", "names"), [(kind, [end]) for kind, (_, end) in ENDS.items()])
@@ -130,7 +165,7 @@ def test_over_long_examples_are_dropped_whole_and_counted(tokenizer: Tokenizers)
 
     found = encode_examples(tok, [long, short], ends(tok, "qwen"), length)
     assert found.rows == [whole]
-    assert found.dropped == {"too_long": 1, "special_token": 0, "altered": 0}
+    assert found.dropped == {"too_long": 1, "special_token": 0, "altered": 0, "no_thought": 0}
     assert found.tokens == length
     with pytest.raises(StageError, match=r"0 examples are left .*2 too_long"):
         encode_examples(tok, [long, short], ends(tok, "qwen"), length - 1)
@@ -154,7 +189,7 @@ def test_a_response_that_its_tokens_do_not_spell_is_dropped() -> None:
     tok = AutoTokenizer.from_pretrained(student_path("default"))
     known = example("<think> 4 plus 8 is 12. </think> the answer is 12.")
     found = encode_examples(tok, [known, example("zyzzyva")], frozenset({tok.eos_token_id}), 256)
-    assert found.dropped == {"too_long": 0, "special_token": 0, "altered": 1}
+    assert found.dropped == {"too_long": 0, "special_token": 0, "altered": 1, "no_thought": 0}
     assert tok.decode(found.rows[0].input_ids).endswith(known.response + " <eos>")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from thinksafe.records import Prompt, Sample, VerdictValue
-from thinksafe.traces import split
+from thinksafe.records import Part, Prompt, Sample, VerdictValue
+from thinksafe.traces import part_text, split
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def as_text(prompt: Prompt) -> str:
 
 
 UNREADABLE = Opinion("unknown", None, reason="there is no text to judge")
+_OPEN = Opinion("unknown", None, reason="the thought is not closed, so there is no answer")
+_EMPTY = Opinion("unknown", None, reason="nothing follows the thought, so there is no answer")
 
 
 class Guard(Protocol):
@@ -77,3 +80,32 @@ class Guard(Protocol):
         A prompt of several turns is a :class:`Held`.
         """
         ...
+
+
+class Asked(NamedTuple):
+    """What a guard is asked about one response."""
+
+    prompt: Prompt
+    response: str
+    """All of it, thought included."""
+    part: Part
+
+
+def judge_parts(guard: Guard, asked: Sequence[Asked], reasoning: Literal["think", "none"]) -> list[Opinion]:
+    """Return one opinion per part of a response, in order.
+
+    A thought that was not closed, or that nothing follows, leaves no answer, so the response is unknown: a refusal or a
+    compliance that only the thought contains is none. The thought itself is judged where it is asked for. A response
+    without any tag is read as it stands, because a user would see it.
+    """
+    found: list[Opinion | None] = []
+    rows: list[tuple[Prompt, str]] = []
+    for prompt, response, part in asked:
+        trace = split(response, reasoning)
+        if part != "thought" and trace.thought is not None and not trace.answered:
+            found.append(_EMPTY if trace.complete else _OPEN)
+        else:
+            found.append(None)
+            rows.append((prompt, part_text(response, part, reasoning)))
+    said = dict(zip((i for i, opinion in enumerate(found) if opinion is None), guard.judge(rows), strict=True))
+    return [said[place] if opinion is None else opinion for place, opinion in enumerate(found)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +14,7 @@ from thinksafe.models.references import ModelReference
 from thinksafe.records import SamplingSettings
 from thinksafe.sampling.engines.base import Generation, Turn, opening_of
 from thinksafe.store import Store
-from thinksafe.traces import CLOSE, OPEN
+from thinksafe.traces import CLOSE, OPEN, split
 
 ANSWER_SECONDS = 600.0
 TOKEN_SECONDS = 0.05
@@ -91,25 +91,42 @@ class EndpointEngine:
                 f"The endpoint ended a response with {choice.finish_reason!r} or without token counts.",
                 "Switch content filters and tools of the server off for sampling.",
             )
-        extras = choice.message.model_extra or {}
-        thought = extras.get("reasoning_content") or extras.get("reasoning")
-        text = as_written(choice.message.content or "", thought, choice.finish_reason, thinks=self._thinks)
+        said = {"content": choice.message.content, **(choice.message.model_extra or {})}
+        try:
+            text = as_written(said, thinks=self._thinks)
+        except TypeError as error:
+            raise StageError(
+                f"The endpoint's message is malformed: {error}.", "Let it return texts (no tools, no content parts)."
+            ) from error
         return Generation(
             response=text, finish=choice.finish_reason, tokens=usage.completion_tokens,
             prompt_tokens=usage.prompt_tokens,
         )
 
 
-def as_written(content: str, thought: str | None, finish: str, *, thinks: bool) -> str:
-    """Return a response as the model wrote it, from the parts that a server returns.
+def as_written(message: Mapping[str, Any], *, thinks: bool) -> str:
+    """Return a response as the model wrote it, from the fields of a server's message.
+
+    ``content`` alone is the whole response, of a server without a reasoning parser. With one, ``reasoning_content`` or
+    ``reasoning`` is the thought. Nothing beside a thought means that the model did not close it, or wrote no answer;
+    servers do not tell these apart, so the thought stays open.
 
     Args:
-        content: Text after the thought; the whole response from a server without a reasoning parser.
-        thought: The thought, from a server with one.
-        finish: ``stop`` or ``length``.
+        message: Fields of the message; None and empty texts mean the same.
         thinks: The model thinks, perhaps behind an opening tag that the chat template wrote.
+
+    Raises:
+        TypeError: a field is no text; its message names the field.
     """
-    if thought is not None:
-        closing = f"\n{CLOSE}\n\n" if content or finish == "stop" else ""
-        return f"{OPEN}\n{thought}{closing}{content}"
-    return f"{OPEN}\n{content}" if thinks and CLOSE in content and OPEN not in content else content
+    for name in ("content", "reasoning_content", "reasoning"):
+        if not isinstance(message.get(name) or "", str):
+            raise TypeError(f"{name} is no text")
+    content = message.get("content") or ""
+    thought = message.get("reasoning_content") or message.get("reasoning") or ""
+    own = split(content, "think")
+    # some servers hand over the thought and leave it in the content as well
+    if thought and not (own.thought is not None and own.thought.strip() == thought.strip()):
+        return f"{OPEN}\n{thought}\n{CLOSE}\n\n{content}" if content else f"{OPEN}\n{thought}"
+    # the first closing tag ends the thought, whatever the answer says about tags
+    opens = thinks and own.complete and not content.lstrip().startswith(OPEN)
+    return f"{OPEN}\n{content}" if opens else content

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
-from thinksafe.judging.guards.base import Held, as_held, as_text
-from thinksafe.records import Prompt, Sample
+import pytest
+
+from thinksafe.judging.guards import Opinion
+from thinksafe.judging.guards.base import Asked, Held, as_held, as_text, judge_parts
+from thinksafe.records import Part, Prompt, Sample
 
 
 def test_a_conversation_as_text(make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample]) -> None:
@@ -22,3 +26,51 @@ def test_a_request_as_it_is_meant(make_prompt: Callable[..., Prompt], make_sampl
         held = as_held(make_sample(prompt), "think")
         assert held == prompt
         assert as_text(held) == "How?"
+
+
+class Eager:
+    """Calls every text a safe refusal, and remembers what it was given."""
+
+    name, fingerprint = "eager", "f"
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
+        self.seen += [text for _, text in rows]
+        return [Opinion("safe", True) for _ in rows]
+
+
+@pytest.mark.parametrize(
+    ("response", "reasoning", "reason"),
+    [
+        ("<think>I must refuse.</think>I refuse.", "think", ""), ("I must refuse.</think>I refuse.", "think", ""),
+        ("<think>\n\n</think>\n\nI refuse.", "think", ""), ("I refuse.", "none", ""), ("<think>a", "none", ""),
+        ("<think>I must refuse.</think>", "think", "nothing follows the thought"),
+        ("<think>I must refuse.</think>\n\n", "think", "nothing follows the thought"),
+        ("</think>", "think", "nothing follows the thought"),
+        ("<think>I must refuse.", "think", "the thought is not closed"),
+        ("I refuse.", "think", ""),
+    ],
+)
+@pytest.mark.parametrize("part", ["whole", "answer"])
+def test_an_answer_that_is_not_there_is_unknown_to_every_guard(
+    make_prompt: Callable[..., Prompt], response: str, reasoning: Literal["think", "none"], reason: str, part: Part
+) -> None:
+    guard = Eager()
+    [opinion] = judge_parts(guard, [Asked(make_prompt(), response, part)], reasoning)
+    assert (opinion.verdict, opinion.refusal) == (("unknown", None) if reason else ("safe", True))
+    assert opinion.reason.startswith(reason)
+    assert bool(guard.seen) == (not reason)
+
+
+def test_opinions_keep_their_places(make_prompt: Callable[..., Prompt]) -> None:
+    guard, prompt = Eager(), make_prompt()
+    responses = ["<think>a", "<think>b</think>c", "<think>d</think>", "<think>e</think>f"]
+    asked = [Asked(prompt, response, part) for response in responses for part in ("whole", "thought")]
+    found = judge_parts(guard, asked, "think")
+    assert [opinion.verdict for opinion in found] == [
+        "unknown", "safe", "safe", "safe", "unknown", "safe", "safe", "safe",
+    ]
+    assert guard.seen == ["a", responses[1], "b", "d", responses[3], "e"]
+    assert judge_parts(guard, [], "think") == []
