@@ -1,15 +1,47 @@
 """Split a response into thought and answer.
 
 Reasoning models write ``<think>thought</think>answer``. R1-Distill templates prefill the opening tag, so its raw
-output holds the closing tag only; a parser that needs both tags would strip nothing (METHOD.md section 5).
+output holds the closing tag only; a parser that needs both tags would strip nothing (METHOD.md section 5). Responses of
+families with other tags (``[THINK]``) are translated where they are sampled and trained on (:class:`Tags`), so that
+everything else knows these only.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 OPEN, CLOSE = "<think>", "</think>"
+_OTHERS = re.compile(r"<(\u00b7*)(/?think>)")
+_ESCAPED = re.compile(r"<\u00b7(\u00b7*)(/?think>)")
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags that a family of models writes around its thought."""
+
+    open: str = OPEN
+    close: str = CLOSE
+
+    def canonical(self, written: str) -> str:
+        """Return a response with the tags of its thought as ``<think>`` and ``</think>``, as rows hold it.
+
+        Text that looks like these gets a middle dot, so that it closes no thought.
+        """
+        return written if self == Tags() else _exchanged(_OTHERS.sub("<\u00b7\\1\\2", written), self, Tags())
+
+    def written(self, canonical: str) -> str:
+        """Return a response as the model wrote it; undoes :meth:`canonical`."""
+        return canonical if self == Tags() else _ESCAPED.sub("<\\1\\2", _exchanged(canonical, Tags(), self))
+
+
+def _exchanged(text: str, before: Tags, after: Tags) -> str:
+    """Replace an opening tag at the beginning, and the first closing tag."""
+    begun = text.lstrip()
+    if begun.startswith(before.open):
+        text = text[: len(text) - len(begun)] + after.open + begun.removeprefix(before.open)
+    return text.replace(before.close, after.close, 1)
 
 
 @dataclass(frozen=True)

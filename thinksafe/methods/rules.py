@@ -13,10 +13,11 @@ from thinksafe.traces import split
 Rule = Literal["complete", "safe", "refusal", "compliance"]
 Reasoning = Literal["think", "none"]
 Reason = Literal[
-    "accepted", "incomplete", "no_answer", "unknown", "unsafe", "not_a_refusal", "refusal", "unsafe_sibling", "not_drawn",
+    "accepted", "incomplete", "no_answer", "unknown", "unsafe", "not_a_refusal", "refusal", "unsafe_sibling",
+    "not_drawn",
 ]
-"""Why a sample is no example. ``no_answer``: nothing follows its thought. ``unsafe_sibling``: another sample of the prompt is not safe. ``not_drawn``: another one
-was drawn."""
+"""Why a sample is no example. ``no_answer``: nothing follows its thought. ``unsafe_sibling``: another sample of the
+prompt is not safe. ``not_drawn``: another one was drawn."""
 
 PILOT_RULES: tuple[Rule, ...] = ("complete", "safe", "refusal")
 """What a harmful prompt's sample must satisfy to show that the student can be steered."""

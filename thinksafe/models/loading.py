@@ -6,12 +6,11 @@ differs from the reference, and weights that the checkpoint lacks (transformers 
 
 from __future__ import annotations
 
-import re
 import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from thinksafe.digests import digest_folder
 from thinksafe.errors import DamagedError, InputError, StageError
@@ -19,7 +18,6 @@ from thinksafe.models.hub import hub_commit, is_commit, is_hub_id, mirrored
 from thinksafe.models.references import ModelReference
 from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
-from thinksafe.traces import CLOSE, OPEN
 
 if TYPE_CHECKING:
     import torch
@@ -239,54 +237,6 @@ def _unloadable(what: str, student: StudentSettings, error: Exception) -> InputE
     if "trust_remote_code" in str(error):
         action = "It comes with its own code: set student.trust_remote_code to true if you trust that code."
     return InputError(f"The {what} of {student.model!r} cannot be loaded ({type(error).__name__}).", action)
-
-
-def render_prompt(tokenizer: Any, prompt: str) -> str:
-    """Return the text of a single user turn up to where the model continues, as when the model is served."""
-    turns = [{"role": "user", "content": prompt}]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-
-
-def prefilled(tokenizer: Any) -> str:
-    """Return the opening think tag and white space that the template writes for the model (R1-Distill), else ""."""
-    found = re.search(re.escape(OPEN) + r"\s*\Z", render_prompt(tokenizer, "x"))
-    return found.group() if found else ""
-
-
-def check_template(tokenizer: Any, reasoning: Literal["think", "none"], name: str) -> None:
-    """Check that a tokenizer fits a student of this kind; errors refer to it by ``name``.
-
-    A thinking student's template must mention the closing think tag, or its vocabulary must contain it as one token.
-    Otherwise the model never learned the tag, and no response would ever be complete.
-
-    Raises:
-        InputError: no chat template, one that cannot render a user turn, or one that contradicts ``reasoning``.
-    """
-    if not tokenizer.chat_template:
-        raise InputError(
-            f"The tokenizer of {name!r} has no chat template.", "Add the template that the model was tuned with."
-        )
-    try:
-        opened = prefilled(tokenizer)
-    except Exception as error:  # templates are programs: any error may come out
-        raise InputError(
-            f"The chat template of {name!r} cannot render a single user turn ({type(error).__name__}).",
-            "Correct the template in the model's folder.",
-        ) from error
-    if reasoning == "none":
-        if opened:
-            raise InputError(
-                f"The chat template of {name!r} opens a thought, but student.reasoning is none.",
-                "Set student.reasoning: think.",
-            )
-        return
-    ids = tokenizer(CLOSE, add_special_tokens=False)["input_ids"]
-    known = CLOSE in tokenizer.get_chat_template() or len(ids) == 1
-    if not known or CLOSE not in tokenizer.decode(ids, skip_special_tokens=False):
-        raise InputError(
-            f"The model {name!r} does not know {CLOSE}: neither its chat template nor its vocabulary contains it.",
-            "Set student.reasoning: none if it answers without a thought.",
-        )
 
 
 def end_tokens(model: Any, tokenizer: Any, name: str) -> frozenset[int]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from thinksafe.errors import InputError, StageError
-from thinksafe.models.loading import prefilled, render_prompt
+from thinksafe.models.templates import prefilled, render_prompt, tags_of
 from thinksafe.records import Example, Label
-from thinksafe.traces import CLOSE, OPEN
+from thinksafe.traces import Tags
 
 IGNORED = -100
 """Label of tokens without loss (PyTorch's ``ignore_index``)."""
@@ -52,7 +52,8 @@ class Rows:
 
 
 def encode_examples(
-    tokenizer: Any, examples: Iterable[Example], ends: frozenset[int], limit: int, minimum: int = 1
+    tokenizer: Any, examples: Iterable[Example], ends: frozenset[int], limit: int, minimum: int = 1,
+    reasoning: Literal["think", "none"] = "think",
 ) -> Rows:
     """Encode examples for training.
 
@@ -63,18 +64,19 @@ def encode_examples(
         limit: Maximum tokens per row. A longer example is dropped whole, never cut: a cut one would teach the model
             not to stop.
         minimum: Minimum number of rows to return.
+        reasoning: Whether responses open with a thought, between the tags of this tokenizer.
 
     Raises:
         InputError: the template does not end turns.
         StageError: fewer than ``minimum`` rows are left.
     """
-    opened, closing = prefilled(tokenizer), closing_ids(tokenizer, ends)
-    special = _special_ids(tokenizer) | ends
+    tags, opened, closing = tags_of(tokenizer, reasoning), prefilled(tokenizer), closing_ids(tokenizer, ends)
+    special = _special_ids(tokenizer, tags) | ends
     rows: list[Row] = []
     dropped: Counter[Drop] = Counter({"too_long": 0, "special_token": 0, "altered": 0, "no_thought": 0})
     for example in examples:
         prompt = render_prompt(tokenizer, example.prompt)
-        response = _continued(example.response, opened)
+        response = _continued(tags.written(example.response), tags, opened)
         if response is None:
             dropped["no_thought"] += 1
             continue
@@ -127,7 +129,7 @@ def closing_ids(tokenizer: Any, ends: frozenset[int]) -> list[int]:
     return [*_ids(tokenizer, after.rstrip()), int(tokenizer.eos_token_id)]
 
 
-def _special_ids(tokenizer: Any) -> frozenset[int]:
+def _special_ids(tokenizer: Any, tags: Tags) -> frozenset[int]:
     """Return the tokens that no response may contain: special ones and the template's turn markers.
 
     R1-Distill's turn markers are added tokens that are not flagged as special. Think tags are allowed, and an unknown
@@ -136,20 +138,20 @@ def _special_ids(tokenizer: Any) -> frozenset[int]:
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]
     rendered = set(_ids(tokenizer, str(tokenizer.apply_chat_template(turns, tokenize=False))))
     marks = rendered & set(tokenizer.get_added_vocab().values())
-    tags = [ids[0] for tag in (OPEN, CLOSE) if len(ids := _ids(tokenizer, tag)) == 1]
+    kept = [ids[0] for tag in (tags.open, tags.close) if len(ids := _ids(tokenizer, tag)) == 1]
     flagged = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    return frozenset({*tokenizer.all_special_ids} | flagged | marks) - {tokenizer.unk_token_id, *tags}
+    return frozenset({*tokenizer.all_special_ids} | flagged | marks) - {tokenizer.unk_token_id, *kept}
 
 
-def _continued(response: str, opened: str) -> str | None:
+def _continued(response: str, tags: Tags, opened: str) -> str | None:
     """Return what follows the prompt: the response, without the opening tag that the prompt already ends with.
 
     A response with a closing tag only goes on from that tag. None without any tag: it continues no thought.
     """
     begun = response.lstrip()
-    if opened and begun.startswith(OPEN):
-        return begun.removeprefix(OPEN).removeprefix(opened.removeprefix(OPEN))
-    return None if opened and CLOSE not in response else response
+    if opened and begun.startswith(tags.open):
+        return begun.removeprefix(tags.open).removeprefix(opened.removeprefix(tags.open))
+    return None if opened and tags.close not in response else response
 
 
 def _split_ids(tokenizer: Any, prompt: str, response: str) -> tuple[list[int], list[int]]:

@@ -130,7 +130,8 @@ def work(context: StageContext, job: Job) -> None:
     """Do the training of one process."""
     import torch
 
-    from thinksafe.models.loading import check_template, end_tokens, load_model, load_tokenizer
+    from thinksafe.models.loading import end_tokens, load_model, load_tokenizer
+    from thinksafe.models.templates import check_template
     from thinksafe.training.data import encode_examples
     from thinksafe.training.fit import train_adapter
 
@@ -143,7 +144,8 @@ def work(context: StageContext, job: Job) -> None:
         getattr(model.config, "max_position_embeddings", None) or section.training.max_length,
     )
     examples = read_records(job.examples, Example)
-    encoded = encode_examples(tokenizer, examples, end_tokens(model, tokenizer, name), limit)
+    ends = end_tokens(model, tokenizer, name)
+    encoded = encode_examples(tokenizer, examples, ends, limit, reasoning=section.reasoning)
     kept = Checkpoints(context.store, job.key, job.checkpoints, job.resume)
     done = train_adapter(
         context, model, tokenizer, encoded.rows, section, job.base.student, job.folder,

@@ -14,14 +14,11 @@ from thinksafe.digests import digest_folder
 from thinksafe.errors import InputError, StageError, StoreError
 from thinksafe.models.loading import (
     ADAPTER_FILES,
-    check_template,
     end_tokens,
     fetch_adapter,
     load_model,
     load_tokenizer,
     local_source,
-    prefilled,
-    render_prompt,
     resolve_student,
 )
 from thinksafe.models.references import ModelReference
@@ -299,54 +296,7 @@ def test_bfloat16_is_used_only_where_the_processor_has_it(
     assert load_model(planned, LocalStore(tmp_path)).dtype == torch.bfloat16
 
 
-# -- chat templates
-
-
-@pytest.mark.parametrize(("kind", "opened"), [("qwen", ""), ("r1", "<think>\n"), ("llama", "")])
-def test_a_prefilled_think_tag_is_seen(student_folder: Students, kind: str, opened: str) -> None:
-    assert prefilled(load_tokenizer(reference(student_folder(kind)))) == opened
-
-
-@pytest.mark.parametrize("kind", ["qwen", "r1", "llama"])
-def test_a_rendered_prompt_is_the_served_one_with_one_beginning_of_sequence(
-    student_folder: Students, kind: str
-) -> None:
-    tokenizer = load_tokenizer(reference(student_folder(kind)))
-    turns = [{"role": "user", "content": "how many <|eot_id|> apples?"}]
-    served = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
-    text = render_prompt(tokenizer, turns[0]["content"])
-    assert tokenizer(text, add_special_tokens=False)["input_ids"] == served
-    assert served.count(tokenizer.bos_token_id) == (tokenizer.bos_token is not None)
-
-
-@pytest.mark.parametrize(("kind", "reasoning"), [("qwen", "think"), ("r1", "think"), ("llama", "none")])
-def test_fitting_templates_pass(student_folder: Students, kind: str, reasoning: Any) -> None:
-    check_template(load_tokenizer(reference(student_folder(kind))), reasoning, kind)
-
-
-def test_the_shipped_student_thinks() -> None:
-    check_template(load_tokenizer(reference("micro://default")), "think", "micro")
-
-
-@pytest.mark.parametrize(("kind", "reasoning", "action"), [("llama", "think", "none"), ("r1", "none", "think")])
-def test_a_template_that_contradicts_the_settings_is_refused(
-    student_folder: Students, kind: str, reasoning: Any, action: str
-) -> None:
-    with pytest.raises(InputError, match="my-student") as caught:
-        check_template(load_tokenizer(reference(student_folder(kind))), reasoning, "my-student")
-    assert f"student.reasoning: {action}" in caught.value.action
-
-
-@pytest.mark.parametrize(
-    ("template", "words"), [(None, "no chat template"), ("{{ raise_exception('no') }}", "cannot render")]
-)
-def test_a_missing_or_broken_template_is_refused(
-    student_folder: Students, template: str | None, words: str
-) -> None:
-    tokenizer = load_tokenizer(reference(student_folder("qwen")))
-    tokenizer.chat_template = template
-    with pytest.raises(InputError, match=words):
-        check_template(tokenizer, "think", "my-student")
+# -- tokens
 
 
 def test_every_token_that_ends_a_turn_counts(student_folder: Students, tmp_path: Path) -> None:

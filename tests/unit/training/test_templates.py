@@ -14,8 +14,9 @@ import pytest
 from tiny_students import ASSISTANT, BEGIN, DECLINES, END, FAMILIES, TEMPLATES, USER, write_student
 
 from thinksafe.errors import InputError
-from thinksafe.models.loading import check_template, load_tokenizer
+from thinksafe.models.loading import load_tokenizer
 from thinksafe.models.references import ModelReference
+from thinksafe.models.templates import check_template
 from thinksafe.records import Example
 from thinksafe.sampling.engines.tokens import Codec
 from thinksafe.settings import StudentSettings

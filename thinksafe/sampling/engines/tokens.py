@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from thinksafe.models.loading import check_template, end_tokens, load_tokenizer, prefilled
+from thinksafe.models.loading import end_tokens, load_tokenizer
 from thinksafe.models.references import ModelReference
+from thinksafe.models.templates import check_template, prefilled, tags_of
 from thinksafe.sampling.engines.base import Generation, Turn, opening_of
 
 
@@ -20,6 +21,7 @@ class Codec:
         self.tokenizer = load_tokenizer(model)
         self._name = model.student.model
         check_template(self.tokenizer, model.student.reasoning, self._name)
+        self._tags = tags_of(self.tokenizer, model.student.reasoning)
         self._prefilled = prefilled(self.tokenizer)
         self.ends: frozenset[int] = frozenset()
 
@@ -34,7 +36,7 @@ class Codec:
         if opening := opening_of(turns):
             text = self.tokenizer.apply_chat_template(turns[:-1], add_generation_prompt=True, tokenize=False)
             # a template may open the thought by itself; the opening does so too
-            text = text.removesuffix(self._prefilled) + opening
+            text = text.removesuffix(self._prefilled) + self._tags.written(opening)
             return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return list(
             self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
@@ -46,7 +48,7 @@ class Codec:
         # special tokens are kept: a response that holds one in its middle must not look like ordinary text
         text = self.tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=False)
         return Generation(
-            response=(opening or self._prefilled) + text,
+            response=self._tags.canonical((self._tags.written(opening) or self._prefilled) + text),
             finish="length" if end is None else "stop",
             tokens=len(ids) if end is None else end + 1,
             prompt_tokens=prompt_tokens,
