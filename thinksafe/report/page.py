@@ -13,6 +13,7 @@ from thinksafe.audit.records import AuditScores
 from thinksafe.records import Interval
 from thinksafe.report import agreement, charts, evidence, tables, training_charts, words
 from thinksafe.report.html import own, render
+from thinksafe.report.literature import literature
 from thinksafe.report.samples import Browser
 from thinksafe.report.summary import RunSummary
 from thinksafe.text import clean, label, percent
@@ -61,6 +62,7 @@ def render_page(
         "training": _scalars(summary.training), "registration": _scalars(summary.registration),
         "promotion": _scalars(summary.promotion), "code": _scalars(summary.provenance.code),
         "over_refusal": evidence.over_refusal(summary), "parts": evidence.parts(summary),
+        "literature": literature(summary),
         "robustness": evidence.robustness(summary), "drift": evidence.drift(summary),
         "drift_confidences": _percents(found.interval for found in summary.drift),
         "contamination": evidence.contamination(summary), "audits": evidence.audits(audits),
