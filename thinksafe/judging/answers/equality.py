@@ -134,11 +134,13 @@ def _plain(node: Node) -> Node:
         return _plain(node.args[0])
     if _contains(node, ("pm", "mp")) and node.op not in ("list", "set"):
         return Node("list", tuple(_plain(_with_sign(node, plus=plus)) for plus in (True, False)), "or")
-    if node.op == "list":
+    if node == Node("set"):
+        return Node("constant", (), "empty")
+    if node.op in _COLLECTIONS:
         items = list[Node]()
         for item in map(_plain, node.args):
             items += item.args if item.op == "list" and item.text == "or" else (item,)
-        return Node("list", tuple(items), node.text)
+        return Node(node.op, tuple(items), node.text)
     if node.op == "relation":
         return _settled(node)
     if node.op == "where":
@@ -193,6 +195,8 @@ def _names_value(node: Node) -> bool:
     """Return whether the left side of an equation names a value: ``x``, ``f(x)``, ``P``."""
     if node.op == "symbol":
         return node.text not in ("e", "i")
+    if node.op == "tuple":
+        return all(_names_value(arg) for arg in node.args)
     called = node.op == "mul" and node.args[0].op == "symbol" and node.args[0].text[0] in "fghpqFGHPQATV"
     return called and node.args[1].op in ("symbol", "group", "tuple", "number")
 
@@ -200,7 +204,10 @@ def _names_value(node: Node) -> bool:
 def _same_equation(left: Node, right: Node) -> bool:
     for first, second in ((left, right), (right, left)):
         if first.op == "assign" and second.op not in ("assign", "equation"):
-            return second.op not in _COLLECTIONS and same(first.args[1], second)
+            several = first.args[1].op in (*_COLLECTIONS, "tuple")
+            if second.op in _COLLECTIONS and not several:
+                return False
+            return same(first.args[1], second) if first is left else same(second, first.args[1])
     if left.op == right.op == "assign":
         names = left.args[0], right.args[0]
         if same(left.args[1], right.args[1]) and (

@@ -173,13 +173,17 @@ class Parser:
             elif self.at(":") and self._bars == 0:
                 self.take()
                 found = Node("ratio", (found, self._factor()))
-            elif self._starts():
+            elif self._starts() or (found.op == "factorial" and self._at_number()):
                 if found.op == "number" and (mixed := self._mixed(found)):
                     found = mixed
                     continue
                 found = Node("mul", (found, self.power()))
             else:
                 return found
+
+    def _at_number(self) -> bool:
+        token = self.peek()
+        return token is not None and token.kind == "number" and not token.spaced
 
     def _at_unit(self, ahead: int) -> bool:
         token = self.peek(ahead)
@@ -353,6 +357,9 @@ class Parser:
         self._inside()
         bars, self._bars = self._bars, 0
         found = self.union()
+        if self.at("choose"):
+            self.take()
+            found = Node("binom", (found, self.union()))
         self.take(close)
         self._bars = bars
         self._depth -= 1

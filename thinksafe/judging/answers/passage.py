@@ -12,6 +12,7 @@ from dataclasses import dataclass
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE)
 _HTML = re.compile(r"</?(?:b|strong|i|em|p|br|u|code|span|div|center|h\d)\s*/?>", re.IGNORECASE)
 _BULLET = re.compile(r"^[ \t]*(?:[-*+\u2022]|>)[ \t]+(?=\S)", re.MULTILINE)
+_NUMBERED = re.compile(r"^[ \t]*(?:#{1,6} )?\d{1,2}[.)][ \t]+(?=[^\W\d_])", re.MULTILINE)
 _STRONG = re.compile(r"(?<!\d)\*\*|\*\*(?!\d)|(?<![\w\\{])__(?=\S)|(?<=\S)__(?![\w{])|`")
 _EMPHASIS = re.compile(r"(?<![\w*\\)}])([*_])(?=\S)([^*_\n]{1,80}?)(?<=\S)\1(?![\w*({\\])")
 _FORMULA = re.compile(
@@ -61,6 +62,6 @@ def passage_of(text: str) -> Passage:
         return f"\ue000{len(formulas) - 1}\ue001"
 
     text = _FORMULA.sub(keep, text)
-    text = _STRONG.sub("", _BULLET.sub("", text))
+    text = _STRONG.sub("", _NUMBERED.sub("", _BULLET.sub("", text)))
     text = re.sub(r"\bapprox\.", "approx", _EMPHASIS.sub(r"\2", text))
     return Passage(text.replace("\uff04", "$"), tuple(formulas))

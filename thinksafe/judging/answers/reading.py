@@ -40,13 +40,15 @@ def read(text: str) -> Value | None:
     if not tokens:
         return None
     spoken = in_digits(tokens)
-    if not any(token.kind in ("number", "command") for token in spoken) and not _is_mathematics(spoken):
-        words = _words(spoken)
-        return Value(words=words) if words else None
-    for candidate in (spoken, *_without_remark(spoken)):
-        if (value := _mathematics(candidate)) is not None:
+    spoken = _without_leads(spoken) or spoken
+    candidates = [spoken, *_without_remark(spoken)]
+    for candidate in candidates:
+        if _has_mathematics(candidate) and (value := _mathematics(candidate)) is not None:
             return value
-    return None
+    if _has_mathematics(spoken):
+        return None
+    words = min((_words(candidate) for candidate in candidates), key=len)
+    return Value(words=words) if words else None
 
 
 def equal(reference: str, answer: str) -> bool:
@@ -55,7 +57,7 @@ def equal(reference: str, answer: str) -> bool:
         return True
     if max(len(reference), len(answer)) > LONGEST:
         return False
-    if _key(reference) == _key(answer):
+    if _key(reference) in _keys(answer):
         return True
     left, right = read(reference), read(answer)
     if left is None or right is None:
@@ -69,9 +71,18 @@ def equal(reference: str, answer: str) -> bool:
 
 
 def _key(text: str) -> tuple[str, ...]:
-    return tuple(
-        token.text.lower() if token.kind == "word" else token.text for token in _trimmed(tokenize(text))
-    )
+    return _texts(_trimmed(tokenize(text)))
+
+
+def _keys(text: str) -> list[tuple[str, ...]]:
+    """Return the tokens of an answer, and those without words in front of it or a remark behind it."""
+    whole = _trimmed(tokenize(text))
+    tokens = _without_leads(whole)
+    return [_texts(whole), _texts(tokens), *map(_texts, _without_remark(tokens))]
+
+
+def _texts(tokens: list[Token]) -> tuple[str, ...]:
+    return tuple(token.text.lower() if token.kind == "word" else token.text for token in tokens)
 
 
 def _trimmed(tokens: list[Token]) -> list[Token]:
@@ -87,8 +98,10 @@ def _trimmed(tokens: list[Token]) -> list[Token]:
     return tokens[start:end]
 
 
-def _is_mathematics(tokens: list[Token]) -> bool:
-    """Return whether tokens without a number are a formula such as ``p - q``, not words."""
+def _has_mathematics(tokens: list[Token]) -> bool:
+    """Return whether tokens are mathematics, perhaps with words; ``p - q`` is, and ``so-called`` is not."""
+    if any(token.kind in ("number", "command") for token in tokens):
+        return True
     words = sum(token.kind == "word" for token in tokens)
     if not words:
         return True
@@ -99,8 +112,6 @@ def _is_mathematics(tokens: list[Token]) -> bool:
 
 def _words(tokens: list[Token]) -> tuple[str, ...]:
     found = [token.text.lower() for token in tokens if token.kind in ("word", "symbol")]
-    if any(token.kind == "command" for token in tokens):
-        return ()
     if len(found) > 1:
         found = [word for word in found if word not in ("a", "an", "the", "option")]
     return tuple(found)
@@ -133,7 +144,7 @@ def _without_remark(tokens: list[Token]) -> list[list[Token]]:
 
 
 def _mathematics(tokens: list[Token]) -> Value | None:
-    parser = Parser(_without_leads(tokens))
+    parser = Parser(tokens)
     try:
         items, separators, unit = list[Node](), list[str](), ""
         while True:

@@ -59,7 +59,7 @@ _REVERSED = re.compile(
     r"(?:answer|result|solution)\b(?!\s+(?:to\s+the\s+(?:first|other)|if|unless|when))",
     re.IGNORECASE,
 )
-_END = re.compile(r"(?:(?<!\d)!|[.?])(?=\s|\Z)|\n|;\s")
+_END = re.compile(r"(?:(?<=[^\W\d_]{2})!|(?<=[^\w)])!|[.?])(?=\s|\Z)|\n|;\s")
 _OPENING = re.compile(
     r"^\s*(?:(?:so|thus|hence|therefore|then|finally|in\s+total|altogether|overall|this|that|it|which|and|we"
     r"|you|i|conclude|see|find|get"
@@ -74,7 +74,7 @@ _DENIED = re.compile(
 _SUPPOSED = re.compile(
     r"\b(?:if|unless|whether|suppos\w*|assum\w*|might|may|could|cannot|can't|not|no|never|don't|doesn't"
     r"|didn't|isn't|wasn't|aren't"
-    r"|some|someone|people|many|most|students?|wrong|incorrect|mistake\w*|tempting|naive|claim\w*|first"
+    r"|some|someone|people|many|most|students?|wrong|incorrect|false|mistake\w*|tempting|naive|claim\w*|first"
     r"|initial\w*|previous\w*|earlier"
     r"|originally|common|their|his|her|other|intermediate|why|what|how|unclear|unsure|doubt\w*|hint|ai"
     r"|textbook|friend)\b",
@@ -146,7 +146,7 @@ def stated_answer(text: str, *, words: bool = False) -> Stated | None:
 def _boxed(text: str) -> tuple[Stated, int] | None:
     found = boxes(text)
     while found and re.search(
-        r"\b(?:not|n't)\b[^.\n]{0,20}\Z", text[max(0, found[-1].begin - 60) : found[-1].begin]
+        r"\b(?:not|n't)\b[^.\n{}]{0,20}\Z", text[max(0, found[-1].begin - 60) : found[-1].begin]
     ):
         found.pop()
     if not found:
@@ -214,8 +214,8 @@ def _in_statements(passage: Passage, *, words: bool) -> Stated | None:
         stated = Stated(plain, rule, read(plain))
         if kind == "nothing" or (rule == "hashes" and kind != "value" and not (kind == "words" and words)):
             continue
-        if kind == "vague" or (kind == "words" and not words):
-            if rule in ("heading", "label") and (inner := _concluded(passage_of(plain), words=words)):
+        if (kind == "vague" and not (words and _is_short(plain))) or (kind == "words" and not words):
+            if (rule in ("heading", "label") or ":" in plain) and (inner := _concluded(passage_of(plain), words=words)):
                 stated = inner
             else:
                 vague = vague or stated
@@ -247,6 +247,11 @@ def _kind(content: str) -> str:
 def _last_statements(passage: Passage) -> list[tuple[int, str, str]]:
     """Return the statements of a passage, the last one first; of very many only the last."""
     return sorted(_statements(passage.text), reverse=True)[:MOST]
+
+
+def _is_short(text: str) -> bool:
+    """Return whether a text with words may be a reference such as ``June 20``."""
+    return len(text) <= 40 and len(text.split()) <= 4
 
 
 def _statements(text: str) -> Iterator[tuple[int, str, str]]:
@@ -339,7 +344,11 @@ def _on_last_line(passage: Passage, *, words: bool) -> Stated | None:
     lines = _lines(passage.text)
     if not lines or lines[-1].endswith("?"):
         return None
-    line = re.sub(r"^#{1,6}\s*", "", lines[-1])
+    return _read_line(re.sub(r"^#{1,6}\s*", "", lines[-1]), passage, words=words)
+
+
+def _read_line(line: str, passage: Passage, *, words: bool) -> Stated | None:
+    """Return what a line or sentence is, if all of it is a value."""
     for text in dict.fromkeys((line, _OPENING.sub("", line))):
         plain = passage.restored(text)
         value = read(plain)
@@ -349,6 +358,8 @@ def _on_last_line(passage: Passage, *, words: bool) -> Stated | None:
             and not _DENIED.match(plain)
         ):
             return Stated(plain.rstrip(".") if value.node is None else plain, "last line", value)
+        if value is None and words and _is_short(plain) and not _DENIED.match(plain):
+            return Stated(plain.rstrip("."), "last line", None)
     return None
 
 
@@ -356,8 +367,10 @@ def _concluded(passage: Passage, *, words: bool) -> Stated | None:
     """Return the value with which the last sentence that has one ends, if nothing in it or behind it raises a doubt."""
     sentences = [text for text in _sentences(passage.text) if text.strip()]
     for sentence in reversed(sentences[-6:]):
-        if _DOUBT.search(sentence):
+        if _DOUBT.search(sentence) or (_SUPPOSED.search(sentence) and "answer" in sentence.lower()):
             return None
+        if whole := _read_line(sentence, passage, words=words):
+            return Stated(whole.text, "conclusion", whole.value)
         if not re.search(r"[\d\ue000]", sentence) and not words:
             continue
         return _conclusion(sentence, passage, words=words)

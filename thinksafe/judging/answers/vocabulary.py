@@ -166,7 +166,7 @@ CHANGES = word_set(
     "false invalid impossible unlikely mistaken except excluding if unless when where quarter quarters "
     "third thirds fourth "
     "fourths fifth fifths sixth tenth tenths eighths hundredths halves out modulo mod "
-    "base point below above under up or and but maybe perhaps versus vs percent reciprocal square cube root "
+    "below above under up or and but maybe perhaps versus vs reciprocal root "
     "power raised "
     "question problem step example case part exercise equation line figure page chapter option choice "
     "another other "
