@@ -178,6 +178,12 @@ def doctor(
     on_cluster: Annotated[
         bool, typer.Option("--cluster", help="Check the config's cluster instead of this machine.")
     ] = False,
+    in_cluster: Annotated[
+        bool, typer.Option("--in-cluster", help="Start pods that check from inside of the cluster, too.")
+    ] = False,
+    services: Annotated[
+        bool, typer.Option("--services", help="Check the services alone, as the pods of --in-cluster do.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     override: Overrides = None,
 ) -> None:
@@ -187,7 +193,9 @@ def doctor(
     """
     from thinksafe.cli.doctor import run_doctor
 
-    sys.exit(run_doctor(config, override or [], cluster=on_cluster, as_json=as_json))
+    sys.exit(run_doctor(
+        config, override or [], cluster=on_cluster, as_json=as_json, pods=in_cluster, services=services
+    ))
 
 
 @config.command("pin")

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 
 import typer
 
 from thinksafe.config import load_config
+from thinksafe.config.load import find_document
 from thinksafe.config.model import RealignmentConfig
-from thinksafe.doctor.checks import Check, Finding, failed, findings
+from thinksafe.doctor.checks import LIMIT, Check, Finding, failed, findings
 from thinksafe.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
 RETRY_SECONDS = 2.0
@@ -21,23 +23,47 @@ CHECK_WIDTH = 15
 SYMBOLS = {"ok": "✓", "warning": "!", "failed": "✕"}
 
 
-def run_doctor(config: str, overrides: list[str], *, cluster: bool, as_json: bool) -> int:
+def run_doctor(
+    config: str, overrides: list[str], *, cluster: bool, as_json: bool, pods: bool = False, services: bool = False
+) -> int:
     """Run the checks of a cluster or of this machine and print them; return 1 if one failed.
+
+    Args:
+        config: Recipe name, path, or text; empty for none.
+        overrides: ``key=value`` texts.
+        cluster: Check the cluster, not this machine.
+        as_json: Print JSON.
+        pods: Start pods that check from inside of the cluster, too.
+        services: Check nothing but the services, as these pods do.
 
     Raises:
         ConfigError: the configuration is wrong, or ``cluster`` is set and it has no such section.
     """
     loaded = load_config(config, overrides) if config else None
-    if cluster:
+    if cluster or pods or services:
         if loaded is None or loaded.cluster is None:
             raise ConfigError("There is no cluster section to check.", "Give a CONFIG with one (docs/cluster.md).")
-        return _report(_cluster_findings(loaded), as_json)
+        if services:
+            return _report(_service_findings(loaded), as_json)
+        inside = [find_document(config).text, *(f"--set={one}" for one in overrides)] if pods else None
+        return _report(_cluster_findings(loaded, inside), as_json)
     from thinksafe.doctor.laptop import laptop_checks
 
     return _report(findings(laptop_checks(loaded)), as_json)
 
 
-def _cluster_findings(config: RealignmentConfig) -> Iterator[Finding]:
+def _service_findings(config: RealignmentConfig) -> Iterator[Finding]:
+    from thinksafe.doctor.probes import services_in_pods
+    from thinksafe.doctor.services import as_pods_see_it, service_checks
+
+    assert config.cluster is not None
+    wanted = services_in_pods(config.cluster)
+    with as_pods_see_it(config.cluster, None):
+        yield from findings(one for one in service_checks(config.cluster, config.registry) if one[0] in wanted)
+
+
+def _cluster_findings(config: RealignmentConfig, inside: list[str] | None) -> Iterator[Finding]:
+    from thinksafe.doctor import probes
     from thinksafe.doctor.gpus import gpu_findings
     from thinksafe.doctor.objects import kubernetes_checks
     from thinksafe.doctor.rollout import rollout_checks
@@ -58,8 +84,13 @@ def _cluster_findings(config: RealignmentConfig) -> Iterator[Finding]:
     except ConfigError as error:
         yield failed("kubernetes", error.problem, error.action)
     yield from findings(checks)
+    done: set[str] = set()
+    if inside is not None and api is not None:
+        done, arguments = probes.services_in_pods(config.cluster), ["doctor", *inside, "--services", "--json"]
+        probe = partial(probes.probe_findings, config.cluster, arguments, api)
+        yield from findings([(probes.CHECK, probe)], limit=probes.LIMIT_S + LIMIT)
     with as_pods_see_it(config.cluster, api):
-        yield from findings(service_checks(config.cluster, config.registry))
+        yield from findings(one for one in service_checks(config.cluster, config.registry) if one[0] not in done)
 
 
 def _nothing(_: object) -> Iterable[Finding]:

@@ -27,5 +27,5 @@ def not_checked(check: str, address: str, action: str) -> Iterator[Finding]:
     """Yield the finding on an address that only pods reach."""
     yield warning(
         check, f"{address} is reachable only from inside the cluster and was not checked here.",
-        f"`helm test RELEASE` checks it from a pod.{action and f' {action}'}",
+        f"`thinksafe doctor --in-cluster` and `helm test RELEASE` check it from a pod.{action and f' {action}'}",
     )

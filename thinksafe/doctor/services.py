@@ -23,7 +23,7 @@ PATIENCE_S = "8"
 
 
 def service_checks(cluster: ClusterSettings, registry: RegistrySettings | None) -> list[Check]:
-    """Return the checks of a cluster's services; run them inside :func:`as_pods_see_it`.
+    """Return the checks of a cluster's services by name; run them inside :func:`as_pods_see_it`.
 
     A service that only pods reach is not checked from anywhere else.
     """

@@ -88,11 +88,11 @@ class Waiting:
     def trouble(self, pods: list[Object]) -> StageError | None:
         """Return why waiting longer will not make a pod run, or None. Call it repeatedly."""
         now, seen = time.monotonic(), set()
-        if self._kind.elastic and any(_phase(pod) in ("Running", "Succeeded") for pod in pods):
+        if self._kind.elastic and any(phase_of(pod) in ("Running", "Succeeded") for pod in pods):
             self._since = {}
             return None
         for pod in pods:
-            if _phase(pod) != "Pending" and not _refused(pod):
+            if phase_of(pod) != "Pending" and not refused(pod):
                 continue
             key = str(pod["metadata"].get("uid") or pod["metadata"]["name"])
             seen.add(key)
@@ -114,7 +114,7 @@ def unstarted(pod: Object, stage: str, limit: float) -> StageError | None:
         limit: Seconds that it may take to start.
     """
     scheduled = _condition(pod, "PodScheduled")
-    if (_phase(pod) != "Pending" and not _refused(pod)) or scheduled.get("reason") == "SchedulingGated":
+    if (phase_of(pod) != "Pending" and not refused(pod)) or scheduled.get("reason") == "SchedulingGated":
         return None
     since = scheduled.get("lastTransitionTime") if scheduled.get("status") == "True" else None
     began = datetime.datetime.fromisoformat(since or pod["metadata"]["creationTimestamp"])
@@ -127,7 +127,7 @@ def _obstacle(pod: Object, stage: str, limit: float) -> tuple[str, StageError]:
     """Return the reason why a pod does not run, and the error that says it."""
     name, settings = pod["metadata"]["name"], f"cluster.stages.{stage}"
     longer = f"or raise {settings}.start_within."
-    for reason, message in _refused(pod):
+    for reason, message in refused(pod):
         image = "Image" in reason or reason == "RegistryUnavailable"
         return reason, StageError(
             f"The pod {name} does not start: {reason}: {_line(message, 400)}",
@@ -151,11 +151,12 @@ def _condition(pod: Object, kind: str) -> Object:
     return next((one for one in conditions if one.get("type") == kind), {})
 
 
-def _phase(pod: Object) -> str:
+def phase_of(pod: Object) -> str:
+    """Return a pod's phase, ``Pending``, ``Running``, ``Succeeded`` or ``Failed``; ``Unknown`` if it has none."""
     return str((pod.get("status") or {}).get("phase") or "Unknown")
 
 
-def _refused(pod: Object) -> list[tuple[str, str]]:
+def refused(pod: Object) -> list[tuple[str, str]]:
     """Return reason and message of each container that cannot be started."""
     status = pod.get("status") or {}
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
@@ -188,7 +189,7 @@ def ends(api: KubernetesClient, kind: PodKind, pods: list[Object], known: Sequen
             if ended is before:
                 previous.add(name)
             found.append(End(name, ended.get("reason") or "Error", ended["exitCode"], ended.get("finishedAt") or ""))
-        elif _phase(pod) == "Failed":  # evicted, or its node is lost
+        elif phase_of(pod) == "Failed":  # evicted, or its node is lost
             reason, message = status.get("reason") or "Failed", _line(str(status.get("message") or ""), 400)
             found.append(End(name, reason, 0, "", (message,) if message else ()))
     # those without a time first: the cluster ended such a pod
@@ -211,7 +212,7 @@ def told(kind: PodKind, found: list[End]) -> tuple[str, str]:
 
 def phases(pods: list[Object]) -> str:
     """Return how many pods are in each phase, in words."""
-    named = [_phase(pod) for pod in pods]
+    named = [phase_of(pod) for pod in pods]
     return ", ".join(f"{named.count(phase)} {phase}" for phase in sorted(set(named))) or "no pods"
 
 
