@@ -11,9 +11,9 @@ import pytest
 from micro_runs import execute
 from tiny_students import BENIGN, HARMFUL, PROBLEMS, teach, write_student
 
-from thinksafe.config import RealignmentConfig, load_config
+from thinksafe.config import RealignmentConfig, load_config, sections_of
 from thinksafe.config.guard_kinds import KINDS
-from thinksafe.config.load import recipe_names
+from thinksafe.config.load import load_suite, recipe_names
 from thinksafe.deciding.feasibility import gate_feasibility
 from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.store import open_store
@@ -30,6 +30,8 @@ RECIPES = {
     "r1-distill-7b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", 1, 0),
     "r1-distill-8b": ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", 1, 0),
 }
+RIVALS = ("qwen3-0.6b-star-1", "qwen3-0.6b-safechain")
+"""Recipes that train the first student on the data of other papers."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -44,7 +46,8 @@ def test_a_recipe_is_the_published_one(recipe: str) -> None:
     assert (config.engine.kind, config.engine.tensor_parallel_size) == ("vllm", gpus)
     assert config.engine.options["max_model_len"] - 32768 >= 4096, "room for the longest prompt"
     sampling = {"temperature": 0.6, "top_p": 0.95, "top_k": top_k, "max_tokens": 16384}
-    assert (config.sampling.settings.model_dump(), config.sampling.n) == (sampling, 1)
+    assert config.sampling.settings.model_dump() == sampling
+    assert sections_of(config).sample_training.n == 1
     evaluation = config.evaluation
     assert evaluation.settings.model_dump() == sampling | {"top_k": 0}
     assert evaluation.settings_reasoning is not None
@@ -52,6 +55,7 @@ def test_a_recipe_is_the_published_one(recipe: str) -> None:
     assert (evaluation.n, evaluation.n_reasoning) == (1, 8)
     training = config.training
     assert (training.lora_rank, training.lora_alpha, training.lora_dropout) == (32, 16, 0.05)
+    assert training.target_modules == ("q_proj", "v_proj")
     assert (training.learning_rate, training.warmup_ratio, training.batch_size, training.epochs) == (1e-5, 0.1, 8, 3)
     assert (training.max_length, training.max_grad_norm, config.seed) == (16384, 1.0, 42)
     assert training.strategy == ("fsdp" if recipe == "qwen3-32b" else "ddp"), "its 66 GB leave no room on one GPU"
@@ -68,6 +72,28 @@ def test_the_pair_with_terms_is_one_line_away() -> None:
         ("llama-guard-3", "vllm"), ("wildguard", "vllm"),
     ]
     assert all(COMMIT.fullmatch(one.revision) for one in (guard.filter, guard.evaluate))
+
+
+@pytest.mark.parametrize("recipe", RIVALS)
+def test_rivals_are_measured_as_the_recipe_is(recipe: str) -> None:
+    config, own = load_config(recipe), load_config("qwen3-0.6b")
+    assert (config.student, config.evaluation, config.guard, config.gate) == (
+        own.student, own.evaluation, own.guard, own.gate
+    )
+    assert sections_of(config).sample_training.arms["harmful"] == ("given",)
+
+
+def test_the_suite_of_the_paper() -> None:
+    suite = load_suite("paper")
+    assert suite.guard.evaluate.kind == "llama-guard-3"
+    wordings = {of.name: of.wording for of in suite.evaluation.benchmarks if of.metric == "reasoning"}
+    assert wordings == dict.fromkeys(("aime-2024", "gsm8k", "math-500", "gpqa-diamond"), "paper")
+    assert {of.name for of in suite.evaluation.benchmarks} == {
+        of.name for of in load_config("qwen3-0.6b").evaluation.benchmarks
+    }
+    reasoning = suite.evaluation.settings_reasoning
+    assert reasoning is not None
+    assert (reasoning.top_k, reasoning.max_tokens, suite.evaluation.n_reasoning) == (20, 32768, 8)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -129,7 +155,9 @@ def test_a_recipe_compiles(recipe: str, tmp_path: Path, cli: Any) -> None:
 
 
 def test_every_gpu_recipe_is_listed_here() -> None:
-    assert set(RECIPES) == {name for name in recipe_names() if load_config(name).engine.kind == "vllm"} - {"smollm2"}
+    assert set(RECIPES) == {name for name in recipe_names() if load_config(name).engine.kind == "vllm"} - {
+        "smollm2", "paper", *RIVALS
+    }
 
 
 def test_a_tuned_model_extends_the_recipe_of_its_family(tmp_path: Path) -> None:
