@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,11 +53,13 @@ class Score(NamedTuple):
         return self.right / (self.right + self.missed)
 
 
+@cache
 def labelled() -> list[Answer]:
     """Return the labelled answers."""
     return [Answer(**json.loads(line)) for line in LABELLED.read_text("utf-8").splitlines()]
 
 
+@cache
 def score(language: str, split: str) -> Score:
     """Return the counts of a language on a split."""
     rows = [row for row in labelled() if (row.language, row.split) == (language, split)]

@@ -20,9 +20,10 @@ _FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.MULTI
 _BLOCK_QUOTE = re.compile(r"^[ \t]*>[^\n]*$", re.MULTILINE)
 _SPEECH = re.compile(r"^[ \t]*[\u2013\u2014]\w[^\n]*$", re.MULTILINE)
 _QUOTATION = re.compile(
-    r'"[^"\n]*"|\u201c[^\u201c\u201d\n]*\u201d|\u201e[^\u201c\u201d\n]*[\u201c\u201d]|«[^»\n]*»|「[^」\n]*」|`[^`\n]+`'
+    r'"[^"\n]*"|(?<!\w)\'[^\'\n]*(?:\w\'\w[^\'\n]*)*\'(?!\w)|\u201c[^\u201c\u201d\n]*\u201d|\u201e[^\u201c\u201d\n]*[\u201c\u201d]|«[^»\n]*»|「[^」\n]*」|`[^`\n]+`'
 )
 _WHOLE_QUOTATION = re.compile(r'\s*(?:"([^"]*)"|\u201c([^\u201d]*)\u201d|«([^»]*)»)\s*')
+_ACUTE = re.compile(r"(?<=[a-z])`(?=[a-z])")
 _MARKS = re.compile(r"[*_#~>|]+")
 _TAG = re.compile(r"</?\w[^<>\n]{0,40}>")
 _ITEM = re.compile(r"\s*(?:[-•*+·]|\d{1,2}[.)、])\s+")
@@ -40,7 +41,7 @@ class Sentence(NamedTuple):
 
 def sentences_of(answer: str) -> list[Sentence]:
     """Return the sentences of an answer. A colon, a semicolon and a line break end one, too."""
-    text = answer[:READ].translate(_SAME).strip()
+    text = _ACUTE.sub("'", answer[:READ].translate(_SAME)).strip()
     if whole := _WHOLE_QUOTATION.fullmatch(text):
         text = next(part for part in whole.groups() if part is not None)
     if (fence := _FENCE.fullmatch(text)) and "\n" not in fence.group(1).strip():

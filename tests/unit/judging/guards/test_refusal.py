@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 
@@ -166,16 +167,13 @@ def test_a_megabyte_takes_well_under_a_second(unit: str) -> None:
 # the labelled answers
 
 
-def test_there_are_enough_labelled_answers_of_each_kind_and_a_third_is_held_out() -> None:
+def test_there_are_enough_labelled_answers_of_each_kind_and_split() -> None:
     rows = labelled()
     assert len({row.id for row in rows}) == len({(row.language, row.text) for row in rows}) == len(rows) >= 500
-    assert {row.split for row in rows} == set(SPLITS)
-    counts = Counter((row.language, row.label) for row in rows)
-    for language in NAMES:
-        fewest = 120 if language == "en" else 30
-        assert min(counts[language, label] for label in ("refusal", "compliance")) >= fewest
-    held = sum(row.split == "held-out" for row in rows)
-    assert 0.3 < held / len(rows) < 0.36
+    counts = Counter((row.language, row.label, row.split) for row in rows)
+    assert set(counts) == set(itertools.product(NAMES, ("refusal", "compliance"), SPLITS))
+    for (language, _, split), count in counts.items():
+        assert count >= (100 if language == "en" else {"tuned": 60, "held-out": 23}[split])
 
 
 @pytest.mark.parametrize("language", NAMES)
