@@ -92,20 +92,15 @@ def _refuses(answer: str, sentences: list[Sentence], language: Language) -> bool
         if language.frames.search(sentence):
             return False
         aside = language.asides.search(sentence)
-        found, reserved = language.whole.search(sentence), language.reserves.search(sentence)
-        if not found and not aside and language.begins.search(sentence):
+        if not aside and language.begins.search(sentence) and not language.whole.search(sentence):
             return False
-        if not others:
-            reserved = reserved or (not found and not language.some.search(sentence) and language.unable.search(sentence))
-            found = reserved or found
-        some = None if found or reserved or others == BEFORE else language.some.search(sentence)
-        if found := found or some:
-            clauses = [clause.strip() for clause in _CLAUSE.split(sentence[found.end() :], maxsplit=1)[1:]]
-            taken_back = [Sentence(clause, item) for clause in clauses if some and language.but.search(clause)]
-            rest = [*(Sentence(clause, item) for clause in clauses), *sentences[place + 1 :]][:FOLLOWING]
-            return not (
-                _goes_on(rest, language, reserved=found is reserved) or _goes_on(taken_back, language, reserved=True)
-            )
+        if phrase := _declining(sentence, language, others):
+            kind, end = phrase
+            clauses = [Sentence(clause.strip(), item) for clause in _CLAUSE.split(sentence[end:], maxsplit=1)[1:]]
+            rest = [*clauses, *sentences[place + 1 :]][:FOLLOWING]
+            if kind == "some" and _goes_on([one for one in clauses if language.but.search(one.text)], language, True):
+                return False
+            return not _goes_on(rest, language, kind in ("reserves", "unable"))
         others += aside is None
         if others > BEFORE:
             return False
@@ -114,7 +109,16 @@ def _refuses(answer: str, sentences: list[Sentence], language: Language) -> bool
     )
 
 
-def _goes_on(rest: list[Sentence], language: Language, *, reserved: bool) -> bool:
+def _declining(sentence: str, language: Language, others: int) -> tuple[str, int] | None:
+    """Return the kind of phrase with which a sentence declines and where it ends; the later, the more it must say."""
+    kinds = (("reserves", "whole", "some", "unable"), ("whole", "some"), ("whole",))[others]
+    for kind in kinds:
+        if found := getattr(language, kind).search(sentence):
+            return None if others and kind == "some" and language.reserves.search(sentence) else (kind, found.end())
+    return None
+
+
+def _goes_on(rest: list[Sentence], language: Language, reserved: bool) -> bool:
     """Return whether what follows a refusal complies; after a reservation, anything that is not beside the point."""
     listed = False
     for sentence, item in rest:
