@@ -239,6 +239,17 @@ def _unloadable(what: str, student: StudentSettings, error: Exception) -> InputE
     return InputError(f"The {what} of {student.model!r} cannot be loaded ({type(error).__name__}).", action)
 
 
+def positions_of(config: Any) -> int:
+    """Return how many tokens a model of this configuration can hold, scaled RoPE included; 0 if it does not say."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    positions = int(getattr(text, "max_position_embeddings", None) or 0)
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    if not isinstance(rope.get("factor"), int | float):
+        return positions
+    original = rope.get("original_max_position_embeddings") or positions
+    return max(positions, int(original * rope["factor"]))
+
+
 def end_tokens(model: Any, tokenizer: Any, name: str) -> frozenset[int]:
     """Return the ids that end a response, of the generation config and the tokenizer. Raises InputError if none."""
     configured = model.generation_config.eos_token_id

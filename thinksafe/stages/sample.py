@@ -20,6 +20,7 @@ from thinksafe.run.manifests import Chunk, Manifest, read_chunk, write_chunk, wr
 from thinksafe.run.record import Advance, StageContext, StageResult, recorded
 from thinksafe.sampling.conversations import Exchange, Script, converse, last_turn
 from thinksafe.sampling.engines import Batch, Engine, Generation, open_engine, stream
+from thinksafe.sampling.lengths import Planned, require_room
 from thinksafe.store import Store
 from thinksafe.traces import CLOSE, split
 from thinksafe.work.complete import Made, complete
@@ -228,7 +229,18 @@ class _SampleChunks:
     def _opened(self) -> Engine:
         if self._engine is None:
             self._engine = open_engine(self._section.engine, self._reference, self._store)
+            require_room(self._engine, self._planned())
         return self._engine
+
+    def _planned(self) -> Iterator[Planned]:
+        """Yield what all chunks ask the model; of a conversation, each turn by itself."""
+        for prompt in chain.from_iterable(self._parts):
+            for arm in self._section.arms[prompt.label]:
+                if arm not in UNASKED:
+                    script = self._script(prompt, arm)
+                    for turn in script.turns[:-1]:
+                        yield Planned(prompt.id, [{"role": "user", "content": turn}], script.settings.max_tokens)
+                    yield Planned(prompt.id, last_turn(script), script.settings.max_tokens)
 
     def _write(self, index: int, made: dict[int, Exchange]) -> Chunk:
         samples = [

@@ -130,7 +130,7 @@ def work(context: StageContext, job: Job) -> None:
     """Do the training of one process."""
     import torch
 
-    from thinksafe.models.loading import end_tokens, load_model, load_tokenizer
+    from thinksafe.models.loading import end_tokens, load_model, load_tokenizer, positions_of
     from thinksafe.models.templates import check_template
     from thinksafe.training.data import encode_examples
     from thinksafe.training.fit import train_adapter
@@ -139,10 +139,7 @@ def work(context: StageContext, job: Job) -> None:
     tokenizer = load_tokenizer(job.base)
     check_template(tokenizer, section.reasoning, name)
     model = load_model(job.base, context.store, place=section.training.strategy == "ddp")
-    limit = min(
-        section.training.max_length,
-        getattr(model.config, "max_position_embeddings", None) or section.training.max_length,
-    )
+    limit = min(section.training.max_length, positions_of(model.config) or section.training.max_length)
     examples = read_records(job.examples, Example)
     ends = end_tokens(model, tokenizer, name)
     encoded = encode_examples(tokenizer, examples, ends, limit, reasoning=section.reasoning)

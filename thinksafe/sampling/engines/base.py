@@ -67,6 +67,20 @@ class StreamingEngine(Engine, Protocol):
         ...
 
 
+@runtime_checkable
+class MeasuringEngine(Engine, Protocol):
+    """An engine that knows how long a prompt may be."""
+
+    @property
+    def positions(self) -> int:
+        """Tokens of prompt and response together that the model can hold; 0 if its configuration does not say."""
+        ...
+
+    def length(self, turns: list[Turn]) -> int:
+        """Return the tokens of a conversation, up to where the model writes."""
+        ...
+
+
 def stream(engine: Engine, batches: Iterator[Batch]) -> Iterator[tuple[int, list[Generation]]]:
     """Yield the index of each batch and its responses, from any engine, one at a time without streaming."""
     if isinstance(engine, StreamingEngine):

@@ -44,7 +44,7 @@ class EndpointEngine:
         self._thinks = model.student.reasoning == "think"
         self._model = settings.served_model or model.student.model
         self._workers = settings.batch_size
-        self._errors = openai.OpenAIError
+        self._errors, self._refusal = openai.OpenAIError, openai.BadRequestError
         self._client = openai.OpenAI(
             base_url=settings.base_url, api_key=os.environ.get(settings.api_key_env) or "none", max_retries=6,
         )
@@ -66,6 +66,14 @@ class EndpointEngine:
         def one(place: int) -> Generation:
             try:
                 found = self._complete(conversations[place], settings, derived_seed(seed, "row", place))
+            except self._refusal as error:
+                # the server's message may quote the prompt
+                size = sum(len(turn["content"]) for turn in conversations[place])
+                raise InputError(
+                    f"The endpoint refused a conversation of {size:,} characters (HTTP 400).",
+                    "It is probably longer than the server's context: leave long prompts out, or raise its "
+                    "max_model_len.",
+                ) from error
             except self._errors as error:
                 raise StageError(
                     f"The endpoint failed ({type(error).__name__}).",

@@ -8,6 +8,7 @@ from thinksafe.models.loading import end_tokens, load_tokenizer
 from thinksafe.models.references import ModelReference
 from thinksafe.models.templates import check_template, prefilled, tags_of
 from thinksafe.sampling.engines.base import Generation, Turn, opening_of
+from thinksafe.sampling.lengths import too_long
 
 
 class Codec:
@@ -24,6 +25,8 @@ class Codec:
         self._tags = tags_of(self.tokenizer, model.student.reasoning)
         self._prefilled = prefilled(self.tokenizer)
         self.ends: frozenset[int] = frozenset()
+        self.positions = 0
+        """Tokens of prompt and response that the model can hold; 0 if unknown."""
 
     def bind(self, model: Any) -> None:
         """Take the end-of-sequence tokens from a loaded model (anything with a ``generation_config``)."""
@@ -32,7 +35,14 @@ class Codec:
             self.tokenizer.pad_token_id = min(self.ends)
 
     def encode(self, turns: list[Turn]) -> list[int]:
-        """Return the ids of a conversation, up to where the model writes."""
+        """Return the ids of a conversation, up to where the model writes. Raises InputError if they leave no room."""
+        ids = self.ids(turns)
+        if 0 < self.positions <= len(ids):
+            raise too_long("A conversation", len(ids), self.positions)
+        return ids
+
+    def ids(self, turns: list[Turn]) -> list[int]:
+        """Return the ids of a conversation of any length."""
         if opening := opening_of(turns):
             text = self.tokenizer.apply_chat_template(turns[:-1], add_generation_prompt=True, tokenize=False)
             # a template may open the thought by itself; the opening does so too

@@ -20,7 +20,7 @@ class TransformersEngine:
         import torch
         from transformers import GenerationConfig
 
-        from thinksafe.models.loading import load_model
+        from thinksafe.models.loading import load_model, positions_of
 
         if settings.threads:
             torch.set_num_threads(settings.threads)
@@ -28,8 +28,16 @@ class TransformersEngine:
         self._codec = Codec(model)
         self._model = load_model(model, store)
         self._codec.bind(self._model)
+        self._codec.positions = positions_of(self._model.config)
         # the publisher's settings there (a repetition penalty, beams) would change samples without being recorded
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+
+    @property
+    def positions(self) -> int:
+        return self._codec.positions
+
+    def length(self, turns: list[Turn]) -> int:
+        return len(self._codec.ids(turns))
 
     def generate(
         self,

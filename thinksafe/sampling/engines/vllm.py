@@ -58,7 +58,15 @@ class VllmEngine:
             self._adapter = LoRARequest("candidate", 1, str(folder))
         self._llm = start(source, "engine.kind", model.student.dtype, settings.options, own)
         defaults = self._llm.llm_engine.model_config.try_get_generation_config()
+        self._codec.positions = int(self._llm.llm_engine.model_config.max_model_len)
         self._codec.bind(SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=defaults.get("eos_token_id"))))
+
+    @property
+    def positions(self) -> int:
+        return self._codec.positions
+
+    def length(self, turns: list[Turn]) -> int:
+        return len(self._codec.ids(turns))
 
     def generate(
         self,
