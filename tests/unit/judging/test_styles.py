@@ -27,7 +27,7 @@ def meets(counts: Counts) -> bool:
 
 
 def test_a_sample_of_values_in_every_style() -> None:
-    assert not missed(list(cases(every=41)))
+    assert not missed(list(cases(every=89)))
 
 
 @pytest.mark.slow

@@ -13,21 +13,23 @@ _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE)
 _HTML = re.compile(r"</?(?:b|strong|i|em|p|br|u|code|span|div|center|h\d)\s*/?>", re.IGNORECASE)
 _BULLET = re.compile(r"^[ \t]*(?:[-*+\u2022]|>)[ \t]+(?=\S)", re.MULTILINE)
 _NUMBERED = re.compile(r"^[ \t]*(?:#{1,6} )?\d{1,2}[.)][ \t]+(?=[^\W\d_])", re.MULTILINE)
-_STRONG = re.compile(r"(?<!\d)\*\*|\*\*(?!\d)|(?<![\w\\{])__(?=\S)|(?<=\S)__(?![\w{])|`")
+_STRONG = re.compile(r"(?=[*_`])(?:(?<!\d)\*\*|\*\*(?!\d)|(?<![\w\\{])__(?=\S)|(?<=\S)__(?![\w{])|`)")
 _EMPHASIS = re.compile(r"(?<![\w*\\)}])([*_])(?=\S)([^*_\n]{1,80}?)(?<=\S)\1(?![\w*({\\])")
 _FORMULA = re.compile(
-    r"(?<!\\)\$\$(?P<dollars>.{1,1200}?)\$\$|(?<!\\)\\\[(?P<display>.{1,1200}?)\\\]"
+    r"(?=[\\$])(?:(?<!\\)\$\$(?P<dollars>.{1,1200}?)\$\$|(?<!\\)\\\[(?P<display>.{1,1200}?)\\\]"
     r"|(?<!\\)\\\((?P<inline>.{1,1200}?)\\\)"
     r"|(?<![\\$])\$(?![\s$])(?P<dollar>(?:\\.|[^$\n\\]){1,600}?)(?<![\s\\])\$(?!\d)"
     r"|(?<![\\$])\$\s*(?P<padded>(?:\\.|[^$\n\\]){0,600}?[\\^_={](?:\\.|[^$\n\\]){0,600}?)\s*\$(?!\d)"
     r"|(?<![\\$])\$\s*(?P<matrix>[^$]{0,200}?\\begin\{(?P<shape>\w*matrix|array"
     r"|cases)\}.{1,800}?\\end\{(?P=shape)\}[^$]{0,200}?)\s*\$"
     r"|(?P<bare>\\begin\{(?P<environment>\w*matrix|array|cases|equation\*?|align\*?"
-    r"|gather\*?)\}.{1,1200}?\\end\{(?P=environment)\})",
+    r"|gather\*?)\}.{1,1200}?\\end\{(?P=environment)\}))",
     re.DOTALL,
 )
+_TABLE = re.compile(r"^\|[ *]*(?:final )?answer[ *:]*\|(.{1,300})\|[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"\n(?: ?\n)+")
+_CONTENTS = ("dollars", "display", "inline", "dollar", "padded", "matrix", "bare")
 _WRAPPER = re.compile(r"\\(?:begin|end)\{(?:equation|align|gather)\*?\}")
 _PLACE = re.compile("\ue000(\\d+)\ue001")
 
@@ -41,23 +43,28 @@ class Passage:
 
     def restored(self, text: str) -> str:
         """Return a part of the text with the formulas in it."""
-        return _PLACE.sub(lambda found: f" {self.formulas[int(found[1])]} ", text).strip()
+        if whole := _PLACE.fullmatch(text.strip()):
+            return self.formulas[int(whole[1])]
+        return _PLACE.sub(lambda found: f" ${self.formulas[int(found[1])]}$ ", text).strip()
 
 
 def passage_of(text: str) -> Passage:
     """Return a text without markup. The time is bounded by its length."""
-    text = text.replace("\r\n", "\n").replace("\uff1a", ":").replace("\ue000", "").replace("\ue001", "")
+    text = (
+        text.replace("\r\n", "\n")
+        .replace("\uff1a", ":")
+        .replace("\u3002", ". ")
+        .replace("\uff0c", ", ")
+        .replace("\ue000", "")
+        .replace("\ue001", "")
+    )
     text = text.replace("\u2019", "'").replace("\\$", "\uff04")
     text = _LINES.sub("\n\n", _SPACES.sub(" ", _HTML.sub("", _FENCE.sub("", text))))
+    text = _TABLE.sub(r"\nAnswer: \1\n", text)
     formulas: list[str] = []
 
     def keep(found: re.Match[str]) -> str:
-        groups = found.groupdict()
-        content = next(
-            groups[name]
-            for name in ("dollars", "display", "inline", "dollar", "padded", "matrix", "bare")
-            if groups[name] is not None
-        )
+        content = next(content for content in found.group(*_CONTENTS) if content is not None)
         formulas.append(_WRAPPER.sub("", content).replace("\uff04", "\\$").strip())
         return f"\ue000{len(formulas) - 1}\ue001"
 

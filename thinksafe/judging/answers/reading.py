@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from thinksafe.judging.answers.equality import same
 from thinksafe.judging.answers.expressions import Node, Parser, Unreadable
@@ -32,6 +33,7 @@ class Value:
     """Unit or noun behind a single number."""
 
 
+@lru_cache(maxsize=1024)
 def read(text: str) -> Value | None:
     """Return the value of an answer; None if it is not, or not wholly, understood."""
     if len(text) > LONGEST:

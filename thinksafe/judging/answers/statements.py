@@ -36,14 +36,14 @@ class Stated:
     """What it was read as; None if it cannot be read whole."""
 
 
-_TAG = re.compile(r"<(answer|final_answer)>\s*([^<]{1,2000}?)\s*</\1>", re.IGNORECASE)
+_TAG = re.compile(r"<(answer|final_answer)>\s*(\S.{0,999}?)\s*</\1>", re.IGNORECASE | re.DOTALL)
 _VERB = (
-    r"(?:\s*(?::|=)|\s+(?:is|are|equals?|(?:would|should|must|will|has to|have to)\s+(?:also\s+)?be|becomes"
-    r"|comes\s+(?:out\s+)?to(?:\s+be)?"
+    r"(?:\s*(?:=>|->|\u2192|\u21d2|\\Rightarrow|\\to\b|:|=)|\s+(?:is|are|equals?|becomes|comes\s+(?:out\s+)?to(?:\s+be)?"
+    r"|(?:would|should|must|will|has\s+to|have\s+to)\s+(?:also\s+)?be"
     r"|turns\s+out\s+to\s+be|works\s+out\s+to(?:\s+be)?)\b|\s+-{1,3}\s|\s*[\u2013\u2014])"
 )
 _STATED = re.compile(
-    rf"\b(?:answers?|final\s+(?:result|solution|value))\b"
+    r"\b(?:answers?|ans|final\s+(?:result|solution|value))\b\.?"
     rf"(?:\s+(?:to|for|of|in|here|that|we|you|as)\b[^.!?\n:=]{{0,80}}?)?{_VERB}(?:\s*(?::|=))?",
     re.IGNORECASE,
 )
@@ -215,7 +215,9 @@ def _in_statements(passage: Passage, *, words: bool) -> Stated | None:
         if kind == "nothing" or (rule == "hashes" and kind != "value" and not (kind == "words" and words)):
             continue
         if (kind == "vague" and not (words and _is_short(plain))) or (kind == "words" and not words):
-            if (rule in ("heading", "label") or ":" in plain) and (inner := _concluded(passage_of(plain), words=words)):
+            if (rule in ("heading", "label") or ":" in plain) and (
+                inner := _concluded(passage_of(plain), words=words)
+            ):
                 stated = inner
             else:
                 vague = vague or stated
@@ -354,11 +356,16 @@ def _read_line(line: str, passage: Passage, *, words: bool) -> Stated | None:
         value = read(plain)
         if (
             value is not None
-            and (value.node is not None or (words and len(value.words) <= 6))
+            and (value.node is not None or (words and len(value.words) <= 6 and not _COPULA.search(plain)))
             and not _DENIED.match(plain)
         ):
             return Stated(plain.rstrip(".") if value.node is None else plain, "last line", value)
-        if value is None and words and _is_short(plain) and not _DENIED.match(plain):
+        if (
+            value is None
+            and words
+            and _is_short(plain)
+            and not (_DENIED.match(plain) or _COPULA.search(plain))
+        ):
             return Stated(plain.rstrip("."), "last line", None)
     return None
 
@@ -371,9 +378,10 @@ def _concluded(passage: Passage, *, words: bool) -> Stated | None:
             return None
         if whole := _read_line(sentence, passage, words=words):
             return Stated(whole.text, "conclusion", whole.value)
-        if not re.search(r"[\d\ue000]", sentence) and not words:
+        if not words and not re.search(r"[\d\ue000]", sentence) and not _COPULA.search(sentence):
             continue
-        return _conclusion(sentence, passage, words=words)
+        if (found := _conclusion(sentence, passage, words=words)) or re.search(r"[\d\ue000]", sentence):
+            return found
     return None
 
 
@@ -390,7 +398,11 @@ def _conclusion(sentence: str, passage: Passage, *, words: bool) -> Stated | Non
         plain = passage.restored(sentence[copula.end() :]).strip()
         value = read(plain)
         if value is not None and value.node is not None:
-            if value.node.op == "list" and copula.group().lower() not in ("is", "are", "=", ":"):
+            listing = (
+                copula.group().lower() in ("is", "are", "=", ":")
+                or sentence[copula.end() :].lstrip()[:1] == "\ue000"
+            )
+            if value.node.op == "list" and not listing:
                 continue
             return Stated(plain.rstrip(". "), "conclusion", value)
         if value is not None and words and len(value.words) <= 4 and not set(value.words) & ASSESSMENTS:

@@ -332,7 +332,7 @@ class _Tokenizer:
             return [Token("command", plain, spaced)]
         if name == "operatorname" and not plain.islower():
             return [Token("command", f"operatorname {plain}", spaced)]
-        inner = _Tokenizer(content).all(upright=upright or name in _UPRIGHT)
+        inner = _Tokenizer(content).all(upright=(upright or name in _UPRIGHT) and "$" not in content)
         if name in _STYLED or (name == "mathrm" and len(inner) == 1):
             # styled mathematics holds together: 2\mathbf{x}, \mathbf{\frac{1}{2}}
             return (

@@ -116,7 +116,8 @@ UNIT_LETTERS = frozenset("mshglLNJWVCFKA")
 """Letters that are a unit after a number and a space, or in upright type."""
 
 NOUNS = word_set(
-    "a an the is are in of to for per all day men man boy box car cup bag cat dog pie egg hen cow pig bee "
+    "us me him them go be do shall a an the is are in of to for per all day men man boy box car cup bag cat "
+    "dog pie egg hen cow pig bee "
     "ant key jar can "
     "bat toy hat pen pet kid mom dad job bus van map row set way yes no red odd not and or if it its he she "
     "we you they "
@@ -139,7 +140,7 @@ NOUNS = word_set(
 """Words of at most four letters that are no product of variables."""
 
 LEADS = word_set(
-    "exactly approximately about around roughly only just simply precisely nearly equal equals to is "
+    "us exactly approximately about around roughly only just simply precisely nearly equal equals to is "
     "therefore thus so hence "
     "then actually indeed namely just now also a an the value total of number clearly be are becomes as "
     "follows simplified "
