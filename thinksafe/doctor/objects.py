@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.pods import secret_variables
 from thinksafe.config.stage_table import STAGES
+from thinksafe.doctor import start
 from thinksafe.doctor.admission import quota_findings, trial_findings
 from thinksafe.doctor.argo import retry_findings
 from thinksafe.doctor.checks import Check, Finding, failed, ok, warning
@@ -39,6 +40,7 @@ def kubernetes_checks(cluster: ClusterSettings, api: KubernetesClient) -> list[C
         ("jobs", lambda: job_findings(cluster, api)),
         ("train job", lambda: train_job_findings(cluster, api)),
         ("retries", lambda: retry_findings(cluster, api)),
+        (start.CHECK, lambda: start.start_findings(api)),
     ]
 
 

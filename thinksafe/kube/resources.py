@@ -40,6 +40,7 @@ RESOURCES = {
     "LimitRange": Resource("", "v1", "limitranges"),
     "Node": Resource("", "v1", "nodes", namespaced=False),
     "Job": Resource("batch", "v1", "jobs"),
+    "CronJob": Resource("batch", "v1", "cronjobs"),
     "Deployment": Resource("apps", "v1", "deployments"),
     "StorageClass": Resource("storage.k8s.io", "v1", "storageclasses", namespaced=False),
     "PriorityClass": Resource("scheduling.k8s.io", "v1", "priorityclasses", namespaced=False),
