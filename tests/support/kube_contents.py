@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 NAMESPACED = "/api/v1/namespaces/{namespace}/{kind}/{name}"
 
-EMPTY = ("/resourcequotas", "/limitranges")
+EMPTY = ("/resourcequotas", "/limitranges", "/cronjobs")
 """Ends of paths of lists that are empty unless something was put there."""
 
 

@@ -30,7 +30,7 @@ def image_findings(images: Collection[str], api: KubernetesClient) -> Iterator[F
     if unseen := sorted(image for image in images if _as_on_nodes(image) not in pulled):
         yield warning(
             "images", f"Not looked up in their registry: {', '.join(unseen)}.",
-            "`thinksafe doctor --in-cluster` starts a pod of each: pods whose image is missing wait in ImagePullBackOff.",
+            "`thinksafe doctor --in-cluster` starts a pod of each: one whose image is missing waits for it.",
         )
 
 

@@ -16,10 +16,10 @@ CHECK = "end-stuck"
 def start_findings(api: KubernetesClient) -> Iterator[Finding]:
     """Yield whether the namespace has the chart's CronJob; nothing if this account may not list CronJobs."""
     with suppress(ForbiddenError):
-        found = [job for job in api.find("CronJob", {"app.kubernetes.io/part-of": "thinksafe"})
-                 if job["metadata"]["name"].endswith(CHECK) and not (job.get("spec") or {}).get("suspend")]
+        jobs = [job for job in api.find("CronJob") if not (job.get("spec") or {}).get("suspend")]
+        found = [name for job in jobs if (name := job["metadata"]["name"]).endswith(CHECK)]
         if found:
-            yield ok(CHECK, f"The CronJob {found[0]['metadata']['name']} ends runs whose pods do not start.")
+            yield ok(CHECK, f"The CronJob {found[0]} ends runs whose pods do not start.")
         else:
             yield warning(
                 CHECK, "Nothing ends a run whose pod does not start, for example because an image is missing.",

@@ -37,6 +37,8 @@ def healthy(server: KubeContents) -> KubeContents:
     server.put("persistentvolumeclaims", "model-cache", spec={"accessModes": ["ReadWriteMany"]})
     images = [{"names": [image]} for image in CLUSTERS["plain"]["images"].values()]
     server.node("cpu-1", images=images)
+    release = {"metadata": {"name": "safe-thinksafe-end-stuck"}}
+    server.objects["/apis/batch/v1/namespaces/thinksafe/cronjobs"] = {"items": [release]}
     server.node("gpu-1", labels=H100, gpus=8, taints=GPU_TAINT)
     return server
 
@@ -56,7 +58,7 @@ def troubles(of: dict[str, list[Finding]]) -> list[tuple[str, str]]:
 def test_a_healthy_cluster_has_no_trouble(healthy: KubeContents) -> None:
     of = found()
     assert troubles(of) == []
-    assert set(of) == {"service account", "secrets", "images", "admission", "nodes", "storage"}
+    assert set(of) == {"service account", "secrets", "images", "admission", "nodes", "storage", "end-stuck"}
     assert "fits 1 of 2 nodes" in of["nodes"][0].message
 
 
