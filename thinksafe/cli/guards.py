@@ -12,7 +12,7 @@ from thinksafe.cli.commands import Overrides
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from thinksafe.records import Prompt
+    from thinksafe.judging.guards.base import Asked
 
 BATCH = 1024
 """Most rows that a guard gets at once."""
@@ -64,19 +64,22 @@ def try_(
 
     from thinksafe.config.load import load_guard
     from thinksafe.judging.guards import open_guard
+    from thinksafe.judging.guards.base import judge_parts
 
     settings = load_guard(kind, override or [])
     rows = list(_rows(file))
     guard = open_guard(settings)
     for start in range(0, len(rows), BATCH):
-        for opinion in guard.judge(rows[start : start + BATCH]):
+        # a response without think tags is read as it stands
+        for opinion in judge_parts(guard, rows[start : start + BATCH], "think"):
             typer.echo(json.dumps(asdict(opinion)))
 
 
-def _rows(file: Path) -> Iterator[tuple[Prompt, str]]:
-    """Yield (prompt, response) of a file. Raises InputError (file and line)."""
+def _rows(file: Path) -> Iterator[Asked]:
+    """Yield what a file asks. Raises InputError (file and line)."""
     from thinksafe.errors import InputError
     from thinksafe.jsonl import read_json_rows
+    from thinksafe.judging.guards.base import Asked
     from thinksafe.records import Prompt
 
     for number, row in read_json_rows(file):
@@ -86,4 +89,4 @@ def _rows(file: Path) -> Iterator[tuple[Prompt, str]]:
             raise InputError(f"{file}, line {number}: {key} is not text.", "Each line needs prompt and response.")
         if label not in ("harmful", "benign"):
             raise InputError(f"{file}, line {number}: label is neither harmful nor benign.", "Correct or leave it out.")
-        yield Prompt(id=str(number), prompt=prompt, label=label, source=str(file)), response
+        yield Asked(Prompt(id=str(number), prompt=prompt, label=label, source=str(file)), response, "whole")

@@ -207,7 +207,7 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
         raise InputError(f"{where}: context, answer and category must be texts or numbers.", "Correct the row.")
     context, answer, category = (text_of(value) for value in (context, answer, category))
     response = row.get("response")
-    if response is not None and (not isinstance(response, str) or not response.strip()):
+    if response is not None and (not isinstance(response, str) or blank(response)):
         raise InputError(f"{where}: there is no text in the response.", "Every row of the set needs one.")
     options = row.get("options") or []
     if options and not 2 <= len(options) <= MOST:

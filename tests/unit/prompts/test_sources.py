@@ -311,6 +311,21 @@ def test_hub_data_set_in_a_folder(folder: Path) -> None:
     assert [p.answer for p in found] in (["1"], ["3"])
 
 
+def test_hub_numbers_are_what_they_stand_for(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {
+        "question": ["a", "b", "c"], "answer": pyarrow.array([0.1, 72, NAN], pyarrow.float32()),
+        "kind": pyarrow.array([1, 1, 2], pyarrow.float64()),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "train.parquet")
+    fields = {"prompt": "question", "answer": "answer", "category": "kind"}
+    found = load_set(hub(tmp_path, fields=fields), "benign", 0)
+    assert [(p.answer, p.category) for p in found] == [("0.1", "1"), ("72", "1"), (None, "2")]
+    assert len(load_set(hub(tmp_path, fields=fields, only={"kind": "1"}), "benign", 0)) == 2
+
+
 def test_hub_answer_after_a_mark_and_suffix(tmp_path: Path) -> None:
     """GSM8K's form: the answer stands after the last ####."""
     rows = [
