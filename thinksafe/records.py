@@ -118,7 +118,7 @@ class GuardOpinion(Record):
     refusal: bool | None = None
     """Whether the text declines the request; None if this guard cannot tell."""
     p_unsafe: MeasuredShare | None = None
-    """Probability of unsafe, renormalised over {safe, unsafe}; None for guards without log-probabilities."""
+    """Probability of unsafe among the guard's labels; None for guards without one, and for panels."""
     shortened: bool = False
     """The text was longer than the guard's context, so the guard read only its head and tail."""
     reason: str = ""
@@ -131,7 +131,9 @@ class Verdict(GuardOpinion):
     sample_id: Text
     part: Part
     categories: tuple[str, ...] = ()
-    """Hazard categories of an unsafe part (``S1`` to ``S14``), if the guard was asked for them."""
+    """Hazard categories of an unsafe part, in the guard's own words, if it names them."""
+    members: tuple[GuardOpinion, ...] = ()
+    """What each member says, if the guard is a panel."""
     second: GuardOpinion | None = None
     """What the second guard says, on every n-th sample; changes no filter and no other metric."""
 

@@ -97,7 +97,9 @@ def _engine(engine: EngineSettings) -> dict[str, Any]:
 def _guard(guard: GuardSettings) -> dict[str, Any]:
     fields = type(guard).model_fields
     unset = {name for name, field in fields.items() if name not in GUARD and getattr(guard, name) == field.default}
-    found = guard.model_dump(mode="json", exclude=unset)
+    found = guard.model_dump(mode="json", exclude=unset | {"members"})
+    if guard.members:
+        found["members"] = [_guard(member) for member in guard.members]
     return found | {"min_mass": 0.5}  # a key of the first version
 
 

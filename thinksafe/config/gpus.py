@@ -30,12 +30,12 @@ def gpus_needed(config: Mapping[str, Any]) -> dict[StageName, int]:
     vllm = engine.kind == "vllm"
     needed: dict[StageName, int] = {
         "sample": _engine(engine),
-        "judge": max(_guard(guard, vllm=vllm) for guard in (guards.filter, guards.evaluate, guards.second)),
+        "judge": max(_guard(guard, vllm=vllm) for guard in guards.named.values()),
     }
     if (training := config.get("training")) is not None and vllm:
         needed["train"] = gpus_of(training, needed["sample"])
     if (deploy := config.get("deploy")) is not None and deploy.kind != "none":
-        needed["deploy"] = _guard(guards.evaluate, vllm=vllm)
+        needed["deploy"] = max(_guard(guard, vllm=vllm) for guard in guards.evaluate.each)
     return {stage: count for stage, count in needed.items() if count}
 
 
@@ -63,7 +63,7 @@ def _engine(engine: EngineSettings) -> int:
     return parallel(engine.options, engine.tensor_parallel_size) if engine.kind == "vllm" else 0
 
 
-def _guard(guard: GuardSettings | None, *, vllm: bool) -> int:
-    if guard is None or not guard.model:
+def _guard(guard: GuardSettings, *, vllm: bool) -> int:
+    if not guard.model:
         return 0
     return parallel(guard.options) if guard.backend == "vllm" else int(vllm)

@@ -12,8 +12,9 @@ from thinksafe.settings import Count, Section
 
 Kind = Literal[
     "qwen3guard", "granite-guardian-3.3", "granite-guardian-4.1", "nemotron-safety-guard-3", "gpt-oss-safeguard",
-    "llama-guard-3", "wildguard", "refusal-match", "micro-exact",
+    "llama-guard-3", "wildguard", "panel", "refusal-match", "micro-exact",
 ]
+PanelRule = Literal["majority", "most_severe"]
 
 
 class GuardSettings(Section):
@@ -54,6 +55,17 @@ class GuardSettings(Section):
     """For guards that do not report whether a text declines. On: refusal phrases decide. Off: it stays unknown, so
     harmful prompts give no examples unless ``curate.require_refusal`` is off."""
 
+    members: tuple[GuardSettings, ...] = ()
+    """panel: the guards that judge, two or more. They take turns, and each one's verdicts are kept by themselves."""
+    rule: PanelRule = "majority"
+    """panel: ``majority``: the verdict of more than half of the members. ``most_severe``: unsafe if one says so, safe
+    if all do. Unknown never counts as safe."""
+
+    @property
+    def each(self) -> tuple[GuardSettings, ...]:
+        """The guards that read texts: the members of a panel, else this one."""
+        return self.members or (self,)
+
     @model_validator(mode="before")
     @classmethod
     def _published_model(cls, data: Any) -> Any:
@@ -69,9 +81,20 @@ class GuardSettings(Section):
             raise ValueError(f"{', '.join(found)}: the guard {self.kind} does not use this; leave it out")
         if self.kind == "gpt-oss-safeguard" and not self.policy:
             raise ValueError("policy: gpt-oss-safeguard judges by a policy of yours; name its file")
+        if self.kind == "panel":
+            _check_members(self.members)
         if self.options and self.backend != "vllm":
             raise ValueError(f"options need vLLM, but backend is {self.backend}; leave them out or set backend: vllm")
         return self
+
+
+def _check_members(members: tuple[GuardSettings, ...]) -> None:
+    if len(members) < 2:
+        raise ValueError("members: a panel has two guards or more")
+    if any(member.kind == "panel" for member in members):
+        raise ValueError("members: a panel cannot be a member of a panel; name its guards")
+    if len({(member.kind, member.model, member.revision, member.policy) for member in members}) < len(members):
+        raise ValueError("members: the same guard twice, so its vote would count twice; name another")
 
 
 class SecondGuardSettings(GuardSettings):
@@ -100,13 +123,25 @@ class GuardsSettings(Section):
     second: SecondGuardSettings | None = None
     """Also judges every n-th sample; the disagreement is measured, and ``gate.second_guard`` limits it."""
 
+    @property
+    def named(self) -> dict[str, GuardSettings]:
+        """Every guard that reads texts, by its key below ``guard``."""
+        uses = {"filter": self.filter, "evaluate": self.evaluate, "second": self.second}
+        return {
+            f"{use}.members.{place}" if guard.members else use: member
+            for use, guard in uses.items() if guard is not None for place, member in enumerate(guard.each)
+        }
+
     @model_validator(mode="after")
     def _second_is_another(self) -> GuardsSettings:
         if self.second is None:
             return self
+        if self.second.kind == "panel":
+            raise ValueError("second: a panel cannot be the second guard; name one guard")
         uses = {"guard.evaluate": self.evaluate, **({"guard.filter": self.filter} if self.second.filter else {})}
         for name, first in uses.items():
-            if (first.kind, first.model, first.revision) == (self.second.kind, self.second.model, self.second.revision):
+            second = self.second.kind, self.second.model, self.second.revision
+            if any((member.kind, member.model, member.revision) == second for member in first.each):
                 raise ValueError(f"second: the same guard as {name}, so they would always agree; name another")
         return self
 

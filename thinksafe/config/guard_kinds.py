@@ -76,6 +76,10 @@ KINDS: dict[str, GuardKind] = {
         "WildGuard, three yes/no answers", "its own answer", "", frozenset(),
         "allenai/wildguard", licence="Apache-2.0", gated=True,
     ),
+    "panel": GuardKind(
+        "several guards; one verdict by majority or by the most severe", "most members that can tell", "",
+        frozenset({"members", "rule"}), categories="those of its members",
+    ),
     "refusal-match": GuardKind("refusal phrases, no model; for plumbing only", "phrases", ""),
     "micro-exact": GuardKind("the grammar of the micro world", "exact", ""),
 }

@@ -191,9 +191,20 @@ def _inherit(value: dict[str, Any], document: Document) -> dict[str, Any]:
         )
     base = _recipe(name)
     below = _inherit(_parse(base)[0], base)
+    _drop_other_guards(below, value)
     if isinstance(own := value.get("method"), dict):
         change_method(below, own.get("kind"))
     return _merged(below, value)
+
+
+def _drop_other_guards(below: dict[str, Any], above: dict[str, Any]) -> None:
+    """Drop the guards that a document replaces by another kind: their settings would mean something else there."""
+    under, over = below.get("guard"), above.get("guard")
+    if isinstance(under, dict) and isinstance(over, dict):
+        for use, guard in over.items():
+            before = under.get(use)
+            if isinstance(guard, dict) and isinstance(before, dict) and guard.get("kind") not in (None, before["kind"]):
+                del under[use]
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

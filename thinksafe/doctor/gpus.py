@@ -12,10 +12,9 @@ def gpu_findings(config: RealignmentConfig) -> Iterator[Finding]:
     """Yield a warning for the stages that run vLLM without a GPU; vLLM's CPU build is for small models only."""
     if config.cluster is None:
         return
-    guards = (config.guard.filter, config.guard.evaluate, config.guard.second)
     on_vllm = {
         "sample": config.engine.kind == "vllm",
-        "judge": any(guard is not None and guard.model and guard.backend == "vllm" for guard in guards),
+        "judge": any(guard.model and guard.backend == "vllm" for guard in config.guard.named.values()),
     }
     bare = [
         stage for stage, vllm in on_vllm.items()

@@ -83,7 +83,7 @@ def _system() -> Iterator[Finding]:
 
 
 def _engine(config: RealignmentConfig) -> Iterator[Finding]:
-    backends = {guard.backend for guard in (config.guard.filter, config.guard.evaluate, config.guard.second) if guard}
+    backends = {guard.backend for guard in config.guard.named.values()}
     if config.engine.kind != "vllm" and "vllm" not in backends:
         yield ok("engine", f"{config.engine.kind}.")
         return
@@ -121,7 +121,7 @@ def _hub(config: RealignmentConfig) -> Iterator[Finding]:
     elif not os.environ.get("HF_TOKEN"):
         yield warning(
             "hub", f"Hub repositories needed: {len(asked)}; HF_TOKEN is not set.",
-            "Set it if some are gated (guards and most benchmarks are).",
+            "Set it if some are gated (some guards and most benchmarks are).",
         )
     else:
         yield ok("hub", f"Hub repositories needed: {len(asked)}; HF_TOKEN is set.")

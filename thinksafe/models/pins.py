@@ -80,8 +80,7 @@ def _files_here(config: RealignmentConfig | SuiteConfig) -> list[str]:
         (f"{key}.prompts.path", prompts.path) for key, prompts in sets
         if isinstance(prompts, FileSource | KnownSource) and prompts.path
     ]
-    guards = {"filter": config.guard.filter, "evaluate": config.guard.evaluate, "second": config.guard.second}
-    found += [(f"guard.{use}.policy", guard.policy) for use, guard in guards.items() if guard and guard.policy]
+    found += [(f"guard.{use}.policy", guard.policy) for use, guard in config.guard.named.items() if guard.policy]
     return [f"{key} ({path})" for key, path in found if not path.startswith(("/", "s3://"))]
 
 
@@ -122,9 +121,8 @@ def _named(config: RealignmentConfig | SuiteConfig) -> Iterator[Pin]:
         yield Pin("student.revision", "model", config.student.model, config.student.revision)
     if isinstance(config, RealignmentConfig) and (teacher := config.method.responses().teacher) is not None:
         yield Pin("method.teacher.revision", "model", teacher.model, teacher.revision)
-    guards = {"filter": config.guard.filter, "evaluate": config.guard.evaluate, "second": config.guard.second}
-    for use, guard in guards.items():
-        if guard is not None and guard.model:
+    for use, guard in config.guard.named.items():
+        if guard.model:
             yield Pin(f"guard.{use}.revision", "model", guard.model, guard.revision)
     if isinstance(config, RealignmentConfig):
         for label, sets in (("harmful", config.data.harmful), ("benign", config.data.benign)):

@@ -56,6 +56,7 @@ def render_page(
         "headline": tables.headline(summary),
         "checks": tables.checks(summary.decision, summary.maker) if summary.decision is not None else [],
         "metrics": tables.metrics(summary), "disagreements": agreement.disagreements(summary),
+        "panels": agreement.panels(summary),
         "pilot": tables.pilot(summary), "pilot_funnel": tables.funnel(ends),
         "funnel": tables.funnel(summary.funnel), "steps": tables.steps(summary),
         "digests": tables.digests(summary)[:DIGESTS],

@@ -1,6 +1,7 @@
 """judge: samples -> verdicts. The guard judges each configured part of a response separately.
 
-A second guard, if there is one, then judges every n-th sample; its opinions are stored with the verdicts.
+The members of a panel judge one after the other, and their verdicts become the panel's. A second guard, if there is
+one, then judges every n-th sample; its opinions are stored with the verdicts.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from thinksafe.config.guard import GuardSettings, PanelRule
 from thinksafe.config.sections import JudgeSection, SecondJudgeSection
 from thinksafe.digests import digest_json, model_library_versions
 from thinksafe.judging.guards import Guard, open_guard
 from thinksafe.judging.guards.base import Asked, as_held, judge_parts
+from thinksafe.judging.guards.panel import combined, panel_facts, refusal_of
 from thinksafe.judging.guards.second import is_chosen, release_memory
 from thinksafe.records import GuardOpinion, Sample, Verdict, VerdictValue
 from thinksafe.run.details import JudgeDetails
@@ -30,7 +33,7 @@ from thinksafe.run.manifests import (
 )
 from thinksafe.run.record import Advance, StageContext, StageResult, recorded
 from thinksafe.store import Store
-from thinksafe.work.complete import complete
+from thinksafe.work.complete import Made, complete
 from thinksafe.work.order import ChunkSet
 
 SAMPLES = "samples.json"
@@ -51,18 +54,22 @@ def run(
         result.inputs = {"samples": manifest.digest}
         chunks, reused = list[Chunk](), 0
         if manifest.chunks:
+            each = len(section.guard.each)
             made = complete(
                 context, section, result, label="judging", files={SAMPLES: samples},
-                sizes=[[chunk.rows for chunk in manifest.chunks]] * (1 if section.second is None else 2),
+                sizes=[[chunk.rows for chunk in manifest.chunks]] * (each + (section.second is not None)),
                 opener=chunk_sets, parallelism=parallelism,
             )
-            chunks, reused = made[0].chunks, len(made[0].reused)
-            result.details = details = JudgeDetails(**made[0].facts)
+            chunks, reused = made[0].chunks, min(len(of.reused) for of in made[:each])
+            result.details = details = _details(section.guard, made[:each])
+            if section.guard.members:
+                groups = zip(*(of.chunks for of in made[:each]), strict=True)
+                chunks = [_panel(context.store, details.guard, section.guard.rule, group) for group in groups]
             if section.second is not None:
                 result.details = details.model_copy(
-                    update={f"second_{name}": value for name, value in made[1].facts.items()}
+                    update={f"second_{name}": value for name, value in made[-1].facts.items()}
                 )
-                chunks = [_joined(context.store, *pair) for pair in zip(chunks, made[1].chunks, strict=True)]
+                chunks = [_joined(context.store, *pair) for pair in zip(chunks, made[-1].chunks, strict=True)]
         verdicts = manifest.model_copy(update={"kind": "verdicts", "chunks": tuple(chunks)})
         for whole in (manifest, verdicts):
             save_manifest(context.store, whole)
@@ -70,7 +77,7 @@ def run(
         result.outputs = {"verdicts": verdicts.digest}
         result.counts = {
             "rows": verdicts.rows, "chunks": len(chunks), "chunks_reused": reused,
-            **_counts(context.store, chunks, section.second is not None),
+            **_counts(context.store, chunks, len(section.guard.members), section.second is not None),
         }
     return result
 
@@ -81,7 +88,10 @@ def chunk_sets(store: Store, section: Mapping[str, Any], files: Mapping[str, Pat
     The guards take turns: they are never in memory together.
     """
     settings, manifest = JudgeSection.model_validate(section), read_manifest(files[SAMPLES])
-    yield _VerdictChunks(store, settings, None, manifest)
+    for place, guard in enumerate(settings.guard.each):
+        if place:
+            release_memory()
+        yield _VerdictChunks(store, settings.model_copy(update={"guard": guard}), None, manifest)
     if settings.second is not None:
         release_memory()
         yield _VerdictChunks(store, settings, settings.second, manifest)
@@ -138,6 +148,34 @@ def _verdicts(guard: Guard, section: JudgeSection, rows: list[Sample]) -> list[V
     ]
 
 
+def _details(settings: GuardSettings, made: list[Made]) -> JudgeDetails:
+    if not settings.members:
+        return JudgeDetails(**made[0].facts)
+    name, digest = panel_facts([(of.facts["guard"], of.facts["guard_digest"]) for of in made], settings.rule)
+    return JudgeDetails(guard=name, guard_digest=digest)
+
+
+def _panel(store: Store, name: str, rule: PanelRule, members: tuple[Chunk, ...]) -> Chunk:
+    """Return the verdicts of a panel, from those of its members on the same samples."""
+
+    def make() -> list[Verdict]:
+        found = (read_chunk(store, chunk, Verdict) for chunk in members)
+        return [_of_panel(name, rule, rows) for rows in zip(*found, strict=True)]
+
+    key = digest_json([format_of("guard panel"), name, rule, *(chunk.digest for chunk in members)])
+    return ensure_chunk(store, key, members[0].index, make)[0]
+
+
+def _of_panel(name: str, rule: PanelRule, rows: tuple[Verdict, ...]) -> Verdict:
+    verdict, reason = combined(rows, rule)
+    return Verdict(
+        sample_id=rows[0].sample_id, part=rows[0].part, guard=name, verdict=verdict, refusal=refusal_of(rows),
+        shortened=any(row.shortened for row in rows), reason=reason,
+        categories=tuple(dict.fromkeys(category for row in rows for category in row.categories)),
+        members=tuple(GuardOpinion(**row.model_dump(include=set(GuardOpinion.model_fields))) for row in rows),
+    )
+
+
 def _joined(store: Store, first: Chunk, second: Chunk) -> Chunk:
     """Return the first guard's verdicts, with those of the second one added."""
 
@@ -155,17 +193,26 @@ def _opinion(row: Verdict | None) -> GuardOpinion | None:
     return None if row is None else GuardOpinion(**row.model_dump(include=set(GuardOpinion.model_fields)))
 
 
-def _counts(store: Store, chunks: list[Chunk], twice: bool) -> dict[str, int | float]:
-    """Count verdicts on whole responses; of those judged twice also by pair, as ``second_<first>_<second>``."""
+def _counts(store: Store, chunks: list[Chunk], members: int, twice: bool) -> dict[str, int | float]:
+    """Count verdicts on whole responses, and pairs of a panel's or the first guard's with another's.
+
+    Those of a panel with each member's are ``member_<place>_<panel>_<member>``, the number of texts on which the
+    members are not all of one mind is ``split``; those with the second guard's are ``second_<first>_<second>``.
+    """
     values: tuple[VerdictValue, ...] = get_args(VerdictValue)
-    tally, pairs = Counter[str](), Counter[tuple[str, str]]()
+    tally, pairs = Counter[str](), Counter[tuple[str, VerdictValue, VerdictValue]]()
     for chunk in chunks:
         for row in read_chunk(store, chunk, Verdict):
             if row.part == "whole":
                 tally[row.verdict] += 1
+                tally["split"] += len({member.verdict for member in row.members}) > 1
+                for place, member in enumerate(row.members):
+                    pairs[f"member_{place}", row.verdict, member.verdict] += 1
                 if row.second is not None:
-                    pairs[row.verdict, row.second.verdict] += 1
+                    pairs["second", row.verdict, row.second.verdict] += 1
     counts: dict[str, int | float] = {value: tally[value] for value in values}
-    if twice:
-        counts |= {f"second_{one}_{two}": pairs[one, two] for one in values for two in values}
+    if members:
+        counts["split"] = tally["split"]
+    for other in [*(f"member_{place}" for place in range(members)), *(["second"] if twice else [])]:
+        counts |= {f"{other}_{one}_{two}": pairs[other, one, two] for one in values for two in values}
     return counts

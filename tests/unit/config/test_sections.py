@@ -94,7 +94,11 @@ def test_suite_keeps_its_value_over_versions() -> None:
     assert sections_of(load_config("micro")).metrics.suite == (
         "852d32a11ad0fa3a348e8607b57e2967ccbcb3fa0b3b5b8dc20927f040e4866d"
     )
-    assert sections_of(load_config("qwen3-0.6b")).metrics.suite == (
+    pair = (
+        "guard={filter: {kind: llama-guard-3, revision: 7327bd9f6efbbe6101dc6cc4736302b3cbb6e425, backend: vllm}, "
+        "evaluate: {kind: wildguard, revision: cbba4823f3e8020e5a74a5e29bf85072def6f2ff, backend: vllm}}"
+    )
+    assert sections_of(load_config("qwen3-0.6b", [pair])).metrics.suite == (
         "a45e92833247ae74aa14552c11d0276b44bbd373ad362499d5ab3618ffb572e2"
     )
 

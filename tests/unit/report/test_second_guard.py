@@ -53,6 +53,27 @@ def test_the_page_and_provenance_name_the_second_guard() -> None:
     assert 'id="second-guard-caption"' not in render_page(summarise(runs.promoted()))
 
 
+def test_the_page_shows_what_the_members_of_a_panel_say() -> None:
+    records = runs.promoted()
+    record = records["judge-candidate"]
+    name = "panel (majority): qwen3guard, <b>other</b>"
+    counts = {f"member_0_{one}_{two}": 8 if one == two else 0 for one in VALUES for two in VALUES}
+    counts |= {f"member_1_{one}_{two}": 4 if two == "safe" else 0 for one in VALUES for two in VALUES}
+    for task in [task for task in records if task.startswith("judge-")]:
+        records[task] = records[task].model_copy(update={"details": record.details | {"guard": name}})
+    records["judge-candidate"] = records["judge-candidate"].model_copy(update={"counts": record.counts | counts})
+    summary = summarise(records)
+    rows = agreement.panels(summary)
+    assert [(row.model, row.benchmark, row.n.text) for row in rows] == [
+        ("Candidate", "qwen3guard", "24"), ("Candidate", "<b>other</b>", "12"),
+    ]
+    assert [row.rate.text for row in rows] == ["33.3\N{NO-BREAK SPACE}%", "66.7\N{NO-BREAK SPACE}%"]
+    page = render_page(summary)
+    assert 'id="panel-caption"' in page
+    assert "<b>other" not in page
+    assert 'id="panel-caption"' not in render_page(summarise(runs.promoted()))
+
+
 def test_a_hostile_name_is_escaped() -> None:
     assert "<script>alert" not in render_page(with_second_guard("<script>alert(1)</script>"))
 

@@ -27,6 +27,10 @@ def open_guard(settings: GuardSettings) -> Guard:
             from thinksafe.judging.guards.refusal import RefusalGuard
 
             return RefusalGuard()
+        case "panel":
+            from thinksafe.judging.guards.panel import PanelGuard
+
+            return PanelGuard(settings)
         case "llama-guard-3":
             from thinksafe.judging.guards.llama_guard import LlamaGuard
 

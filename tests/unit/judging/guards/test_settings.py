@@ -21,7 +21,11 @@ def test_each_guard_has_its_published_model():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_settings_survive_the_way_into_a_section(kind):
-    settings = GuardSettings(kind=kind, policy="policy.md" if kind == "gpt-oss-safeguard" else "")
+    needed = {
+        "gpt-oss-safeguard": {"policy": "policy.md"},
+        "panel": {"members": ({"kind": "micro-exact"}, {"kind": "refusal-match"})},
+    }
+    settings = GuardSettings(kind=kind, **needed.get(kind, {}))
     assert GuardSettings.model_validate_json(settings.model_dump_json()) == settings
 
 
