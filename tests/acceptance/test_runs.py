@@ -65,7 +65,8 @@ def pods_of_jobs(cluster: Cluster, stage: str, *phases: str) -> list[Any]:
     found = cluster.pods(**{LABEL: cluster.session, STAGE: stage})
     return [
         pod for pod in found
-        if pod.status.phase in phases and JOB in (pod.metadata.labels or {}) and not pod.metadata.deletion_timestamp
+        if pod["status"].get("phase") in phases and JOB in pod["metadata"].get("labels", {})
+        and "deletionTimestamp" not in pod["metadata"]
     ]
 
 
@@ -79,7 +80,7 @@ def test_wide_run(cluster: Cluster, release: Callable[[], Release], first: Run) 
     )}
     run, indices = release().submit(store="wide", **keys), set[str]()
     while run.state not in ENDED:
-        indices |= {pod.metadata.labels[INDEX] for pod in pods_of_jobs(cluster, "sample", "Pending", "Running")}
+        indices |= {pod["metadata"]["labels"][INDEX] for pod in pods_of_jobs(cluster, "sample", "Pending", "Running")}
         time.sleep(0.5)
     run.succeed()
     assert len(indices) > width // 2, f"of {width} pods, {len(indices)} were seen"
@@ -92,10 +93,10 @@ def test_pods_killed(cluster: Cluster, release: Callable[[], Release], first: Ru
     run, killed = release().submit(store="killed", **keys), dict[str, str]()
     while run.state not in ENDED:
         running = {stage: pods_of_jobs(cluster, stage, "Running") for stage in ("sample", "judge", "grade")}
-        running["train"] = [pod for pod in run.pods("train") if pod.status.phase == "Running"]
+        running["train"] = [pod for pod in run.pods("train") if pod["status"].get("phase") == "Running"]
         for stage, pods in running.items():
             if pods and stage not in killed:
-                killed[stage] = pods[0].metadata.name
+                killed[stage] = pods[0]["metadata"]["name"]
                 cluster.core.delete_namespaced_pod(killed[stage], cluster.settings.namespace, grace_period_seconds=0)
         time.sleep(0.2)
     run.succeed()
@@ -115,7 +116,7 @@ def test_terminate(cluster: Cluster, release: Callable[[], Release]) -> None:
     assert run.ledger() == []
 
     def left() -> list[Any]:
-        running = [pod for pod in run.pods() if pod.status.phase in ("Pending", "Running")]
+        running = [pod for pod in run.pods() if pod["status"].get("phase") in ("Pending", "Running")]
         wide = (pods_of_jobs(cluster, stage, "Pending", "Running") for stage in ("sample", "judge", "grade"))
         return running + [pod for some in wide for pod in some]
 

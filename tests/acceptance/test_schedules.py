@@ -12,13 +12,17 @@ from accepting.release import Release
 from accepting.runs import ENDED, Run
 from accepting.waiting import until
 
+SHORT = "micro-no-latent-safety"
+"""A recipe whose runs end well after the diagnosis: there is nothing to steer."""
 SOON, NEVER = "0 * * * * *", "0 0 0 1 1 *"
 
 
 @pytest.fixture(scope="module")
 def scheduled(cluster: Cluster) -> Iterator[Release]:
     """A release whose realignment runs every minute."""
-    release = Release(cluster, "schedule", cluster={"schedule": {"enabled": True, "cron": SOON}})
+    release = Release(
+        cluster, "schedule", cluster={"schedule": {"enabled": True, "cron": SOON}}, config={"extends": SHORT}
+    )
     yield release.install()
     release.uninstall("--no-hooks")
 

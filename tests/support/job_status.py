@@ -57,4 +57,5 @@ def described(job: str, pod: JobPod, labels: dict[str, str]) -> Object:
         phase = "Failed" if code else "Succeeded"
         status = {"phase": phase, "containerStatuses": [{"name": "main", "state": {"terminated": ended}}]}
     labels = {**labels, "job-name": job, JOB_LABEL: job, INDEX_LABEL: str(pod.index)}
-    return {"metadata": {"name": pod.name, "uid": pod.name, "labels": labels}, "status": status}
+    metadata = {"name": pod.name, "uid": pod.name, "labels": labels, "creationTimestamp": now()}
+    return {"metadata": metadata, "spec": {"containers": [{"name": "main"}]}, "status": status}

@@ -93,7 +93,7 @@ class KfpBackend:
             "metadata": {
                 "name": error.pod, "uid": f"uid-{error.pod}", "labels": labels, "creationTimestamp": now(),
             },
-            "spec": {"nodeName": "one"},
+            "spec": {"nodeName": "one", "containers": [{"name": "main"}]},
             "status": {"phase": "Pending", "containerStatuses": [{"name": "main", "state": state}]},
         })
         while not (control.terminated or control.gone or self._stopped.is_set()):
@@ -118,7 +118,7 @@ class KfpBackend:
         others = [pod for pod in self.api.pods if pod["metadata"]["name"] != name]
         self.api.pods[:] = [*others, {
             "metadata": {"name": name, "uid": f"uid-{name}", "labels": labels, "creationTimestamp": now()},
-            "spec": {"nodeName": "one"},
+            "spec": {"nodeName": "one", "containers": [{"name": "main"}]},
             "status": {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]},
         }]
 

@@ -21,11 +21,12 @@ EMPTY = ("/resourcequotas", "/limitranges", "/cronjobs")
 
 
 def chosen(items: list[dict[str, Any]], selector: str) -> list[dict[str, Any]]:
-    """Return the objects that a label selector chooses; one without such a label, as tests make pods, is chosen."""
+    """Return the objects that a label selector chooses; one without any labels, as tests make pods, is chosen."""
     wanted = dict(pair.split("=", 1) for pair in selector.split(",") if pair)
     return [
         one for one in items
-        if all(one.get("metadata", {}).get("labels", {}).get(key, value) == value for key, value in wanted.items())
+        if not (labels := one.get("metadata", {}).get("labels"))
+        or all(labels.get(key) == value for key, value in wanted.items())
     ]
 
 

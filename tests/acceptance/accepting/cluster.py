@@ -134,9 +134,13 @@ class Cluster:
         """Return whether the cluster knows a kind, ``PLURAL.GROUP``, and we may list it here."""
         return self.kubectl("get", resource).returncode == 0
 
-    def pods(self, **labels: str) -> list[Any]:
+    def pods(self, **labels: str) -> list[Object]:
+        """Return the pods with some labels, as JSON: the client's models refuse answers of other versions."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        return list(self.core.list_namespaced_pod(self.settings.namespace, label_selector=selector).items)
+        answer = self.core.list_namespaced_pod(
+            self.settings.namespace, label_selector=selector, _preload_content=False
+        )
+        return list(json.loads(answer.data)["items"])
 
     def run_pod(self, name: str, image: str, command: list[str], *, config: str = "", seconds: float = 1800) -> str:
         """Run a pod to its end, and return what it printed; ``config`` is a ConfigMap, mounted at ``/etc/accept``."""
@@ -151,10 +155,10 @@ class Cluster:
         self.make("Pod", name, spec=spec)
 
         def phase() -> str:
-            found = str(self.core.read_namespaced_pod(name, self.settings.namespace).status.phase)
+            found = str(self.get("pod", name)["status"].get("phase"))
             return found if found in ("Succeeded", "Failed") else ""
 
-        ended = until(f"the end of the pod {name}", phase, seconds * self.settings.patience)
+        ended = until(f"the end of the pod {name}", phase, seconds * self.settings.patience, 2.0)
         text = self.kubectl("logs", name).stdout
         assert ended == "Succeeded", text[-3000:]
         self.delete("pod", name)

@@ -41,7 +41,9 @@ class Leftovers:
         ]
 
     def releases(self) -> list[str]:
-        done = self.cluster.helm("list", "--all", "--short", "--filter", f"^{self.prefix}")
+        states = ("--deployed", "--failed", "--pending", "--uninstalling")
+        done = self.cluster.helm("list", *states, "--short", "--filter", f"^{self.prefix}")
+        assert done.returncode == 0, done.stderr
         return done.stdout.split()
 
     def kubeflow(self) -> dict[str, list[Any]]:

@@ -81,8 +81,9 @@ class Run:
 
     def log(self, stage: str) -> str:
         """Return the log of the pods of a stage."""
-        pods = [pod.metadata.name for pod in self.pods(stage)]
-        return "".join(self.cluster.kubectl("logs", name, "--all-containers").stdout for name in pods)
+        core, namespace = self.cluster.core, self.cluster.settings.namespace
+        pods = [pod["metadata"]["name"] for pod in self.pods(stage)]
+        return "".join(core.read_namespaced_pod_log(name, namespace, container="main") for name in pods)
 
     def terminate(self) -> None:
         self.cluster.kfp.terminate_run(self.run_id)
@@ -95,14 +96,16 @@ def submitted(text: str) -> str:
     return match[1]
 
 
-def state_of(pod: Any) -> str:
+def state_of(pod: dict[str, Any]) -> str:
     """Return in one line how a pod is."""
-    said = [pod.status.reason or "", pod.status.message or ""]
-    for one in pod.status.container_statuses or ():
-        waiting, ended = one.state.waiting, one.state.terminated
-        said += [waiting.reason, waiting.message or ""] if waiting else []
-        said += [f"exit code {ended.exit_code}", ended.reason or ""] if ended else []
-    return f"pod {pod.metadata.name}: {pod.status.phase} {' '.join(filter(None, said))}".strip()
+    status = pod["status"]
+    said = [status.get("reason", ""), status.get("message", "")]
+    for one in status.get("containerStatuses", ()):
+        state = one["state"]
+        waiting, ended = state.get("waiting", {}), state.get("terminated", {})
+        said += [waiting.get("reason", ""), waiting.get("message", "")]
+        said += [f"exit code {ended['exitCode']}", ended.get("reason", "")] if ended else []
+    return f"pod {pod['metadata']['name']}: {status.get('phase')} {' '.join(filter(None, said))}".strip()
 
 
 def totals(records: dict[str, Any], stages: Iterable[str] = ("sample", "judge", "grade")) -> tuple[int, int]:
