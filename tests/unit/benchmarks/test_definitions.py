@@ -18,6 +18,7 @@ KNOWN = {
     "harmbench": ("harm", 200), "harmbench-contextual": ("harm", 100), "strongreject": ("harm", 313),
     "wildjailbreak": ("harm", 2000), "jailbreakbench": ("harm", 100), "xstest-unsafe": ("harm", 200),
     "xstest": ("over_refusal", 250), "aime-2024": ("reasoning", 30), "gsm8k": ("reasoning", 1319),
+    "or-bench-hard": ("over_refusal", 1319), "coconot-contrast": ("over_refusal", 379), "aime-2025": ("reasoning", 30),
     "math-500": ("reasoning", 500), "gpqa-diamond": ("reasoning", 198),
 }
 
