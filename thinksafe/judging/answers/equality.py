@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from thinksafe.judging.answers.evaluation import NoValue, arithmetic, exact, point, symbols, value_of
-from thinksafe.judging.answers.expressions import Node
+from thinksafe.judging.answers.nodes import Node
 from thinksafe.judging.answers.regions import as_region, is_region, same_region
 
 AGREEING = 50

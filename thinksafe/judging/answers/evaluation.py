@@ -13,7 +13,7 @@ from functools import cache
 from math import comb, factorial
 from typing import Any
 
-from thinksafe.judging.answers.expressions import Node
+from thinksafe.judging.answers.nodes import Node
 
 DIGITS = 60
 """Precision of values that are not rational."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from thinksafe.judging.answers.equality import same
-from thinksafe.judging.answers.expressions import Node, Parser, Unreadable
+from thinksafe.judging.answers.expressions import Parser
+from thinksafe.judging.answers.nodes import Node, Unreadable
 from thinksafe.judging.answers.numerals import in_digits
 from thinksafe.judging.answers.tokens import LONGEST, Token, tokenize
 from thinksafe.judging.answers.vocabulary import CHANGES, LEADING_PHRASES, LEADS, UNITS, word_set

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thinksafe.judging.answers.evaluation import NoValue, arithmetic, value_of
-from thinksafe.judging.answers.expressions import Node
+from thinksafe.judging.answers.nodes import Node
 
 _INFINITY = Node("constant", (), "oo")
 _NOWHERE = Node("neg", (_INFINITY,))

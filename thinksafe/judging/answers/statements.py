@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from thinksafe.judging.answers.boxes import Box, boxes
+from thinksafe.judging.answers.conclusions import (
+    DENIED,
+    END,
+    OPENING,
+    SUPPOSED,
+    Stated,
+    concluded,
+    is_short,
+    on_last_line,
+)
 from thinksafe.judging.answers.passage import Passage, passage_of
-from thinksafe.judging.answers.reading import Value, read
+from thinksafe.judging.answers.reading import read
 from thinksafe.judging.answers.tokens import LONGEST
 from thinksafe.judging.answers.vocabulary import ASSESSMENTS, LEADS, NO_VALUES
 
@@ -24,18 +33,6 @@ MOST = 50
 """How many statements are read, from the last one back."""
 
 
-@dataclass(frozen=True)
-class Stated:
-    """An answer that a text states."""
-
-    text: str
-    rule: str
-    """Which rule of the grammar found it: ``box``, ``answer tag``, ``statement``, ``label``, ``heading``, ``hashes``,
-    ``correction``, ``last line``, ``conclusion``."""
-    value: Value | None
-    """What it was read as; None if it cannot be read whole."""
-
-
 _TAG = re.compile(r"<(answer|final_answer)>\s*(\S.{0,999}?)\s*</\1>", re.IGNORECASE | re.DOTALL)
 _VERB = (
     r"(?:\s*(?:=>|->|\u2192|\u21d2|\\Rightarrow|\\to\b|:|=)|\s+(?:is|are|equals?|becomes|comes\s+(?:out\s+)?to(?:\s+be)?"
@@ -43,7 +40,7 @@ _VERB = (
     r"|turns\s+out\s+to\s+be|works\s+out\s+to(?:\s+be)?)\b|\s+-{1,3}\s|\s*[\u2013\u2014])"
 )
 _STATED = re.compile(
-    r"\b(?:answers?|ans|final\s+(?:result|solution|value))\b\.?"
+    r"\b(?:answers?|ans|final\s+(?:result|solution|value)|final(?=\s*:))\b\.?"
     rf"(?:\s+(?:to|for|of|in|here|that|we|you|as)\b[^.!?\n:=]{{0,80}}?)?{_VERB}(?:\s*(?::|=))?",
     re.IGNORECASE,
 )
@@ -57,27 +54,6 @@ _REVERSED = re.compile(
     r"\s+(?:is|are)\s+(?:therefore\s+|thus\s+|indeed\s+)?(?:the|our|my)\s+(?:(?:final|correct|right|required"
     r"|desired)\s+)*"
     r"(?:answer|result|solution)\b(?!\s+(?:to\s+the\s+(?:first|other)|if|unless|when))",
-    re.IGNORECASE,
-)
-_END = re.compile(r"(?:(?<=[^\W\d_]{2})!|(?<=[^\w)])!|[.?])(?=\s|\Z)|\n|;\s")
-_OPENING = re.compile(
-    r"^\s*(?:(?:so|thus|hence|therefore|then|finally|in\s+total|altogether|overall|this|that|it|which|and|we"
-    r"|you|i|conclude|see|find|get"
-    r"|have|know|obtain|that's|it's|means?|gives?|now|ok|okay|yes|well|so,|clearly|consequently"
-    r"|in\s+conclusion|as\s+a\s+result"
-    r"|by\s+symmetry|together|must|be|is|go\s+with|would|say|i'd|i'll|think|believe|say)\b[\s,:]*)+",
-    re.IGNORECASE,
-)
-_DENIED = re.compile(
-    r"\s*(?:not|n't|never|neither|no longer|hardly|far from|unlikely|wrong|incorrect)\b", re.IGNORECASE
-)
-_SUPPOSED = re.compile(
-    r"\b(?:if|unless|whether|suppos\w*|assum\w*|might|may|could|cannot|can't|not|no|never|don't|doesn't"
-    r"|didn't|isn't|wasn't|aren't"
-    r"|some|someone|people|many|most|students?|wrong|incorrect|false|mistake\w*|tempting|naive|claim\w*|first"
-    r"|initial\w*|previous\w*|earlier"
-    r"|originally|common|their|his|her|other|intermediate|why|what|how|unclear|unsure|doubt\w*|hint|ai"
-    r"|textbook|friend)\b",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
@@ -96,29 +72,6 @@ _REVISED = re.compile(
     r"\b(?:should\s+be|make\s+(?:it|that)|i\s+mean[t]?|to)\s+",
     re.IGNORECASE,
 )
-_COPULA = re.compile(
-    r"(?<![<>!])=(?!=)|:|\b(?:is|are|be|equals?|equal\s+to|gives?|get|obtain|have|yields?|becomes|find"
-    r"|makes?)\b",
-    re.IGNORECASE,
-)
-_DOUBT = re.compile(
-    r"\b(?:not|no|never|cannot|without|wrong|incorrect|impossible|unclear|unknown|undetermined|neither|nor"
-    r"|unsure|guess|if|unless|whether"
-    r"|maybe|perhaps|might|may|could|between|either)\b|n't\b|\?",
-    re.IGNORECASE,
-)
-_CHANGED = re.compile(
-    r"\b(?:half|twice|thrice|double|triple|than|for|of|by|times|over|plus|minus|least|most|between|to|from"
-    r"|question|step|problem|case"
-    r"|part|exercise|equation|figure|page|chapter|number|and|or|with|in|on|at|until|before|after|per|every"
-    r"|each|option|try|tried|using"
-    r"|try|divide|multiply|subtract|add|under|above|below|about)\s*\Z",
-    re.IGNORECASE,
-)
-_FORMULA = re.compile("\ue000\\d+\ue001")
-_OPERATOR = re.compile(r"(?:[/^*+)\ue001(<>]|\w)\s?\Z(?<!\s)|[/^*+<>-]\s?\Z")
-_PLAIN_REST = re.compile(r"\s*(?:[,.!;]|\Z|[^\W\d_]{2,})")
-_NUMBER = re.compile(r"[-\u2212]?[$\u00a3\u20ac]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 
 
 def stated_answer(text: str, *, words: bool = False) -> Stated | None:
@@ -135,8 +88,8 @@ def stated_answer(text: str, *, words: bool = False) -> Stated | None:
         return revised or marked[0]
     return (
         _in_statements(passage, words=words)
-        or _on_last_line(passage, words=words)
-        or _concluded(passage, words=words)
+        or on_last_line(passage, words=words)
+        or concluded(passage, words=words)
     )
 
 
@@ -214,9 +167,9 @@ def _in_statements(passage: Passage, *, words: bool) -> Stated | None:
         stated = Stated(plain, rule, read(plain))
         if kind == "nothing" or (rule == "hashes" and kind != "value" and not (kind == "words" and words)):
             continue
-        if (kind == "vague" and not (words and _is_short(plain))) or (kind == "words" and not words):
+        if (kind == "vague" and not (words and is_short(plain))) or (kind == "words" and not words):
             if (rule in ("heading", "label") or ":" in plain) and (
-                inner := _concluded(passage_of(plain), words=words)
+                inner := concluded(passage_of(plain), words=words)
             ):
                 stated = inner
             else:
@@ -229,7 +182,7 @@ def _in_statements(passage: Passage, *, words: bool) -> Stated | None:
 
 def _kind(content: str) -> str:
     """Return what a statement has: a value, words, nothing, something unreadable, or a vague remark."""
-    if not content.strip(" .:,*") or _DENIED.match(content):
+    if not content.strip(" .:,*") or DENIED.match(content):
         return "nothing"
     value = read(content)
     if value is not None and value.node is not None:
@@ -251,11 +204,6 @@ def _last_statements(passage: Passage) -> list[tuple[int, str, str]]:
     return sorted(_statements(passage.text), reverse=True)[:MOST]
 
 
-def _is_short(text: str) -> bool:
-    """Return whether a text with words may be a reference such as ``June 20``."""
-    return len(text) <= 40 and len(text.split()) <= 4
-
-
 def _statements(text: str) -> Iterator[tuple[int, str, str]]:
     """Yield the statements of a passage: where the content begins, the content, and the rule."""
     for found in _STATED.finditer(text):
@@ -269,13 +217,13 @@ def _statements(text: str) -> Iterator[tuple[int, str, str]]:
         yield found.start(1), found[1].rstrip("# "), "hashes"
     for found in _REVERSED.finditer(text):
         start = max(
-            (end.end() for end in _END.finditer(text, max(0, found.start() - 300), found.start())),
+            (end.end() for end in END.finditer(text, max(0, found.start() - 300), found.start())),
             default=max(0, found.start() - 300),
         )
         sentence = text[start : found.start()]
-        opening = _OPENING.match(sentence)
+        opening = OPENING.match(sentence)
         begin = start + (opening.end() if opening else 0)
-        if not _SUPPOSED.search(sentence):
+        if not SUPPOSED.search(sentence):
             yield begin, text[begin : found.start()], "statement"
 
 
@@ -284,7 +232,7 @@ def _content(text: str, start: int) -> tuple[int, str]:
     while start < len(text) and text[start].isspace():
         start += 1
     stop = min(len(text), start + LONGEST)
-    end = _END.search(text, start, stop)
+    end = END.search(text, start, stop)
     return start, text[start : end.start() if end else stop]
 
 
@@ -293,7 +241,7 @@ def _is_supposed(text: str, place: int) -> bool:
     before = text[max(0, place - 120) : place]
     ends = [*_CLAUSE.finditer(before)]
     clause = before[ends[-1].end() :] if ends else before
-    return bool(_SUPPOSED.search(clause))
+    return bool(SUPPOSED.search(clause))
 
 
 def _is_question(text: str, end: int) -> bool:
@@ -335,109 +283,3 @@ def _in_statements_once(passage: Passage, *, words: bool) -> Stated | None:
     return None
 
 
-# -- without a statement
-
-
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip(" \t.:*_-")]
-
-
-def _on_last_line(passage: Passage, *, words: bool) -> Stated | None:
-    lines = _lines(passage.text)
-    if not lines or lines[-1].endswith("?"):
-        return None
-    return _read_line(re.sub(r"^#{1,6}\s*", "", lines[-1]), passage, words=words)
-
-
-def _read_line(line: str, passage: Passage, *, words: bool) -> Stated | None:
-    """Return what a line or sentence is, if all of it is a value."""
-    for text in dict.fromkeys((line, _OPENING.sub("", line))):
-        plain = passage.restored(text)
-        value = read(plain)
-        if (
-            value is not None
-            and (value.node is not None or (words and len(value.words) <= 6 and not _COPULA.search(plain)))
-            and not _DENIED.match(plain)
-        ):
-            return Stated(plain.rstrip(".") if value.node is None else plain, "last line", value)
-        if (
-            value is None
-            and words
-            and _is_short(plain)
-            and not (_DENIED.match(plain) or _COPULA.search(plain))
-        ):
-            return Stated(plain.rstrip("."), "last line", None)
-    return None
-
-
-def _concluded(passage: Passage, *, words: bool) -> Stated | None:
-    """Return the value with which the last sentence that has one ends, if nothing in it or behind it raises a doubt."""
-    sentences = [text for text in _sentences(passage.text) if text.strip()]
-    for sentence in reversed(sentences[-6:]):
-        if _DOUBT.search(sentence) or (_SUPPOSED.search(sentence) and "answer" in sentence.lower()):
-            return None
-        if whole := _read_line(sentence, passage, words=words):
-            return Stated(whole.text, "conclusion", whole.value)
-        if not words and not re.search(r"[\d\ue000]", sentence) and not _COPULA.search(sentence):
-            continue
-        if (found := _conclusion(sentence, passage, words=words)) or re.search(r"[\d\ue000]", sentence):
-            return found
-    return None
-
-
-def _sentences(text: str) -> list[str]:
-    found, start = [], 0
-    for end in _END.finditer(text):
-        found.append(text[start : end.end()])
-        start = end.end()
-    return [*found, text[start:]]
-
-
-def _conclusion(sentence: str, passage: Passage, *, words: bool) -> Stated | None:
-    for copula in _COPULA.finditer(sentence):
-        plain = passage.restored(sentence[copula.end() :]).strip()
-        value = read(plain)
-        if value is not None and value.node is not None:
-            listing = (
-                copula.group().lower() in ("is", "are", "=", ":")
-                or sentence[copula.end() :].lstrip()[:1] == "\ue000"
-            )
-            if value.node.op == "list" and not listing:
-                continue
-            return Stated(plain.rstrip(". "), "conclusion", value)
-        if value is not None and words and len(value.words) <= 4 and not set(value.words) & ASSESSMENTS:
-            return Stated(plain.rstrip(". "), "conclusion", value)
-    last = [*_FORMULA.finditer(sentence)][-1:] or [*_NUMBER.finditer(sentence)][-1:]
-    if not last:
-        return None
-    before, found, after = sentence[: last[0].start()], last[0].group(), sentence[last[0].end() :]
-    if _CHANGED.search(before) or _OPERATOR.search(before):
-        return None
-    alone, whole = (passage.restored(each).strip() for each in (found, found + after))
-    values = read(alone), read(whole)
-    if (
-        values[1] is not None
-        and values[1] != values[0]
-        and values[1].node
-        and values[1].node.op != "list"
-        and _harmless(after)
-    ):
-        short = values[0] is not None and values[0].node == values[1].node
-        return Stated(alone if short else whole.rstrip(". "), "conclusion", values[1])
-    if (
-        values[0] is not None
-        and values[0].node
-        and values[0].node.op != "list"
-        and _harmless(after)
-        and _PLAIN_REST.match(after)
-    ):
-        return Stated(alone, "conclusion", values[0])
-    return None
-
-
-def _harmless(rest: str) -> bool:
-    """Return whether words behind a number leave it what it is."""
-    from thinksafe.judging.answers.vocabulary import CHANGES
-
-    words = re.findall(r"[^\W\d_]+", rest.lower())
-    return not (set(words[:2]) & (CHANGES - {"of", "out"})) and not re.search(r"[\d\ue000=+*/^\\-]", rest)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def spellings(table: str) -> dict[str, str]:
+    """Return the name of each spelling, from lines such as ``cm = cm centimeter``."""
+    lines = [line.split(" = ") for line in table.strip().splitlines()]
+    return {spelling: name for name, others in lines for spelling in others.split()}
+
+
 def word_set(text: str) -> frozenset[str]:
     """Return the words of a text."""
     return frozenset(text.split())
@@ -60,57 +66,52 @@ GREEK = dict(
 )
 
 _UNITS = """
-cm: centimeter centimeters centimetre centimetres
-mm: millimeter millimeters millimetre millimetres
-km: kilometer kilometers kilometre kilometres kms
-m: meter meters metre metres
-in: inch inches
-ft: foot feet
-yd: yard yards yds
-mi: mile miles
-nm: nanometer nanometers
-kg: kilogram kilograms kgs
-mg: milligram milligrams
-g: gram grams gm gms
-lb: pound pounds lbs
-oz: ounce ounces
-ton: tons tonne tonnes
-ml: milliliter milliliters mL millilitre
-L: l liter liters litre litres
-gal: gallon gallons gals
-s: sec second seconds secs
-min: minute minutes mins
-h: hr hour hours hrs
-day: days
-week: weeks wk wks
-month: months
-year: years yr yrs
-mph:
-kph: kmh kmph
-Hz: hertz
-kHz:
-MHz:
-kW:
-kJ:
-kPa:
-mol: moles mole
-rpm:
-cent: cents
-dollar: dollars usd USD bucks
-euro: euros EUR
-rupee: rupees Rs INR
-rad: radian radians rads
-deg:
-sq:
-cu:
-unit: units
+cm = cm centimeter centimeters centimetre centimetres
+mm = mm millimeter millimeters millimetre millimetres
+km = km kilometer kilometers kilometre kilometres kms
+m = m meter meters metre metres
+in = in inch inches
+ft = ft foot feet
+yd = yd yard yards yds
+mi = mi mile miles
+nm = nm nanometer nanometers
+kg = kg kilogram kilograms kgs
+mg = mg milligram milligrams
+g = g gram grams gm gms
+lb = lb pound pounds lbs
+oz = oz ounce ounces
+ton = ton tons tonne tonnes
+ml = ml milliliter milliliters mL millilitre
+L = L l liter liters litre litres
+gal = gal gallon gallons gals
+s = s sec second seconds secs
+min = min minute minutes mins
+h = h hr hour hours hrs
+day = day days
+week = week weeks wk wks
+month = month months
+year = year years yr yrs
+mph = mph
+kph = kph kmh kmph
+Hz = Hz hertz
+kHz = kHz
+MHz = MHz
+kW = kW
+kJ = kJ
+kPa = kPa
+mol = mol moles mole
+rpm = rpm
+cent = cent cents
+dollar = dollar dollars usd USD bucks
+euro = euro euros EUR
+rupee = rupee rupees Rs INR
+rad = rad radian radians rads
+deg = deg
+sq = sq
+cu = cu
+unit = unit units
 """
-UNITS: dict[str, str] = {
-    word: line.partition(":")[0]
-    for line in _UNITS.split("\n")
-    if line
-    for word in (line.partition(":")[0], *line.partition(":")[2].split())
-}
+UNITS = spellings(_UNITS)
 """Units, each with the name that all its spellings share."""
 UNIT_LETTERS = frozenset("mshglLNJWVCFKA")
 """Letters that are a unit after a number and a space, or in upright type."""
