@@ -147,10 +147,11 @@ class StageSettings(Section):
     retries: RetrySettings | None = None
     """Retries after a failure, by default 3; ``diagnose``, ``gate``, ``monitor`` and ``alarm`` have none."""
     deadline: Duration | None = None
-    """Time after which a pod is stopped (``activeDeadlineSeconds``); it covers all attempts in the pod."""
+    """Time after which a pod is stopped (``activeDeadlineSeconds``); it covers all attempts in the pod. Only ``report``
+    has one by default: an hour more than ``start_within``."""
     start_within: Duration | None = None
-    """How long a pod of a Job may take to start, by default 30m: it may wait for a node, its image or a Secret. Time in
-    Kueue's queue does not count."""
+    """How long a pod may take to start, by default 30m: it may wait for a node, its image or a Secret. Time in Kueue's
+    queue does not count. Pods of Jobs are watched by their task, others by ``thinksafe end-stuck``."""
 
     def excess(self) -> str:
         """Return the first problem of a request above its limit; empty if there is none."""
