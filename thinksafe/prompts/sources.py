@@ -121,7 +121,7 @@ def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
             if column not in row:
                 raise InputError(f"{where}: there is no field {column!r}.", "Correct the field's name in the config.")
         given = row.get("label")
-        if given is not None and given != label:
+        if given not in (None, "") and given != label:
             shown = repr(given) if re.fullmatch(r"\w{1,20}", str(given)) else "with a longer text"
             raise InputError(
                 f"{where}: the row is labelled {shown}, but the set {name!r} is used as {label}.",

@@ -165,7 +165,7 @@ NAN = float("nan")
     [
         ({"answer": NAN}, {"answer": None}), ({"category": NAN}, {"category": ""}),
         ({"context": NAN}, {"prompt": "What is a?"}), ({"context": " "}, {"prompt": "What is a?"}),
-        ({"label": NAN}, {}), ({"turns": NAN}, {"turns": ()}), ({"options": NAN}, {"options": 0}),
+        ({"label": NAN}, {}), ({"label": ""}, {}), ({"turns": NAN}, {"turns": ()}), ({"options": NAN}, {"options": 0}),
         ({"answer": 0.1}, {"answer": "0.1"}), ({"answer": 72.0}, {"answer": "72"}), ({"answer": 0}, {"answer": "0"}),
         ({"answer": -0.5}, {"answer": "-0.5"}), ({"answer": 1e20}, {"answer": "100000000000000000000"}),
         ({"answer": ""}, {"answer": None}), ({"answer": " \n"}, {"answer": None}),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from served_model import ServedModel, served_model
 
-from thinksafe.errors import ConfigError
+from thinksafe.config.model import EngineSettings
+from thinksafe.errors import ConfigError, InputError
+from thinksafe.models.references import ModelReference
 from thinksafe.records import SamplingSettings
+from thinksafe.sampling.engines import Generation, open_engine
 from thinksafe.sampling.engines.endpoint import EndpointEngine, as_written
+from thinksafe.settings import StudentSettings
+from thinksafe.store.local import LocalStore
 from thinksafe.traces import CLOSE, OPEN, Trace, split
 
 PLAIN = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
@@ -27,6 +34,43 @@ def test_an_endpoint_continues_no_thought() -> None:
     said = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "<think>\n"}]
     with pytest.raises(ConfigError, match="An endpoint cannot be made to continue a thought"):
         engine.generate([said], SamplingSettings(), 1, lambda _: None)
+
+
+@pytest.fixture
+def served() -> Iterator[ServedModel]:
+    pytest.importorskip("openai", reason="thinksafe[endpoint] is not installed")
+    with served_model() as model:
+        model.adapters = {"student": "/models/student"}
+        yield model
+
+
+def asked(served: ServedModel, prompt: str = "How?") -> Generation:
+    student = StudentSettings(model="student")
+    settings = EngineSettings(kind="endpoint", base_url=f"{served.url}/v1")
+    engine = open_engine(settings, ModelReference(role="base", student=student, base_digest="d"), LocalStore("unused"))
+    [made] = engine.generate([[{"role": "user", "content": prompt}]], SamplingSettings(max_tokens=9), 1, lambda _: None)
+    return made
+
+
+@pytest.mark.parametrize("parser", [False, True])
+@pytest.mark.parametrize(
+    ("written", "trace"),
+    [
+        ("<think>a</think>b", Trace("a", "b", True)), ("<think>a", Trace("a", "", False)),
+        ("a</think>b <think>", Trace("a", "b <think>", True)),
+    ],
+)
+def test_responses_of_a_server(served: ServedModel, written: str, trace: Trace, parser: bool) -> None:
+    served.reasoning_parser, served.respond = parser, lambda body: written
+    made = asked(served)
+    assert (split(made.response, "think"), made.finish) == (trace, "stop")
+
+
+def test_a_request_that_the_server_refuses(served: ServedModel) -> None:
+    served.failures = [400]
+    with pytest.raises(InputError, match=r"refused a conversation of 6,000 characters \(HTTP 400\)") as raised:
+        asked(served, "SECRET" * 1000)
+    assert "SECRET" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
