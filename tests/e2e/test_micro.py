@@ -157,6 +157,24 @@ def test_rejection_sampling_is_refused_and_moves_no_champion(
         client.get_model_version_by_alias("micro-rejection", "champion")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "failed"),
+    [
+        ("micro-no-reasoning", {"over_refusal/micro-safe-twins"}),
+        ("micro-direct-refusal", {"over_refusal/micro-safe-twins"}),
+        ("micro-given", set()),
+    ],
+)
+def test_rivals_end_as_the_docs_say(
+    run_recipe: Callable[..., Run], tmp_path: Path, recipe: str, failed: set[str]
+) -> None:
+    run = run_recipe(tmp_path / "run", recipe)
+    assert run.code == (3 if failed else 0), run.text
+    decision = run.read("decision.json")
+    assert {check["name"] for check in decision["checks"] if not check["passed"]} == failed
+    assert run.read("provenance.json")["config"]["method"]["kind"] == recipe.removeprefix("micro-")
+
+
 def test_a_student_without_latent_safety_is_stopped_before_training(
     run_recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
