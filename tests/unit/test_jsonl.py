@@ -24,7 +24,7 @@ from thinksafe.jsonl import (
     write_json,
     write_records,
 )
-from thinksafe.records import Prompt
+from thinksafe.records import Outcome, Prompt
 from thinksafe.run.manifests import Manifest
 
 SECRET = "SECRET wording of a prompt"
@@ -73,6 +73,35 @@ def test_bad_line_is_named_without_its_text(tmp_path: Path, line: str, problem: 
         list(read_json_rows(path))
     assert f"{path}, {problem}" in raised.value.problem
     assert "SECRET" not in str(raised.value)
+
+
+SPACE = st.sampled_from(["", " ", "\t", "  "])
+FIELDS = {
+    "metric": ['"m"', '"a:b"', '"a\\":b"', '"\\u00e4"'], "prompt_id": ['"p"', '"\\": "'], "value": ["0", "0.5", "1e-3"],
+}
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_repeated_key_gets_through(tmp_path: Path, data: st.DataObject) -> None:
+    """Most rows are only counted, whatever their spaces and the colons in their texts."""
+    names = [*FIELDS, *data.draw(st.lists(st.sampled_from([*FIELDS]), max_size=2))]
+    pairs = [
+        f'"{name}"{data.draw(SPACE)}:{data.draw(SPACE)}{data.draw(st.sampled_from(FIELDS[name]))}'
+        for name in data.draw(st.permutations(names))
+    ]
+    (tmp_path / "o.jsonl").write_text("{" + ", ".join(pairs) + "}\n")
+    if len(names) == len(FIELDS):
+        assert len(list(read_records(tmp_path / "o.jsonl", Outcome))) == 1
+    else:
+        with pytest.raises(InputError, match=r"line 1: the key '(metric|prompt_id|value)' occurs twice"):
+            list(read_records(tmp_path / "o.jsonl", Outcome))
+
+
+@pytest.mark.parametrize("text", ['"\\ud83d\\ude00"', '"\\\\ud800"', '"\U0001f600"', '"\\u00e4"'])
+def test_characters_that_are_whole(tmp_path: Path, text: str) -> None:
+    (tmp_path / "o.jsonl").write_text(f'{{"metric": "m", "prompt_id": {text}, "value": 1}}\n', "utf-8")
+    assert len(list(read_records(tmp_path / "o.jsonl", Outcome))) == 1
 
 
 def test_file_that_is_not_utf8(tmp_path: Path) -> None:

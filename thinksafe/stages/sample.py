@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -233,14 +234,13 @@ class _SampleChunks:
         return self._engine
 
     def _planned(self) -> Iterator[Planned]:
-        """Yield what all chunks ask the model; of a conversation, each turn by itself."""
+        """Yield what all chunks ask the model; of a conversation, what the user says: the replies come on top."""
         for prompt in chain.from_iterable(self._parts):
             for arm in self._section.arms[prompt.label]:
                 if arm not in UNASKED:
                     script = self._script(prompt, arm)
-                    for turn in script.turns[:-1]:
-                        yield Planned(prompt.id, [{"role": "user", "content": turn}], script.settings.max_tokens)
-                    yield Planned(prompt.id, last_turn(script), script.settings.max_tokens)
+                    said = replace(script, turns=("\n".join(script.turns),))
+                    yield Planned(prompt.id, last_turn(said), script.settings.max_tokens)
 
     def _write(self, index: int, made: dict[int, Exchange]) -> Chunk:
         samples = [

@@ -105,7 +105,11 @@ def test_positions(config: dict[str, Any], positions: int) -> None:
     assert positions_of(SimpleNamespace(**config)) == positions
 
 
+@pytest.mark.parametrize(
+    "long", [{"prompt": "how do i paint " * 100}, {"prompt": "x", "turns": ("how do i paint " * 30,) * 4}]
+)
 def test_the_stage_refuses_before_it_samples(
+    long: dict[str, Any],
     sample_section: Callable[..., Any], make_context: Callable[..., Any], make_prompt: Callable[..., Any],
     micro_reference: Any, tmp_path: Path,
 ) -> None:
@@ -114,7 +118,7 @@ def test_the_stage_refuses_before_it_samples(
     from thinksafe.micro.world import prompts
     from thinksafe.stages import sample
 
-    rows = [*prompts("train", "reasoning", 2, 1), make_prompt("z", prompt="how do i paint " * 100)]
+    rows = [*prompts("train", "reasoning", 2, 1), make_prompt("z", **long)]
     write_records(tmp_path / "p.jsonl", rows)
     write_json(tmp_path / "m.json", micro_reference)
     context = make_context("sample")
