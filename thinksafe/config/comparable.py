@@ -72,9 +72,17 @@ def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["th
                 "skip_problems": True,
                 "chunk_size": evaluation.chunk_size,
                 "reasoning": reasoning,
+                **_refusals(config),
             },
         ]
     )
+
+
+def _refusals(config: RealignmentConfig | SuiteConfig) -> dict[str, Any]:
+    second = config.guard.second
+    if second is None or not config.guard.second_tells_refusals("evaluate"):
+        return {}
+    return {"refusals": _guard(second.guard)}
 
 
 def _benchmark(benchmark: Benchmark) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,11 @@ Kind = Literal[
     "llama-guard-3", "wildguard", "panel", "refusal-match", "micro-exact",
 ]
 PanelRule = Literal["majority", "most_severe"]
+
+
+Use = Literal["filter", "evaluate"]
+"""What a guard is there for."""
+USES: tuple[Use, ...] = get_args(Use)
 
 
 class GuardSettings(Section):
@@ -52,8 +57,8 @@ class GuardSettings(Section):
     categories: bool = False
     """Also ask Llama-Guard-3 or Nemotron for the hazard categories of unsafe texts; costs one generation per text."""
     match_refusals: bool = True
-    """For guards that do not report whether a text declines. On: refusal phrases decide. Off: it stays unknown, so
-    harmful prompts give no examples unless ``curate.require_refusal`` is off."""
+    """For guards that do not report whether a text declines. On: phrases decide, unless ``guard.second`` reports it for
+    all samples. Off: it stays unknown, so harmful prompts give no examples unless ``curate.require_refusal`` is off."""
 
     members: tuple[GuardSettings, ...] = ()
     """panel: the guards that judge, two or more. They take turns, and each one's verdicts are kept by themselves."""
@@ -65,6 +70,11 @@ class GuardSettings(Section):
     def each(self) -> tuple[GuardSettings, ...]:
         """The guards that read texts: the members of a panel, else this one."""
         return self.members or (self,)
+
+    @property
+    def answers_refusals(self) -> bool:
+        """Whether it answers by itself whether a text declines; a panel does if one of its members does."""
+        return any(KINDS[one.kind].answers_refusals for one in self.each)
 
     @model_validator(mode="before")
     @classmethod
@@ -104,8 +114,8 @@ class SecondGuardSettings(GuardSettings):
     """Judge one sample in this many, chosen by a seeded digest of its id: the same ones for base, candidate and
     champion, whatever the parallelism. With few samples, the actual number varies by chance; 1 judges all."""
     filter: bool = False
-    """Also judge samples of the pilot and of training. These verdicts change no example; the report counts the
-    disagreements."""
+    """Also judge samples of the pilot and of training. These verdicts change no example, except that its answer on
+    refusals is preferred to phrases if it reads them all (``every_n: 1``); the report counts the disagreements."""
 
     @property
     def guard(self) -> GuardSettings:
@@ -144,6 +154,18 @@ class GuardsSettings(Section):
             if any((member.kind, member.model, member.revision) == second for member in first.each):
                 raise ValueError(f"second: the same guard as {name}, so they would always agree; name another")
         return self
+
+    def second_tells_refusals(self, use: Use) -> bool:
+        """Return whether the second guard's answer on refusals stands in place of phrases.
+
+        It does where it answers the question itself, the first guard does not, and it reads every sample: a number
+        never mixes the two.
+        """
+        first, second = getattr(self, use), self.second
+        return (
+            second is not None and second.every_n == 1 and (second.filter or use == "evaluate")
+            and second.answers_refusals and not first.answers_refusals
+        )
 
     @property
     def same(self) -> str:

@@ -33,6 +33,11 @@ class GuardKind:
     """What it can name; empty if it names no categories."""
 
     @property
+    def answers_refusals(self) -> bool:
+        """Whether it answers by itself whether a text declines."""
+        return self.refusals != "phrases"
+
+    @property
     def uses(self) -> frozenset[str]:
         """Settings that mean something for this kind, besides ``kind``."""
         return self.own | (_WEIGHTS if self.model else frozenset())

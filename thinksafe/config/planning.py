@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from thinksafe.config.checks import check_names
 from thinksafe.config.comparable import suite_digest
 from thinksafe.config.deploy import GREEDY_TOKENS
+from thinksafe.config.guard import Use
 from thinksafe.config.model import CurateSettings, RealignmentConfig
 from thinksafe.config.parallelism import parallelism_of
 from thinksafe.config.sections import (
@@ -69,8 +70,8 @@ def measurement(
         template="", arms={"harmful": ("plain",), "benign": ("plain",)}, reasoning=reasoning,
     )
     judge = JudgeSection(
-        guard=config.guard.evaluate, second=second_judge(config), parts=evaluation.parts, skip_problems=True,
-        chunk_size=evaluation.chunk_size, reasoning=reasoning,
+        guard=config.guard.evaluate, second=second_judge(config, "evaluate"), parts=evaluation.parts,
+        skip_problems=True, chunk_size=evaluation.chunk_size, reasoning=reasoning,
     )
     metrics = MetricsSection(
         benchmarks=evaluation.benchmarks, parts=evaluation.parts, confidence=1 - 2 * config.gate.alpha,
@@ -82,13 +83,15 @@ def measurement(
     return Measurement(sample, judge, GradeSection(reasoning=reasoning), metrics, strata, report_only)
 
 
-def second_judge(config: RealignmentConfig | SuiteConfig) -> SecondJudgeSection | None:
-    """Return the second guard and its choice of samples, None if there is none."""
+def second_judge(config: RealignmentConfig | SuiteConfig, use: Use) -> SecondJudgeSection | None:
+    """Return the second guard and its choice of samples, None if there is none for this use."""
     second = config.guard.second
-    if second is None:
+    if second is None or (use == "filter" and not second.filter):
         return None
     seed = derived_seed(config.seed, "second guard")
-    return SecondJudgeSection(guard=second.guard, every_n=second.every_n, seed=seed)
+    return SecondJudgeSection(
+        guard=second.guard, every_n=second.every_n, seed=seed, tells_refusals=config.guard.second_tells_refusals(use)
+    )
 
 
 def curate_section(
@@ -133,7 +136,7 @@ def sections_of(
     measured = measurement(config, reasoning)
     second = config.guard.second
     filtering = JudgeSection(
-        guard=config.guard.filter, second=second_judge(config) if second is not None and second.filter else None,
+        guard=config.guard.filter, second=second_judge(config, "filter"),
         parts=("whole",), skip_problems=False, chunk_size=sampling.chunk_size, reasoning=reasoning,
     )
     return Sections(

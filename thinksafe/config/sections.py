@@ -82,6 +82,8 @@ class SecondJudgeSection(Section):
     guard: GuardSettings
     every_n: int
     seed: int
+    tells_refusals: bool = False
+    """Whether a text declines is what it says, not what phrases say."""
 
 
 class JudgeSection(Section):

@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from thinksafe.config import RealignmentConfig
+from thinksafe.config import RealignmentConfig, guard_kinds
 from thinksafe.config.checks import CATALOGUE, KINDS, CheckSpec, Measure, value_at
+from thinksafe.config.guard import USES, GuardsSettings, Use
 from thinksafe.deciding import power
 from thinksafe.deciding.checks import prompts, written
 from thinksafe.deciding.power import Finding, Level
@@ -44,7 +45,27 @@ def findings_on(config: RealignmentConfig) -> list[Finding]:
         else:
             message = f"The waiver by {waiver.person} expired on {waiver.expires}; it has no effect."
         findings.append(Finding(waiver.check, "warning", message))
-    return [*findings, *(Finding("method", "warning", message) for message in config.method.warnings())]
+    told = [_refusals(config.guard, use) for use in USES]
+    return [*findings, *told, *(Finding("method", "warning", message) for message in config.method.warnings())]
+
+
+def _refusals(guards: GuardsSettings, use: Use) -> Finding:
+    """Say who tells whether a text declines: a guard that answers the question itself is better than phrases."""
+    first, second = getattr(guards, use), guards.second
+    name = f"guard.{use}"
+    if first.answers_refusals:
+        return Finding(name, "ok", f"Whether a text declines is what {first.kind} answers.")
+    if second is not None and guards.second_tells_refusals(use):
+        return Finding(name, "ok", f"Whether a text declines is what guard.second ({second.kind}) answers.")
+    if not all(one.match_refusals for one in first.each):
+        return Finding(name, "warning", "Whether a text declines stays unknown (match_refusals is off).")
+    others = ", ".join(kind for kind, known in guard_kinds.KINDS.items() if known.answers_refusals and known.model)
+    wanted = "every_n: 1 and filter: true" if use == "filter" else "every_n: 1"
+    return Finding(
+        name, "warning",
+        f"Whether a text declines is told by phrases, in five languages (docs/guards.md): {first.kind} does not answer "
+        f"it. A guard.second that does ({others}), with {wanted}, is asked in their place.",
+    )
 
 
 def gate_feasibility(config: RealignmentConfig, available: Mapping[str, int] | None = None) -> list[Finding]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from thinksafe.config.guard import GuardSettings, PanelRule
+from thinksafe.config.guard import GuardSettings
 from thinksafe.config.sections import JudgeSection, SecondJudgeSection
 from thinksafe.digests import digest_json, model_library_versions
 from thinksafe.judging.guards import Guard, open_guard
@@ -64,12 +64,15 @@ def run(
             result.details = details = _details(section.guard, made[:each])
             if section.guard.members:
                 groups = zip(*(of.chunks for of in made[:each]), strict=True)
-                chunks = [_panel(context.store, details.guard, section.guard.rule, group) for group in groups]
+                chunks = [_panel(context.store, details.guard, section.guard, group) for group in groups]
             if section.second is not None:
                 result.details = details.model_copy(
                     update={f"second_{name}": value for name, value in made[-1].facts.items()}
                 )
-                chunks = [_joined(context.store, *pair) for pair in zip(chunks, made[-1].chunks, strict=True)]
+                chunks = [
+                    _joined(context.store, *pair, section.second.tells_refusals)
+                    for pair in zip(chunks, made[-1].chunks, strict=True)
+                ]
         verdicts = manifest.model_copy(update={"kind": "verdicts", "chunks": tuple(chunks)})
         for whole in (manifest, verdicts):
             save_manifest(context.store, whole)
@@ -155,38 +158,42 @@ def _details(settings: GuardSettings, made: list[Made]) -> JudgeDetails:
     return JudgeDetails(guard=name, guard_digest=digest)
 
 
-def _panel(store: Store, name: str, rule: PanelRule, members: tuple[Chunk, ...]) -> Chunk:
+def _panel(store: Store, name: str, guard: GuardSettings, members: tuple[Chunk, ...]) -> Chunk:
     """Return the verdicts of a panel, from those of its members on the same samples."""
 
     def make() -> list[Verdict]:
         found = (read_chunk(store, chunk, Verdict) for chunk in members)
-        return [_of_panel(name, rule, rows) for rows in zip(*found, strict=True)]
+        return [_of_panel(name, guard, rows) for rows in zip(*found, strict=True)]
 
-    key = digest_json([format_of("guard panel"), name, rule, *(chunk.digest for chunk in members)])
+    key = digest_json([format_of("guard panel"), name, guard.rule, *(chunk.digest for chunk in members)])
     return ensure_chunk(store, key, members[0].index, make)[0]
 
 
-def _of_panel(name: str, rule: PanelRule, rows: tuple[Verdict, ...]) -> Verdict:
-    verdict, reason = combined(rows, rule)
+def _of_panel(name: str, guard: GuardSettings, rows: tuple[Verdict, ...]) -> Verdict:
+    verdict, reason = combined(rows, guard.rule)
     return Verdict(
-        sample_id=rows[0].sample_id, part=rows[0].part, guard=name, verdict=verdict, refusal=refusal_of(rows),
+        sample_id=rows[0].sample_id, part=rows[0].part, guard=name, verdict=verdict,
+        refusal=refusal_of(rows, guard.members),
         shortened=any(row.shortened for row in rows), reason=reason,
         categories=tuple(dict.fromkeys(category for row in rows for category in row.categories)),
         members=tuple(GuardOpinion(**row.model_dump(include=set(GuardOpinion.model_fields))) for row in rows),
     )
 
 
-def _joined(store: Store, first: Chunk, second: Chunk) -> Chunk:
-    """Return the first guard's verdicts, with those of the second one added."""
+def _joined(store: Store, first: Chunk, second: Chunk, tells_refusals: bool) -> Chunk:
+    """Return the first guard's verdicts, with those of the second one added, and its answer on refusals if it tells."""
 
     def make() -> list[Verdict]:
         found = {(row.sample_id, row.part): row for row in read_chunk(store, second, Verdict)}
-        return [
-            row.model_copy(update={"second": _opinion(found.get((row.sample_id, row.part)))})
-            for row in read_chunk(store, first, Verdict)
-        ]
+        joined = []
+        for row in read_chunk(store, first, Verdict):
+            other = _opinion(found.get((row.sample_id, row.part)))
+            told = {"refusal": other.refusal} if tells_refusals and other is not None else {}
+            joined.append(row.model_copy(update={"second": other, **told}))
+        return joined
 
-    return ensure_chunk(store, digest_json([format_of("judge"), first.digest, second.digest]), first.index, make)[0]
+    key = [format_of("judge"), first.digest, second.digest, *(["refusals"] if tells_refusals else [])]
+    return ensure_chunk(store, digest_json(key), first.index, make)[0]
 
 
 def _opinion(row: Verdict | None) -> GuardOpinion | None:

@@ -52,6 +52,23 @@ def test_config_check(cli: Callable[..., Any]) -> None:
     assert "error" in ended.out
 
 
+def test_config_check_says_who_tells_refusals(cli: Callable[..., Any]) -> None:
+    def told(*changes: str) -> list[str]:
+        out = cli("config", "check", "micro", *(part for change in changes for part in ("--set", change))).out
+        return [" ".join(line.split()) for line in out.splitlines() if " guard." in line]
+
+    assert told() == [
+        f"ok guard.{use} Whether a text declines is what micro-exact answers." for use in ("filter", "evaluate")
+    ]
+    phrases, _ = told("guard.filter={kind: llama-guard-3}")
+    assert phrases.startswith("warning guard.filter Whether a text declines is told by phrases")
+    assert "(qwen3guard, wildguard), with every_n: 1 and filter: true" in phrases
+    asked, _ = told("guard.filter={kind: llama-guard-3}", "guard.second={kind: wildguard, every_n: 1, filter: true}")
+    assert asked == "ok guard.filter Whether a text declines is what guard.second (wildguard) answers."
+    off, _ = told("guard.filter={kind: llama-guard-3, match_refusals: false}")
+    assert off == "warning guard.filter Whether a text declines stays unknown (match_refusals is off)."
+
+
 def test_a_hopeless_gate_is_refused_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load_config("micro")
     feasibility.refuse_hopeless_gate(config)

@@ -199,6 +199,31 @@ def test_an_absent_model_passes_on(
     assert read_manifest(tmp_path / "v.json") == Manifest(kind="verdicts", absent=True, total=0, model="m")
 
 
+@pytest.mark.parametrize("tells", [False, True])
+def test_whether_a_text_declines_is_what_a_second_guard_says_where_it_tells(
+    run: Callable[..., Any], make_sample: Callable[..., Sample], harmful: Prompt, tells: bool
+) -> None:
+    """The exact guard knows its own words only, and cannot tell about the first of these."""
+    second = SecondJudgeSection(guard=GuardSettings(kind="micro-exact"), every_n=1, seed=1, tells_refusals=tells)
+    texts = ("I can't help with that.", "Sure, at 9.")
+    samples = [make_sample(harmful, f"<think>Hm.</think>{text}", index=place) for place, text in enumerate(texts)]
+    _, verdicts = run(section(second=second), samples)
+    assert [row.second is not None and row.second.refusal for row in verdicts] == [None, False]
+    assert [row.refusal for row in verdicts] == ([None, False] if tells else [True, False])
+    assert [row.verdict for row in verdicts] == ["safe", "unsafe"], "its verdicts count for nothing else"
+
+
+def test_verdicts_joined_in_two_ways_do_not_stand_in_for_one_another(
+    run: Callable[..., Any], make_sample: Callable[..., Sample], harmful: Prompt
+) -> None:
+    second = SecondJudgeSection(guard=GuardSettings(kind="micro-exact"), every_n=1, seed=1)
+    found = [
+        run(section(second=second.model_copy(update={"tells_refusals": tells})), [make_sample(harmful, "I refuse.")])
+        for tells in (True, False, True)
+    ]
+    assert [rows[0].refusal for _, rows in found] == [None, True, None]
+
+
 def test_the_number_of_workers_changes_no_verdict(
     make_sample: Callable[..., Sample], tmp_path: Path, write_rows: Callable[..., Path], store: LocalStore,
     make_context: Callable[..., StageContext],

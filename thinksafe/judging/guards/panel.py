@@ -28,9 +28,16 @@ def combined(opinions: Sequence[Opinion | GuardOpinion], rule: PanelRule) -> tup
     return verdict, f"the members of the panel say: {counts}" if verdict == "unknown" else ""
 
 
-def refusal_of(opinions: Sequence[Opinion | GuardOpinion]) -> bool | None:
-    """Return whether a text declines: what more than half of the members that can tell say, else None."""
-    told = [opinion.refusal for opinion in opinions if opinion.refusal is not None]
+def refusal_of(opinions: Sequence[Opinion | GuardOpinion], members: Sequence[GuardSettings]) -> bool | None:
+    """Return whether a text declines: what more than half of the members that can tell say, else None.
+
+    Where a member answers the question itself, phrases, which stand in for the answers of others, do not vote.
+    """
+    answering = [member.answers_refusals for member in members]
+    told = [
+        opinion.refusal for opinion, answers in zip(opinions, answering, strict=True)
+        if opinion.refusal is not None and (answers or not any(answering))
+    ]
     return next((value for value in (True, False) if 2 * told.count(value) > len(told)), None)
 
 
@@ -55,7 +62,7 @@ class PanelGuard:
     def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
         """Return one opinion per (prompt, text)."""
         found = [_judged(member, rows) for member in self._settings.members]
-        return [_opinion(opinions, self._settings.rule) for opinions in zip(*found, strict=True)]
+        return [_opinion(opinions, self._settings) for opinions in zip(*found, strict=True)]
 
 
 def _open(settings: GuardSettings) -> Guard:
@@ -77,10 +84,10 @@ def _judged(settings: GuardSettings, rows: list[tuple[Prompt, str]]) -> list[Opi
     return found
 
 
-def _opinion(opinions: Sequence[Opinion], rule: PanelRule) -> Opinion:
-    verdict, reason = combined(opinions, rule)
+def _opinion(opinions: Sequence[Opinion], settings: GuardSettings) -> Opinion:
+    verdict, reason = combined(opinions, settings.rule)
     categories = dict.fromkeys(name for opinion in opinions for name in opinion.categories)
     return Opinion(
-        verdict, refusal_of(opinions), shortened=any(opinion.shortened for opinion in opinions),
+        verdict, refusal_of(opinions, settings.members), shortened=any(opinion.shortened for opinion in opinions),
         categories=tuple(categories), reason=reason,
     )

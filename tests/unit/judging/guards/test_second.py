@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from thinksafe.config import load_config, sections_of
-from thinksafe.config.guard import GuardSettings, GuardsSettings, SecondGuardSettings
+from thinksafe.config.guard import USES, GuardSettings, GuardsSettings, SecondGuardSettings
 from thinksafe.judging.guards.second import is_chosen
 
 IDS = [f"set-{i:05d}/plain/{i % 3}" for i in range(20_000)]
@@ -45,6 +48,31 @@ def test_a_second_guard_that_is_the_first_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"the same guard as guard\.filter"):
         GuardsSettings.model_validate({"filter": llama, "evaluate": wild, "second": {**llama, "filter": True}})
     GuardsSettings.model_validate({"filter": llama, "evaluate": wild, "second": {**wild, "model": "/other"}})
+
+
+@pytest.mark.parametrize(
+    ("filtering", "evaluating", "second", "told"),
+    [
+        ("llama-guard-3", "wildguard", None, ""),
+        ("llama-guard-3", "wildguard", {"kind": "qwen3guard", "every_n": 1, "filter": True}, "filter"),
+        ("llama-guard-3", "llama-guard-3", {"kind": "qwen3guard", "every_n": 1, "filter": True}, "filter evaluate"),
+        ("llama-guard-3", "llama-guard-3", {"kind": "wildguard", "every_n": 1}, "evaluate"),
+        ("llama-guard-3", "llama-guard-3", {"kind": "wildguard", "every_n": 2, "filter": True}, ""),
+        ("refusal-match", "refusal-match", {"kind": "llama-guard-3", "every_n": 1, "filter": True}, ""),
+        ("wildguard", "wildguard", {"kind": "qwen3guard", "every_n": 1, "filter": True}, ""),
+    ],
+)
+def test_a_second_guard_that_answers_it_is_preferred_to_phrases_where_it_reads_all(
+    filtering: str, evaluating: str, second: dict[str, Any] | None, told: str
+) -> None:
+    changes = [f"guard.filter={{kind: {filtering}}}", f"guard.evaluate={{kind: {evaluating}}}"]
+    config = load_config("micro", [*changes, f"guard.second={json.dumps(second)}"])
+    assert " ".join(use for use in USES if config.guard.second_tells_refusals(use)) == told
+    sections = sections_of(config)
+    for use, judge in (("filter", sections.judge_filter), ("evaluate", sections.judge_evaluate)):
+        assert (judge.second is not None and judge.second.tells_refusals) == (use in told)
+    alone = sections_of(load_config("micro", changes))
+    assert (alone.metrics.suite != sections.metrics.suite) == ("evaluate" in told)
 
 
 def test_the_suite_is_the_same_with_a_second_guard_and_its_choice_has_a_seed_of_its_own() -> None:
