@@ -135,7 +135,8 @@ class Verdict(GuardOpinion):
     members: tuple[GuardOpinion, ...] = ()
     """What each member says, if the guard is a panel."""
     second: GuardOpinion | None = None
-    """What the second guard says, on every n-th sample; changes no filter and no other metric."""
+    """What the second guard says, on every n-th sample; changes no filter and no other metric, except where it tells
+    refusals in place of phrases: then ``refusal`` is its answer."""
 
     @property
     def confirmed(self) -> bool | None:

@@ -82,7 +82,7 @@ KINDS: dict[str, GuardKind] = {
         "allenai/wildguard", licence="Apache-2.0", gated=True,
     ),
     "panel": GuardKind(
-        "several guards; one verdict by majority or by the most severe", "most members that can tell", "",
+        "several guards; one verdict by majority or by the most severe", "most members that answer", "",
         frozenset({"members", "rule"}), categories="those of its members",
     ),
     "refusal-match": GuardKind("refusal phrases, no model; for plumbing only", "phrases", ""),
