@@ -140,6 +140,8 @@ def _plain(node: Node) -> Node:
         items = list[Node]()
         for item in map(_plain, node.args):
             items += item.args if item.op == "list" and item.text == "or" else (item,)
+        if node.text == "or" and all(item == items[0] or equal_numbers(items[0], item) for item in items[1:]):
+            return items[0]  # 1/2 or 0.5
         return Node(node.op, tuple(items), node.text)
     if node.op == "relation":
         return _settled(node)
@@ -197,6 +199,8 @@ def _names_value(node: Node) -> bool:
         return node.text not in ("e", "i")
     if node.op == "tuple":
         return all(_names_value(arg) for arg in node.args)
+    if node.op == "mul" and node.args[0].op == "pow":  # the inverse of f
+        return _names_value(Node("mul", (node.args[0].args[0], node.args[1])))
     called = node.op == "mul" and node.args[0].op == "symbol" and node.args[0].text[0] in "fghpqFGHPQATV"
     return called and node.args[1].op in ("symbol", "group", "tuple", "number")
 

@@ -173,6 +173,8 @@ class Parser(Atoms):
             elif self.at("degree"):
                 self.take()
                 found = Node("degree", (found,))
+                if self._depth <= 1 and (token := self.peek()) and token.text in ("C", "F") and not self.peek(1):
+                    self.take()  # 12 degrees Celsius
             elif self.at("%"):
                 self.take()
                 found = Node("percent", (found,))

@@ -17,15 +17,16 @@ _STYLES = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|sf|it|bb)?|mbox|bf|rm|boxed)\b|\\[,;:!()\[\] ]"
 )
 _MARKS = str.maketrans("", "", "*_`$\"'{}\u201c\u201d")
-_FRONT = re.compile(r"^[ \t]*(?:#{1,6}|[-+\u2022>])[ \t]+|^[ \t]*#{1,6}(?=[A-Za-z(])", re.MULTILINE)
+_FRONT = re.compile(
+    r"^[ \t]*(?:#{1,6}|[-+\u2022>]|\d{1,2}[.)](?=[ \t]*\(?[A-Za-z]\)?[ \t]*$))[ \t]+|^[ \t]*#{1,6}(?=[A-Za-z(])",
+    re.MULTILINE,
+)
 """What stands in front of a line: a heading's signs, a bullet."""
 _TAG = re.compile(r"<answer>(.{0,200}?)</answer>", re.IGNORECASE | re.DOTALL)
 _LEAD = re.compile(
-    r"\s*(?:(?:the|only|correct|right|best|clearly|option|choice|letter|answer|is|it|its|so|hence|thus"
-    r"|therefore|i|id|ill|choose"
-    r"|pick|select|final|must|be|should|would|will|go|going|with|say|then|finally|which|leaves|leaving"
-    r"|definitely|actually|most"
-    r"|likely|we|that|have|are|left|my|this|means)\b[\s:,]*)*",
+    r"\s*(?:(?:the|only|correct|right|best|clearly|option|choice|letter|answer|is|it|its|so|hence|thus|therefore|i|id|ill"
+    r"|choose|pick|select|selected|final|must|be|should|would|will|go|going|with|say|then|finally|which|leaves|leaving"
+    r"|definitely|actually|most|likely|we|that|thats|have|are|left|my|this|means|think|believe)\b[\s:,]*)*",
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"\s*(?:[(\[]\s*(?P<closed>[A-Za-z])\s*[)\]]|(?P<bare>[A-Za-z])(?![\w'\u2019]))")
@@ -34,15 +35,16 @@ _ENDS = re.compile(r"\s*(?:[.,:;!?)\]\n]|\Z|[-\u2013\u2014])")
 _REASON = re.compile(r"\s+(?:because|since|as|for|which|due|is)\b")
 _STATED = re.compile(
     r"\b(?:ans|answer|choice|option)(?:\s+(?:to|for)\s[^.\n]{1,60}?)?\s*"
-    r"(?:(?:\bis|=|:|\uff1a|\bwould\s+be|\bshould\s+be|\bmust\s+be|\s[-\u2013\u2014](?=\s))\s*)+",
+    r"(?:(?:\bis|=>|->|\u2192|=|:|\uff1a|\bwould\s+be|\bshould\s+be|\bmust\s+be|\s[-\u2013\u2014](?=\s))\s*)+",
     re.IGNORECASE,
 )
 _NAMED = re.compile(
-    r"\b(?:option|choice|choose|pick|select|go(?:ing)?\s+with|must\s+be|should\s+be|leaves|leaving"
-    r"|settle\s+on|opt\s+for"
-    r"|(?:so|thus|hence|therefore|but|wait|no|actually|sorry|correction)(?:\s+(?:it\s+is|its))?)[\s,:]+",
+    r"\b(?:option|choice|choose|pick|select|go(?:ing)?\s+with|must\s+be|should\s+be|leaves|leaving|left\s+with|settle\s+on"
+    r"|opt\s+for|(?:so|thus|hence|therefore|but|wait|no|actually|sorry|correction)(?:\s+(?:it\s+is|its))?)[\s,:]+",
     re.IGNORECASE,
 )
+_CORRECTED = re.compile(r"\b(?:wait|actually|correction|sorry|on second thought)\b|\bno,", re.IGNORECASE)
+_LISTED = re.compile(r"\b[A-Z]\)")
 _RIGHT = re.compile(
     r"(?:[(\[](?P<closed>[A-Z])[)\]]|\b(?P<bare>[A-Z]))\s+(?:is|seems|looks|must\s+be"
     r"|has\s+to\s+be)\s+(?:clearly\s+|indeed\s+|definitely\s+)?"
@@ -106,12 +108,18 @@ def extract_letter(text: str, options: int) -> str | None:
     for _, content in sorted(marked, reverse=True):
         if letter := _read(content, options, alone=True):
             return letter
-    plain = _FRONT.sub("", _STYLES.sub(" ", text).translate(_MARKS))[-TAIL:]
+    plain = _FRONT.sub("", _STYLES.sub(" ", text).translate(_MARKS).replace("[[", "[").replace("]]", "]"))[
+        -TAIL:
+    ]
     for found in reversed([*_STATED.finditer(plain)]):
         if _SUPPOSED.search(plain, max(0, found.start() - 60), found.start()):
             continue
         if (letter := _read(plain[found.end() :][:REACH], options)) is not None:
-            return letter or None
+            after = plain[found.end() :][:REACH]
+            corrected = _CORRECTED.search(after)
+            return (
+                (corrected and _chosen(after[corrected.start() :].splitlines()[0], options)) or letter or None
+            )
     right = [_of(found) for found in _RIGHT.finditer(plain) if not _denied(plain, found, before=True)]
     if right and right[-1] in LETTERS[:options]:
         return right[-1]
@@ -124,9 +132,14 @@ _NOT = re.compile(r"(?:\bnot|n['\u2019]t)\b[^.\n]{0,16}\Z")
 
 def _chosen(line: str, options: int) -> str | None:
     """Return the letter that a line chooses, or the only one on it that it does not call wrong."""
-    mentions = [found for found in _MENTION.finditer(line) if _is_letter(line, found)]
+    if re.search(r"\bdecide between\b|\bnot sure\b", line):
+        return None
+    found_all = (found for found in _MENTION.finditer(line) if _is_letter(line, found))
+    mentions = [found for found in found_all if _of(found) in LETTERS[:options]]
     left = {_of(found) for found in mentions if not _denied(line, found)}
-    if len(_CLOSED.findall(line)) < 2:  # a line that speaks of several options is not one of them
+    if (
+        len(_CLOSED.findall(line)) < 2 and len(_LISTED.findall(line)) < 2
+    ):  # a line that speaks of several options is not one of them
         for start in (*(found.end() for found in reversed([*_NAMED.finditer(line)])), 0):
             rest = line[start:][:REACH]
             if (letter := _read(rest, options)) is None:

@@ -26,6 +26,8 @@ _FORMULA = re.compile(
     r"|gather\*?)\}.{1,1200}?\\end\{(?P=environment)\}))",
     re.DOTALL,
 )
+_CALCULATED = re.compile(r"<<[^<>\n]{1,200}>>")
+"""The calculator notes of GSM8K."""
 _TABLE = re.compile(r"^\|[ *]*(?:final )?answer[ *:]*\|(.{1,300})\|[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"\n(?: ?\n)+")
@@ -61,6 +63,7 @@ def passage_of(text: str) -> Passage:
     text = text.replace("\u2019", "'").replace("\\$", "\uff04")
     text = _LINES.sub("\n\n", _SPACES.sub(" ", _HTML.sub("", _FENCE.sub("", text))))
     text = _TABLE.sub(r"\nAnswer: \1\n", text)
+    text = _CALCULATED.sub("", text)
     formulas: list[str] = []
 
     def keep(found: re.Match[str]) -> str:

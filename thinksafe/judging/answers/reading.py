@@ -169,16 +169,12 @@ def _without_leads(tokens: list[Token]) -> list[Token]:
     """Return tokens without the words in front that change no value: "exactly", "approximately", "a total of"."""
     place = 0
     while place < len(tokens):
-        phrase = next(
-            (
-                each
-                for each in LEADING_PHRASES
-                if tuple(token.text.lower() for token in tokens[place : place + len(each)]) == each
-            ),
-            None,
-        )
+        texts = tuple(token.text.lower() for token in tokens[place:])
+        phrase = next((each for each in LEADING_PHRASES if texts[: len(each)] == each), None)
         if phrase:
             place += len(phrase)
+        elif texts[0] in ("option", "choice") and [token.kind for token in tokens[place + 1 :]] == ["symbol"]:
+            place += 1
         elif tokens[place].kind == "word" and tokens[place].text.lower() in LEADS:
             place += 1
             if place < len(tokens) and tokens[place].text in (",", ":"):

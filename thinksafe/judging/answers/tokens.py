@@ -49,6 +49,8 @@ _TOKEN = re.compile(
 )
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d]|,\d)(?:\.\d+)?")
 _SCIENTIFIC = re.compile(r"\d+\.\d+[eE][-+]?\d+(?!\w)|1[eE][-+]\d+(?!\w)")
+_HELD = re.compile(r"\{([:;=<>])\}")
+"""A sign in braces, which LaTeX sets without space around it."""
 _SPELLED = {"**": "^", "<=": "le", ">=": "ge", "!=": "ne"}
 _SIGN_COMMANDS = frozenset("{}[]()|<>*/:%'^")
 _GLUED = sorted(FUNCTIONS | {"sqrt", "pi"}, key=len, reverse=True)
@@ -58,7 +60,7 @@ def tokenize(text: str) -> list[Token]:
     """Return the tokens of an answer; of one longer than ``LONGEST`` a token that nothing reads."""
     if len(text) > LONGEST:
         return [Token("sign", "\0")]
-    return _Tokenizer(_THOUSANDS.sub(",", plain_signs(text.strip("*_` \n"))), upright=False).all()
+    return _Tokenizer(_THOUSANDS.sub(",", _HELD.sub(r"\1", plain_signs(text.strip("*_` \n")))), upright=False).all()
 
 
 class _Tokenizer:
