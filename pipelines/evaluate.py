@@ -5,7 +5,7 @@ from typing import Any
 from kfp import dsl
 
 from thinksafe_components.catalog import Setting, load_all
-from thinksafe_pipelines.evaluation import evaluated
+from thinksafe_pipelines.evaluation import evaluated, evaluated_again
 
 
 def make(setting: Setting) -> Any:
@@ -38,7 +38,11 @@ def make(setting: Setting) -> Any:
             with dsl.If(planned["passed"] == True, name="model-there"):  # noqa: E712 - builds a condition
                 prompts = stages.prepare(**where).outputs
                 measured = evaluated(stages, planned["model"], prompts["evaluation"], role="evaluated", **where)
-                monitored = stages.monitor(model=planned["model"], **measured, **where).outputs
+                again = evaluated_again(stages, planned["previous"], role="previous", **where)
+                monitored = stages.monitor(
+                    model=planned["model"], **measured, previous_metrics=again["metrics"],
+                    previous_outcomes=again["outcomes"], **where,
+                ).outputs
                 with dsl.If(monitored["passed"] == False, name="regressed"):  # noqa: E712 - builds a condition
                     stages.alarm(decision=monitored["decision"], model=planned["model"], **where)
 

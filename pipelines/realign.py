@@ -74,6 +74,7 @@ def _measure_and_judge(
         f"{role}_{kind}": output
         for role, model in models.items()
         for kind, output in evaluated(stages, model, prompts["evaluation"], role=role, **where).items()
+        if kind in ("metrics", "outcomes")
     }
     decided = stages.gate(
         **measured, contamination=prompts["contamination"], registration=registration, **where

@@ -28,7 +28,7 @@ def make(image: str):
             grades: Manifest of their grades.
             metrics: The metric set, as JSON.
             outcomes: Outcome of each prompt, as JSON Lines, for paired comparisons.
-            role: Which model it is: base, candidate or champion.
+            role: Which model it is: base, candidate, champion, evaluated or previous.
             artifacts: Store root: a folder or s3://bucket/prefix.
         """
         return stage_container(

@@ -18,6 +18,7 @@ def make(image: str):
         job_id: str,
         plan: dsl.Output[dsl.Artifact],
         model: dsl.Output[dsl.Artifact],
+        previous: dsl.Output[dsl.Dataset],
         passed: dsl.OutputPath(bool),
         artifacts: str,
         run_id: str,
@@ -33,6 +34,7 @@ def make(image: str):
             job_id: KFP's job id, which is the run id if none is given.
             plan: Plan of the run, as JSON.
             model: Reference of the model, as JSON.
+            previous: Manifest of the samples of its last evaluation, to be measured again.
             passed: Whether the run continues.
             artifacts: Store root: a folder or s3://bucket/prefix.
             run_id: Run id; if empty, the job id.
@@ -40,7 +42,7 @@ def make(image: str):
         return stage_container(
             image, "plan_evaluation", task="plan", run_id=run_id, artifacts=artifacts, suite=suite,
             overrides=overrides, model=model_name, fresh=fresh, if_champion=if_champion, job_id=job_id,
-            plan_out=plan.path, model_out=model.path, passed_out=passed,
+            plan_out=plan.path, model_out=model.path, previous_out=previous.path, passed_out=passed,
         )
 
     return plan_evaluation

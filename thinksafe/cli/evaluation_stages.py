@@ -41,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
 def plan_evaluation(
     suite: Annotated[str, typer.Option(help="Suite: recipe name, path or YAML text.")],
     plan_out: Annotated[Path, typer.Option()], model_out: Annotated[Path, typer.Option()],
-    passed_out: Annotated[Path, typer.Option()],
+    previous_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
     model: Annotated[
         str, typer.Option(help="champion, models:/NAME@champion, models:/NAME/VERSION, or a student.")
     ] = "",
@@ -60,7 +60,7 @@ def plan_evaluation(
     changes = parse_overrides(overrides)
     stage.run(
         stage_context("plan_evaluation", artifacts, run_id or job_id or MANUAL, task), suite, changes, model,
-        fresh=drawn, plan_out=plan_out, model_out=model_out, passed_out=passed_out,
+        fresh=drawn, plan_out=plan_out, model_out=model_out, previous_out=previous_out, passed_out=passed_out,
         if_champion=only_champion, job_id=job_id,
     )
     finish(executor_input)
@@ -69,8 +69,10 @@ def plan_evaluation(
 @stages.command()
 def monitor(
     plan: PlanFile, model: Annotated[Path, typer.Option()], metrics: Annotated[Path, typer.Option()],
-    outcomes: Annotated[Path, typer.Option()], decision_out: Annotated[Path, typer.Option()],
-    passed_out: Annotated[Path, typer.Option()],
+    outcomes: Annotated[Path, typer.Option()], samples: Annotated[Path, typer.Option()],
+    verdicts: Annotated[Path, typer.Option()], grades: Annotated[Path, typer.Option()],
+    previous_metrics: Annotated[Path, typer.Option()], previous_outcomes: Annotated[Path, typer.Option()],
+    decision_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
     section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
     executor_input: Executor = "",
 ) -> None:
@@ -80,6 +82,7 @@ def monitor(
 
     stage.run(
         *open_stage("monitor", MonitorSection, plan, section, artifacts, run_id, task), model, metrics, outcomes,
+        samples, verdicts, grades, previous_metrics, previous_outcomes,
         decision_out=decision_out, passed_out=passed_out,
     )
     finish(executor_input)

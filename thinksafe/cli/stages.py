@@ -6,7 +6,7 @@ Inputs and outputs are files; the adapter is a folder. What the commands share i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -28,9 +28,6 @@ from thinksafe.cli.stage_options import (
     parse_overrides,
     stage_context,
 )
-
-if TYPE_CHECKING:
-    from thinksafe.records import Role
 
 stages = typer.Typer()
 
@@ -250,12 +247,12 @@ def metrics(
     from thinksafe.config.sections import MetricsSection
     from thinksafe.errors import ConfigError
     from thinksafe.jsonl import read_record
-    from thinksafe.records import MetricSet
+    from thinksafe.records import MetricSet, Role
     from thinksafe.registry.tracking_names import metric_values
     from thinksafe.stages import metrics as stage
 
-    if role not in ("base", "candidate", "champion", "evaluated"):
-        raise ConfigError(f"--role {role[:40]!r} is not a role.", "Use base, candidate, champion or evaluated.")
+    if role not in (roles := get_args(Role)):
+        raise ConfigError(f"--role {role[:40]!r} is not a role.", f"Use {', '.join(roles)}.")
     stage.run(
         *open_stage("metrics", MetricsSection, plan, section, artifacts, run_id, task), cast("Role", role), samples,
         verdicts, grades, metrics_out=metrics_out, outcomes_out=outcomes_out,

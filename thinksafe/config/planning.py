@@ -214,7 +214,7 @@ def suite_sections(
             report_only=measured.report_only,
             kinds=tuple(dict.fromkeys(benchmark.metric for benchmark in config.evaluation.gated)),
             second_guard=config.guard.second is not None, waivers_on=day if config.gate.waivers else None,
-            known_checks=known_checks(config) if config.gate.waivers else (),
+            known_checks=known_checks(config) if config.gate.waivers else (), suite=measured.metrics.suite,
         ),
         alarm=AlarmSection(alarm=config.alarm, suite=config.name),
         parallelism=parallelism_of(dict(config)),

@@ -261,6 +261,8 @@ class MonitorSection(Section):
     """Day (UTC) of the plan, by which waivers expire; None without waivers."""
     known_checks: tuple[str, ...] = ()
     """Names that waivers may use, if there are any: the checks of an evaluation and of the gate."""
+    suite: str = ""
+    """Digest of the suite's configuration, as in the section of metrics."""
 
 
 class AlarmSection(Section):

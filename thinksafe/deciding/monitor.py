@@ -2,8 +2,8 @@
 
 There are two kinds of checks. The limits are the gate's, tested as the gate tests them: the bound must keep the limit,
 and no data fails. A regression check is the reverse: the model counts as unchanged until there is evidence, at the
-level ``alarm.alpha``, that it is worse than at its last evaluation on the same prompts. A schedule repeats the test; if
-the model had to prove that it is unchanged, chance alone would soon raise the alarm.
+level ``alarm.alpha``, that it is worse than at its last evaluation on the same prompts, measured alike. A schedule
+repeats the test; if the model had to prove that it is unchanged, chance alone would soon raise the alarm.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from thinksafe.records import Check, Decision, MetricSet, Outcome, WaiverUse
 
 def assess(
     metrics: MetricSet, outcomes: Iterable[Outcome], previous: MetricSet | None, before: Iterable[Outcome],
-    section: MonitorSection,
+    section: MonitorSection, remark: str = "",
 ) -> Decision:
     """Decide whether an evaluation raises the alarm: it does unless the decision passes.
 
@@ -34,6 +34,7 @@ def assess(
         previous: The last metrics of the same model under the same suite; None for a first evaluation.
         before: Outcomes behind the last metrics.
         section: Limits, and the level of the comparison.
+        remark: What a reader must know about the comparison, or why there is none.
     """
     models: dict[Subject, Evidence] = {"model": Evidence(metrics.model_copy(update={"role": "evaluated"}), outcomes)}
     if previous is not None:
@@ -41,18 +42,21 @@ def assess(
     checks = checks_of("evaluation", Scope(models, section, frozenset(section.kinds)))
     waivers, day = section.gate.waivers, section.waivers_on
     checks, uses = apply_waivers(checks, waivers, day, section.known_checks)
-    summary = _summary(checks, uses, previous is not None)
+    if previous is not None:
+        against = "compared with the last evaluation"
+    else:
+        against = "a new baseline" if remark else "the first evaluation of this model with this suite"
+    notes = ([remark] if remark else []) + report_only_notes(section.report_only)
     return concluded(
-        "monitor", checks, summary, notes=tuple(report_only_notes(section.report_only)), waivers=tuple(uses),
+        "monitor", checks, _summary(checks, uses, against), notes=tuple(notes), waivers=tuple(uses),
         waivers_on=day if uses else None,
     )
 
 
-def _summary(checks: list[Check], uses: list[WaiverUse], compared: bool) -> str:
+def _summary(checks: list[Check], uses: list[WaiverUse], against: str) -> str:
     failed = [check.name for check in checks if check.status == "failed"]
     waived = [described(use) for use in uses if use.effect == "applied"]
     besides = f" {len(waived)} failed and waived: {', '.join(waived)}." if waived else ""
-    against = "compared with the last evaluation" if compared else "the first evaluation of this model with this suite"
     if not failed:
         held = f"{len(checks) - len(waived)} of {len(checks)}" if waived else f"all {len(checks)}"
         return f"No alarm: {held} checks hold ({against}).{besides}"

@@ -8,18 +8,19 @@ create, and the outcomes are stored next to it under their digest.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from thinksafe.digests import digest_file
-from thinksafe.errors import ConflictError, StoreError
+from thinksafe.errors import ConflictError, InputError, StoreError
 from thinksafe.jsonl import read_records
 from thinksafe.models.references import ModelReference
 from thinksafe.records import MetricSet, Outcome, Record, Text
+from thinksafe.run.manifests import Manifest, rows_key, saved_manifest
 from thinksafe.store import Store
 
 ATTEMPTS = 20
@@ -39,6 +40,12 @@ class Evaluation(Record):
     outcomes: Text
     """Store key of the outcomes (JSON Lines)."""
     outcomes_digest: Text
+    samples: str = ""
+    """Digest of the manifest of the samples; empty in evaluations of versions that did not record it."""
+    planned: str = ""
+    """Digest of the suite's configuration (:func:`thinksafe.config.comparable.suite_digest`)."""
+    instruments: dict[str, str] = {}
+    """What measured; see :class:`thinksafe.run.manifests.Manifest`. Empty as above."""
 
 
 def last_before(store: Store, model: ModelReference, suite: str, run_id: str) -> Evaluation | None:
@@ -56,8 +63,38 @@ def last_before(store: Store, model: ModelReference, suite: str, run_id: str) ->
     return before[-1] if before else None
 
 
+def samples_before(store: Store, model: ModelReference, planned: str, run_id: str) -> Manifest:
+    """Return the samples of the evaluation that a run will be compared with, as far as its plan can tell.
+
+    Whether the prompts are still the same is not known yet.
+
+    Args:
+        store: Artifact store.
+        model: The model to evaluate.
+        planned: Digest of the suite's configuration.
+        run_id: The run.
+
+    Returns:
+        An absent manifest if there was none, or not all of its samples are kept.
+
+    Raises:
+        StoreError: an evaluation is malformed, or the store failed.
+    """
+    root = f"evaluations/{model.digest}/"
+    suites = sorted({key.removeprefix(root).partition("/")[0] for key in store.keys(root)})
+    found = [entry for suite in suites if (entry := last_before(store, model, suite, run_id)) is not None]
+    newest = max((entry for entry in found if entry.planned == planned), key=lambda entry: entry.created, default=None)
+    if newest is not None and newest.samples:
+        with suppress(InputError):
+            manifest = saved_manifest(store, newest.samples)
+            if manifest.model == model.digest and all(store.exists(rows_key(chunk)) for chunk in manifest.chunks):
+                return manifest
+    return Manifest(kind="samples", absent=True, total=0, model=model.digest)
+
+
 def append(
-    store: Store, model: ModelReference, metrics: MetricSet, outcomes: Path, *, run_id: str, created: str
+    store: Store, model: ModelReference, metrics: MetricSet, outcomes: Path, *, run_id: str, created: str,
+    samples: str = "", planned: str = "", instruments: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Add an evaluation to the history, once per run, and return it.
 
@@ -68,6 +105,9 @@ def append(
         outcomes: File of the outcomes that the metrics are averages over.
         run_id: Run that made the evaluation.
         created: ISO 8601, UTC.
+        samples: Digest of the manifest of its samples.
+        planned: Digest of the suite's configuration.
+        instruments: What measured.
 
     Raises:
         StoreError: the store failed, or evaluations of this model and suite were written faster than this one.
@@ -82,7 +122,7 @@ def append(
     for number in range(first, first + ATTEMPTS):
         entry = Evaluation(
             number=number, run_id=run_id, created=created, model=model, metrics=metrics, outcomes=key,
-            outcomes_digest=digest,
+            outcomes_digest=digest, samples=samples, planned=planned, instruments=dict(instruments or {}),
         )
         try:
             store.create(f"{prefix}{number:06d}.json", entry.model_dump_json(indent=2).encode() + b"\n")

@@ -188,6 +188,9 @@ class MonitorDetails(DecisionDetails):
     previous: dict[str, Any] | None = None
     """The evaluation that this one was compared with: ``number``, ``run_id``, ``created``."""
     previous_metrics: MetricSet | None = None
+    """What this evaluation was compared with: as it was then, or its samples measured again."""
+    changed: tuple[str, ...] = ()
+    """Instruments that measured the last evaluation and do not measure now."""
 
 
 class RegisterDetails(Details):

@@ -52,6 +52,9 @@ class Manifest(Record):
     model: str
     """Digest of the model that the rows are about."""
     chunks: tuple[Chunk, ...] = ()
+    instruments: dict[str, str] = {}
+    """Digest of the code, the libraries and, for a guard, the weights that made the rows, and the samples that they are
+    about, by what they are: ``sampler``, ``guard``, ``second guard``, ``grader``. Settings are not in it."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Manifest:

@@ -41,19 +41,22 @@ def run(
     with recorded(context, section) as result:
         manifest = read_manifest(samples)
         result.inputs = {"samples": manifest.digest}
-        chunks, reused = list[Chunk](), 0
+        chunks, reused, instruments = list[Chunk](), 0, dict(manifest.instruments)
         if manifest.chunks:
             made, = complete(
                 context, section, result, label="grading", files={SAMPLES: samples},
                 sizes=[[chunk.rows for chunk in manifest.chunks]], opener=chunk_sets, parallelism=parallelism,
             )
             chunks, reused = made.chunks, len(made.reused)
+            instruments["grader"] = made.facts.get("instrument", "")
         correct = truncated = 0
         for chunk in chunks:
             for row in read_chunk(context.store, chunk, Grade):
                 correct += row.correct
                 truncated += row.truncated
-        grades = manifest.model_copy(update={"kind": "grades", "chunks": tuple(chunks)})
+        grades = manifest.model_copy(
+            update={"kind": "grades", "chunks": tuple(chunks), "instruments": instruments}
+        )
         save_manifest(context.store, grades)
         write_manifest(grades_out, grades)
         result.outputs = {"grades": grades.digest}
@@ -74,8 +77,9 @@ class _GradeChunks:
 
     def __init__(self, store: Store, section: GradeSection, manifest: Manifest) -> None:
         self._store, self._section, self._manifest = store, section, manifest
-        self.facts: dict[str, str] = {}
-        key = [section.model_dump(mode="json"), format_of("grade"), library_versions(*LIBRARIES)]
+        instrument = [format_of("grade"), library_versions(*LIBRARIES)]
+        self.facts = {"instrument": digest_json(instrument)}
+        key = [section.model_dump(mode="json"), *instrument]
         self.keys = [digest_json([*key, source.digest]) for source in manifest.chunks]
 
     def make(self, wanted: Iterator[int], advance: Advance) -> Iterator[Chunk]:

@@ -52,7 +52,7 @@ def run(
     with recorded(context, section) as result:
         manifest = read_manifest(samples)
         result.inputs = {"samples": manifest.digest}
-        chunks, reused = list[Chunk](), 0
+        chunks, reused, instruments = list[Chunk](), 0, dict(manifest.instruments)
         if manifest.chunks:
             each = len(section.guard.each)
             made = complete(
@@ -61,6 +61,7 @@ def run(
                 opener=chunk_sets, parallelism=parallelism,
             )
             chunks, reused = made[0].chunks, min(len(of.reused) for of in made[:each])
+            instruments["guard"] = _instrument(made[:each])
             result.details = details = _details(section.guard, made[:each])
             if section.guard.members:
                 groups = zip(*(of.chunks for of in made[:each]), strict=True)
@@ -69,11 +70,14 @@ def run(
                 result.details = details.model_copy(
                     update={f"second_{name}": value for name, value in made[-1].facts.items()}
                 )
+                instruments["second guard"] = _instrument(made[-1:])
                 chunks = [
                     _joined(context.store, *pair, section.second.tells_refusals)
                     for pair in zip(chunks, made[-1].chunks, strict=True)
                 ]
-        verdicts = manifest.model_copy(update={"kind": "verdicts", "chunks": tuple(chunks)})
+        verdicts = manifest.model_copy(
+            update={"kind": "verdicts", "chunks": tuple(chunks), "instruments": instruments}
+        )
         for whole in (manifest, verdicts):
             save_manifest(context.store, whole)
         write_manifest(verdicts_out, verdicts)
@@ -83,6 +87,11 @@ def run(
             **_counts(context.store, chunks, len(section.guard.members), section.second is not None),
         }
     return result
+
+
+def _instrument(made: list[Made]) -> str:
+    """Return the digest of the code, libraries and weights of the guards that judge together."""
+    return digest_json([of.facts.get("instrument", "") for of in made])
 
 
 def chunk_sets(store: Store, section: Mapping[str, Any], files: Mapping[str, Path]) -> Iterator[ChunkSet]:
@@ -109,11 +118,16 @@ class _VerdictChunks:
         self._store, self._section, self._second, self._manifest = store, section, second, manifest
         settings = section.guard if second is None else second.guard
         self._guard = open_guard(settings)
-        self.facts = {"guard": self._guard.name, "guard_digest": self._guard.fingerprint}
+        instrument = [
+            self._guard.fingerprint, format_of("judge"),
+            model_library_versions(vllm=settings.backend == "vllm") if settings.model else {},
+        ]
+        self.facts = {
+            "guard": self._guard.name, "guard_digest": self._guard.fingerprint, "instrument": digest_json(instrument),
+        }
         left_out = {"chunk_size", "second"} if second is None else {"chunk_size", "second", "guard"}
         key: list[Any] = [
-            self._guard.fingerprint, section.model_dump(mode="json", exclude=left_out), format_of("judge"),
-            model_library_versions(vllm=settings.backend == "vllm") if settings.model else {},
+            instrument[0], section.model_dump(mode="json", exclude=left_out), *instrument[1:],
         ]
         if second is not None:
             key.append([second.every_n, second.seed])

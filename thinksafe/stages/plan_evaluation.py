@@ -15,6 +15,7 @@ from thinksafe.digests import digest_json
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models.pins import require_compiled_cluster
 from thinksafe.run.details import PlanDetails
+from thinksafe.run.manifests import write_manifest
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.stages.due import NOTHING
 from thinksafe.stages.plan import code_versions, first_day, kfp_run
@@ -22,7 +23,7 @@ from thinksafe.stages.plan import code_versions, first_day, kfp_run
 
 def run(
     context: StageContext, suite: str, overrides: list[str], model: str, *, fresh: bool, plan_out: Path,
-    model_out: Path, passed_out: Path, if_champion: bool = False, job_id: str = "",
+    model_out: Path, previous_out: Path, passed_out: Path, if_champion: bool = False, job_id: str = "",
 ) -> StageResult:
     """Validate the suite, find the model and write the inputs of the other stages.
 
@@ -35,6 +36,8 @@ def run(
             seed are reused, which tests whether guard and graders still give the same results.
         plan_out: The plan (:class:`thinksafe.config.plan_document.PlanDocument`), JSON.
         model_out: Reference of the model; JSON ``null`` where there is nothing to do.
+        previous_out: Manifest of the samples of the model's last evaluation, to be measured again with what measures
+            now (:func:`thinksafe.registry.evaluations.samples_before`); absent where there are none.
         passed_out: Where it is written whether the run goes on, ``true`` or ``false``.
         if_champion: If the champion is asked for and nothing has been promoted yet, do nothing instead of failing.
         job_id: See :func:`thinksafe.stages.plan.kfp_run`.
@@ -44,6 +47,7 @@ def run(
         InputError: there is no such model, or it cannot be used.
         StageError: MLflow failed.
     """
+    from thinksafe.registry.evaluations import samples_before
     from thinksafe.registry.tracking import ensure_parent_run
     from thinksafe.registry.versions import has_champion, resolve_model
 
@@ -61,8 +65,11 @@ def run(
         write_json(plan_out, document)
         if reference is not None:
             write_json(model_out, reference)
+            previous = samples_before(context.store, reference, sections.metrics.suite, context.run_id)
+            write_manifest(previous_out, previous)
         else:
             write_atomic(model_out, b"null\n")
+            write_atomic(previous_out, b"null\n")
         write_atomic(passed_out, b"true" if goes_on else b"false")
         result.verdict = "" if goes_on else NOTHING
         config_document: dict[str, Any] = canonical(loaded)

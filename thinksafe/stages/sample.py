@@ -62,7 +62,10 @@ def run(
             context, section, result, label="sampling", files={MODEL: model, PROMPTS: prompts}, sizes=[sizes],
             opener=chunk_sets, parallelism=parallelism,
         )
-        manifest = Manifest(kind="samples", total=len(sizes), model=reference.digest, chunks=tuple(made.chunks))
+        manifest = Manifest(
+            kind="samples", total=len(sizes), model=reference.digest, chunks=tuple(made.chunks),
+            instruments={"sampler": made.facts.get("instrument", "")},
+        )
         write_manifest(samples_out, manifest)
         result.outputs = {"samples": manifest.digest}
         result.counts = {
@@ -156,17 +159,20 @@ class _SampleChunks:
     ) -> None:
         self._store, self._section, self._reference, self._parts = store, section, reference, parts
         self._engine: Engine | None = None
-        self.facts: dict[str, str] = {}
         self._template = steering_template(section.template) if section.template else ""
         self._seeds = [derived_seed(section.seed, "chunk", index) for index in range(len(parts))]
         engine = section.engine.kind
+        instrument = [
+            format_of("sample"),
+            # the library versions of an endpoint's server are unknown here
+            {} if engine == "endpoint" else model_library_versions(vllm=engine == "vllm"),
+        ]
+        self.facts = {"instrument": digest_json(instrument)}
         common = [
             reference.digest,
             section.model_dump(mode="json", exclude={"chunk_size", "prompts"}),
             self._template,
-            format_of("sample"),
-            # the library versions of an endpoint's server are unknown here
-            {} if engine == "endpoint" else model_library_versions(vllm=engine == "vllm"),
+            *instrument,
         ]
         self.keys = [
             digest_json([*common, seed, [prompt.model_dump(mode="json") for prompt in part]])

@@ -140,7 +140,7 @@ def announce(store: Store, order: Order, number: int, chunks: ChunkSet) -> None:
         found = announced(store, order, number)
         if found is None:
             store.put(key, said.model_dump_json().encode())  # what is there cannot be read
-        elif found != said:
+        elif found.keys != said.keys:
             raise StageError(
                 f"The workers of {order.task} do not agree on the chunks: their libraries or models differ.",
                 f"Give all of them one image, by its digest, delete {store.uri(key)} and start the run again.",

@@ -17,6 +17,7 @@ def plan(
     monkeypatch.setattr("thinksafe.registry.tracking.ensure_parent_run", lambda *arguments: "mlflow-1")
     files = [
         "--model-out", tmp_path / "model", "--passed-out", tmp_path / "passed", "--plan-out", tmp_path / "plan",
+        "--previous-out", tmp_path / "previous",
     ]
     return lambda *options: cli(
         "plan_evaluation", "--suite", "micro", "--artifacts", tmp_path / "store", "--run-id", "run-1", *files, *options

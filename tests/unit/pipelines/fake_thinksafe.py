@@ -31,7 +31,9 @@ INPUTS = {
         "champion-outcomes", "contamination", "registration",
     ],
     "promote": ["decision", "registration", "candidate", "champion"], "report": [], "plan_evaluation": [],
-    "deploy": ["promotion", "prompts", "samples"], "monitor": ["model", "metrics", "outcomes"],
+    "deploy": ["promotion", "prompts", "samples"], "monitor": [
+        "model", "metrics", "outcomes", "samples", "verdicts", "grades", "previous-metrics", "previous-outcomes",
+    ],
     "alarm": ["decision", "model"],
 }
 OUTPUTS = {
@@ -43,7 +45,7 @@ OUTPUTS = {
     "train": ["adapter-out", "candidate-out", "decision-out", "passed-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
     "promote": ["promotion-out", "passed-out"], "deploy": ["rollout-out"], "report": ["report-out"],
-    "plan_evaluation": ["plan-out", "model-out", "passed-out"],
+    "plan_evaluation": ["plan-out", "model-out", "previous-out", "passed-out"],
     "monitor": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {

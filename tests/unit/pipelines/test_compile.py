@@ -133,7 +133,7 @@ def test_a_run_has_few_tasks_whatever_the_width(
 CONDITIONS = {
     "realign": {
         "is-due": "due-passed", "steerable": "diagnose-passed", "enough-examples": "curate-passed",
-        "passed": "gate-passed", "rolled-out": "promote-passed",
+        "changed": "train-passed", "passed": "gate-passed", "rolled-out": "promote-passed",
     },
     "evaluate": {"model-there": "plan-evaluation-passed", "regressed": "monitor-passed"},
 }

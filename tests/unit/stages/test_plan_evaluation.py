@@ -18,7 +18,7 @@ from thinksafe.stages import plan_evaluation
 from thinksafe.store import Store
 
 Planned = Callable[..., StageResult]
-FILES = ("plan", "model", "passed")
+FILES = ("plan", "model", "previous", "passed")
 
 
 @pytest.fixture

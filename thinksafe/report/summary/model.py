@@ -27,13 +27,19 @@ STEPS = (
         f"{stage}-{role}" for role in get_args(Role) if role != "previous"
         for stage in ("sample", "judge", "grade", "metrics")
     ),
-    "gate", "promote", "sample-rollout", "deploy", "monitor", "alarm",
+    "gate", "promote", "sample-rollout", "deploy", "judge-previous", "grade-previous", "metrics-previous", "monitor",
+    "alarm",
 )
 """Every step of a realignment or evaluation in reading order."""
 
 
 _MEASURED = ("sample", "judge", "grade", "metrics")
-EVALUATION_ONLY = frozenset({*(f"{stage}-evaluated" for stage in _MEASURED), "monitor", "alarm"})
+EVALUATION_ONLY = frozenset(
+    {
+        *(f"{stage}-evaluated" for stage in _MEASURED), *(f"{stage}-previous" for stage in _MEASURED[1:]), "monitor",
+        "alarm",
+    }
+)
 """Steps of a standalone evaluation that a realignment does not have."""
 ROLLOUT_ONLY = frozenset({"sample-rollout", "deploy"})
 """Steps of a realignment with a rollout."""

@@ -21,7 +21,9 @@ PILOT = {"plan", "prepare", "due", "sample-pilot", "judge-pilot", "diagnose", "r
 TRAINING = {"sample-training", "judge-training"}
 EVALUATION = {f"{stage}-{role}" for stage in MEASURED for role in ROLES}
 DECIDED = PILOT | TRAINING | EVALUATION | {"curate", "train", "register", "gate"}
-EVALUATED = {"plan", "prepare", "monitor", *(f"{stage}-evaluated" for stage in MEASURED)}
+EVALUATED = {"plan", "prepare", "monitor", *(f"{stage}-evaluated" for stage in MEASURED)} | {
+    f"{stage}-previous" for stage in MEASURED if stage != "sample"
+}
 
 
 def tasks(outcome: Any, status: str = "succeeded") -> set[str]:
