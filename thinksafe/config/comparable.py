@@ -33,6 +33,9 @@ GUARD = frozenset({
 })
 """Keys of a guard in the first version."""
 
+SERVER = ("base_url", "served_model", "api_key_env")
+"""Keys of a guard that say where its server is; they determine no number."""
+
 OPTIONS = ("enforce_eager", "gpu_memory_utilization", "max_model_len")
 """Keys of that version that are now in ``engine.options``."""
 
@@ -105,7 +108,7 @@ def _engine(engine: EngineSettings) -> dict[str, Any]:
 def _guard(guard: GuardSettings) -> dict[str, Any]:
     fields = type(guard).model_fields
     unset = {name for name, field in fields.items() if name not in GUARD and getattr(guard, name) == field.default}
-    found = guard.model_dump(mode="json", exclude=unset | {"members"})
+    found = guard.model_dump(mode="json", exclude=unset | {"members", *SERVER})
     if guard.members:
         found["members"] = [_guard(member) for member in guard.members]
     return found | {"min_mass": 0.5}  # a key of the first version

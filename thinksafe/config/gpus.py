@@ -66,4 +66,6 @@ def _engine(engine: EngineSettings) -> int:
 def _guard(guard: GuardSettings, *, vllm: bool) -> int:
     if not guard.model:
         return 0
-    return parallel(guard.options) if guard.backend == "vllm" else int(vllm)
+    if guard.backend == "vllm":
+        return parallel(guard.options)
+    return int(vllm and guard.backend == "transformers")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from thinksafe.config.guard_kinds import KINDS
+from thinksafe.config.kubernetes import OptionalVariable
 from thinksafe.config.vllm import GuardOptions
 from thinksafe.settings import Count, Section
 
@@ -33,13 +34,20 @@ class GuardSettings(Section):
     """Commit of a hub id."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of the weights; float32 on CPUs without bfloat16 units."""
-    backend: Literal["transformers", "vllm"] = "transformers"
-    """``transformers``: for CPUs and small guards. ``vllm``: for GPUs."""
+    backend: Literal["transformers", "vllm", "endpoint"] = "transformers"
+    """``transformers``: for CPUs and small guards. ``vllm``: for GPUs. ``endpoint``: a vLLM server that serves the
+    guard; ``model`` still names what it serves, for the tokenizer and the record."""
     max_length: Annotated[int, Field(ge=256, strict=True)] = 20480
     """Tokens of the guard's context to use; the middle of a longer response is left out, and the verdict says so. The
     default holds the longest training response of the recipe."""
     batch_size: Count = 8
-    """Texts per batch (transformers); vLLM makes its own batches."""
+    """Texts per batch (transformers) or concurrent requests (endpoint); vLLM makes its own batches."""
+    base_url: str = ""
+    """Address of the endpoint, ending in ``/v1``."""
+    served_model: str = ""
+    """Name under which the endpoint serves the guard; ``model`` by default."""
+    api_key_env: OptionalVariable = ""
+    """Environment variable that holds the endpoint's key; the key itself is never part of a config."""
     options: GuardOptions = {}
     """vLLM's own engine arguments, as in ``engine.options``: ``tensor_parallel_size``, ``quantization`` ..."""
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
@@ -93,6 +101,8 @@ class GuardSettings(Section):
             raise ValueError("policy: gpt-oss-safeguard judges by a policy of yours; name its file")
         if self.kind == "panel":
             _check_members(self.members)
+        if (self.backend == "endpoint") != bool(self.base_url):
+            raise ValueError("base_url: the address of the endpoint goes with backend: endpoint, and with no other")
         if self.options and self.backend != "vllm":
             raise ValueError(f"options need vLLM, but backend is {self.backend}; leave them out or set backend: vllm")
         return self

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-BACKENDS = ("transformers", "vllm")
+BACKENDS = ("transformers", "vllm", "endpoint")
 """What can run the weights of a guard."""
 
-_WEIGHTS = frozenset({"model", "revision", "dtype", "backend", "max_length", "batch_size", "options"})
+PLACES = frozenset({"model", "revision", "policy", "base_url", "served_model", "api_key_env"})
+"""Settings that say where something is, not what it is."""
+_WEIGHTS = frozenset({"dtype", "backend", "max_length", "batch_size", "options"}) | PLACES - {"policy"}
 
 
 @dataclass(frozen=True)

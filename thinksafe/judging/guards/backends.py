@@ -36,6 +36,10 @@ def open_backend(settings: GuardSettings, model: GuardModel) -> Backend:
     """Load a guard's weights. Raises ConfigError, InputError or StageError."""
     if settings.backend == "vllm":
         return VllmBackend(settings, model)
+    if settings.backend == "endpoint":
+        from thinksafe.judging.guards.endpoint import EndpointBackend
+
+        return EndpointBackend(settings)
     return TransformersBackend(settings, model)
 
 
@@ -89,7 +93,7 @@ class TransformersBackend:
         with torch.inference_mode(), torch.random.fork_rng():
             for prompt in prompts:
                 # one prompt at a time: what it gets must not depend on those beside it
-                torch.manual_seed(_seed(prompt))
+                torch.manual_seed(seed_of(prompt))
                 output = self._model.generate(
                     input_ids=torch.tensor([prompt], device=self._model.device), max_new_tokens=max_tokens,
                     do_sample=True, temperature=1.0, top_p=1.0, top_k=0, num_return_sequences=n,
@@ -142,7 +146,7 @@ class VllmBackend:
         return [_read(self._tokenizer, list(output.token_ids), self._ends) for output in outputs]
 
     def sample(self, prompts: list[Ids], max_tokens: int, n: int) -> list[list[str]]:
-        seeded = [self._sampling(max_tokens=max_tokens, temperature=1.0, n=n, seed=_seed(ids)) for ids in prompts]
+        seeded = [self._sampling(max_tokens=max_tokens, temperature=1.0, n=n, seed=seed_of(ids)) for ids in prompts]
         return [
             [_read(self._tokenizer, list(output.token_ids), self._ends) for output in outputs]
             for outputs in self._run(prompts, seeded)
@@ -161,7 +165,8 @@ class VllmBackend:
         return [output.outputs for output in self._llm.generate(asked, sampling, use_tqdm=False)]
 
 
-def _seed(prompt: Ids) -> int:
+def seed_of(prompt: Ids) -> int:
+    """Return the seed of a prompt's samples: its own, so that they depend on nothing else."""
     return derived_seed(0, "votes", *prompt)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
-from thinksafe.config.guard_kinds import KINDS
+from thinksafe.config.guard_kinds import KINDS, PLACES
 from thinksafe.config.model import GuardSettings
 from thinksafe.digests import digest_json
 from thinksafe.judging.guards.backends import Backend, Ids, open_backend
@@ -42,7 +42,7 @@ class ModelGuard(ABC):
     def fingerprint(self) -> str:
         """Digest of everything that determines its opinions (weights, format of its prompt, settings, code)."""
         # where model and policy are does not matter: their digests identify them
-        uses = {"kind"} | KINDS[self.settings.kind].uses - {"model", "revision", "policy"}
+        uses = {"kind"} | KINDS[self.settings.kind].uses - PLACES
         settings = self.settings.model_dump(mode="json", include=uses)
         found = digest_json([self.model.digest, self.format.digest, settings, format_of(f"guard {self.name}")])
         matches = "match_refusals" in uses and self.settings.match_refusals
