@@ -80,7 +80,7 @@ def test_publishes_page_and_files_and_records_their_digests(context: StageContex
         assert result.outputs[name] == digest_bytes(data)
     assert context.store.get(f"reports/{runs.RUN_ID}/report.html") == (tmp_path / "report.html").read_bytes()
     decision = json.loads(context.store.get(f"reports/{runs.RUN_ID}/decision.json"))
-    assert (decision["passed"], decision["stopped_by"], len(decision["checks"])) == (False, "gate", 28)
+    assert (decision["passed"], decision["stopped_by"], len(decision["checks"])) == (False, "gate", 31)
     assert set(decision["checks"][0]) == {
         "name", "passed", "status", "value", "interval", "threshold", "unit", "n", "reason", "undecided",
     }
