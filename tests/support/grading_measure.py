@@ -110,23 +110,26 @@ def total(found: dict[tuple[str, str], tuple[Counts, Counts]], family: str, whic
 
 
 def table(found: dict[tuple[str, str], tuple[Counts, Counts]]) -> str:
-    """Return the generated part of docs/grading.md."""
-    lines = [
-        BEGIN, "", "| responses | right | accepted | math-verify | wrong | accepted | math-verify |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    rows = [
-        (f"**{family}s, all styles**", *(total(found, family, which) for which in (0, 1)))
-        for family in ("expression", "number", "letter")
-    ]
-    rows += [(f"{family}: {style}", *pair) for (family, style), pair in found.items() if family == "expression"]
-    for name, ours, theirs in rows:
-        beside = [f"{theirs.share(right):.1f} %" if theirs.seen[right] else "" for right in (True, False)]
-        lines.append(
-            f"| {name} | {ours.seen[True]} | {ours.share(True):.1f} % | {beside[0]} | {ours.seen[False]} "
-            f"| {ours.share(False):.1f} % | {beside[1]} |"
-        )
+    """Return the generated part of docs/grading.md: all styles of a family together, and the worst of them."""
+    heads = "| responses | right, accepted | by math-verify | wrong, accepted | by math-verify |"
+    lines = [BEGIN, "", heads, "| --- " * 5 + "|"]
+    for family in ("expression", "number", "letter"):
+        pairs = [pair for (name, _), pair in found.items() if name == family]
+        whole = [total(found, family, which) for which in (0, 1)]
+        count = f"{whole[0].seen[True] + whole[0].seen[False]:,} {family}s"
+        lines.append(f"| {count} in {len(pairs)} styles | {_cells([[each] for each in whole])} |")
+        lines.append(f"| {family}s, worst style | {_cells([[pair[which] for pair in pairs] for which in (0, 1)])} |")
     return "\n".join([*lines, "", END])
+
+
+def _cells(counts: list[list[Counts]]) -> str:
+    """Return what was accepted of the right responses (the least) and of the wrong ones (the most), by grader."""
+    cells = []
+    for right, worst in ((True, min), (False, max)):
+        for each in counts:
+            shares = [count.share(right) for count in each if count.seen[right]]
+            cells.append(f"{worst(shares):.1f} %" if shares else "")
+    return " | ".join(cells)
 
 
 def main() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from thinksafe.judging.grading import judge_answer
@@ -160,3 +163,13 @@ def test_an_answer_in_spite_of_its_surroundings(text: str, reference: str) -> No
 def test_what_only_looks_like_the_answer(text: str, reference: str) -> None:
     judged = judge_answer(text, reference)
     assert not judged.correct, judged
+
+
+SENTENCES = Path(__file__).parents[2] / "support" / "sentences.jsonl"
+
+
+def test_sentences_about_seven() -> None:
+    """Over 300 short answers, to a problem whose answer is 7."""
+    rows = [json.loads(line) for line in SENTENCES.read_text("utf-8").splitlines()]
+    assert len(rows) > 300
+    assert not [row for row in rows if judge_answer(row["response"], "7").correct != row["correct"]]

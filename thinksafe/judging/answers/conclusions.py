@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from thinksafe.judging.answers.passage import Passage
 from thinksafe.judging.answers.reading import Value, read
-from thinksafe.judging.answers.vocabulary import ASSESSMENTS, CHANGES
+from thinksafe.judging.answers.vocabulary import ASSESSMENTS, CHANGES, CLAUSES
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Stated:
     """What it was read as; None if it cannot be read whole."""
 
 
-END = re.compile(r"(?:(?<=[^\W\d_]{2})!|(?<=[^\w)])!|[.?])(?=\s|\Z)|\n|;\s")
+END = re.compile(r"(?:(?<=\w)!{2,}|(?<=[^\W\d_]{2})!|(?<=[^\w)])!|[.?])(?=\s|\Z)|\n|;\s")
 OPENING = re.compile(
     r"^\s*(?:(?:so|thus|hence|therefore|then|finally|in\s+total|altogether|overall|this|that|it|which|and|we"
     r"|you|i(?=\s+\w)|conclude|see|find|get"
@@ -49,9 +49,9 @@ _COPULA = re.compile(
     re.IGNORECASE,
 )
 _DOUBT = re.compile(
-    r"\b(?:not|no|never|cannot|without|wrong|incorrect|impossible|unclear|unknown|undetermined|neither|nor"
-    r"|unsure|guess|if|unless|whether"
-    r"|maybe|perhaps|might|may|could|between|either)\b|n't\b|\?",
+    r"\b(?:not|no|none|never|nobody|nothing|cannot|without|wrong|incorrect|impossible|unclear|unknown|undetermined|neither"
+    r"|nor|unsure|guess|if|unless|whether|maybe|perhaps|might|may|could|between|either|anything|everything|except|unlikely"
+    r"|whatever|near|too|almost|nearly|tried|tries)\b|n't\b|\?",
     re.IGNORECASE,
 )
 _CHANGED = re.compile(
@@ -102,7 +102,7 @@ def concluded(passage: Passage, *, words: bool) -> Stated | None:
     """Return the value with which the last sentence that has one ends, if nothing in it or behind it raises a doubt."""
     sentences = [text for text in _sentences(passage.text) if text.strip()]
     for sentence in reversed(sentences[-6:]):
-        if _DOUBT.search(sentence) or (SUPPOSED.search(sentence) and "answer" in sentence.lower()):
+        if _DOUBT.search(sentence) or re.search(r"\banswer\b", sentence, re.IGNORECASE):
             return None
         if whole := _read_line(sentence, passage, words=words):
             return Stated(whole.text, "conclusion", whole.value)
@@ -132,6 +132,8 @@ def _conclusion(sentence: str, passage: Passage, *, words: bool) -> Stated | Non
             return Stated(plain.rstrip(". "), "conclusion", value)
         if value is not None and words and len(value.words) <= 4 and not set(value.words) & ASSESSMENTS:
             return Stated(plain.rstrip(". "), "conclusion", value)
+        if value is None and words and copula.group() == ":" and is_short(plain):
+            return Stated(plain.rstrip(". "), "conclusion", None)
     last = [*_FORMULA.finditer(sentence)][-1:] or [*_NUMBER.finditer(sentence)][-1:]
     if not last:
         return None
@@ -163,7 +165,7 @@ def _conclusion(sentence: str, passage: Passage, *, words: bool) -> Stated | Non
 def _harmless(rest: str) -> bool:
     """Return whether words behind a number leave it what it is."""
     words = re.findall(r"[^\W\d_]+", rest.lower())
-    return not (set(words[:2]) & (CHANGES - {"of", "out"})) and not re.search(r"[\d\ue000=+*/^\\-]", rest)
+    return not (set(words[:2]) & (CHANGES | CLAUSES) - {"of", "out"}) and not re.search(r"[\d\ue000=+*/^\\-]", rest)
 
 
 def is_short(text: str) -> bool:

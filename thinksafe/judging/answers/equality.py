@@ -212,6 +212,8 @@ def _same_equation(left: Node, right: Node) -> bool:
             if second.op in _COLLECTIONS and not several:
                 return False
             return same(first.args[1], second) if first is left else same(second, first.args[1])
+    if right.op == "equation" and left.op not in ("assign", "equation") and _is_asked(right.args[0]):
+        return not symbols(right.args[1]) and same(left, right.args[1])
     if left.op == right.op == "assign":
         names = left.args[0], right.args[0]
         if same(left.args[1], right.args[1]) and (
@@ -221,6 +223,11 @@ def _same_equation(left: Node, right: Node) -> bool:
     if {left.op, right.op} <= {"assign", "equation"}:
         return _proportional(left, right)
     return False
+
+
+def _is_asked(side: Node) -> bool:
+    """Return whether one side of an equation is what a problem asks for, such as ``m+n``, and not to be solved."""
+    return len(symbols(side)) > 1 or side.op == "function"
 
 
 def _proportional(left: Node, right: Node) -> bool:

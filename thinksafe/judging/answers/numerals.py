@@ -26,6 +26,8 @@ def in_digits(tokens: list[Token]) -> list[Token]:
             place += 1
         elif read := _number(tokens, place):
             value, place = read
+            if [each.text for each in tokens[place : place + 3]] == ["(", str(value), ")"]:  # seven (7)
+                place += 3
             found += _written(value, token.spaced)
         else:
             found.append(token)

@@ -29,6 +29,7 @@ _FORMULA = re.compile(
 _CALCULATED = re.compile(r"<<[^<>\n]{1,200}>>")
 """The calculator notes of GSM8K."""
 _TABLE = re.compile(r"^\|[ *]*(?:final )?answer[ *:]*\|(.{1,300})\|[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_PICTURES = re.compile("[\U0001f300-\U0001faff\u2600-\u2714\u2716-\u27bf\ufe0f]")
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"\n(?: ?\n)+")
 _CONTENTS = ("dollars", "display", "inline", "dollar", "padded", "matrix", "bare")
@@ -50,6 +51,16 @@ class Passage:
         return _PLACE.sub(lambda found: f" ${self.formulas[int(found[1])]}$ ", text).strip()
 
 
+def _last_row(content: str) -> str:
+    """Return the last row of aligned formulas, with those before it that it goes on from."""
+    if "\\begin" in content:
+        return content
+    rows = [row.replace("&", " ").strip() for row in re.split(r"\\\\(?:\[[^\]]{0,9}\])?", content)]
+    last = [row for row in rows if row]
+    start = next((place for place in range(len(last) - 1, 0, -1) if last[place][0] != "="), 0)
+    return " ".join(last[start:])
+
+
 def passage_of(text: str) -> Passage:
     """Return a text without markup. The time is bounded by its length."""
     text = (
@@ -63,12 +74,13 @@ def passage_of(text: str) -> Passage:
     text = text.replace("\u2019", "'").replace("\\$", "\uff04")
     text = _LINES.sub("\n\n", _SPACES.sub(" ", _HTML.sub("", _FENCE.sub("", text))))
     text = _TABLE.sub(r"\nAnswer: \1\n", text)
-    text = _CALCULATED.sub("", text)
+    text = _PICTURES.sub("", _CALCULATED.sub("", text))
     formulas: list[str] = []
 
     def keep(found: re.Match[str]) -> str:
         content = next(content for content in found.group(*_CONTENTS) if content is not None)
-        formulas.append(_WRAPPER.sub("", content).replace("\uff04", "\\$").strip())
+        content = _last_row(_WRAPPER.sub("", content)) if _WRAPPER.search(content) else content
+        formulas.append(content.replace("\uff04", "\\$").strip())
         return f"\ue000{len(formulas) - 1}\ue001"
 
     text = _FORMULA.sub(keep, text)

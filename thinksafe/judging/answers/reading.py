@@ -10,16 +10,18 @@ from thinksafe.judging.answers.expressions import Parser
 from thinksafe.judging.answers.nodes import Node, Unreadable
 from thinksafe.judging.answers.numerals import in_digits
 from thinksafe.judging.answers.tokens import LONGEST, Token, tokenize
-from thinksafe.judging.answers.vocabulary import CHANGES, LEADING_PHRASES, LEADS, UNITS, word_set
+from thinksafe.judging.answers.vocabulary import CHANGES, CLAUSES, LEADING_PHRASES, LEADS, UNITS, word_set
 
 _REMARKS = word_set(
-    "because since as which so hence giving meaning given who this that thus therefore where when not with "
+    "because since as which so hence giving meaning given who this that thus therefore not with "
     "assuming based "
     "considering after before due just rather instead for if"
 ) - {"for", "if", "with", "before", "after"}
 """Words that begin a remark behind a value."""
 _PRONOUNS = ("we", "it", "there", "they", "that", "this", "he", "she")
-_DENIALS = word_set("wrong incorrect false invalid impossible mistaken mistake error isn't")
+_DENIALS = word_set(
+    "wait actually correction oops sorry wrong incorrect false invalid impossible mistaken mistake error isn't"
+)
 
 
 @dataclass(frozen=True)
@@ -122,28 +124,34 @@ def _words(tokens: list[Token]) -> tuple[str, ...]:
 
 def _without_remark(tokens: list[Token]) -> list[list[Token]]:
     """Return what stands before remarks: "72, because he sold all", "6 (not 7)", "5, not 6"."""
-    found = []
-    for place in range(1, len(tokens)):
-        token, after = tokens[place], tokens[place + 1] if place + 1 < len(tokens) else None
-        begins = token.kind == "word" and token.text.lower() in _REMARKS
-        if token.text in (",", ";", "-", ".") and token.kind == "sign" and after and after.kind == "word":
-            begins = after.text.lower() in _REMARKS or after.text.lower() in ("and", "but", *_PRONOUNS)
-            if after.text.lower() in ("and", "but"):
-                follows = tokens[place + 2] if place + 2 < len(tokens) else None
-                begins = (
-                    follows is not None and follows.kind == "word" and follows.text.lower() not in CHANGES
-                )
-        if token.text == "and" and after and after.kind == "word" and after.text.lower() in _PRONOUNS:
-            begins = True
-        if token.text == "(" and token.spaced and tokens[-1].text == ")":
-            inside = [each.text.lower() for each in tokens[place:] if each.kind == "word"]
-            begins = tokens[place - 1].kind == "word" or any(each.text == "=" for each in tokens[place:])
-            begins = "mod" not in inside and (begins or bool(inside))
-        if begins:
-            rest = {each.text.lower() for each in tokens[place:]}
-            if not rest & _DENIALS:
-                found.append(_trimmed(tokens[:place]))
-    return found
+    return [
+        _trimmed(tokens[:place])
+        for place in range(1, len(tokens))
+        if _begins_remark(tokens, place) and not {each.text.lower() for each in tokens[place:]} & _DENIALS
+    ]
+
+
+def _begins_remark(tokens: list[Token], place: int) -> bool:
+    """Return whether what follows only says something about the value in front of it."""
+    token = tokens[place]
+    after, second = ([*tokens[place + 1 : place + 3], None, None])[:2]
+    word = after.text.lower() if after is not None and after.kind == "word" else ""
+    if token.kind == "word":
+        return token.text.lower() in _REMARKS or (token.text == "and" and word in _PRONOUNS)
+    if token.kind != "sign":
+        return False
+    if token.text == "(":
+        inside = {each.text.lower() for each in tokens[place:] if each.kind == "word"}
+        calculated = any(each.text == "=" for each in tokens[place:])
+        remark = bool(inside) or calculated or tokens[place - 1].kind == "word"
+        return token.spaced and tokens[-1].text == ")" and "mod" not in inside and remark
+    if token.text == "-" and token.spaced and word and after is not None and after.spaced:
+        return True
+    if token.text not in ",;-.":
+        return False
+    if word in ("and", "but"):
+        return second is not None and second.kind == "word" and second.text.lower() not in CHANGES
+    return word in _REMARKS or word == "where" or word in _PRONOUNS
 
 
 def _mathematics(tokens: list[Token]) -> Value | None:
@@ -153,7 +161,7 @@ def _mathematics(tokens: list[Token]) -> Value | None:
         while True:
             items.append(parser.relation())
             unit = parser.units()
-            if set(unit.lower().split()) & CHANGES:
+            if set(unit.lower().split()) & (CHANGES | CLAUSES):
                 return None
             if parser.peek() is None:
                 break

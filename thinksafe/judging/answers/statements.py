@@ -40,8 +40,8 @@ _VERB = (
     r"|turns\s+out\s+to\s+be|works\s+out\s+to(?:\s+be)?)\b|\s+-{1,3}\s|\s*[\u2013\u2014])"
 )
 _STATED = re.compile(
-    r"\b(?:answers?|ans|final\s+(?:result|solution|value)|final(?=\s*:))\b\.?"
-    rf"(?:\s+(?:to|for|of|in|here|that|we|you|as)\b[^.!?\n:=]{{0,80}}?)?{_VERB}(?:\s*(?::|=))?",
+    r"\b(?:answers?(?:\s*\([^()\n]{1,30}\))?|ans|final\s+(?:result|solution|value)|final(?=\s*:))(?!\w)\.?"
+    rf"(?:\s+(?:to|for|of|in|here|that|we|you|as)\b[^.!?\n:=]{{0,80}}?)?{_VERB}(?:\s*(?::|=|[\u2013\u2014]))?(?:\s*,\s*(?:therefore|thus|then|indeed|of\s+course|in\s+fact|finally)\b\s*,?|(?!\s*,))",
     re.IGNORECASE,
 )
 _HEADING = re.compile(
@@ -69,7 +69,7 @@ _WITHDRAWN = re.compile(
 _REVISED = re.compile(
     r"\b(?:it|that|this|which)(?:'s|\s+is|\s+should\s+(?:really\s+)?be|\s+must\s+be"
     r"|\s+equals)\s+(?:actually\s+|really\s+)?|"
-    r"\b(?:should\s+be|make\s+(?:it|that)|i\s+mean[t]?|to)\s+",
+    r"\b(?:should\s+be|make\s+(?:it|that)|i\s+mean[t]?|to)\s+|\b(?:no|wait|actually|correction|sorry)[,:]\s+",
     re.IGNORECASE,
 )
 

@@ -60,6 +60,8 @@ def tokenize(text: str) -> list[Token]:
     """Return the tokens of an answer; of one longer than ``LONGEST`` a token that nothing reads."""
     if len(text) > LONGEST:
         return [Token("sign", "\0")]
+    if len(text) > 2 and text[0] == text[-1] == "'":
+        text = text[1:-1]
     return _Tokenizer(_THOUSANDS.sub(",", _HELD.sub(r"\1", plain_signs(text.strip("*_` \n")))), upright=False).all()
 
 

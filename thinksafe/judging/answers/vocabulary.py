@@ -141,16 +141,16 @@ NOUNS = word_set(
 """Words of at most four letters that are no product of variables."""
 
 LEADS = word_set(
-    "us exactly approximately about around roughly only just simply precisely nearly equal equals to is "
+    "us exactly approximately about around roughly only just simply precisely equal equals to is "
     "therefore thus so hence "
     "then actually indeed namely just now also a an the value total of number clearly be are becomes as "
     "follows simplified "
-    "answer final or option either equation both amount price cost sum probability area length volume "
+    "answer final or option either both amount price cost probability area length volume "
     "answer's choice it "
     "x-values all real numbers estimated approx circa ~"
 ) - {"or", "option", "either", "both", "all", "real", "numbers", "of"}
 """Words that may stand before a value without changing it."""
-LEADING_PHRASES = (
+LEADING_PHRASES = (("given", "by"),
     ("a", "total", "of"),
     ("total", "of"),
     ("the", "value", "of"),
@@ -158,6 +158,11 @@ LEADING_PHRASES = (
     ("a", "value", "of"),
 )
 
+CLAUSES = word_set(
+    "is isn't divides has have had would will can could should does do did seems looks appears works fails "
+    "satisfies gives makes equals means becomes remains lies"
+)
+"""Verbs that make what follows a value a sentence about it, not its unit."""
 CHANGES = word_set(
     "times half twice thrice double triple doubled tripled halved squared cubed factorial hundred thousand "
     "million billion "
