@@ -22,8 +22,11 @@ from thinksafe.deciding.checks import (
     prompts,
     share_check,
     worst_check,
+    written,
 )
 from thinksafe.measuring.evidence import Evidence, NoEvidence, Scalable, difference, metric_name
+from thinksafe.measuring.sizes import notable, worst_size
+from thinksafe.measuring.statistics import BONETT_PRICE
 from thinksafe.prompts.decontamination import Contamination
 from thinksafe.records import Check, Metric, MetricKind
 
@@ -103,7 +106,18 @@ def _check(spec: CheckSpec, scope: Scope, benchmark: str) -> Check:
     if spec.measure == "accuracy" and condition.limit:
         guessing = max((metric.guessing for metric in scope.found(spec, benchmark)), default=0.0)
         condition = replace(condition, limit=max(condition.limit, guessing))
-    return _TESTS[spec.test](condition, partial(_MEASURES[spec.measure], spec, scope, benchmark))
+    check = _TESTS[spec.test](condition, partial(_MEASURES[spec.measure], spec, scope, benchmark))
+    if not (check.passed and spec.against and spec.test == "bound" and spec.side == "upper" and check.interval):
+        return check
+    model = scope.models[spec.of]
+    strata = [len(model.outcomes(name)[0]) for name in scope.metrics(spec, benchmark)]
+    alpha = value_at(scope.section, spec.level)
+    size = worst_size(strata, condition.limit, alpha, BONETT_PRICE not in check.interval.method)
+    if not notable(size, alpha):
+        return check
+    chance, level = written((size, alpha), "%")
+    remark = f"With this many prompts, a difference of exactly the limit may pass {chance} of the time, not {level}."
+    return check.model_copy(update={"reason": f"{check.reason} {remark}"})
 
 
 def _confidence(spec: CheckSpec, scope: Scope) -> float:

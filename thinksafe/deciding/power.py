@@ -8,11 +8,12 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from thinksafe.deciding.checks import factor_needed, prompts, rounded_up, within, written
 from thinksafe.measuring.evidence import Scalable
+from thinksafe.measuring.sizes import notable, worst_size
 from thinksafe.measuring.statistics import (
     Estimate,
     Pairs,
@@ -92,7 +93,28 @@ def tie(
         return float(ndtr(reach / _tie_error(strata, factor)))
 
     best = "even if no prompt comes out differently"
-    return _judged(check, lambda f: upper(0.0, single, f), margin, power, best, TIE, level)
+    found = _judged(check, lambda f: upper(0.0, single, f), margin, power, best, TIE, level)
+    return _with_size(found, strata, single, (1 - confidence) / 2)
+
+
+def _with_size(found: Finding, strata: Sequence[int], single: bool, alpha: float) -> Finding:
+    """Add to a finding on a comparison where a difference of the whole limit passes clearly more often than alpha."""
+    limit = found.numbers["limit"]
+    size = worst_size(strata, limit, alpha, single)
+    if not notable(size, alpha):
+        return found
+    chance, aim = written((size, alpha), "%")
+    message = (
+        f"{found.message} A difference of exactly the limit may pass {chance} of the time, not {aim}, if it is total "
+        "on a few prompts"
+    )
+    if len(strata) == 1:
+        others = ((n, worst_size([n], limit, alpha, single)) for n in range(strata[0] + 1, 2 * strata[0] + 50))
+        better = next(((n, less) for n, less in others if not notable(less, alpha)), None)
+        if better is not None:
+            message += f"; with {prompts(better[0])} {written([better[1]], '%')[0]} at most"
+    level: Level = "error" if found.level == "error" else "warning"
+    return replace(found, level=level, message=f"{message}.", numbers=found.numbers | {"size": size})
 
 
 def estimate(check: str, strata: Sequence[int], limit: float) -> Finding:

@@ -216,6 +216,26 @@ class TestMeasured:
         assert not spec.waivable
 
 
+class TestSizes:
+    """Where the test is too easy on this many prompts, a check that passes says so."""
+
+    @pytest.mark.parametrize(("n", "said"), [(52, "6.9 %"), (75, ""), (300, "")])
+    def test_a_pass_says_what_it_is_worth(self, n: int, said: str) -> None:
+        decision = judge(model("base", 26, 0, 5, n=n), model("candidate", 0, 0, 5, n=n))
+        reason = by_name(decision)["reasoning/margin"].reason
+        assert ("of exactly the limit may pass" in reason) == bool(said)
+        assert said in reason
+
+    def test_total_losses_among_ties_of_several_samples_are_counted_as_they_are(self) -> None:
+        values = [0.5] * 10 + [1.0] * 65
+        base, candidate = model("base", 40, 0, 0, n=75), model("candidate", 0, 0, 0, n=75)
+        base.values["reasoning", "gsm8k", "whole"] = values
+        candidate.values["reasoning", "gsm8k", "whole"] = [*values[:-1], 0.0]
+        check = by_name(judge(base, candidate))["reasoning/margin"]
+        assert check.interval is not None
+        assert (check.passed, check.interval.method) == (False, "Tango score, paired")
+
+
 class TestSharesOfEachBenchmark:
     """What was cut or could not be judged is counted for every model, each benchmark by itself."""
 

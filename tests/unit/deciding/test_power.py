@@ -179,3 +179,23 @@ def test_a_benchmark_that_is_reported_only_needs_no_power() -> None:
 
     assert {"harm/tiny", "min_prompts/tiny"} <= set(of())
     assert not any("tiny" in check for check in of(gated=False))
+
+
+@pytest.mark.parametrize(
+    ("n", "samples", "limit", "size"),
+    [(52, 1, 0.05, 0.0694), (75, 1, 0.05, None), (75, 8, 0.05, 0.1056), (88, 1, 0.03, 0.0685), (1319, 8, 0.05, None)],
+)
+def test_a_size_above_the_level_is_said(n: int, samples: int, limit: float, size: float | None) -> None:
+    evaluation = {
+        "n_reasoning": samples,
+        "benchmarks": [
+            {"name": name, "metric": METRICS[name], "prompts": source(count)}
+            for name, count in (SIZES | {"gsm8k": n}).items()
+        ],
+    }
+    found = findings({}, evaluation=evaluation, gate={"reasoning": {"margin": limit}})["reasoning/margin"]
+    assert ("may pass" in found.message) == (size is not None)
+    if size is not None:
+        assert found.numbers["size"] == pytest.approx(size, abs=1e-4)
+        assert found.level == "warning"
+        assert "with " in found.message

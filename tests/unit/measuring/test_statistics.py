@@ -183,8 +183,12 @@ class TestPairedDifference:
 
     def test_equal_means_of_several_samples_still_have_width(self) -> None:
         estimate = paired_difference(pairs_of([0.25] * 30, [0.25] * 30), CONFIDENCE)
+        z2 = quantile(CONFIDENCE) ** 2
+        assert estimate.interval.method == TANGO  # no difference is partial
+        assert estimate.interval.high == pytest.approx(z2 / (30 + z2))
+        estimate = paired_difference(pairs_of([0.5] * 30, [0.25, 0.75] * 15), CONFIDENCE)
         assert estimate.interval.method == BONETT_PRICE
-        assert estimate.interval.high == pytest.approx(quantile(CONFIDENCE) * math.sqrt(2) / 32)
+        assert estimate.interval.high == pytest.approx(quantile(CONFIDENCE) * math.sqrt(2 + 30 / 16) / 32)
 
     def test_is_bonett_and_price_for_outcomes(self) -> None:
         """Their formula from adjusted discordant shares: 8 won and 3 lost of 50."""
