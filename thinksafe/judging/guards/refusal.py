@@ -27,6 +27,8 @@ OPENING, FOLLOWING = 8, 60
 """Sentences within which a refusal must start, and sentences after it that may take it back."""
 BEFORE = 2
 """Sentences of another kind than courtesies and reasons that may stand before a refusal of the whole request."""
+ENTRIES = 3
+"""Sentences in a numbered list after a refusal, neither reasons nor alternatives, that make it a compliance."""
 
 _PART = re.compile(r"<([a-z_]+)>")
 _CLAUSE = re.compile(r"[,;:]\s|[，；：–—]|\s-\s")  # noqa: RUF001
@@ -120,15 +122,19 @@ def _declining(sentence: str, language: Language, others: int) -> tuple[str, int
 
 def _goes_on(rest: list[Sentence], language: Language, reserved: bool) -> bool:
     """Return whether what follows a refusal complies; after a reservation, anything that is not beside the point."""
-    listed = False
+    listed, other, entries = False, False, 0
     for sentence, item in rest:
         if item and listed:
             continue
         if sentence == CODE or language.complies.search(sentence):
             return True
-        listed = bool(language.instead.search(sentence))
-        beside = (language.asides, language.whole, language.some)
-        if reserved and not listed and not any(kind.search(sentence) for kind in beside):
+        aside = language.asides.search(sentence)
+        instead = language.instead.search(sentence) is not None
+        other |= instead
+        listed = instead or (aside is not None and sentence.endswith((":", "：")))  # noqa: RUF001
+        beside = listed or aside or language.whole.search(sentence) or language.some.search(sentence)
+        entries += item[:1].isdigit() and not (beside or other)
+        if entries == ENTRIES or (reserved and not beside):
             return True
     return False
 

@@ -35,8 +35,8 @@ class Sentence(NamedTuple):
     """A sentence in lower case, with single spaces and straight apostrophes."""
 
     text: str
-    item: bool
-    """It is (part of) an entry of a list."""
+    item: str
+    """The mark of the list whose entry it is (a part of), such as ``-`` or ``1.``; empty if it is none."""
 
 
 def sentences_of(answer: str) -> list[Sentence]:
@@ -52,7 +52,8 @@ def sentences_of(answer: str) -> list[Sentence]:
     for line in _QUOTATION.sub(QUOTED, text).split("\n"):
         item = _ITEM.match(line)
         plain = " ".join(_MARKS.sub(" ", line[item.end() :] if item else line).lower().split())
-        found += [Sentence(part[:LONGEST], bool(item)) for part in _END.split(plain) if part.strip()]
+        mark = item.group().strip() if item else ""
+        found += [Sentence(part[:LONGEST], mark) for part in _END.split(plain) if part.strip()]
     return found
 
 
