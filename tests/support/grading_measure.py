@@ -17,6 +17,8 @@ from answer_values import EXPRESSIONS, NUMBERS, Answer
 
 from thinksafe.judging.grading import judge_answer
 
+FEWEST = 4
+"""Fewest responses of each kind in a style for a row about the worst of them."""
 PAGE = Path(__file__).parents[2] / "docs" / "grading.md"
 BEGIN, END = "<!-- measured: written by tests/support/grading_measure.py -->", "<!-- end of measured -->"
 
@@ -118,7 +120,8 @@ def table(found: dict[tuple[str, str], tuple[Counts, Counts]]) -> str:
         whole = [total(found, family, which) for which in (0, 1)]
         count = f"{whole[0].seen[True] + whole[0].seen[False]:,} {family}s"
         lines.append(f"| {count} in {len(pairs)} styles | {_cells([[each] for each in whole])} |")
-        lines.append(f"| {family}s, worst style | {_cells([[pair[which] for pair in pairs] for which in (0, 1)])} |")
+        if min(seen for ours, _ in pairs for seen in ours.seen.values()) >= FEWEST:
+            lines.append(f"| {family}s, worst style | {_cells([[pair[which] for pair in pairs] for which in (0, 1)])} |")
     return "\n".join([*lines, "", END])
 
 

@@ -31,7 +31,7 @@ def letter_of(answer: str, options: Sequence[str]) -> str | None:
     texts = [text.strip() for text in options]
     letters = LETTERS[: len(texts)]
     plain = answer.strip()
-    named = {letter for letter, text in zip(letters, texts, strict=True) if text == plain}
+    named = {letter for letter, text in zip(letters, texts, strict=False) if text == plain}
     letter = plain.strip("().").upper()
     if len(letter) == 1 and letter in letters:
         named.add(letter)

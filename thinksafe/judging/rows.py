@@ -39,12 +39,9 @@ def graded_rows(path: Path, *, explain: bool = False) -> Iterator[dict[str, Any]
 
 def _answer(response: str) -> str | None:
     """Return the part of a response that is judged; None if its thought is open."""
-    if CLOSE not in response and OPEN not in response:
-        return response
-    trace = split(response, "think")
-    if trace.complete:
-        return trace.answer
-    return None if response.lstrip().startswith(OPEN) else response
+    if CLOSE in response:
+        return split(response, "think").answer
+    return None if OPEN in response else response
 
 
 def _problem(row: dict[str, Any], place: str) -> tuple[str, int]:

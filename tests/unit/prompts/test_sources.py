@@ -84,6 +84,7 @@ def test_options_of_a_file(jsonl: Callable[..., PromptSet]) -> None:
     ("change", "problem"),
     [
         ({"options": ["SECRET"], "answer": "A"}, "there must be 2 to 26 options"),
+        ({"options": [f"SECRET {n}" for n in range(27)], "answer": "A"}, "there must be 2 to 26 options"),
         ({"options": ["SECRET", "x"], "answer": "C"}, "the answer is neither the letter nor the text of one option"),
         ({"options": ["x", "x"], "answer": "x"}, "the answer is neither"),
         ({"options": "SECRET", "answer": "A"}, "the field 'options' must be a list of texts"),
