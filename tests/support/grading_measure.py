@@ -121,7 +121,8 @@ def table(found: dict[tuple[str, str], tuple[Counts, Counts]]) -> str:
         count = f"{whole[0].seen[True] + whole[0].seen[False]:,} {family}s"
         lines.append(f"| {count} in {len(pairs)} styles | {_cells([[each] for each in whole])} |")
         if min(seen for ours, _ in pairs for seen in ours.seen.values()) >= FEWEST:
-            lines.append(f"| {family}s, worst style | {_cells([[pair[which] for pair in pairs] for which in (0, 1)])} |")
+            by_style = [[pair[which] for pair in pairs] for which in (0, 1)]
+            lines.append(f"| {family}s, worst style | {_cells(by_style)} |")
     return "\n".join([*lines, "", END])
 
 
