@@ -43,7 +43,7 @@ class Release:
         values: Values of the chart that differ from those of the session.
     """
 
-    def __init__(self, cluster: Cluster, name: str, **values: Any) -> None:
+    def __init__(self, cluster: Cluster, name: str, /, **values: Any) -> None:
         self.cluster, self.name = cluster, f"accept-{cluster.session}-{name}"
         self.store = f"accept/{cluster.session}/{name}"
         settings = cluster.settings
