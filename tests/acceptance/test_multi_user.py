@@ -11,11 +11,12 @@ from accepting.runs import Run
 
 
 def test_multi_user_with_the_rights_of_the_chart_alone(
-    cluster: Cluster, release: Callable[[], Release], first: Run
+    cluster: Cluster, release: Callable[[], Release], request: pytest.FixtureRequest
 ) -> None:
     """The accounts have no other bindings than those of the release; hook and run have ended well with them."""
     if not cluster.settings.multi_user:
         pytest.skip("Kubeflow Pipelines is in single-user mode here (ACCEPT_MULTI_USER is not set)")
+    first: Run = request.getfixturevalue("first")
     assert first.state == "SUCCEEDED"
     accounts = {f"{release().full}-{name}" for name in ("pipeline", "publisher")}
     bound = {

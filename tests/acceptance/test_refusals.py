@@ -82,7 +82,7 @@ def test_secret_missing(cluster: Cluster, release: Callable[[], Release]) -> Non
 def test_bucket_missing(cluster: Cluster, release: Callable[[], Release]) -> None:
     """The first stage says that there is no such bucket."""
     place = f"s3://accept-{cluster.session}-none/runs"
-    assert "There is no bucket" in failed(release().submit(cluster__store=place, **ONCE))
+    assert "NoSuchBucket" in failed(release().submit(cluster__store=place, **ONCE))
 
 
 def test_password_wrong(cluster: Cluster, release: Callable[[], Release]) -> None:

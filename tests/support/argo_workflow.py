@@ -49,9 +49,8 @@ class Workflow:
 
     @property
     def bytes(self) -> int:
-        """Size of the object as it is stored."""
-        raw = self._specification + self.status
-        return raw if raw <= STORED else self._specification + self.status // COMPRESSED
+        """Size of the object with its status compressed."""
+        return self._specification + self.status // COMPRESSED
 
     def add(self, task: dict[str, Any], component: dict[str, Any]) -> None:
         """Add the nodes of a pod that starts, a driver's or an executor's. Raises TooLargeError."""
@@ -61,7 +60,7 @@ class Workflow:
         self.status += NODES * (NODE + sum(len(text(part)) for part in inputs))
         if self._specification + self.status > WIRE:
             raise TooLargeError(f"Request entity too large: limit is {WIRE}")
-        if self.bytes > STORED:
+        if min(self.bytes, self._specification + self.status) > STORED:
             raise TooLargeError("Workflow is longer than maximum allowed size for persistence")
 
 

@@ -63,7 +63,7 @@ class PipelineRun:
     steps: int = 0
     """Pods of the longest chain, Kubeflow's drivers included."""
     bytes: int = 0
-    """Size of the workflow at the end, as it is stored."""
+    """Size of the workflow at the end, with its status compressed."""
 
     @property
     def seconds(self) -> int:
