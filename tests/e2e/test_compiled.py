@@ -160,7 +160,7 @@ def test_before_the_first_promotion_an_evaluation_has_nothing_to_do(world: World
 
 def test_a_compiled_run_promotes(world: World, promoted: PipelineRun) -> None:
     assert (promoted.state, promoted.failed) == ("SUCCEEDED", []), promoted.text
-    assert promoted.states[f"{ENOUGH}/passed/rolled-out"] == "SKIPPED"
+    assert promoted.states[f"{ENOUGH}/changed/passed/rolled-out"] == "SKIPPED"
     records = world.records(promoted)
     assert {record["status"] for record in records.values()} == {"succeeded"}
     assert {
@@ -306,7 +306,7 @@ def test_a_refused_candidate_on_a_disconnected_cluster(world: World, promoted: P
     given["evaluation"]["parallelism"] = 1
     run = world.run("disconnected", given | {"training": {"epochs": 1}}, namespace=namespace)
     assert (run.state, run.failed) == ("SUCCEEDED", []), run.text
-    assert run.states[f"{ENOUGH}/passed"] == "SKIPPED"
+    assert run.states[f"{ENOUGH}/changed/passed"] == "SKIPPED"
     assert {pod.image.partition("/")[0] for pod in run.pods} == {"registry.corp.example"}
     sample = run.pod("enough-examples/sample-4").environment
     assert (sample["HF_HUB_OFFLINE"], sample["NO_PROXY"]) == ("1", "127.0.0.1")

@@ -186,8 +186,9 @@ def _measured(maker: Maker, of: Subject, meaning: str) -> CheckSpec:
         name="reasoning/measured", makers=(maker,), group="Evidence", kinds=("reasoning",), measure="accuracy",
         test="bound", subject="the {model}'s accuracy on {benchmark}", of=of, side="lower",
         limit="gate.reasoning.floor", waivable=False, worst=True, meaning=meaning,
-        advice="Read some responses: the grader may not find the answers, max_tokens may cut them, or the chat "
-        "template may be wrong. Set `gated: false` on a benchmark that this model cannot do.",
+        advice="Read some responses: the grader may not find the answers (`thinksafe benchmarks grade` shows how it "
+        "reads them), max_tokens may cut them, or the chat template may be wrong. Set `gated: false` on a benchmark "
+        "that this model cannot do.",
     )
 
 
