@@ -1,4 +1,4 @@
-"""``thinksafe benchmarks``: what graders say, on responses of one's own."""
+"""``thinksafe benchmarks``: the known benchmarks, and what their graders say on responses of one's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-benchmarks = typer.Typer(no_args_is_help=True, help="Try the graders of benchmarks on responses of your own.")
+benchmarks = typer.Typer(help="List the known benchmarks, or try their graders on responses of your own.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,9 +16,19 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(benchmarks, name="benchmarks")
 
 
-@benchmarks.callback()
-def _group() -> None:
-    pass
+@benchmarks.callback(invoke_without_command=True)
+def list_benchmarks(context: typer.Context) -> None:
+    """List the known benchmarks: metric, prompts, licence, and where they come from."""
+    if context.invoked_subcommand is not None:
+        return
+    from thinksafe.benchmarks.definitions import definition, definition_names
+
+    for name in definition_names():
+        known = definition(name)
+        origin = f"{known.repo}@{known.revision[:12]}" if known.repo else "shipped"
+        gate = ", gated: needs HF_TOKEN" if known.gated else ""
+        typer.echo(f"{name}: {known.title}\n    {known.metric}, {known.rows:,} prompts, version {known.version}")
+        typer.echo(f"    {origin}{gate}; licence {known.licence}")
 
 
 @benchmarks.command("grade")

@@ -210,19 +210,6 @@ def report(
         typer.echo(f"wrote {page}" + ("" if tracked else "; not sent to MLflow: no server is named (--tracking-uri)"))
 
 
-@commands.command()
-def benchmarks() -> None:
-    """List the known benchmarks: metric, prompts, licence, and where they come from."""
-    from thinksafe.benchmarks.definitions import definition, definition_names
-
-    for name in definition_names():
-        known = definition(name)
-        origin = f"{known.repo}@{known.revision[:12]}" if known.repo else "shipped"
-        gate = ", gated: needs HF_TOKEN" if known.gated else ""
-        typer.echo(f"{name}: {known.title}\n    {known.metric}, {known.rows:,} prompts, version {known.version}")
-        typer.echo(f"    {origin}{gate}; licence {known.licence}")
-
-
 @config.command("check")
 def config_check(config: ConfigArgument, override: Overrides = None) -> None:
     """Validate a configuration and report whether its gate can pass, and with what power."""
