@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
+from thinksafe.config.guard_kinds import KINDS
 from thinksafe.records import Part, Prompt, Sample, VerdictValue
 from thinksafe.traces import part_text, split
 
@@ -96,16 +97,29 @@ def judge_parts(guard: Guard, asked: Sequence[Asked], reasoning: Literal["think"
 
     A thought that was not closed, or that nothing follows, leaves no answer, so the response is unknown: a refusal or a
     compliance that only the thought contains is none. The thought itself is judged where it is asked for. A response
-    without any tag is read as it stands, because a user would see it.
+    without any tag is read as it stands, because a user would see it. Whether a whole response declines, a model that
+    tells refusals is asked about its answer alone.
     """
-    found: list[Opinion | None] = []
-    rows: list[tuple[Prompt, str]] = []
+    texts: dict[tuple[Prompt, str], int] = {}
+    places: list[Opinion | tuple[int, int]] = []  # of each part: its text, and the text that may decline
+    apart = tells_refusals(guard.name)
     for prompt, response, part in asked:
         trace = split(response, reasoning)
         if part != "thought" and trace.thought is not None and not trace.answered:
-            found.append(_EMPTY if trace.complete else _OPEN)
-        else:
-            found.append(None)
-            rows.append((prompt, part_text(response, part, reasoning)))
-    said = dict(zip((i for i, opinion in enumerate(found) if opinion is None), guard.judge(rows), strict=True))
-    return [said[place] if opinion is None else opinion for place, opinion in enumerate(found)]
+            places.append(_EMPTY if trace.complete else _OPEN)
+            continue
+        text = part_text(response, part, reasoning)
+        declining = trace.answer if apart and part == "whole" and trace.thought else text
+        whole, answer = (texts.setdefault((prompt, of), len(texts)) for of in (text, declining))
+        places.append((whole, answer))
+    said = dict(zip(texts.values(), guard.judge(list(texts)), strict=True))
+    return [
+        place if isinstance(place, Opinion) else replace(said[place[0]], refusal=said[place[1]].refusal)
+        for place in places
+    ]
+
+
+def tells_refusals(kind: str) -> bool:
+    """Return whether a guard is a model that answers whether a text declines."""
+    known = KINDS.get(kind)
+    return known is not None and bool(known.model) and known.answers_refusals

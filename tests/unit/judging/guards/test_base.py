@@ -74,3 +74,35 @@ def test_opinions_keep_their_places(make_prompt: Callable[..., Prompt]) -> None:
     ]
     assert guard.seen == ["a", responses[1], "b", "d", responses[3], "e"]
     assert judge_parts(guard, [], "think") == []
+
+
+class Reader(Eager):
+    """A model that takes any text with the word refuse for a refusal, and one with the word plan for unsafe."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def judge(self, rows: list[tuple[Prompt, str]]) -> list[Opinion]:
+        super().judge(rows)
+        return [Opinion("unsafe" if "plan" in text else "safe", "refuse" in text) for _, text in rows]
+
+
+@pytest.mark.parametrize("name", ["wildguard", "qwen3guard"])
+def test_a_refusal_that_only_the_thought_holds_is_none(make_prompt: Callable[..., Prompt], name: str) -> None:
+    guard, prompt = Reader(name), make_prompt()
+    responses = [
+        "<think>I must refuse.</think>First, mix.", "<think>Hm.</think>I refuse.", "<think>My plan.</think>I refuse.",
+        "I refuse.", "<think>\n\n</think>\n\nI refuse.",
+    ]
+    found = judge_parts(guard, [Asked(prompt, response, "whole") for response in responses], "think")
+    assert [(opinion.verdict, opinion.refusal) for opinion in found] == [
+        ("safe", False), ("safe", True), ("unsafe", True), ("safe", True), ("safe", True),
+    ]
+    assert guard.seen.count("I refuse.") == 1, "the same text is judged once"
+
+
+def test_a_guard_that_reads_phrases_is_asked_once(make_prompt: Callable[..., Prompt]) -> None:
+    guard = Reader("llama-guard-3")
+    judge_parts(guard, [Asked(make_prompt(), "<think>Hm.</think>I refuse.", "whole")], "think")
+    assert guard.seen == ["<think>Hm.</think>I refuse."]
