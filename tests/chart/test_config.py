@@ -128,7 +128,7 @@ def test_hooks_start_without_the_token_and_say_so(monkeypatch):
         item["valueFrom"]["secretKeyRef"] for spec in pods(found) for item in spec["containers"][0]["env"]
         if item["name"] == "KFP_TOKEN"
     ]
-    assert tokens == [{"name": "thinksafe-kfp", "key": "token", "optional": True}] * 3
+    assert tokens == [{"name": "thinksafe-kfp", "key": "token", "optional": True}] * 4  # three hooks and end-stuck
     for spec in pods(found):
         (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "certificates"]
         assert volume["configMap"] == {"name": "company-authority", "optional": True}

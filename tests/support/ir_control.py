@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,12 +30,15 @@ class Control:
     """Images that can be pulled; all where it is empty."""
     show: Callable[[str, dict[str, str], Path, int | None], None] = lambda name, labels, log, code: None
     """Told of each pod that starts and ends: name, labels, log, and exit code."""
+    starting: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a pod starts, so that no signal is lost between its first instruction and ``process``."""
 
     def terminate(self) -> None:
         """End the run: the stage under way gets SIGTERM, and only exit tasks still start."""
-        self.terminated = True
-        if self.process is not None:
-            self.process.terminate()
+        with self.starting:
+            self.terminated = True
+            if self.process is not None:
+                self.process.terminate()
 
     def delete(self) -> None:
         """Delete the workflow: nothing more runs."""
@@ -43,17 +47,18 @@ class Control:
 
     def lose(self) -> None:
         """Delete the pod that runs."""
-        self.lost = True
-        if self.process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        with self.starting:
+            self.lost = True
+            if self.process is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
 
     def run(
         self, name: str, labels: dict[str, str], command: list[str], disk: Path, environment: dict[str, str]
     ) -> tuple[int, str]:
         """Run the process of a pod to its end; returns exit code and log. Raises GoneError."""
         log, self.lost = disk / "log", False
-        with log.open("wb") as file:
+        with log.open("wb") as file, self.starting:
             self.process = subprocess.Popen(
                 command, cwd=disk, env=environment, stdout=file, stderr=file, start_new_session=True
             )

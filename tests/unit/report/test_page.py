@@ -125,13 +125,13 @@ def test_the_outcome_and_its_reason_are_read_first(outcome: str, page: str) -> N
     begin = text.index(f"ThinkSafe {'evaluation' if outcome in ('evaluated', 'regressed') else 'realignment'} report")
     opening = text[begin : begin + 400]
     expected = {
-        "promoted": ("Promoted", "Passed: all 28 checks hold."),
-        "passed, not promoted": ("Passed, not promoted", "Passed: all 28 checks hold."),
-        "refused by gate": ("Refused by the gate", "6 of 28 checks failed (2 because there are too few prompts)"),
+        "promoted": ("Promoted", "Passed: all 31 checks hold."),
+        "passed, not promoted": ("Passed, not promoted", "Passed: all 31 checks hold."),
+        "refused by gate": ("Refused by the gate", "6 of 31 checks failed (2 because there are too few prompts)"),
         "stopped by diagnose": ("Stopped by the diagnosis", "No latent safety knowledge: 2 of 2 checks failed."),
         "failed": ("Failed", "The run failed in train; there is no decision."),
-        "evaluated": ("No alarm", "No alarm: all 18 checks hold (compared with the last evaluation)."),
-        "regressed": ("Alarm", "Alarm: 6 of 18 checks failed (compared with the last evaluation): harm/harmbench"),
+        "evaluated": ("No alarm", "No alarm: all 19 checks hold (compared with the last evaluation)."),
+        "regressed": ("Alarm", "Alarm: 6 of 19 checks failed (compared with the last evaluation): harm/harmbench"),
         "incomplete": ("Incomplete", "The run has reached judge-training; there is no decision yet."),
     }[outcome]
     for words in expected:

@@ -21,10 +21,16 @@ from thinksafe.store.local import LocalStore
 from thinksafe_pipelines.kfp import starting
 from thinksafe_pipelines.kfp.starting import RUN_LABEL, end_stuck, follow
 
-OLD, YOUNG = (
-    (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    for minutes in (31, 29)
-)
+OLD, YOUNG = 31, 20
+"""Ages of pods, minutes, on both sides of the default of ``start_within``."""
+
+
+def ago(minutes: int) -> str:
+    """Return a time of the Kubernetes API."""
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=minutes)
+    return then.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 MISSING = [{"name": "main", "state": {"waiting": {
     "reason": "CreateContainerConfigError", "message": 'secret "hub-token" not found',
 }}}]
@@ -67,10 +73,10 @@ def run(server: KfpServer, name: str, pipeline: str = "ours", state: str = "RUNN
     return name
 
 
-def pod(run_id: str, stage: str = "judge", created: str = OLD, **status: Any) -> dict[str, Any]:
+def pod(run_id: str, stage: str = "judge", created: int = OLD, **status: Any) -> dict[str, Any]:
     labels = {"app.kubernetes.io/name": "thinksafe", "app.kubernetes.io/component": stage, RUN_LABEL: run_id}
     return {
-        "metadata": {"name": f"{run_id}-{stage}", "labels": labels, "creationTimestamp": created},
+        "metadata": {"name": f"{run_id}-{stage}", "labels": labels, "creationTimestamp": ago(created)},
         "status": {"phase": "Pending", "containerStatuses": MISSING, **status},
     }
 
