@@ -27,11 +27,11 @@ COLUMNS = {
     "xstest_over_refusal": "XSTest over-refusal", "safety_average": "Safety average", "aime_2024": "AIME 2024",
     "gsm8k": "GSM8K", "math_500": "MATH-500", "gpqa": "GPQA", "reasoning_average": "Average pass@1",
 }
-"""Headers by column of the file."""
+"""What stands in each column of the file."""
 
 
 def literature(summary: RunSummary) -> Table | None:
-    """Return the published rows of the run's student: as it was, and by the run's method.
+    """Return the published numbers of the run's student: as it was, and by the run's method, one row a benchmark.
 
     None if the paper has no such student, or the student was changed before (a revision is not looked at).
     """
@@ -41,8 +41,8 @@ def literature(summary: RunSummary) -> Table | None:
     method = str(summary.setting("method", "kind"))
     rows = [row for row in _rows() if row["model"] == name and row["method"] in (INITIAL, method)]
     return Table(
-        heads=("Method",), columns=tuple(COLUMNS.values()),
-        rows=tuple(Row((row["method"],), tuple(_cell(row[column]) for column in COLUMNS)) for row in rows),
+        heads=("Benchmark",), columns=tuple(row["method"].capitalize() for row in rows),
+        rows=tuple(Row((words,), tuple(_cell(row[column]) for row in rows)) for column, words in COLUMNS.items()),
     )
 
 

@@ -8,6 +8,7 @@ import report_runs as runs
 from thinksafe.report import render_page
 from thinksafe.report.literature import STUDENTS, literature
 from thinksafe.report.summary import RunSummary, summarise
+from thinksafe.report.tables import Cell
 
 
 def of(student: str, method: str = "thinksafe") -> RunSummary:
@@ -18,31 +19,34 @@ def of(student: str, method: str = "thinksafe") -> RunSummary:
     return summary.model_copy(update={"provenance": summary.provenance.model_copy(update={"config": changed})})
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-def test_every_published_student_has_its_row_before_and_after(student: str) -> None:
-    table = literature(of(student))
+def numbers(student: str, method: str = "thinksafe") -> dict[str, tuple[Cell, ...]]:
+    """Return the cells by benchmark."""
+    table = literature(of(student, method))
     assert table is not None
-    assert [row.names for row in table.rows] == [("initial",), ("thinksafe",)]
-    for row in table.rows:
-        values = dict(zip(table.columns, row.cells, strict=True))
-        assert float(values["Safety average"].value) < 0.6, "a share, not percent"
-        assert values["Average pass@1"].text.endswith(" %")
+    assert table.columns[0] == "Initial"
+    assert all(len(row.cells) == len(table.columns) for row in table.rows)
+    return {row.names[0]: row.cells for row in table.rows}
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_every_published_student_has_its_numbers_before_and_after(student: str) -> None:
+    found = numbers(student)
+    before, after = found["Safety average"]
+    assert 0.6 > float(before.value) > float(after.value), "shares, not percent"
+    assert all(cell.text.endswith(" %") for cell in found["Average pass@1"])
 
 
 def test_the_numbers_are_the_papers() -> None:
-    table = literature(of("Qwen/Qwen3-0.6B", "direct-refusal"))
-    assert table is not None
-    initial, after = (dict(zip(table.columns, (cell.text for cell in row.cells), strict=True)) for row in table.rows)
-    assert (initial["HarmBench"], initial["Safety average"]) == ("68.44 %", "48.22 %")
-    assert (after["XSTest over-refusal"], after["Average pass@1"]) == ("83.60 %", "40.62 %")
+    found = numbers("Qwen/Qwen3-0.6B", "direct-refusal")
+    assert [cell.text for cell in found["HarmBench"]] == ["68.44 %", "43.85 %"]
+    assert [cell.text for cell in found["XSTest over-refusal"]] == ["5.20 %", "83.60 %"]
+    assert [cell.text for cell in found["Average pass@1"]] == ["44.95 %", "40.62 %"]
 
 
 def test_other_students_have_none_and_other_methods_only_the_start() -> None:
     assert literature(of("/models/our-model")) is None
     assert literature(of("micro://default")) is None
-    table = literature(of("Qwen/Qwen3-8B", "rejection"))
-    assert table is not None
-    assert [row.names for row in table.rows] == [("initial",)]
+    assert {len(cells) for cells in numbers("Qwen/Qwen3-8B", "rejection").values()} == {1}
 
 
 def test_the_page_says_that_they_were_not_measured_here() -> None:
