@@ -142,7 +142,7 @@ def test_the_gate_of_a_recipe_can_pass(recipe: str) -> None:
     assert not [finding for finding in findings if "not known" in finding.message], "every benchmark has its count"
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [*RECIPES, *RIVALS, "paper"])
 def test_a_recipe_compiles(recipe: str, tmp_path: Path, cli: Any) -> None:
     from kfp import components
 

@@ -78,6 +78,18 @@ def settings_for(kind: str, folder: Path, **fields: Any) -> GuardSettings:
     )
 
 
+def byte_level(split: str, size: int) -> tuple[Any, Any]:
+    """Return an empty byte-level BPE that cuts text by a pattern, and a trainer for a vocabulary of a size."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
+    bytes_alone = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(split), "isolated"), bytes_alone])
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    return tokenizer, trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+
+
 def write_tokenizer(kind: str, folder: Path, *, words: tuple[str, ...] | None = None, template: str = "") -> Any:
     """Write the tokenizer of a guard and return it.
 
@@ -87,30 +99,11 @@ def write_tokenizer(kind: str, folder: Path, *, words: tuple[str, ...] | None = 
         words: In place of the family's.
         template: Text of another chat template.
     """
-    from tokenizers import (
-        AddedToken,
-        Regex,
-        Tokenizer,
-        decoders,
-        models,
-        pre_tokenizers,
-        processors,
-        trainers,
-    )
+    from tokenizers import AddedToken, processors
     from transformers import PreTrainedTokenizerFast
 
     family = FAMILIES[kind]
-    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-    )
+    tokenizer, trainer = byte_level(SPLIT, 400)
     wanted = family.words if words is None else words
     # no other text, so that only these are whole tokens
     tokenizer.train_from_iterator([*(f"x{word}" if word[0] == " " else f"\n{word}" for word in wanted)] * 99, trainer)

@@ -88,7 +88,7 @@ class DiagnoseSettings(Section):
     """Share of prompts with an unsafe plain sample that steering must turn into an accepted one (lower bound)."""
     on_failure: Literal["stop", "warn"] = "stop"
     """``stop``: an unsteerable student ends the run. ``warn``: the run continues with a warning, as it always does with
-    a method that does not need the student's own knowledge (teacher, direct-refusal)."""
+    a method that does not need the student's own knowledge (teacher, given, direct-refusal)."""
 
 
 class CurateSettings(Section):
@@ -99,7 +99,7 @@ class CurateSettings(Section):
     require_compliance: bool = True
     """A sample of a benign prompt must not decline."""
     min_examples: Annotated[int, Field(ge=0, strict=True)] = 1
-    """Fewer accepted examples than this, of harmful or of benign prompts, end the run. 0 trains on whatever was
+    """Fewer accepted examples than this, of a label that the method trains on, end the run. 0 trains on whatever was
     accepted, even if of one label only: to try a student out, not to repair it."""
 
 

@@ -14,7 +14,7 @@ from thinksafe.methods.objectives import Objective
 from thinksafe.methods.rules import PILOT_RULES, Keep, Rule
 from thinksafe.records import Arm, Label
 from thinksafe.settings import Section, StudentSettings
-from thinksafe.traces import CLOSE
+from thinksafe.traces import OPEN
 
 DEFAULT_STEERING = "prefix"
 """Template of the pilot, and of the steered arm by default."""
@@ -83,10 +83,10 @@ class Method(Section, ABC):
     def check(self, reasoning: Literal["think", "none"]) -> None:
         """Raise ValueError if the options do not fit a student that thinks, or one that does not."""
         written = self.responses().written
-        if written and (CLOSE in written) != (reasoning == "think"):
+        if written and (reasoning == "think") != written.startswith(OPEN):
             raise ValueError(
                 f"method.kind is {self.kind} and student.reasoning is {reasoning}: its response must "
-                + (f"hold a closed thought ({CLOSE})" if reasoning == "think" else "hold no thought")
+                + (f"begin with {OPEN}" if reasoning == "think" else "hold no thought")
             )
 
     def warnings(self) -> tuple[str, ...]:

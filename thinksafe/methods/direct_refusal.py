@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from thinksafe.methods.base import WITHOUT_BENIGN, Method, Responses
 from thinksafe.methods.objectives import Sft
 from thinksafe.records import Arm, Text
+from thinksafe.traces import CLOSE, split
 
 # the thought is the published one; the published refusals come from a data set, ours is one sentence
 REFUSAL = "<think>\nI should not answer this question!\n</think>\n\nI'm sorry, but I can't help with that request."
@@ -31,6 +32,11 @@ class DirectRefusal(Method):
 
     def minimises(self) -> Sft:
         return Sft()
+
+    def check(self, reasoning: Literal["think", "none"]) -> None:
+        super().check(reasoning)
+        if reasoning == "think" and not split(self.refusal, reasoning).answered:
+            raise ValueError(f"method.refusal must close its thought ({CLOSE}) and then decline")
 
     def warnings(self) -> tuple[str, ...]:
         return () if self.benign == "plain" else (WITHOUT_BENIGN,)

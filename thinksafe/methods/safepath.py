@@ -9,6 +9,7 @@ from thinksafe.methods.forms import Form
 from thinksafe.methods.objectives import Sft
 from thinksafe.methods.rules import Rule
 from thinksafe.records import Label, Text
+from thinksafe.traces import CLOSE
 
 
 class SafePath(Method):
@@ -35,3 +36,6 @@ class SafePath(Method):
     def check(self, reasoning: Literal["think", "none"]) -> None:
         if reasoning == "none":
             raise ValueError("method.kind is safepath, but student.reasoning is none: there is no thought to open")
+        super().check(reasoning)
+        if CLOSE in self.opening:
+            raise ValueError(f"method.opening must leave the thought open: it holds {CLOSE}")

@@ -96,11 +96,16 @@ def test_sections_hold_its_answers_and_its_name(method: type[Method]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "wrong"), [("direct-refusal", "refusal=No."), ("direct-refusal", "refusal=<think>No."), ("safepath", "")]
+    ("kind", "wrong"),
+    [
+        ("direct-refusal", "refusal=No."), ("direct-refusal", "refusal=<think>No."),
+        ("direct-refusal", "refusal=No.</think>No."), ("direct-refusal", "refusal=<think>No.</think> "),
+        ("safepath", ""), ("safepath", "opening=Safety first."), ("safepath", "opening=<think>Safe?</think>"),
+    ],
 )
 def test_a_response_of_another_form_than_the_students_is_refused(kind: str, wrong: str) -> None:
     option = [f"method.{wrong}"] if wrong else ["student.reasoning=none", "evaluation.parts=[whole]"]
-    with pytest.raises(ConfigError, match=kind):
+    with pytest.raises(ConfigError, match=r"method\.(kind is|refusal|opening)"):
         load_config("micro", [f"method.kind={kind}", *option])
 
 

@@ -21,6 +21,11 @@ BITS = 40_000
 """Most bits of an exact value."""
 SCALE = 1_000_000
 """Largest binary exponent of any value."""
+ARITHMETIC = frozenset({"add", "sub", "mul", "div", "ratio", "neg", "group", "percent"})
+FUNCTIONS = frozenset({
+    "sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "log", "floor", "ceil", "fabs", "log10",
+})
+"""Functions of one number, by mpmath's names."""
 
 
 class NoValue(Exception):
@@ -55,23 +60,10 @@ def exact(node: Node) -> Fraction | None:
 
 def _rational(node: Node, parts: list[Fraction]) -> Fraction | None:
     first, last = parts[0], parts[-1]
+    if node.op in ARITHMETIC:
+        value: Fraction = _calculated(node.op, first, last)
+        return value
     match node.op:
-        case "add":
-            return first + last
-        case "sub":
-            return first - last
-        case "mul":
-            return first * last
-        case "div" | "ratio":
-            if not last:
-                raise NoValue
-            return first / last
-        case "neg":
-            return -first
-        case "group":
-            return first
-        case "percent":
-            return first / 100
         case "pow":
             if last.denominator != 1:
                 return None
@@ -94,6 +86,26 @@ def _rational(node: Node, parts: list[Fraction]) -> Fraction | None:
             }
             return known[node.text]
     return None
+
+
+def _calculated(operation: str, first: Any, last: Any) -> Any:
+    """Return what an operation of ``ARITHMETIC`` gives, of fractions and of mpmath's numbers alike."""
+    match operation:
+        case "add":
+            return first + last
+        case "sub":
+            return first - last
+        case "mul":
+            return first * last
+        case "neg":
+            return -first
+        case "percent":
+            return first / 100
+        case "group":
+            return first
+    if not last:
+        raise NoValue
+    return first / last
 
 
 def _count(value: Fraction, most: int) -> int:
@@ -184,21 +196,9 @@ def _value(node: Node, at: Mapping[str, Any]) -> Any:
     if not parts:
         raise NoValue
     first, last = parts[0], parts[-1]
+    if node.op in ARITHMETIC:
+        return _calculated(node.op, first, last)
     match node.op:
-        case "add":
-            return first + last
-        case "sub":
-            return first - last
-        case "mul":
-            return first * last
-        case "div" | "ratio":
-            return first / last
-        case "neg":
-            return -first
-        case "group":
-            return first
-        case "percent":
-            return first / 100
         case "degree":
             return first * context.pi() / 180
         case "pow":
@@ -256,24 +256,7 @@ def _function(name: str, parts: list[Any]) -> Any:
     if name.startswith("arc"):
         return getattr(context, "a" + name[3:])(first)
     names = {"abs": "fabs", "ln": "log", "lg": "log10"}
-    known = [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "sinh",
-        "cosh",
-        "tanh",
-        "coth",
-        "log",
-        "floor",
-        "ceil",
-        "fabs",
-        "log10",
-    ]
     function = names.get(name, name)
-    if function not in known:
+    if function not in FUNCTIONS:
         raise NoValue
     return getattr(context, function)(first)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tiny_guards import byte_level
 
 from thinksafe.judging.guards.rendering import load_format
 from thinksafe.records import Prompt
@@ -35,20 +36,10 @@ def corpus(name):
 
 def llama_tokenizer(folder, *, words=("safe", "unsafe"), template=TEMPLATE):
     """Byte-level BPE with Llama 3's split, control tokens and begin-of-sequence post-processor."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(LLAMA_SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=700, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-    )
+    tokenizer, trainer = byte_level(LLAMA_SPLIT, 700)
     # the frame itself names both verdicts; only ``words`` are to be learned as whole tokens
     text = [text.replace("unsafe", "").replace("safe", "") for text in corpus("llama-guard-3")]
     tokenizer.train_from_iterator([*text, *(f"\n\n{word}" for word in words for _ in range(99))], trainer)
