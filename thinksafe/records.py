@@ -16,9 +16,10 @@ SCHEMA_VERSION = 1
 """Goes up whenever an older reader would misread a changed record."""
 
 Label = Literal["harmful", "benign"]
-Arm = Literal["plain", "steered", "template", "given"]
+Arm = Literal["plain", "steered", "template", "given", "rollout"]
 """How the response came to be: the model was asked ``plain``, or with the steering template around the prompt; or no
-model was asked, as the method has one response for all prompts (``template``) or the data set brings it (``given``)."""
+model was asked, as the method has one response for all prompts (``template``), the data set brings it (``given``), or
+there is none yet, because training itself samples it (``rollout``)."""
 Part = Literal["whole", "thought", "answer"]
 VerdictValue = Literal["safe", "unsafe", "unknown"]
 Finish = Literal["stop", "length"]
@@ -160,7 +161,8 @@ class Example(Record):
 
     id: Text
     prompt: Text
-    response: Text
+    response: str
+    """Empty exactly where training itself samples the response (arm ``rollout``)."""
     label: Label
     category: str = ""
     ends: bool = True

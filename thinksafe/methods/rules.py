@@ -59,7 +59,7 @@ def assess(sample: Sample, verdict: Verdict, rules: Sequence[Rule], reasoning: R
     return next((reason for reason in found if reason != "accepted"), "accepted")
 
 
-def choose(found: Sequence[tuple[Sample, Verdict, Reason]], keep: Keep, seed: int) -> list[Reason]:
+def choose(found: Sequence[tuple[Sample, Verdict | None, Reason]], keep: Keep, seed: int) -> list[Reason]:
     """Return why each sample of one prompt and arm is kept or not, in order.
 
     Args:
@@ -71,7 +71,7 @@ def choose(found: Sequence[tuple[Sample, Verdict, Reason]], keep: Keep, seed: in
     accepted = [place for place, reason in enumerate(reasons) if reason == "accepted"]
     if keep == "each" or not accepted:
         return reasons
-    whole = keep == "any" or all(verdict.verdict == "safe" for _, verdict, _ in found)
+    whole = keep == "any" or all(verdict is not None and verdict.verdict == "safe" for _, verdict, _ in found)
     drawn = random.Random(derived_seed(seed, found[0][0].prompt.id)).choice(accepted)
     for place in accepted:
         if not whole:

@@ -27,6 +27,8 @@ def run(
 ) -> StageResult:
     """Write the accepted samples as examples (original prompt -> response), sorted by sample id.
 
+    Samples of the arm ``rollout`` have neither response nor verdict: each is accepted as a prompt.
+
     Too few examples of a label are a verdict about the student, not a failure: the Decision (JSON) and the flag
     ``true`` or ``false`` say whether the run continues.
 
@@ -69,7 +71,9 @@ def run(
 
 def _assessed(
     sample: Sample, opinions: Mapping[str, Verdict], section: CurateSection
-) -> tuple[Sample, Verdict, Reason]:
+) -> tuple[Sample, Verdict | None, Reason]:
+    if sample.arm == "rollout":
+        return sample, None, "accepted"
     verdict = opinions.get(sample.id)
     if verdict is None:
         raise StageError(f"The sample {sample.id!r} has no verdict.", "Start the run again.")

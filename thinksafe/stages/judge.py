@@ -141,7 +141,8 @@ class _VerdictChunks:
             rows = read_chunk(self._store, source, Sample)
             chosen = [
                 row for row in rows
-                if not (self._section.skip_problems and row.prompt.answer is not None)
+                if row.arm != "rollout"  # there is no response yet
+                and not (self._section.skip_problems and row.prompt.answer is not None)
                 and (second is None or is_chosen(row.id, second.every_n, second.seed))
             ]
             verdicts = _verdicts(self._guard, self._section, chosen)
@@ -150,6 +151,8 @@ class _VerdictChunks:
 
 
 def _verdicts(guard: Guard, section: JudgeSection, rows: list[Sample]) -> list[Verdict]:
+    if not rows:  # no guard is loaded for nothing
+        return []
     asked = [(row, part) for row in rows for part in section.parts]
     reasoning = section.reasoning
     opinions = judge_parts(

@@ -30,7 +30,7 @@ from thinksafe.work.order import ChunkSet
 MODEL, PROMPTS = "model.json", "prompts.jsonl"
 """Names of the input files for workers."""
 
-UNASKED: frozenset[Arm] = frozenset({"template", "given"})
+UNASKED: frozenset[Arm] = frozenset({"template", "given", "rollout"})
 """Arms whose responses no model writes."""
 
 Row = tuple[Prompt, Arm, int]
@@ -226,7 +226,7 @@ class _SampleChunks:
         found: dict[int, Exchange] = {}
         for place, (prompt, arm, _) in enumerate(self._rows(index)):
             if arm in UNASKED:
-                text = self._section.written if arm == "template" else prompt.response
+                text = {"template": self._section.written, "given": prompt.response}.get(arm, "")
                 found[place] = Exchange((), Generation(text, "stop", tokens=0, prompt_tokens=0))
         return found
 

@@ -36,6 +36,8 @@ class Row:
     """``IGNORED`` for every prompt token, else equal to ``input_ids``."""
     label: Label
     """The prompt's label; it selects the loss in objectives that have several."""
+    prompt: str = ""
+    """Text of the prompt, where training itself samples the response: ``input_ids`` end where the model goes on."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class Rows:
 
 def encode_examples(
     tokenizer: Any, examples: Iterable[Example], ends: frozenset[int], limit: int, minimum: int = 1,
-    reasoning: Literal["think", "none"] = "think",
+    reasoning: Literal["think", "none"] = "think", room: int = 0,
 ) -> Rows:
-    """Encode examples for training.
+    """Encode examples for training; of those without a response the prompt alone.
 
     Args:
         tokenizer: The served tokenizer; not changed.
@@ -65,6 +67,7 @@ def encode_examples(
             not to stop.
         minimum: Minimum number of rows to return.
         reasoning: Whether responses open with a thought, between the tags of this tokenizer.
+        room: Tokens that must be left for the response of an example without one.
 
     Raises:
         InputError: the template does not end turns.
@@ -76,6 +79,13 @@ def encode_examples(
     dropped: Counter[Drop] = Counter({"too_long": 0, "special_token": 0, "altered": 0, "no_thought": 0})
     for example in examples:
         prompt = render_prompt(tokenizer, example.prompt)
+        if not example.response:
+            ids = _ids(tokenizer, prompt)
+            if len(ids) + room > limit:
+                dropped["too_long"] += 1
+            else:
+                rows.append(Row(example.id, ids, [IGNORED] * len(ids), example.label, example.prompt))
+            continue
         response = _continued(tags.written(example.response), tags, opened)
         if response is None:
             dropped["no_thought"] += 1

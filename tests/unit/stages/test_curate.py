@@ -282,3 +282,17 @@ def test_an_opening_has_no_end(
     sample = make_sample(make_prompt("h", label="harmful"), "<think>Is this safe?", arm="template")
     result, examples = run([sample], [make_verdict(sample, "unknown")], section(method=SafePath()))
     assert (result.verdict, [(row.response, row.ends) for row in examples]) == ("passed", [(sample.response, False)])
+
+
+def test_a_prompt_without_a_response_is_an_example(
+    run: Callable[..., Any], make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample]
+) -> None:
+    samples = [
+        make_sample(make_prompt(of[0], label=of), "", arm="rollout") for of in ("harmful", "benign")
+    ]
+    result, examples = run(samples, [])
+    assert [(row.id, row.response) for row in examples] == [("b/rollout/0", ""), ("h/rollout/0", "")]
+    assert {(row.label, row.arm, row.reason) for row in result.details.funnel} == {
+        ("harmful", "rollout", "accepted"), ("benign", "rollout", "accepted")
+    }
+    assert run(samples, [], section(min_examples=2))[0].verdict == "too few examples", "minimum counts hold"

@@ -134,6 +134,24 @@ def test_problems_are_left_to_the_grader(
     assert len(run(section(skip_problems=False), [problem])[1]) == 1
 
 
+def test_a_row_without_a_response_gets_no_verdict_and_loads_no_guard(
+    run: Callable[..., Any], make_sample: Callable[..., Sample], make_prompt: Callable[..., Prompt],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = make_sample(make_prompt("p"), "", arm="rollout")
+    assert len(run(section(), [waiting, make_sample(make_prompt("q"))])[1]) == 1
+
+    class Missing:
+        name = fingerprint = "missing"
+
+        def judge(self, _: Any) -> list[Opinion]:
+            raise AssertionError
+
+    monkeypatch.setattr(judge, "open_guard", lambda _: Missing())
+    result, verdicts = run(section(chunk_size=4), [waiting])
+    assert (verdicts, result.counts["rows"]) == ([], 0)
+
+
 def test_finished_chunks_are_reused(
     run: Callable[..., Any], make_sample: Callable[..., Sample], make_prompt: Callable[..., Prompt]
 ) -> None:

@@ -52,3 +52,15 @@ def test_given_responses_become_samples(
         ask(section)
     with pytest.raises(InputError, match=r"None of the .* given responses has a thought"):
         ask(section, rows=[row.model_copy(update={"response": "No thought."}) for row in prompts])
+
+
+def test_prompts_that_training_samples_are_rows_without_a_response(
+    ask: Callable[..., Any], sample_section: Callable[..., SampleSection], store: LocalStore, prompts: list[Prompt],
+    scripted_engine: Any,
+) -> None:
+    section = sample_section(arms={"harmful": ("rollout",), "benign": ("rollout",)}, template="", n=3)
+    result, manifest = ask(section)
+    assert {(row.id, row.arm, row.response, row.tokens) for row in read_rows(store, manifest, Sample)} == {
+        (f"{row.id}/rollout/0", "rollout", "", 0) for row in prompts
+    }
+    assert (result.counts["tokens"], scripted_engine.calls) == (0, [])

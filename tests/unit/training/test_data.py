@@ -53,6 +53,17 @@ def trained(tokenizer: Any, row: Row) -> str:
 
 
 @pytest.mark.parametrize("kind", ENDS)
+def test_an_example_without_a_response_is_its_prompt_alone(tokenizer: Tokenizers, kind: str) -> None:
+    tok, asked = tokenizer(kind), example("")
+    [row] = encode(tok, kind, asked)
+    [whole] = encode(tok, kind, example(ENDS[kind][0]))
+    assert row.input_ids == whole.input_ids[: whole.labels.count(IGNORED)], "where a model that is served goes on"
+    assert (row.prompt, set(row.labels)) == (asked.prompt, {IGNORED})
+    found = encode_examples(tok, [asked], ends(tok, kind), len(row.input_ids) + 5, minimum=0, room=6)
+    assert found.dropped["too_long"] == 1
+
+
+@pytest.mark.parametrize("kind", ENDS)
 def test_prompt_tokens_carry_no_loss_and_all_others_do(tokenizer: Tokenizers, kind: str) -> None:
     tok = tokenizer(kind)
     [row] = encode(tok, kind, example(ENDS[kind][0]))
