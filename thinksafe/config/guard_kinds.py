@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 BACKENDS = ("transformers", "vllm", "endpoint")
 """What can run the weights of a guard."""
 
 PLACES = frozenset({"model", "revision", "policy", "base_url", "served_model", "api_key_env"})
 """Settings that say where something is, not what it is."""
-_WEIGHTS = frozenset({"dtype", "backend", "max_length", "batch_size", "options"}) | PLACES - {"policy"}
+_RUNNING = frozenset({"dtype", "backend", "max_length", "batch_size", "options"})
+_WEIGHTS = _RUNNING | PLACES - {"policy"}
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,21 @@ KINDS: dict[str, GuardKind] = {
     "refusal-match": GuardKind("refusal phrases, no model; for plumbing only", "phrases", ""),
     "micro-exact": GuardKind("the grammar of the micro world", "exact", ""),
 }
+
+
+def carried_over(section: Mapping[str, Any], kind: object, said: Collection[str] = ()) -> dict[str, Any]:
+    """Return a guard's section with what it keeps if its kind becomes another: how weights are run, and nothing else.
+
+    A model, a commit, a server, a policy and a threshold are those of one guard.
+
+    Args:
+        section: The section as written; it may be malformed.
+        kind: The new kind; an unknown one changes nothing, and validation refuses it.
+        said: Keys that were set for the new kind.
+    """
+    new = KINDS.get(kind) if isinstance(kind, str) else None
+    if new is None or kind == section.get("kind"):
+        return dict(section)
+    of_guards = PLACES.union(*(other.uses for other in KINDS.values()))
+    kept = new.uses & (_RUNNING | set(said))
+    return {key: value for key, value in section.items() if key in kept or key not in of_guards}

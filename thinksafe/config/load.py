@@ -18,7 +18,7 @@ from thinksafe.config.document import LONGEST, Location, read_yaml
 from thinksafe.config.guard import GuardSettings
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.config.moved import became_of, moved_keys
-from thinksafe.config.overrides import apply_override, change_method
+from thinksafe.config.overrides import apply_overrides, inherited
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.credentials import scrubbed
 from thinksafe.errors import ConfigError
@@ -126,8 +126,7 @@ def load_place(overrides: list[str]) -> PlaceSettings:
     """
     document = Document("--set", "")
     value: dict[str, Any] = {}
-    for override in overrides:
-        apply_override(value, override)
+    apply_overrides(value, overrides)
     return _validated(_NamesAlone, document, value, {}).cluster
 
 
@@ -135,8 +134,7 @@ def load_guard(kind: str, overrides: list[str]) -> GuardSettings:
     """Return the settings of a guard by its kind; overrides set the other fields. Raises ConfigError."""
     document = Document("--guard with --set", "")
     value: dict[str, Any] = {"kind": kind}
-    for override in overrides:
-        apply_override(value, override)
+    apply_overrides(value, overrides)
     return _validated(GuardSettings, document, value, {})
 
 
@@ -144,8 +142,7 @@ def _read(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dic
     """Return a document's value with overrides applied, and the line numbers of its keys."""
     value, lines = _parse(document)
     value = _inherit(value, document)
-    for override in overrides:
-        changed = apply_override(value, override)
+    for changed in apply_overrides(value, overrides):
         lines = {place: line for place, line in lines.items() if place[: len(changed)] != changed}
     return value, lines
 
@@ -191,20 +188,7 @@ def _inherit(value: dict[str, Any], document: Document) -> dict[str, Any]:
         )
     base = _recipe(name)
     below = _inherit(_parse(base)[0], base)
-    _drop_other_guards(below, value)
-    if isinstance(own := value.get("method"), dict):
-        change_method(below, own.get("kind"))
-    return _merged(below, value)
-
-
-def _drop_other_guards(below: dict[str, Any], above: dict[str, Any]) -> None:
-    """Drop the guards that a document replaces by another kind: their settings would mean something else there."""
-    under, over = below.get("guard"), above.get("guard")
-    if isinstance(under, dict) and isinstance(over, dict):
-        for use, guard in over.items():
-            before = under.get(use)
-            if isinstance(guard, dict) and isinstance(before, dict) and guard.get("kind") not in (None, before["kind"]):
-                del under[use]
+    return _merged(inherited(below, value), value)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from thinksafe.config import RealignmentConfig, load_config, recipe_names
+from thinksafe.config.guard import GuardSettings, SecondGuardSettings
 from thinksafe.config.load import canonical, config_schema, find_document
 from thinksafe.config.moved import REMOVED
 from thinksafe.errors import ConfigError
@@ -276,6 +277,41 @@ def test_micro_kl_is_micro_but_for_the_loss_of_benign_rows() -> None:
 def test_another_method_leaves_options_behind_that_it_does_not_have(text: str, overrides: list[str]) -> None:
     kept = "kl" if "kl" in text else "cross-entropy"
     assert load_config(text, overrides).method == Rejection(benign_loss=kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("extends: qwen3-0.6b\nname: mine\n", ["guard.evaluate.kind=wildguard"]),
+        ("extends: qwen3-0.6b\nname: mine\nguard: {evaluate: {kind: wildguard}}\n", []),
+        ("extends: qwen3-0.6b\n", ["guard.evaluate.strict=false", "guard.evaluate.kind=wildguard"]),
+    ],
+)
+def test_another_guard_has_its_own_model_and_runs_as_the_old_one(text: str, overrides: list[str]) -> None:
+    guard = load_config(text, overrides).guard
+    assert guard.evaluate == GuardSettings(kind="wildguard", backend="vllm")
+    assert guard.filter == load_config("qwen3-0.6b").guard.filter
+
+
+def test_what_is_set_for_another_guard_stays_in_any_order() -> None:
+    pair = ["guard.evaluate.model=/models/wild", "guard.evaluate.kind=wildguard"]
+    one, two = (load_config("qwen3-0.6b", order).guard.evaluate for order in (pair, pair[::-1]))
+    assert one == two == GuardSettings(kind="wildguard", model="/models/wild", backend="vllm")
+
+
+def test_the_same_kind_again_changes_nothing() -> None:
+    assert load_config("qwen3-0.6b", ["guard.evaluate.kind=qwen3guard"]) == load_config("qwen3-0.6b")
+
+
+def test_another_guard_of_a_panel_or_beside_the_first_has_its_own_model() -> None:
+    panel = "guard.evaluate={kind: panel, members: [{kind: qwen3guard, revision: abc}, {kind: wildguard}]}"
+    found = load_config("micro", [panel, "guard.evaluate.members.0.kind=llama-guard-3"]).guard.evaluate.members
+    assert found == (GuardSettings(kind="llama-guard-3"), GuardSettings(kind="wildguard"))
+    second = "guard.second={kind: qwen3guard, model: /models/q, every_n: 3}"
+    changed = load_config("micro", [second, "guard.second.kind=wildguard"]).guard.second
+    assert changed == SecondGuardSettings(kind="wildguard", every_n=3)
+    problem = complaint("micro", "guard.evaluate={kind: qwen3guard, revision: abc}", "guard.evaluate.kind=panel")
+    assert "members: a panel has two guards or more" in problem
 
 
 def test_another_method_hides_no_mistake() -> None:
