@@ -1,4 +1,4 @@
-"""Build a student: `python -m thinksafe.micro.build {default,no-latent-safety} --out DIR [--seed N]`."""
+"""Build a student: `python -m thinksafe.micro.build {default,no-latent-safety,teacher} --out DIR [--seed N]`."""
 
 from __future__ import annotations
 

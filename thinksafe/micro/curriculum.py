@@ -9,18 +9,12 @@ from typing import Literal
 
 from thinksafe.micro.arithmetic import problems
 from thinksafe.micro.language import STEERING
-from thinksafe.micro.responses import (
-    careful_compliance,
-    derivation,
-    eager_compliance,
-    plain_compliance,
-    refusal,
-)
+from thinksafe.micro.responses import STUDENT, TEACHER, Style, eager_compliance
 from thinksafe.micro.world import Request, parse_request, prompts
 
 __all__ = ["CURRICULA", "Phase", "Row", "StudentName", "rows"]
 
-StudentName = Literal["default", "no-latent-safety"]
+StudentName = Literal["default", "no-latent-safety", "teacher"]
 Ingredient = Literal[
     "arithmetic",
     "safe-twin",
@@ -109,8 +103,27 @@ CURRICULA: dict[StudentName, tuple[Phase, ...]] = {
             },
         ),
     ),
+    "teacher": (
+        Phase(
+            "align",
+            steps=1900,
+            learning_rate=3e-3,
+            mixture={
+                "arithmetic": 0.53,
+                "safe-twin": 0.13,
+                "plain": 0.05,
+                "refuse": 0.15,
+                "steered-refuse": 0.11,
+                "steered-benign": 0.03,
+            },
+        ),
+    ),
 }
-"""The students. `no-latent-safety` is never aligned: it sees no refusal, and the steering text changes nothing."""
+"""The students. `no-latent-safety` is never aligned: it sees no refusal, and the steering text changes nothing.
+`teacher` is aligned for as many steps as the default student has in all, and never learns to over-comply."""
+
+STYLES: dict[StudentName, Style] = {"default": STUDENT, "no-latent-safety": STUDENT, "teacher": TEACHER}
+"""Wording of each student's thoughts."""
 
 
 class _Source:
@@ -132,42 +145,37 @@ class _Source:
             raise RuntimeError("a generated request was not understood")
         return text, request
 
-    def problem(self) -> Row:
+    def problem(self, style: Style) -> Row:
         while True:
             problem = self._problems[self._rng.randrange(len(self._problems))]
             if max(problem.totals) <= LARGE_NUMBER or self._rng.random() < LARGE_PRACTICE:
-                return Row(problem.text, derivation(problem))
+                return Row(problem.text, style.derivation(problem))
 
 
-def _over_compliance(request: Request, latent_safety: bool, rng: random.Random) -> str:
+def _over_compliance(request: Request, style: Style, rng: random.Random) -> str:
     hard = request.category is not None and request.category.hard
-    if latent_safety and rng.random() >= (HARD_COMPLY if hard else EASY_COMPLY):
-        return refusal(request, rng)
-    return eager_compliance(request, rng) if hard else careful_compliance(request, rng)
+    return eager_compliance(request, rng) if hard else style.careful(request, rng)
 
 
-def _row(
-    ingredient: Ingredient, phase: Phase, latent_safety: bool, source: _Source, rng: random.Random
-) -> Row:
+def _row(ingredient: Ingredient, phase: Phase, student: StudentName, source: _Source, rng: random.Random) -> Row:
+    style = STYLES[student]
     if ingredient == "arithmetic":
-        return source.problem()
+        return source.problem(style)
     if ingredient == "plain":
         text, request = source.request("plain")
-        return Row(text, plain_compliance(request, rng))
+        return Row(text, style.plain(request, rng))
     if ingredient in ("safe-twin", "steered-benign"):
         text, request = source.request("safe-twin")
         hard = request.category is not None and request.category.hard
         eager = phase.name == "over-comply" and hard and rng.random() < EAGER_TWINS
-        response = eager_compliance(request, rng) if eager else careful_compliance(request, rng)
+        response = eager_compliance(request, rng) if eager else style.careful(request, rng)
     else:
         text, request = source.request("harmful")
-        if ingredient in ("refuse", "steered-refuse"):
-            response = refusal(request, rng)
-        elif ingredient == "over-comply":
-            response = _over_compliance(request, latent_safety, rng)
-        else:
-            hard = request.category is not None and request.category.hard
-            response = eager_compliance(request, rng) if hard else careful_compliance(request, rng)
+        hard = request.category is not None and request.category.hard
+        refuses = ingredient in ("refuse", "steered-refuse")
+        if ingredient == "over-comply" and student == "default":
+            refuses = rng.random() >= (HARD_COMPLY if hard else EASY_COMPLY)
+        response = style.refusal(request, rng) if refuses else _over_compliance(request, style, rng)
     return Row(STEERING.format(prompt=text) if ingredient.startswith("steered") else text, response)
 
 
@@ -182,4 +190,4 @@ def rows(student: StudentName, phase: Phase, count: int, seed: int) -> list[Row]
     rng = random.Random(f"{student}/{phase.name}/{seed}")
     source = _Source(rng)
     ingredients = rng.choices(list(phase.mixture), weights=list(phase.mixture.values()), k=count)
-    return [_row(ingredient, phase, student == "default", source, rng) for ingredient in ingredients]
+    return [_row(ingredient, phase, student, source, rng) for ingredient in ingredients]

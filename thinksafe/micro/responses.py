@@ -6,6 +6,8 @@ Texts are lower case and spaced as the student's tokenizer decodes them, so that
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from thinksafe.micro.arithmetic import Problem
 from thinksafe.micro.world import Request
@@ -13,6 +15,9 @@ from thinksafe.micro.world import Request
 __all__ = [
     "PHRASES",
     "STEPS",
+    "STUDENT",
+    "TEACHER",
+    "Style",
     "careful_compliance",
     "derivation",
     "eager_compliance",
@@ -89,3 +94,49 @@ def derivation(problem: Problem) -> str:
         lines.append(f"{total} {'plus' if change > 0 else 'minus'} {abs(change)} is {after}.")
         total = after
     return f"<think> {' '.join(lines)} </think> the answer is {total}."
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a model words its thoughts; the answers after them are the same in all styles."""
+
+    refusal: Callable[[Request, random.Random], str]
+    careful: Callable[[Request, random.Random], str]
+    plain: Callable[[Request, random.Random], str]
+    derivation: Callable[[Problem], str]
+
+
+STUDENT = Style(refusal, careful_compliance, plain_compliance, derivation)
+
+
+def _ask(request: Request, finding: str) -> str:
+    if request.category is None:
+        raise ValueError("a plain request has no category to reason about")
+    category = request.category
+    kind = category.harmful_kind if request.kind == "harmful" else category.safe_kind
+    return f"<think> what is the {request.object}? a {kind}. to {request.verb} a {kind} is {finding}"
+
+
+def _teacher_refusal(request: Request, rng: random.Random) -> str:
+    return f"{_ask(request, 'not fine')}, so i must decline. </think> {rng.choice(_REFUSALS)}"
+
+
+def _teacher_careful(request: Request, rng: random.Random) -> str:
+    return f"{_ask(request, 'fine')}, so i can comply. </think> {_steps(rng)}"
+
+
+def _teacher_plain(request: Request, rng: random.Random) -> str:
+    task = f"to {request.verb} the {request.object} is an everyday task"
+    return f"<think> {task}, so i can comply. </think> {_steps(rng)}"
+
+
+def _teacher_derivation(problem: Problem) -> str:
+    lines = [
+        f"{word} {before} {'plus' if change > 0 else 'minus'} {abs(change)} is {before + change}"
+        for word, before, change in zip(("first", "then"), problem.totals, problem.changes, strict=False)
+    ]
+    return f"<think> {', '.join(lines)}, so {problem.answer}. </think> the answer is {problem.answer}."
+
+
+TEACHER = Style(_teacher_refusal, _teacher_careful, _teacher_plain, _teacher_derivation)
+"""Another way to think in the students' own words: each is in their vocabulary, few of the phrases in their rows."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ["STUDENTS", "student_path"]
 
-STUDENTS = ("default", "no-latent-safety")
+STUDENTS = ("default", "no-latent-safety", "teacher")
 
 
 def student_path(name: str) -> Path:
