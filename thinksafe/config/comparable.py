@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from thinksafe.config.policy import policy_digest
 from thinksafe.digests import digest_json
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def suite_digest(config: RealignmentConfig | SuiteConfig, reasoning: Literal["th
     Args:
         config: A realignment or a suite.
         reasoning: Setting ``reasoning`` of the measured model.
+
+    Raises:
+        InputError: a policy cannot be read.
+        StoreError: an object cannot be read.
     """
     evaluation = config.evaluation
     reasoning_settings = evaluation.settings_reasoning
@@ -109,6 +114,8 @@ def _guard(guard: GuardSettings) -> dict[str, Any]:
     fields = type(guard).model_fields
     unset = {name for name, field in fields.items() if name not in GUARD and getattr(guard, name) == field.default}
     found = guard.model_dump(mode="json", exclude=unset | {"members", *SERVER})
+    if guard.policy:  # what it says counts, not where it is
+        found["policy"] = policy_digest(guard.policy)
     if guard.members:
         found["members"] = [_guard(member) for member in guard.members]
     return found | {"min_mass": 0.5}  # a key of the first version

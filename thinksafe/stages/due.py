@@ -17,6 +17,7 @@ from thinksafe.registry import ledger
 from thinksafe.registry.ledger import TakenBack
 from thinksafe.run.details import DueDetails, PlanDetails
 from thinksafe.run.record import StageContext, StageResult, find_record, recorded
+from thinksafe.stages.plan import POLICY
 from thinksafe.store import Store
 
 NOTHING = "nothing to do"
@@ -28,8 +29,8 @@ def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_
     """Write whether the run continues, ``true`` or ``false``.
 
     It compares the digests in the records of ``plan`` and ``prepare``: student, each section of the configuration, each
-    prompt set, version of thinksafe and its libraries. They are compared with those of the champion's run and of the
-    runs whose candidates were rolled back. A run whose records are gone counts as different.
+    prompt set, each guard's policy, version of thinksafe and its libraries. They are compared with those of the
+    champion's run and of the runs whose candidates were rolled back. A run whose records are gone counts as different.
 
     Args:
         context: Store and run.
@@ -93,6 +94,7 @@ def run_inputs(store: Store, run_id: str) -> dict[str, str] | None:
     found = {f"section {name}": digest_json(_undated(value)) for name, value in planned.sections.items()
              if name not in _NO_INPUT}
     found |= {f"prompts {name}": digest for name, digest in prepare.outputs.items()}
+    found |= {name: digest for name, digest in plan.outputs.items() if name.startswith(POLICY)}
     return found | {"student": plan.outputs.get("base", ""), "code": digest_json(planned.code)}
 
 

@@ -13,6 +13,7 @@ from thinksafe import __version__
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.load import canonical
 from thinksafe.config.plan_document import plan_document
+from thinksafe.config.policy import policy_digests
 from thinksafe.config.sections import TeacherSection
 from thinksafe.digests import digest_json, library_versions
 from thinksafe.jsonl import write_json
@@ -22,6 +23,8 @@ from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 from thinksafe.settings import StudentSettings
 
+POLICY = "policy of guard."
+"""Outputs that are digests of policies begin so."""
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp", "pydantic")
 
 
@@ -42,7 +45,7 @@ def run(
 
     Raises:
         ConfigError: the configuration is wrong, or for another cluster than the pipeline was compiled for.
-        InputError: the student cannot be found or used.
+        InputError: the student cannot be found or used, or a guard's policy cannot be read.
     """
     from thinksafe.registry.ledger import champion_for_run
     from thinksafe.registry.tracking import ensure_parent_run
@@ -73,7 +76,10 @@ def run(
         write_json(champion_out, champion)
         mlflow_run = ensure_parent_run(loaded.registry, context.run_id, loaded.name)
         config_document: dict[str, Any] = canonical(loaded)
-        result.outputs = {"base": base.digest, "champion": "" if champion.absent else champion.digest}
+        result.outputs = {
+            "base": base.digest, "champion": "" if champion.absent else champion.digest,
+            **{f"{POLICY}{use}": digest for use, digest in policy_digests(loaded.guard).items()},
+        }
         result.details = PlanDetails(
             date=day.isoformat(), config=config_document, config_digest=digest_json(config_document),
             base=base.model_dump(mode="json"), champion=champion.model_dump(mode="json"),

@@ -27,12 +27,14 @@ SECTIONS = {
 PROMPTS = {"pilot": "a", "training": "b", "evaluation": "c", "contamination": "d"}
 
 
-def write(store: Store, run_id: str, *, base: str = "student", prompts: Any = PROMPTS, **sections: Any) -> None:
+def write(
+    store: Store, run_id: str, *, base: str = "student", prompts: Any = PROMPTS, policies: Any = None, **sections: Any
+) -> None:
     common = {"run_id": run_id, "status": "succeeded", "started": 1.0, "seconds": 1.0}
     details = {
         "sections": SECTIONS | sections, "config": {"registry": {"model": "m"}}, "code": {"thinksafe": "0.1"}
     }
-    plan = StageRecord(**common, stage="plan", task="plan", outputs={"base": base}, details=details)  # type: ignore[arg-type]
+    plan = StageRecord(**common, stage="plan", task="plan", outputs={"base": base} | (policies or {}), details=details)  # type: ignore[arg-type]
     prepare = StageRecord(**common, stage="prepare", task="prepare", outputs=prompts)  # type: ignore[arg-type]
     write_stage_record(store, plan)
     write_stage_record(store, prepare)
@@ -77,6 +79,7 @@ def test_it_goes_on_unless_it_was_asked_to_look(world: World) -> None:
         ({"train": {"seed": 2}}, ["section train"]),
         ({"gate": {"waivers_on": "2026-01-01", "limit": 0.2}}, ["section gate"]),
         ({"new_section": {}}, ["section new_section"]),
+        ({"policies": {"policy of guard.filter": "x"}}, ["policy of guard.filter"]),
     ],
 )
 def test_anything_new_is_named_and_goes_on(world: World, changed: Any, names: list[str]) -> None:

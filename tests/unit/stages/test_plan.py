@@ -137,6 +137,21 @@ def test_references_without_a_champion(run: Callable[..., Any], micro_reference:
     assert result.details.champion_generation is None
 
 
+def test_the_policies_of_guards_are_named_by_their_texts(run: Callable[..., Any], tmp_path: Path) -> None:
+    policy = tmp_path / "policy.md"
+    guards = f"guard={{filter: {{kind: gpt-oss-safeguard, policy: '{policy}'}}, evaluate: {{kind: micro-exact}}}}"
+    found = []
+    for text in ("Nothing about sheds.", "Nothing about ladders."):
+        policy.write_text(text)
+        outputs = run("micro", guards)[0].outputs
+        found.append({key: value for key, value in outputs.items() if key.startswith("policy")})
+    assert [list(each) for each in found] == [["policy of guard.filter"]] * 2
+    assert found[0] != found[1]
+    policy.unlink()
+    with pytest.raises(InputError, match=r"Cannot read guard\.policy"):
+        run("micro", guards)
+
+
 def promote(store: LocalStore, base: ModelReference, run_id: str) -> ModelReference:
     target = base.model_copy(update={"role": "candidate", "adapter": "adapters/a", "adapter_digest": "a"})
     append(

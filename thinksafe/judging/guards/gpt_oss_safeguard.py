@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 
 from thinksafe.config.model import GuardSettings
+from thinksafe.config.policy import read_policy
 from thinksafe.digests import digest_json
 from thinksafe.errors import InputError
 from thinksafe.judging.guards.backends import Backend, Ids
@@ -17,7 +18,6 @@ from thinksafe.judging.guards.base import Opinion
 from thinksafe.judging.guards.labels import MIN_MASS
 from thinksafe.judging.guards.model_guard import ModelGuard
 from thinksafe.judging.guards.rendering import Format, load_format
-from thinksafe.judging.guards.templates import read_policy
 
 ANSWER_TOKENS = 4096
 """Room for the reasoning and the vote."""

@@ -7,12 +7,13 @@ empty, with the opening tag of the score, so that the next token is the answer.
 from __future__ import annotations
 
 from thinksafe.config.model import GuardSettings
+from thinksafe.config.policy import read_policy
 from thinksafe.judging.guards.backends import TOP, Backend, Ids
 from thinksafe.judging.guards.base import Opinion
 from thinksafe.judging.guards.labels import Labels
 from thinksafe.judging.guards.model_guard import ModelGuard
 from thinksafe.judging.guards.rendering import Format
-from thinksafe.judging.guards.templates import own_format, read_policy
+from thinksafe.judging.guards.templates import own_format
 
 
 class GraniteGuardian(ModelGuard):

@@ -11,10 +11,7 @@ from typing import Any
 from thinksafe.digests import digest_json
 from thinksafe.errors import InputError
 from thinksafe.judging.guards.rendering import Format, read_fields, split_template
-from thinksafe.store.remote import local_file
 
-LONGEST_POLICY = 100_000
-"""Characters of a policy: more leaves no guard room for a response."""
 Parts = tuple[str, str, str]
 """What stands before the prompt, between prompt and response, and after the response."""
 
@@ -59,32 +56,6 @@ def own_format(name: str, tokenizer: Any, policy: str = "") -> Format:
         name, opening, between, again, closing, before, strip, tuple(fields["delimiters"]), tuple(fields["labels"]),
         digest_json([digest, opening, between, again, closing, strip]), begins=False,
     )
-
-
-def read_policy(address: str) -> str:
-    """Return the text of a policy file, without white space around it; "" for no address.
-
-    Args:
-        address: Local path, or ``s3://bucket/key``.
-
-    Raises:
-        InputError: the file is missing, empty, too long, or not text.
-        StoreError: an object cannot be read.
-    """
-    if not address:
-        return ""
-    with local_file(address) as path:
-        try:
-            text = path.read_text("utf-8-sig").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise InputError(f"Cannot read guard.policy {address!r}: {reason}.", "Name a text file.") from error
-    if not text or len(text) > LONGEST_POLICY:
-        raise InputError(
-            f"guard.policy {address!r} has {len(text):,} characters; a policy has 1 to {LONGEST_POLICY:,}.",
-            "Write what is not allowed, in plain words.",
-        )
-    return text
 
 
 class _Shown:
