@@ -108,6 +108,20 @@ def test_all_stores_refuse_the_same_prefixes(store: Store, prefix: str) -> None:
         store.keys(prefix)
 
 
+def test_folders_are_names_and_not_objects(store: Store) -> None:
+    for key in ("runs/b/plan.json", "runs/b/c/d", "runs/a/plan.json", "runs/x.json", "runs-2/z/plan.json", "ü/漢/x"):
+        store.put(key, b"")
+    assert store.folders("runs/") == ["a", "b"]
+    assert store.folders("runs/b/") == ["c"]
+    assert store.folders("") == ["runs", "runs-2", "ü"]
+    assert store.folders("ü/") == ["漢"]
+    for nothing in ("none/", "runs/x.json/", "runs/a/plan.json/"):
+        assert store.folders(nothing) == []
+    for wrong in ("runs", "../", "/", "a//"):
+        with pytest.raises(StoreError, match=r"folder|relative path"):
+            store.folders(wrong)
+
+
 def test_all_stores_take_the_same_keys(store: Store, tmp_path: Path) -> None:
     keys = sorted(
         [

@@ -8,11 +8,15 @@ backwards. ``@daily`` and the like are not supported, to keep ``cluster.schedule
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 _PART = re.compile(r"(?P<low>[*?]|\d{1,2}|[A-Za-z]{3})(-(?P<high>\d{1,2}|[A-Za-z]{3}))?(/(?P<step>\d{1,4}))?", re.ASCII)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_LONGEST_GAP = 8 * 366
+"""Days; 2100 is no leap year."""
 _LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -42,6 +46,34 @@ class Cron(NamedTuple):
     """A part of the day of the month is ``*`` or ``?``."""
     any_weekday: bool
     """The same for the day of the week. If neither is true, one of the two must match; otherwise both must."""
+
+    def after(self, time: datetime) -> datetime:
+        """Return the first time of the cron later than ``time``, to the second, in the time zone of ``time``.
+
+        Raises:
+            ValueError: there is none within the longest gap between two 29 Februaries.
+        """
+        day = time.date()
+        for _ in range(_LONGEST_GAP):
+            if self._on(day):
+                for moment in self._moments(day, time):
+                    if moment > time:
+                        return moment
+            day += timedelta(days=1)
+        raise ValueError(f"has no time within {_LONGEST_GAP} days")
+
+    def _on(self, day: date) -> bool:
+        in_month, in_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        either = self.any_day or self.any_weekday
+        return day.month in self.months and (in_month and in_week if either else in_month or in_week)
+
+    def _moments(self, day: date, time: datetime) -> Iterator[datetime]:
+        """Yield the times of a day in order, but for the hours before that of ``time``."""
+        first = time.hour if day == time.date() else 0
+        for hour in sorted(hour for hour in self.hours if hour >= first):
+            for minute in sorted(self.minutes):
+                for second in sorted(self.seconds):
+                    yield datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=time.tzinfo)
 
 
 def parse(text: str) -> Cron:

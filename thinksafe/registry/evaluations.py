@@ -46,6 +46,8 @@ class Evaluation(Record):
     """Digest of the suite's configuration (:func:`thinksafe.config.comparable.suite_digest`)."""
     instruments: dict[str, str] = {}
     """What measured; see :class:`thinksafe.run.manifests.Manifest`. Empty as above."""
+    passed: bool | None = None
+    """Whether all checks held; False raised the alarm. None in evaluations of versions that did not record it."""
 
 
 def last_before(store: Store, model: ModelReference, suite: str, run_id: str) -> Evaluation | None:
@@ -94,7 +96,7 @@ def samples_before(store: Store, model: ModelReference, planned: str, run_id: st
 
 def append(
     store: Store, model: ModelReference, metrics: MetricSet, outcomes: Path, *, run_id: str, created: str,
-    samples: str = "", planned: str = "", instruments: Mapping[str, str] | None = None,
+    samples: str = "", planned: str = "", instruments: Mapping[str, str] | None = None, passed: bool | None = None,
 ) -> Evaluation:
     """Add an evaluation to the history, once per run, and return it.
 
@@ -108,6 +110,7 @@ def append(
         samples: Digest of the manifest of its samples.
         planned: Digest of the suite's configuration.
         instruments: What measured.
+        passed: Whether all checks held.
 
     Raises:
         StoreError: the store failed, or evaluations of this model and suite were written faster than this one.
@@ -123,6 +126,7 @@ def append(
         entry = Evaluation(
             number=number, run_id=run_id, created=created, model=model, metrics=metrics, outcomes=key,
             outcomes_digest=digest, samples=samples, planned=planned, instruments=dict(instruments or {}),
+            passed=passed,
         )
         try:
             store.create(f"{prefix}{number:06d}.json", entry.model_dump_json(indent=2).encode() + b"\n")
@@ -158,10 +162,11 @@ def _prefix(model: ModelReference, suite: str) -> str:
 def _entries(store: Store, model: ModelReference, suite: str) -> list[Evaluation]:
     prefix = _prefix(model, suite)
     names = sorted(key for key in store.keys(prefix) if "/" not in key.removeprefix(prefix))
-    return [_read(store, key) for key in names if key.endswith(".json")]
+    return [read(store, key) for key in names if key.endswith(".json")]
 
 
-def _read(store: Store, key: str) -> Evaluation:
+def read(store: Store, key: str) -> Evaluation:
+    """Return an evaluation by its key. Raises StoreError if it is malformed, or the store failed."""
     try:
         return Evaluation.model_validate_json(store.get(key))
     except ValidationError as error:

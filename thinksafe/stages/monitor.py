@@ -101,7 +101,7 @@ def run(
             )
         appended = evaluations.append(
             context.store, reference, measured, outcomes, run_id=context.run_id, created=now(),
-            samples=drawn.digest, planned=section.suite, instruments=instruments,
+            samples=drawn.digest, planned=section.suite, instruments=instruments, passed=decision.passed,
         )
         write_json(decision_out, decision)
         write_atomic(passed_out, b"true" if decision.passed else b"false")

@@ -56,6 +56,13 @@ class Store(Protocol):
         """Return the keys that start with ``prefix``, sorted, without markers of empty folders."""
         ...
 
+    def folders(self, folder: str) -> list[str]:
+        """Return the names directly below ``folder`` (``runs/``) below which there are objects, sorted.
+
+        An empty folder may be among them. It takes as long as there are names, however many objects are below each.
+        """
+        ...
+
     def tags(self, prefix: str) -> dict[str, str]:
         """Return for each key that starts with ``prefix`` a short text that changes when the object does."""
         ...
@@ -94,6 +101,13 @@ def check_prefix(prefix: str) -> None:
         _check_names(folder)
     if name:
         _check_names(f"{name}_")  # "." may go on to be a plain name
+
+
+def check_folder(folder: str) -> None:
+    """Raise StoreError for a text that does not name a folder, as ``runs/`` does. The empty text is the root."""
+    if folder and not folder.endswith("/"):
+        raise StoreError(f"{folder[:200]!r} is not a folder.", "Write it with a slash at the end.")
+    check_prefix(folder)
 
 
 def _check_names(key: str) -> None:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from thinksafe.digests import BLOCK
 from thinksafe.errors import ConflictError, MissingError, StoreError
 from thinksafe.files import writing
-from thinksafe.store.base import check_key, check_prefix, is_listed
+from thinksafe.store.base import check_folder, check_key, check_prefix, is_listed
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 
@@ -73,6 +73,17 @@ class LocalStore:
             for name in names
         )
         return sorted(key for key in found if key.startswith(prefix) and is_listed(key))
+
+    def folders(self, folder: str) -> list[str]:
+        check_folder(folder)
+        try:
+            with os.scandir(self._folder / folder) as found:
+                names = [item.name for item in found if item.is_dir() and is_listed(item.name)]
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return []
+            raise self._failure("list", folder, error) from error
+        return sorted(names)
 
     def tags(self, prefix: str) -> dict[str, str]:
         found = {}

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from thinksafe.digests import BLOCK, digest_bytes, digest_file
 from thinksafe.errors import ConfigError, ConflictError, DamagedError, MissingError, StoreError
 from thinksafe.files import writing
-from thinksafe.store.base import check_key, check_prefix, is_listed
+from thinksafe.store.base import check_folder, check_key, check_prefix, is_listed
 from thinksafe.store.retries import default_retry_seconds, retried
 from thinksafe.store.s3_errors import NO_BUCKET, explained, is_refusal, is_transient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 T = TypeVar("T")
 
@@ -113,23 +113,29 @@ class S3Store:
     def keys(self, prefix: str) -> list[str]:
         return list(self.tags(prefix))
 
+    def folders(self, folder: str) -> list[str]:
+        check_folder(folder)
+        start, pages = len(self._key(folder)), self._pages(folder, Delimiter="/")
+        found = (item["Prefix"] for page in pages for item in page.get("CommonPrefixes", []))
+        return sorted(prefix[start:-1] for prefix in found if is_listed(prefix[start:-1]))
+
     def tags(self, prefix: str) -> dict[str, str]:
         check_prefix(prefix)
-        start = self._key("")
-        found: dict[str, str] = {}
-        more: dict[str, Any] = {}
+        start = len(self._key(""))
+        found = (
+            (item["Key"][start:], item["ETag"].strip('"')) for page in self._pages(prefix)
+            for item in page.get("Contents", [])
+        )
+        return dict(sorted((key, tag) for key, tag in found if is_listed(key)))
+
+    def _pages(self, prefix: str, **options: Any) -> Iterator[ListObjectsV2OutputTypeDef]:
+        of: Any = {"Bucket": self._bucket, "Prefix": self._key("") + prefix, **options}
         while True:
-            page = self._call(
-                "list", prefix,
-                lambda: self._client.list_objects_v2(Bucket=self._bucket, Prefix=start + prefix, **more),  # noqa: B023
-            )
-            for item in page.get("Contents", []):
-                key = item["Key"][len(start) :]
-                if is_listed(key):
-                    found[key] = item["ETag"].strip('"')
+            page = self._call("list", prefix, lambda: self._client.list_objects_v2(**of))
+            yield page
             if not page.get("IsTruncated"):
-                return dict(sorted(found.items()))
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+                return
+            of["ContinuationToken"] = page["NextContinuationToken"]
 
     def put_file(self, key: str, path: Path) -> None:
         check_key(key)

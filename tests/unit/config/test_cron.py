@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import assume, given
@@ -89,3 +90,52 @@ def test_what_robfig_refuses_or_never_reaches_is_refused(cron):
 )
 def test_rare_times_are_taken(cron):
     parse(cron)
+
+
+TIMES = st.datetimes(datetime(2024, 1, 1), datetime(2104, 1, 1), timezones=st.just(UTC))
+
+
+@given(TIMES, st.data())
+def test_the_next_time_is_the_first_that_matches(time, data):
+    fields = [data.draw(st.lists(parts(place), min_size=1, max_size=2)) for place in range(6)]
+    texts = [",".join(text for text, _ in field) for field in fields]
+    try:
+        cron = parse(" ".join(texts))
+        found = cron.after(time)
+    except ValueError:
+        return
+
+    def on(day):
+        in_month, in_week = day.day in cron.days, (day.weekday() + 1) % 7 in cron.weekdays
+        starred = any(sign in field for field in (texts[3], texts[5]) for sign in "*?")
+        return day.month in cron.months and (in_month and in_week if starred else in_month or in_week)
+
+    assert found > time
+    assert on(found)
+    assert (found.hour in cron.hours, found.minute in cron.minutes, found.second in cron.seconds) == (True, True, True)
+    days = (time + timedelta(days=number) for number in range(1, (found.date() - time.date()).days))
+    assert not any(on(day) for day in days)
+    earlier = max(time, datetime(found.year, found.month, found.day, tzinfo=UTC) - timedelta(seconds=1))
+    for back in range(1, min(3600, int((found - earlier).total_seconds()))):
+        before = found - timedelta(seconds=back)
+        assert not (before.hour in cron.hours and before.minute in cron.minutes and before.second in cron.seconds)
+
+
+@pytest.mark.parametrize(
+    ("cron", "time", "following"),
+    [
+        ("0 0 3 * * 0", "2026-11-29T02:59:59", "2026-11-29T03:00:00"),
+        ("0 0 3 * * 0", "2026-11-29T03:00:00", "2026-12-06T03:00:00"),
+        ("0 0 3 29 2 *", "2096-03-01T00:00:00", "2104-02-29T03:00:00"),
+        ("0 0 3 13 * FRI", "2026-11-30T00:00:00", "2026-12-04T03:00:00"),
+        ("*/20 59 23 31 12 ?", "2026-12-31T23:59:40", "2027-12-31T23:59:00"),
+    ],
+)
+def test_next_times(cron, time, following):
+    after = parse(cron).after(datetime.fromisoformat(time).replace(tzinfo=UTC))
+    assert after == datetime.fromisoformat(following).replace(tzinfo=UTC)
+
+
+def test_a_time_that_is_too_far_away_is_an_error():
+    with pytest.raises(ValueError, match="no time within"):
+        parse("0 0 3 29 2 */6").after(datetime(2032, 3, 1, tzinfo=UTC))

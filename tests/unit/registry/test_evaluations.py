@@ -47,6 +47,18 @@ def test_a_run_is_added_once(store: LocalStore, tmp_path: Path) -> None:
     assert add(store, tmp_path, "a") == add(store, tmp_path, "a")
 
 
+def test_whether_the_checks_held_is_kept(store: LocalStore, tmp_path: Path) -> None:
+    add(store, tmp_path, "a")
+    path = tmp_path / "b.jsonl"
+    write_records(path, [Outcome(metric="harm/x", prompt_id="1", value=1.0)])
+    evaluations.append(
+        store, MODEL, MetricSet(role="evaluated", suite="s"), path, run_id="b", created="2026-01-02T00:00:00+00:00",
+        passed=False,
+    )
+    found = [evaluations.read(store, key) for key in store.keys("evaluations/") if "/outcomes/" not in key]
+    assert [entry.passed for entry in found] == [None, False]
+
+
 def test_outcomes_are_verified(store: LocalStore, tmp_path: Path) -> None:
     entry = add(store, tmp_path, "a", value=1.0)
     with evaluations.outcomes_of(store, entry) as rows:
