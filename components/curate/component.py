@@ -17,6 +17,7 @@ def make(image: str):
         decision: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
         artifacts: str,
+        method: str = "",
     ):
         """Keep the samples that are complete and safe, and that refuse or comply as they should.
 
@@ -28,9 +29,10 @@ def make(image: str):
             decision: Whether there are enough to train on, as JSON.
             passed: Whether every check passes.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
-            image, "curate", task="curate", plan=plan.path, artifacts=artifacts,
+            image, "curate", task="curate", plan=plan.path, artifacts=artifacts, method=method,
             samples=samples.path, verdicts=verdicts.path, examples_out=examples.path,
             decision_out=decision.path, passed_out=passed,
         )

@@ -16,6 +16,7 @@ def make(image: str):
         diagnosis: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
         artifacts: str,
+        method: str = "",
     ):
         """Decide from a pilot whether the model has latent safety knowledge to bring out.
 
@@ -26,9 +27,10 @@ def make(image: str):
             diagnosis: The decision, as JSON.
             passed: Whether the run continues.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
-            image, "diagnose", task="diagnose", plan=plan.path, artifacts=artifacts,
+            image, "diagnose", task="diagnose", plan=plan.path, artifacts=artifacts, method=method,
             samples=samples.path, verdicts=verdicts.path, diagnosis_out=diagnosis.path, passed_out=passed,
         )
 

@@ -22,6 +22,7 @@ def make(image: str):
         decision: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
         artifacts: str,
+        method: str = "",
     ):
         """Decide whether the candidate may be promoted: every check must pass.
 
@@ -38,9 +39,10 @@ def make(image: str):
             decision: The decision, as JSON.
             passed: Whether every check passes.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
-            image, "gate", task="gate", plan=plan.path, artifacts=artifacts,
+            image, "gate", task="gate", plan=plan.path, artifacts=artifacts, method=method,
             base_metrics=base_metrics.path, base_outcomes=base_outcomes.path,
             candidate_metrics=candidate_metrics.path, candidate_outcomes=candidate_outcomes.path,
             champion_metrics=champion_metrics.path, champion_outcomes=champion_outcomes.path,

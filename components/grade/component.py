@@ -15,6 +15,7 @@ def make(image: str):
         grades: dsl.Output[dsl.Dataset],
         use: str,
         artifacts: str,
+        method: str = "",
     ):
         """Grade the answers in samples of problems.
 
@@ -24,9 +25,10 @@ def make(image: str):
             grades: Manifest of their grades.
             use: What the samples are for: pilot, training, base, candidate or champion.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
-            image, "grade", task=f"grade-{use}", plan=plan.path, artifacts=artifacts,
+            image, "grade", task=f"grade-{use}", plan=plan.path, artifacts=artifacts, method=method,
             samples=samples.path, grades_out=grades.path,
         )
 

@@ -16,6 +16,7 @@ def make(image: str):
         section: str,
         use: str,
         artifacts: str,
+        method: str = "",
     ):
         """Let a guard read samples; a verdict is safe, unsafe or unknown.
 
@@ -26,9 +27,10 @@ def make(image: str):
             section: Section of the plan.
             use: What the samples are for: pilot, training, base, candidate or champion.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
-            image, "judge", task=f"judge-{use}", plan=plan.path, artifacts=artifacts,
+            image, "judge", task=f"judge-{use}", plan=plan.path, artifacts=artifacts, method=method,
             section=section, samples=samples.path, verdicts_out=verdicts.path,
         )
 

@@ -18,6 +18,7 @@ def make(image: str):
         outcomes: dsl.Output[dsl.Dataset],
         role: str,
         artifacts: str,
+        method: str = "",
     ):
         """Compute the metrics of one model on the evaluation suite, with their intervals.
 
@@ -30,9 +31,10 @@ def make(image: str):
             outcomes: Outcome of each prompt, as JSON Lines, for paired comparisons.
             role: Which model it is: base, candidate, champion, evaluated or previous.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
-            image, "metrics", task=f"metrics-{role}", plan=plan.path, artifacts=artifacts,
+            image, "metrics", task=f"metrics-{role}", plan=plan.path, artifacts=artifacts, method=method,
             role=role, samples=samples.path, verdicts=verdicts.path, grades=grades.path,
             metrics_out=metrics.path, outcomes_out=outcomes.path,
         )

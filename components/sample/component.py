@@ -17,6 +17,7 @@ def make(image: str):
         section: str,
         use: str,
         artifacts: str,
+        method: str = "",
     ):
         """Draw a model's responses to prompts, steered or plain as the section says.
 
@@ -28,9 +29,10 @@ def make(image: str):
             section: Section of the plan.
             use: What the samples are for: pilot, training, base, candidate, champion or rollout.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
-            image, "sample", task=f"sample-{use}", plan=plan.path, artifacts=artifacts,
+            image, "sample", task=f"sample-{use}", plan=plan.path, artifacts=artifacts, method=method,
             section=section, model=model.path, prompts=prompts.path,
             samples_out=samples.path,
         )

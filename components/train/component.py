@@ -18,6 +18,7 @@ def make(image: str):
         decision: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
         artifacts: str,
+        method: str = "",
     ):
         """Train a LoRA adapter of the base model on the examples.
 
@@ -30,9 +31,10 @@ def make(image: str):
             decision: Whether the adapter changed the model, as JSON.
             passed: Whether it did.
             artifacts: Store root: a folder or s3://bucket/prefix.
+            method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
-            image, "train", task="train", plan=plan.path, artifacts=artifacts,
+            image, "train", task="train", plan=plan.path, artifacts=artifacts, method=method,
             base=base.path, examples=examples.path, adapter_out=adapter.path, candidate_out=candidate.path,
             decision_out=decision.path, passed_out=passed,
         )

@@ -64,7 +64,7 @@ def rewrite_file(path: Path, defaults: Mapping[str, Any]) -> None:
     """
     text = path.read_text("utf-8")
     comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    documents = list(yaml.safe_load_all(text))
+    documents = list(yaml.load_all(text, yaml.CSafeLoader))
     canonicalise(*documents)
     parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
     for name, value in defaults.items():

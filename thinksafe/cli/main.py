@@ -16,6 +16,7 @@ from thinksafe.cli import (
     benchmarks,
     cluster,
     commands,
+    comparison,
     evaluation_stages,
     guards,
     rollout_stages,
@@ -58,6 +59,7 @@ guards.add_to(app)
 benchmarks.add_to(app)
 stages.add_to(app)
 evaluation_stages.add_to(app)
+comparison.add_to(app)
 rollout_stages.add_to(app)
 
 

@@ -1,7 +1,8 @@
 """What all stage commands share: their options, and what happens before and after a stage.
 
 Options mean the same everywhere: ``--plan`` is the file that ``plan`` wrote and ``--section`` the stage's section of
-it, ``--artifacts`` is the store root, ``--run-id`` and ``--task`` name the record. ``--executor-input`` is what KFP
+it, ``--artifacts`` is the store root, ``--run-id`` and ``--task`` name the record, ``--method`` is for a
+comparison. ``--executor-input`` is what KFP
 passes; with it the command writes KFP's executor output.
 """
 
@@ -24,6 +25,9 @@ Section = Annotated[str, typer.Option("--section", help="Section of the plan; by
 Artifacts = Annotated[str, typer.Option("--artifacts", help="Store root: a folder or s3://bucket/prefix.")]
 RunId = Annotated[str, typer.Option("--run-id", help="Run that this stage belongs to; by default the plan's.")]
 Task = Annotated[str, typer.Option("--task", help="Name of this use of the stage, unique in the run.")]
+Method = Annotated[
+    str, typer.Option("--method", help="Method of a comparison: its section, if it has its own, and its task.")
+]
 JobId = Annotated[str, typer.Option("--job-id", help="KFP's job id: the run id where --run-id is empty.")]
 Executor = Annotated[str, typer.Option("--executor-input", help="KFP's executor input, as JSON.")]
 STORE, MANUAL = "thinksafe-store", "manual"
@@ -36,14 +40,15 @@ def add_commands(commands: typer.Typer, app: typer.Typer) -> None:
         app.registered_commands.append(command)
 
 
-def stage_context(stage: str, artifacts: str, run_id: str, task: str) -> StageContext:
+def stage_context(stage: str, artifacts: str, run_id: str, task: str, method: str = "") -> StageContext:
     """Return the context of a stage that shows its progress. Raises ConfigError."""
+    from thinksafe.config.compared import scoped
     from thinksafe.run.attempts import current
     from thinksafe.run.progress import reporter
     from thinksafe.run.record import StageContext
     from thinksafe.store import open_store
 
-    name = task or stage
+    name = scoped(task or stage, method)
     return StageContext(
         store=open_store(artifacts), run_id=safe_name(run_id, "--run-id"), stage=stage, task=safe_name(name, "--task"),
         track=reporter(name), attempts=current(),
@@ -64,7 +69,7 @@ def safe_name(name: str, option: str) -> str:
 
 
 def open_stage(
-    stage: str, model: type[S], plan: Path, section: str, artifacts: str, run_id: str, task: str
+    stage: str, model: type[S], plan: Path, section: str, artifacts: str, run_id: str, task: str, method: str = ""
 ) -> tuple[StageContext, S]:
     """Return the context of a stage and its section of the plan. Raises ConfigError.
 
@@ -76,12 +81,13 @@ def open_stage(
         artifacts: Store root.
         run_id: Run; empty uses the plan's.
         task: Name of this use of the stage; empty uses the stage's.
+        method: Method of a comparison; empty for a run of one method.
     """
     from thinksafe.config.plan_document import read_plan
 
     document = read_plan(plan)
-    context = stage_context(stage, artifacts, run_id or document.run_id, task)
-    return context, document.section(section or stage, model, plan)
+    context = stage_context(stage, artifacts, run_id or document.run_id, task, method)
+    return context, document.section(document.name_of(section or stage, method, plan), model, plan)
 
 
 def parallelism(plan: Path, section: str) -> int:

@@ -16,6 +16,7 @@ from thinksafe.cli.stage_options import (
     Artifacts,
     Executor,
     JobId,
+    Method,
     PlanFile,
     RunId,
     Section,
@@ -81,7 +82,7 @@ def prepare(
 def sample(
     plan: PlanFile, model: Annotated[Path, typer.Option()], prompts: Annotated[Path, typer.Option()],
     samples_out: Annotated[Path, typer.Option()],
-    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
     """Draw samples from a model, steered and plain, in resumable chunks."""
@@ -89,7 +90,7 @@ def sample(
     from thinksafe.stages import sample as stage
 
     result = stage.run(
-        *open_stage("sample", SampleSection, plan, section, artifacts, run_id, task), model, prompts,
+        *open_stage("sample", SampleSection, plan, section, artifacts, run_id, task, method), model, prompts,
         samples_out=samples_out, parallelism=parallelism(plan, section or "sample"),
     )
     finish(executor_input, samples=dict(result.counts))
@@ -98,7 +99,7 @@ def sample(
 @stages.command()
 def judge(
     plan: PlanFile, samples: Annotated[Path, typer.Option()], verdicts_out: Annotated[Path, typer.Option()],
-    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
     """Give every sample a verdict: safe, unsafe or unknown."""
@@ -106,7 +107,7 @@ def judge(
     from thinksafe.stages import judge as stage
 
     result = stage.run(
-        *open_stage("judge", JudgeSection, plan, section, artifacts, run_id, task), samples,
+        *open_stage("judge", JudgeSection, plan, section, artifacts, run_id, task, method), samples,
         verdicts_out=verdicts_out, parallelism=parallelism(plan, section or "judge"),
     )
     finish(executor_input, verdicts=dict(result.counts))
@@ -115,7 +116,7 @@ def judge(
 @stages.command()
 def grade(
     plan: PlanFile, samples: Annotated[Path, typer.Option()], grades_out: Annotated[Path, typer.Option()],
-    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
     """Grade samples of problems against their reference answers."""
@@ -123,8 +124,8 @@ def grade(
     from thinksafe.stages import grade as stage
 
     result = stage.run(
-        *open_stage("grade", GradeSection, plan, section, artifacts, run_id, task), samples, grades_out=grades_out,
-        parallelism=parallelism(plan, section or "grade"),
+        *open_stage("grade", GradeSection, plan, section, artifacts, run_id, task, method), samples,
+        grades_out=grades_out, parallelism=parallelism(plan, section or "grade"),
     )
     finish(executor_input, grades=dict(result.counts))
 
@@ -164,7 +165,7 @@ def due(
 def diagnose(
     plan: PlanFile, samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
     diagnosis_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
-    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
     """Measure on a pilot whether steering brings out refusals at all."""
@@ -172,7 +173,7 @@ def diagnose(
     from thinksafe.stages import diagnose as stage
 
     stage.run(
-        *open_stage("diagnose", DiagnoseSection, plan, section, artifacts, run_id, task), samples, verdicts,
+        *open_stage("diagnose", DiagnoseSection, plan, section, artifacts, run_id, task, method), samples, verdicts,
         diagnosis_out=diagnosis_out, passed_out=passed_out,
     )
     finish(executor_input)
@@ -183,7 +184,7 @@ def curate(
     plan: PlanFile, samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
     examples_out: Annotated[Path, typer.Option()], decision_out: Annotated[Path, typer.Option()],
     passed_out: Annotated[Path, typer.Option()],
-    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
     """Turn accepted samples into examples and count the reasons of rejection."""
@@ -191,7 +192,7 @@ def curate(
     from thinksafe.stages import curate as stage
 
     result = stage.run(
-        *open_stage("curate", CurateSection, plan, section, artifacts, run_id, task), samples, verdicts,
+        *open_stage("curate", CurateSection, plan, section, artifacts, run_id, task, method), samples, verdicts,
         examples_out=examples_out, decision_out=decision_out, passed_out=passed_out,
     )
     finish(executor_input, examples=dict(result.counts))
@@ -202,7 +203,7 @@ def train(
     plan: PlanFile, base: Annotated[Path, typer.Option()], examples: Annotated[Path, typer.Option()],
     adapter_out: Annotated[Path, typer.Option()], candidate_out: Annotated[Path, typer.Option()],
     decision_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
-    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
     """Train a LoRA adapter on the examples."""
@@ -210,7 +211,7 @@ def train(
     from thinksafe.stages import train as stage
 
     result = stage.run(
-        *open_stage("train", TrainSection, plan, section, artifacts, run_id, task), base, examples,
+        *open_stage("train", TrainSection, plan, section, artifacts, run_id, task, method), base, examples,
         adapter_out=adapter_out, candidate_out=candidate_out, decision_out=decision_out, passed_out=passed_out,
     )
     finish(executor_input, adapter={**result.counts, "digest": result.outputs.get("adapter", "")})
@@ -240,7 +241,7 @@ def metrics(
     samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
     grades: Annotated[Path, typer.Option()], metrics_out: Annotated[Path, typer.Option()],
     outcomes_out: Annotated[Path, typer.Option()],
-    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
     """Turn verdicts and grades into metrics with intervals."""
@@ -254,8 +255,8 @@ def metrics(
     if role not in (roles := get_args(Role)):
         raise ConfigError(f"--role {role[:40]!r} is not a role.", f"Use {', '.join(roles)}.")
     stage.run(
-        *open_stage("metrics", MetricsSection, plan, section, artifacts, run_id, task), cast("Role", role), samples,
-        verdicts, grades, metrics_out=metrics_out, outcomes_out=outcomes_out,
+        *open_stage("metrics", MetricsSection, plan, section, artifacts, run_id, task, method), cast("Role", role),
+        samples, verdicts, grades, metrics_out=metrics_out, outcomes_out=outcomes_out,
     )
     values = dict(metric_values(read_record(metrics_out, MetricSet)))
     finish(executor_input, metrics=values)
@@ -270,7 +271,7 @@ def gate(
     decision_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
     contamination: Annotated[Path | None, typer.Option(help="Contamination report of prepare.")] = None,
     registration: Annotated[Path | None, typer.Option()] = None,
-    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
     """Decide whether the candidate may be promoted."""
@@ -278,7 +279,7 @@ def gate(
     from thinksafe.stages import gate as stage
 
     stage.run(
-        *open_stage("gate", GateSection, plan, section, artifacts, run_id, task),
+        *open_stage("gate", GateSection, plan, section, artifacts, run_id, task, method),
         base_metrics, base_outcomes, candidate_metrics, candidate_outcomes, champion_metrics, champion_outcomes,
         contamination=contamination, registration=registration, decision_out=decision_out, passed_out=passed_out,
     )

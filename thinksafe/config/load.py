@@ -91,7 +91,7 @@ def load_config(config: str, overrides: list[str] | None = None) -> RealignmentC
         ConfigError: not YAML, unknown keys, values out of range, malformed overrides.
     """
     document = find_document(config)
-    return _validated(RealignmentConfig, document, *_read(document, overrides or []))
+    return validated(RealignmentConfig, document, *read_value(document, overrides or []))
 
 
 def load_suite(suite: str, overrides: list[str] | None = None) -> SuiteConfig:
@@ -106,10 +106,10 @@ def load_suite(suite: str, overrides: list[str] | None = None) -> SuiteConfig:
 def load_either(config: str, overrides: list[str] | None = None) -> RealignmentConfig | SuiteConfig:
     """Read and validate a configuration of either kind. Arguments and errors as :func:`load_config`."""
     document = find_document(config)
-    value, lines = _read(document, overrides or [])
+    value, lines = read_value(document, overrides or [])
     if "data" in value:
-        return _validated(RealignmentConfig, document, value, lines)
-    return _validated(SuiteConfig, document, value, lines)
+        return validated(RealignmentConfig, document, value, lines)
+    return validated(SuiteConfig, document, value, lines)
 
 
 class _NamesAlone(Section):
@@ -127,7 +127,7 @@ def load_place(overrides: list[str]) -> PlaceSettings:
     document = Document("--set", "")
     value: dict[str, Any] = {}
     apply_overrides(value, overrides)
-    return _validated(_NamesAlone, document, value, {}).cluster
+    return validated(_NamesAlone, document, value, {}).cluster
 
 
 def load_guard(kind: str, overrides: list[str]) -> GuardSettings:
@@ -135,10 +135,10 @@ def load_guard(kind: str, overrides: list[str]) -> GuardSettings:
     document = Document("--guard with --set", "")
     value: dict[str, Any] = {"kind": kind}
     apply_overrides(value, overrides)
-    return _validated(GuardSettings, document, value, {})
+    return validated(GuardSettings, document, value, {})
 
 
-def _read(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dict[Location, int]]:
+def read_value(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dict[Location, int]]:
     """Return a document's value with overrides applied, and the line numbers of its keys."""
     value, lines = _parse(document)
     value = _inherit(value, document)
@@ -147,7 +147,8 @@ def _read(document: Document, overrides: list[str]) -> tuple[dict[str, Any], dic
     return value, lines
 
 
-def _validated(model: type[C], document: Document, value: Any, lines: dict[Location, int]) -> C:
+def validated(model: type[C], document: Document, value: Any, lines: dict[Location, int]) -> C:
+    """Return a document's value as a configuration; errors name keys and lines. Raises ConfigError."""
     if model is RealignmentConfig:
         moved, instead = moved_keys(value)
         said = [f"  {'.'.join(map(str, place))}{_line(lines, place)}: {what}" for place, what in moved]
@@ -188,15 +189,16 @@ def _inherit(value: dict[str, Any], document: Document) -> dict[str, Any]:
         )
     base = _recipe(name)
     below = _inherit(_parse(base)[0], base)
-    return _merged(inherited(below, value), value)
+    return merged(inherited(below, value), value)
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with another one laid over it; lists are replaced, not joined."""
+    both = dict(below)
     for key, item in above.items():
-        under = merged.get(key)
-        merged[key] = _merged(under, item) if isinstance(under, dict) and isinstance(item, dict) else item
-    return merged
+        under = both.get(key)
+        both[key] = merged(under, item) if isinstance(under, dict) and isinstance(item, dict) else item
+    return both
 
 
 def _explain(model: type[BaseModel], error: ValidationError, value: Any, lines: dict[Location, int]) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.checks import check_names
 from thinksafe.config.cluster import ClusterSettings
+from thinksafe.config.compared import ComparedMethods, CostSettings
 from thinksafe.config.data import Benchmark, DataSettings, check_thinking
 from thinksafe.config.deploy import DeploySettings, check_servable, with_defaults
 from thinksafe.config.gate import GateSettings
@@ -220,6 +221,9 @@ class RealignmentConfig(Section):
     deploy: DeploySettings = DeploySettings()
     report: ReportSettings = ReportSettings()
     alarm: AlarmSettings = AlarmSettings()
+    compare: ComparedMethods = ()
+    """Methods that `thinksafe compare` puts side by side (docs/compare.md); a realignment does not read it."""
+    cost: CostSettings = CostSettings()
     cluster: ClusterSettings | None = None
     """Where and how the pipeline runs on Kubeflow; not read by a run on this machine."""
 
@@ -235,6 +239,14 @@ class RealignmentConfig(Section):
         if cluster is None or not needed <= info.data.keys():
             return cluster
         return with_jobs(with_gpus(cluster, gpus_needed(info.data)), info.data)
+
+    @field_validator("compare")
+    @classmethod
+    def _names_once(cls, compare: ComparedMethods) -> ComparedMethods:
+        names = [method.name for method in compare]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two methods have the name {twice}")
+        return compare
 
     @model_validator(mode="after")
     def _training_fits_its_pod(self) -> RealignmentConfig:

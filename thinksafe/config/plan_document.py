@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from thinksafe.config.compared import scoped
 from thinksafe.config.sections import Sections, SuiteSections
 from thinksafe.errors import ConfigError
 from thinksafe.settings import Section
@@ -26,6 +27,24 @@ class PlanDocument(Section):
     """Pods that work at once, by section; one for a section that is not listed."""
     sections: dict[str, dict[str, Any]]
     """Canonical configuration section by name. A stage's keys depend only on its section."""
+    methods: tuple[str, ...] = Field(default=(), exclude_if=lambda methods: not methods)
+    """Methods of a comparison; a section in which one differs stands under its scoped name, too."""
+
+    def name_of(self, section: str, method: str, source: object) -> str:
+        """Return the name of a method's section: its own, or that which all methods share.
+
+        Args:
+            section: Name without a method.
+            method: Method of a comparison; empty for a run of one method.
+            source: File of the plan, for the message.
+
+        Raises:
+            ConfigError: the plan has no such method.
+        """
+        if method and method not in self.methods:
+            raise ConfigError(f"The plan {source} has no method {method[:80]!r}.", f"It has {list(self.methods)}.")
+        own = scoped(section, method)
+        return own if own in self.sections else section
 
     def section(self, name: str, model: type[S], source: object) -> S:
         """Return a section, validated.

@@ -52,6 +52,7 @@ STAGES: dict[str, StageSpec] = {
     # it judges responses of the served model with the guard of the evaluation
     "deploy": StageSpec("sampler", reads_models=True, mlflow=True, cached=False),
     "plan_evaluation": StageSpec(plans=True, reads_models=True, mlflow=True, cached=False),
+    "plan_comparison": StageSpec(plans=True, reads_models=True, mlflow=True, cached=False),
     "monitor": StageSpec(cached=False, retried=False),
     "alarm": StageSpec(cached=False, retried=False),
     "report": StageSpec(mlflow=True, cached=False, runs_after_failure=True),

@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
 )
 
+from thinksafe.config.compared import Shared
 from thinksafe.records import Count, Decision, Interval, MetricSet, Part, Share
 
 
@@ -88,7 +89,7 @@ class PipelineStatus(Lenient):
 
 
 class PlanDetails(Details):
-    """Of plan and plan_evaluation."""
+    """Of plan, plan_evaluation and plan_comparison."""
 
     date: str = ""
     """Day (UTC, ISO 8601) of the run's first plan."""
@@ -111,6 +112,10 @@ class PlanDetails(Details):
     """Version of this package and of the libraries under it."""
     sections: dict[str, Any] = {}
     """Section of each stage by name."""
+    methods: dict[str, dict[str, Any]] = {}
+    """Of a comparison: the whole configuration of each method by name."""
+    shared: tuple[Shared, ...] = ()
+    """Of a comparison: with whom each method shares work."""
 
     @property
     def registry(self) -> dict[str, Any]:

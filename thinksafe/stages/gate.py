@@ -45,7 +45,7 @@ def run(
         champion_metrics: MetricSet.
         champion_outcomes: Outcomes.
         contamination: Contamination report of the training prompts; without it the check on it is left out.
-        registration: Registration of the candidate, if its version is to be tagged.
+        registration: Registration of the candidate, if its version is to be tagged; JSON ``null`` is none.
         decision_out: Where the Decision is written.
         passed_out: Where the flag is written.
 
@@ -75,7 +75,7 @@ def run(
         if contamination is not None:
             files["contamination"] = contamination
         result.inputs = {name: digest_file(path) for name, path in files.items()}
-        if registration is not None:
+        if registration is not None and registration.read_bytes().strip() != b"null":
             from thinksafe.registry.decision_tags import tag_decision
             from thinksafe.registry.registration import Registration
 

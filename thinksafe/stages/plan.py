@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thinksafe import __version__
-from thinksafe.config import load_config, sections_of
+from thinksafe.config import RealignmentConfig, load_config, sections_of
 from thinksafe.config.load import canonical
 from thinksafe.config.plan_document import plan_document
 from thinksafe.config.policy import policy_digests
@@ -47,7 +47,6 @@ def run(
         ConfigError: the configuration is wrong, or for another cluster than the pipeline was compiled for.
         InputError: the student cannot be found or used, or a guard's policy cannot be read.
     """
-    from thinksafe.registry.ledger import champion_for_run
     from thinksafe.registry.tracking import ensure_parent_run
 
     with recorded(context, None) as result:
@@ -56,20 +55,10 @@ def run(
         loaded = load_config(config, overrides)
         require_compiled_cluster(loaded)
         require_place_for_nodes(loaded)
-        student, digest = _pinned(loaded.student, "student")
+        student, digest = pinned(loaded.student, "student")
         base = ModelReference(role="base", student=student, base_digest=digest)
-        teacher = loaded.method.responses().teacher
-        resolved = None
-        if teacher is not None:
-            found, digest = _pinned(teacher, "method.teacher")
-            resolved = TeacherSection(student=found, digest=digest)
-        sections = sections_of(loaded, day, resolved)
-        entry = champion_for_run(context.store, loaded.registry.model, context.run_id)
-        champion = (
-            entry.target.model_copy(update={"role": "champion"})
-            if entry is not None
-            else base.model_copy(update={"role": "champion", "absent": True})
-        )
+        sections = sections_of(loaded, day, resolved_teacher(loaded))
+        champion, generation = champion_of(context, loaded.registry.model, base)
         document = plan_document(context.run_id, sections)
         write_json(plan_out, document)
         write_json(base_out, base)
@@ -83,18 +72,37 @@ def run(
         result.details = PlanDetails(
             date=day.isoformat(), config=config_document, config_digest=digest_json(config_document),
             base=base.model_dump(mode="json"), champion=champion.model_dump(mode="json"),
-            champion_generation=entry.generation if entry is not None else None,
-            mlflow_run=mlflow_run, kfp_run=kfp_run(job_id), code=code_versions(), sections=document.sections,
+            champion_generation=generation, mlflow_run=mlflow_run, kfp_run=kfp_run(job_id), code=code_versions(),
+            sections=document.sections,
         )
     return result
 
 
-def _pinned(student: StudentSettings, key: str) -> tuple[StudentSettings, str]:
+def pinned(student: StudentSettings, key: str) -> tuple[StudentSettings, str]:
     """Return the settings of a model, pinned to the current commit, and the model's digest."""
     from thinksafe.models.loading import resolve_student
 
     found = resolve_student(student, key)
     return student.model_copy(update={"revision": found.revision}), found.digest
+
+
+def resolved_teacher(config: RealignmentConfig) -> TeacherSection | None:
+    """Return the method's teacher, pinned, with its digest; None if the method has none. Raises InputError."""
+    teacher = config.method.responses().teacher
+    if teacher is None:
+        return None
+    found, digest = pinned(teacher, "method.teacher")
+    return TeacherSection(student=found, digest=digest)
+
+
+def champion_of(context: StageContext, model: str, base: ModelReference) -> tuple[ModelReference, int | None]:
+    """Return the champion of a run, marked absent where there is none, and its generation."""
+    from thinksafe.registry.ledger import champion_for_run
+
+    entry = champion_for_run(context.store, model, context.run_id)
+    if entry is None:
+        return base.model_copy(update={"role": "champion", "absent": True}), None
+    return entry.target.model_copy(update={"role": "champion"}), entry.generation
 
 
 def code_versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from thinksafe.config.plan_document import plan_document
 from thinksafe.config.stage_table import STAGES
 from thinksafe.run.record import StageContext
 
-COMMON = {"plan", "section", "artifacts", "run_id", "task", "executor_input"}
+COMMON = {"plan", "section", "artifacts", "run_id", "task", "method", "executor_input"}
 """Options that make the function's context and section."""
 
 TEXTS = {"overrides": '["seed=7"]', "role": "base"}

@@ -31,6 +31,7 @@ INPUTS = {
         "champion-outcomes", "contamination", "registration",
     ],
     "promote": ["decision", "registration", "candidate", "champion"], "report": [], "plan_evaluation": [],
+    "plan_comparison": [],
     "deploy": ["promotion", "prompts", "samples"], "monitor": [
         "model", "metrics", "outcomes", "samples", "verdicts", "grades", "previous-metrics", "previous-outcomes",
     ],
@@ -46,13 +47,16 @@ OUTPUTS = {
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
     "promote": ["promotion-out", "passed-out"], "deploy": ["rollout-out"], "report": ["report-out"],
     "plan_evaluation": ["plan-out", "model-out", "previous-out", "passed-out"],
+    "plan_comparison": ["plan-out", "base-out", "champion-out", "registration-out"],
     "monitor": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {
     "plan": ["config", "overrides", "job-id", "run-id"], "due": ["plan", "if-changed"],
-    "sample": ["plan", "section"], "judge": ["plan", "section"],
+    "sample": ["plan", "section", "method"], "judge": ["plan", "section", "method"],
+    **{stage: ["plan", "method"] for stage in ("grade", "diagnose", "curate", "train", "gate")},
+    "plan_comparison": ["config", "overrides", "shared", "job-id", "run-id"],
     "plan_evaluation": ["suite", "overrides", "model", "fresh", "if-champion", "job-id", "run-id"],
-    "metrics": ["plan", "role"], "report": ["status", "job-id", "run-id"],
+    "metrics": ["plan", "role", "method"], "report": ["status", "job-id", "run-id"],
 }
 
 
@@ -91,9 +95,9 @@ def finish(stage, options, metadata):
 
 def main():
     stage, options = parse(sys.argv[1:])
-    task = options["task"]
+    task = options["task"] + (f".{options['method']}" if options.get("method") else "")
     with open(os.environ["FAKE_CALLS"], "a") as stream:
-        stream.write(json.dumps({"stage": stage, **options}) + "\n")
+        stream.write(json.dumps({"stage": stage, **options, "task": task}) + "\n")
     read = [Path(options[name]) for name in INPUTS[stage]]
     for path in read:
         if not path.read_text():
