@@ -30,7 +30,7 @@ RECIPES = {
     "r1-distill-7b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", 1, 0),
     "r1-distill-8b": ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", 1, 0),
 }
-RIVALS = ("qwen3-0.6b-star-1", "qwen3-0.6b-safechain")
+RIVALS = ("qwen3-0.6b-star-1", "qwen3-0.6b-safechain", "qwen3-0.6b-safekey")
 """Recipes that train the first student on the data of other papers."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -251,6 +251,10 @@ class RealignmentConfig(Section):
     @model_validator(mode="after")
     def _training_fits_its_pod(self) -> RealignmentConfig:
         check_place(self.training, self.cluster)
+        if self.training.strategy == "fsdp" and not self.method.shards:
+            raise ValueError(
+                f"method.kind is {self.method.kind}, which trains whole students only; set training.strategy: ddp"
+            )
         return self
 
     @model_validator(mode="after")

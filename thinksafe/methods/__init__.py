@@ -12,12 +12,13 @@ from thinksafe.methods.direct_refusal import DirectRefusal
 from thinksafe.methods.given import Given
 from thinksafe.methods.no_reasoning import NoReasoning
 from thinksafe.methods.rejection import Rejection
+from thinksafe.methods.safekey import SafeKey
 from thinksafe.methods.safepath import SafePath
 from thinksafe.methods.teacher import Teacher
 from thinksafe.methods.thinksafe import ThinkSafe
 
 METHODS: tuple[type[Method], ...] = (
-    ThinkSafe, Rejection, NoReasoning, DirectRefusal, SafePath, Given, Teacher,
+    ThinkSafe, Rejection, NoReasoning, DirectRefusal, SafePath, Given, SafeKey, Teacher,
 )
 """All methods; the configuration, its schema and the table of docs/methods.md follow from it."""
 

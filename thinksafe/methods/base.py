@@ -54,6 +54,8 @@ class Method(Section, ABC):
     needs_latent_safety: ClassVar[bool] = True
     """It lives on what the student knows about harm, so a student that cannot be steered ends the run. Otherwise the
     diagnosis only warns."""
+    shards: ClassVar[bool] = True
+    """It can train a student whose weights are spread over several processes (``training.strategy: fsdp``)."""
     kind: str
 
     @abstractmethod

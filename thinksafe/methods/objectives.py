@@ -21,7 +21,18 @@ class Kl(Section):
     kind: Literal["kl"] = "kl"
 
 
-Objective = Annotated[Sft | Kl, Field(discriminator="kind")]
+class SafeKey(Section):
+    """Cross-entropy; in the last epochs also losses on key sentences and of a head (docs/methods.md)."""
+
+    kind: Literal["safekey"] = "safekey"
+    sentence: int
+    key_weight: float
+    head_weight: float
+    theta: float
+    last_epochs: int
+
+
+Objective = Annotated[Sft | Kl | SafeKey, Field(discriminator="kind")]
 
 BenignLoss = Literal["cross-entropy", "kl"]
 """Loss of benign rows, an option of the methods that train on the student's own samples."""

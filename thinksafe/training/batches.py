@@ -57,26 +57,23 @@ class EpochOrder(torch.utils.data.Sampler[int]):
 
 
 class Collator(DataCollatorForLanguageModeling):
-    """Pads a batch; passes on which rows are benign, if the rows say so."""
+    """Pads a batch; passes on the columns that an objective adds."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = super().torch_call(examples)
-        if "benign" in examples[0]:
-            batch["benign"] = torch.tensor([example["benign"] for example in examples])
+        for name in examples[0].keys() - {"input_ids", "labels"}:
+            batch[name] = torch.tensor([example[name] for example in examples])
         return batch
 
 
-def dataset(rows: list[Row], benign: bool) -> Dataset:
+def dataset(rows: list[Row], columns: Callable[[list[Row]], dict[str, list[Any]]]) -> Dataset:
     """Return the rows in TRL's form, followed by one without loss (see :class:`EpochOrder`).
 
     Args:
         rows: Encoded examples.
-        benign: Whether to mark each row as benign or not.
+        columns: Returns what else the objective wants to know of each row, numbers by name.
     """
-    empty = Row("", rows[0].input_ids[:2], [IGNORED, IGNORED], "harmful")
-    columns: dict[str, list[Any]] = {
-        "input_ids": [row.input_ids for row in (*rows, empty)], "labels": [row.labels for row in (*rows, empty)],
-    }
-    if benign:
-        columns["benign"] = [row.label == "benign" for row in (*rows, empty)]
-    return Dataset.from_dict(columns)
+    every = [*rows, Row("", rows[0].input_ids[:2], [IGNORED, IGNORED], "harmful")]
+    return Dataset.from_dict(
+        {"input_ids": [row.input_ids for row in every], "labels": [row.labels for row in every], **columns(every)}
+    )

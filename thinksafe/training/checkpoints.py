@@ -25,6 +25,8 @@ from thinksafe.store import Store
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
+HEAD = "head.safetensors"
+"""Weights that an objective trains with the adapter and drops in the end; only in its own checkpoints."""
 KEPT = 2
 """Checkpoints to keep while the training runs: one more than needed, in case the newest is damaged."""
 MANIFEST = "manifest.json"
@@ -188,4 +190,4 @@ def _collect(folder: Path) -> None:
 
 
 def _known(name: str) -> bool:
-    return name in (*ADAPTER_FILES, _STATE) or bool(_TENSORS.fullmatch(name))
+    return name in (*ADAPTER_FILES, _STATE, HEAD) or bool(_TENSORS.fullmatch(name))

@@ -121,9 +121,9 @@ def check_projection(model: Any) -> None:
         model.train(training)
     if found is None or not torch.allclose(found, expected.to(found.dtype), rtol=1e-2, atol=1e-3):
         raise ConfigError(
-            f"It is unknown how {type(model).__name__} computes its logits, which method.benign_loss: kl and "
-            "training.strategy: fsdp need.",
-            "Set method.benign_loss: cross-entropy and training.strategy: ddp.",
+            f"It is unknown how {type(model).__name__} computes its logits, which method.benign_loss: kl, "
+            "method.kind: safekey and training.strategy: fsdp need.",
+            "Set method.benign_loss: cross-entropy, method.kind: given and training.strategy: ddp.",
         )
 
 

@@ -26,7 +26,7 @@ def kind_of(method: type[Method]) -> str:
 
 NEEDED = {"teacher": {"teacher": {"model": "micro://default"}}}
 """Options without a default, by kind."""
-RECIPE = {"given": "micro-given"}
+RECIPE = {"given": "micro-given", "safekey": "micro-given"}
 """A recipe whose data a kind needs."""
 
 
@@ -100,13 +100,19 @@ def test_sections_hold_its_answers_and_its_name(method: type[Method]) -> None:
     [
         ("direct-refusal", "refusal=No."), ("direct-refusal", "refusal=<think>No."),
         ("direct-refusal", "refusal=No.</think>No."), ("direct-refusal", "refusal=<think>No.</think> "),
-        ("safepath", ""), ("safepath", "opening=Safety first."), ("safepath", "opening=<think>Safe?</think>"),
+        ("safekey", ""), ("safepath", ""), ("safepath", "opening=Safety first."),
+        ("safepath", "opening=<think>Safe?</think>"),
     ],
 )
 def test_a_response_of_another_form_than_the_students_is_refused(kind: str, wrong: str) -> None:
     option = [f"method.{wrong}"] if wrong else ["student.reasoning=none", "evaluation.parts=[whole]"]
     with pytest.raises(ConfigError, match=r"method\.(kind is|refusal|opening)"):
         load_config("micro", [f"method.kind={kind}", *option])
+
+
+def test_a_method_that_trains_whole_students_refuses_to_shard_them() -> None:
+    with pytest.raises(ConfigError, match=r"safekey, which trains whole students only; set training\.strategy: ddp"):
+        load_config("micro-safekey", ["training.strategy=fsdp"])
 
 
 def test_given_responses_need_a_field_of_theirs() -> None:

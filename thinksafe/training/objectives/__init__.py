@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 
-MODULES = {"sft": "thinksafe.training.objectives.sft", "kl": "thinksafe.training.objectives.kl"}
+MODULES = {
+    "sft": "thinksafe.training.objectives.sft", "kl": "thinksafe.training.objectives.kl",
+    "safekey": "thinksafe.training.objectives.safekey",
+}
 """Module of each objective by kind; imported only where training happens."""
 
 

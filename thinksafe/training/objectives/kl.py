@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from thinksafe.training.data import IGNORED
+from thinksafe.training.data import IGNORED, Row
 from thinksafe.training.logits import reference_states
 from thinksafe.training.objectives import Given, sft
 
@@ -18,11 +18,14 @@ class KlTrainer(sft.SftTrainer):
     """See the module."""
 
     logged: ClassVar[tuple[str, ...]] = ("cross_entropy", "kl")
-    labelled: ClassVar[bool] = True
 
     def __init__(self, given: Given, **named: Any) -> None:
         self._sums: torch.Tensor | None = None
         super().__init__(given, **named)
+
+    @classmethod
+    def columns(cls, rows: list[Row], given: Given) -> dict[str, list[Any]]:  # noqa: ARG003
+        return {"benign": [row.label == "benign" for row in rows]}
 
     @property
     def _own_loss(self) -> bool:

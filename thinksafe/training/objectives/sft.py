@@ -16,6 +16,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from thinksafe.training import sharding
 from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.batches import Collator, EpochOrder, dataset
+from thinksafe.training.data import Row
 from thinksafe.training.logits import CHUNK, add_losses, check_projection
 from thinksafe.training.objectives import Given
 
@@ -24,12 +25,9 @@ class SftTrainer(SFTTrainer):
     """TRL's trainer with our order of rows, and with logits in chunks if the student is sharded."""
 
     logged: ClassVar[tuple[str, ...]] = ("mean_token_accuracy",)
-    labelled: ClassVar[bool] = False
-    """Whether the loss depends on which rows are benign."""
-
     def __init__(self, given: Given, **named: Any) -> None:
         rows, settings = given.rows, given.section.training
-        super().__init__(train_dataset=dataset(rows, self.labelled), **named)
+        super().__init__(train_dataset=dataset(rows, lambda every: self.columns(every, given)), **named)
         self._lengths = [len(row.input_ids) for row in rows]
         self._batch, self._micro = settings.batch_size, settings.micro_batch_size
         self._sharded = bool(self.is_fsdp_enabled)
@@ -42,6 +40,11 @@ class SftTrainer(SFTTrainer):
             add_losses(student, CHUNK)
         if self._sharded:
             sharding.checkpoint_layers(model)
+
+    @classmethod
+    def columns(cls, rows: list[Row], given: Given) -> dict[str, list[Any]]:  # noqa: ARG003 - for subclasses
+        """Return what the loss wants to know of each row besides its tokens: numbers by name."""
+        return {}
 
     @property
     def _own_loss(self) -> bool:
