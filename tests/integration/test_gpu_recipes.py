@@ -32,6 +32,10 @@ RECIPES = {
 }
 RIVALS = ("qwen3-0.6b-star-1", "qwen3-0.6b-safechain", "qwen3-0.6b-safekey")
 """Recipes that train the first student on the data of other papers."""
+ON_POLICY = tuple(
+    f"{student}-{kind}" for student in ("qwen3-0.6b", "qwen3-8b") for kind in ("grpo", "on-policy-distillation")
+)
+"""Recipes whose training samples the responses itself."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -81,6 +85,20 @@ def test_rivals_are_measured_as_the_recipe_is(recipe: str) -> None:
         own.student, own.evaluation, own.guard, own.gate
     )
     assert sections_of(config).sample_training.arms["harmful"] == ("given",)
+
+
+@pytest.mark.parametrize("recipe", ON_POLICY)
+def test_training_that_samples_is_measured_as_the_recipe_is(recipe: str) -> None:
+    config, own = load_config(recipe), load_config(recipe[: recipe.index("b-") + 1])
+    assert (config.student, config.evaluation, config.gate) == (own.student, own.evaluation, own.gate)
+    assert (config.guard.filter, config.guard.evaluate) == (own.guard.filter, own.guard.evaluate)
+    assert config.method.kind == recipe.removeprefix(f"{own.name}-")
+    training = config.training
+    assert (training.learning_rate, training.batch_size, training.epochs) == (1e-5, 64, 1)
+    assert training.target_modules == ("q_proj", "v_proj")
+    teacher = config.method.other()
+    reward = sections_of(config).train.guard
+    assert all(COMMIT.fullmatch(of.revision) for of in (teacher, reward) if of is not None)
 
 
 def test_the_suite_of_the_paper() -> None:
@@ -142,7 +160,7 @@ def test_the_gate_of_a_recipe_can_pass(recipe: str) -> None:
     assert not [finding for finding in findings if "not known" in finding.message], "every benchmark has its count"
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES, *RIVALS, "paper"])
+@pytest.mark.parametrize("recipe", [*RECIPES, *RIVALS, *ON_POLICY, "paper"])
 def test_a_recipe_compiles(recipe: str, tmp_path: Path, cli: Any) -> None:
     from kfp import components
 
@@ -156,7 +174,7 @@ def test_a_recipe_compiles(recipe: str, tmp_path: Path, cli: Any) -> None:
 
 def test_every_gpu_recipe_is_listed_here() -> None:
     assert set(RECIPES) == {name for name in recipe_names() if load_config(name).engine.kind == "vllm"} - {
-        "smollm2", "paper", *RIVALS
+        "smollm2", "paper", *RIVALS, *ON_POLICY
     }
 
 

@@ -30,7 +30,9 @@ def gpus_needed(config: Mapping[str, Any]) -> dict[StageName, int]:
     vllm = engine.kind == "vllm"
     needed: dict[StageName, int] = {
         "sample": _engine(engine),
-        "judge": max(_guard(guard, vllm=vllm) for guard in guards.named.values()),
+        "judge": max(
+            _guard(guard, vllm=vllm) for use, guard in guards.named.items() if not use.startswith("reward")
+        ),
     }
     if (training := config.get("training")) is not None and vllm:
         needed["train"] = gpus_of(training, needed["sample"])

@@ -142,11 +142,14 @@ class GuardsSettings(Section):
     """Judges evaluation samples."""
     second: SecondGuardSettings | None = None
     """Also judges every n-th sample; the disagreement is measured, and ``gate.second_guard`` limits it."""
+    reward: GuardSettings | None = None
+    """Gives the reward where the method has one (``grpo``), by default ``filter``. It must not also evaluate, and its
+    backend is ``transformers`` (beside the student in each training process) or ``endpoint``."""
 
     @property
     def named(self) -> dict[str, GuardSettings]:
         """Every guard that reads texts, by its key below ``guard``."""
-        uses = {"filter": self.filter, "evaluate": self.evaluate, "second": self.second}
+        uses = {"filter": self.filter, "evaluate": self.evaluate, "second": self.second, "reward": self.reward}
         return {
             f"{use}.members.{place}" if guard.members else use: member
             for use, guard in uses.items() if guard is not None for place, member in enumerate(guard.each)

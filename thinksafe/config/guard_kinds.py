@@ -36,6 +36,8 @@ class GuardKind:
     """The hub requires a token whose owner has accepted the terms."""
     categories: str = ""
     """What it can name; empty if it names no categories."""
+    exact: bool = False
+    """It makes no mistakes that training could learn, so it may both reward and evaluate."""
 
     @property
     def answers_refusals(self) -> bool:
@@ -91,7 +93,7 @@ KINDS: dict[str, GuardKind] = {
         frozenset({"members", "rule"}), categories="those of its members",
     ),
     "refusal-match": GuardKind("refusal phrases, no model; for plumbing only", "phrases", ""),
-    "micro-exact": GuardKind("the grammar of the micro world", "exact", ""),
+    "micro-exact": GuardKind("the grammar of the micro world", "exact", "", exact=True),
 }
 
 

@@ -19,6 +19,7 @@ from thinksafe.config.deploy import DeploySettings, check_servable, with_default
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.gpus import gpus_needed, with_gpus
 from thinksafe.config.guard import GuardSettings, GuardsSettings
+from thinksafe.config.on_policy import check_on_policy, with_sampler
 from thinksafe.config.parallelism import with_jobs
 from thinksafe.config.registry import RegistrySettings, ReportSettings
 from thinksafe.config.shape import check_place, check_shape
@@ -238,7 +239,8 @@ class RealignmentConfig(Section):
         needed = {"engine", "sampling", "guard", "training", "evaluation", "deploy"}
         if cluster is None or not needed <= info.data.keys():
             return cluster
-        return with_jobs(with_gpus(cluster, gpus_needed(info.data)), info.data)
+        cluster = with_jobs(with_gpus(cluster, gpus_needed(info.data)), info.data)
+        return with_sampler(cluster, info.data["method"]) if "method" in info.data else cluster
 
     @field_validator("compare")
     @classmethod
@@ -272,13 +274,14 @@ class RealignmentConfig(Section):
         check_servable(self.deploy, self.student.model)
         self.method.check(self.student.reasoning)
         self._given_sets_have_responses()
-        teacher = self.method.responses().teacher
+        check_on_policy(self.method, self.guard, self.training)
+        teacher = self.method.other()
         if teacher is not None and teacher.reasoning != self.student.reasoning:
             raise ValueError(
                 f"method.teacher.reasoning is {teacher.reasoning!r} and student.reasoning is "
                 f"{self.student.reasoning!r}: the student would be trained on responses of another form"
             )
-        if teacher is not None and self.engine.kind == "endpoint":
+        if self.method.responses().teacher is not None and self.engine.kind == "endpoint":
             raise ValueError(
                 "method.kind is teacher and engine.kind is endpoint, which serves the student: its responses would "
                 "pass for the teacher's; use transformers or vllm"

@@ -10,6 +10,7 @@ from thinksafe.config.comparable import suite_digest
 from thinksafe.config.deploy import GREEDY_TOKENS
 from thinksafe.config.guard import Use
 from thinksafe.config.model import CurateSettings, RealignmentConfig
+from thinksafe.config.on_policy import reward_guard
 from thinksafe.config.parallelism import parallelism_of
 from thinksafe.config.sections import (
     AlarmSection,
@@ -121,6 +122,7 @@ def sections_of(
     sampling, evaluation = config.sampling, config.evaluation
     method = config.method
     pilot = method.pilot()
+    imitated = method.other() if method.responses().teacher is None else None
     diagnose = config.diagnose
     if not method.needs_latent_safety:
         diagnose = diagnose.model_copy(update={"on_failure": "warn"})
@@ -159,7 +161,8 @@ def sections_of(
         curate=curate_section(method, config.curate, reasoning, config.seed),
         train=TrainSection(
             seed=derived_seed(config.seed, "train"), training=config.training, objective=method.minimises(),
-            reasoning=reasoning,
+            reasoning=reasoning, guard=reward_guard(method, config.guard),
+            teacher=None if imitated is None else resolved or TeacherSection(student=imitated),
         ),
         metrics=measured.metrics,
         gate=GateSection(

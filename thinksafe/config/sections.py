@@ -141,6 +141,10 @@ class TrainSection(Section):
     training: TrainingSettings
     objective: Objective
     reasoning: Literal["think", "none"]
+    guard: GuardSettings | None = Field(default=None, exclude_if=lambda guard: guard is None)
+    """Guard that gives the rewards, if the objective has any."""
+    teacher: TeacherSection | None = Field(default=None, exclude_if=lambda teacher: teacher is None)
+    """Model that is imitated, if the objective has one."""
 
 
 class MetricsSection(Section):

@@ -103,7 +103,7 @@ def _engine(config: RealignmentConfig) -> Iterator[Finding]:
 def _student(config: RealignmentConfig) -> Iterator[Finding]:
     from thinksafe.models.loading import resolve_student
 
-    teacher = config.method.responses().teacher
+    teacher = config.method.other()
     for key, of in (("student", config.student), *([("method.teacher", teacher)] if teacher is not None else [])):
         if is_hub_id(of.model) and not Path(of.model).is_dir():
             yield ok(key, f"{of.model} is on the hub.")

@@ -10,7 +10,9 @@ from pydantic import Field
 from thinksafe.methods.base import Method
 from thinksafe.methods.direct_refusal import DirectRefusal
 from thinksafe.methods.given import Given
+from thinksafe.methods.grpo import Grpo
 from thinksafe.methods.no_reasoning import NoReasoning
+from thinksafe.methods.on_policy_distillation import OnPolicyDistillation
 from thinksafe.methods.rejection import Rejection
 from thinksafe.methods.safekey import SafeKey
 from thinksafe.methods.safepath import SafePath
@@ -18,7 +20,7 @@ from thinksafe.methods.teacher import Teacher
 from thinksafe.methods.thinksafe import ThinkSafe
 
 METHODS: tuple[type[Method], ...] = (
-    ThinkSafe, Rejection, NoReasoning, DirectRefusal, SafePath, Given, SafeKey, Teacher,
+    ThinkSafe, Rejection, NoReasoning, DirectRefusal, SafePath, Given, SafeKey, Teacher, Grpo, OnPolicyDistillation,
 )
 """All methods; the configuration, its schema and the table of docs/methods.md follow from it."""
 

@@ -62,6 +62,10 @@ class Method(Section, ABC):
     def responses(self) -> Responses:
         """Return what the training samples are drawn from."""
 
+    def other(self) -> StudentSettings | None:
+        """Return the other model that the method needs: the one that writes the responses, or that is imitated."""
+        return self.responses().teacher
+
     def pilot(self) -> Responses:
         """Return what the pilot is drawn from: harmful prompts, plain and in the arm under test."""
         return Responses(arms={"harmful": ("plain", "steered"), "benign": ()}, template=DEFAULT_STEERING)

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from thinksafe.settings import Section
+from thinksafe.records import Share
+from thinksafe.settings import Count, Section
 
 
 class Sft(Section):
@@ -32,7 +33,40 @@ class SafeKey(Section):
     last_epochs: int
 
 
-Objective = Annotated[Sft | Kl | SafeKey, Field(discriminator="kind")]
+class OnPolicy(Section):
+    """Base of the objectives whose training samples the responses itself, to examples that are prompts alone."""
+
+    rollouts: Count = 1
+    """Responses to each prompt of a step; ``training.batch_size`` counts responses."""
+    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
+    """Of sampling; the loss reads the student at the same temperature."""
+    max_tokens: Count = 4096
+    """Limit of new tokens; a response that reaches it is truncated."""
+    vllm_memory: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+    """Share of a GPU's memory for vLLM, which samples in the training process."""
+
+
+class Grpo(OnPolicy):
+    """Group-relative policy optimisation: the clipped gain of each response's reward over the mean of its group."""
+
+    kind: Literal["grpo"] = "grpo"
+    beta: Annotated[float, Field(ge=0.0)]
+    """Weight of the KL from the student with the adapter switched off."""
+    epsilon: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Clipping of the likelihood ratio."""
+    compliance: bool
+    """Compliance with a benign prompt earns a point."""
+    max_unknown: Share
+    """Largest share of responses without a reward."""
+
+
+class Distillation(OnPolicy):
+    """Reverse KL from a teacher at each token that the student samples, over the whole vocabulary."""
+
+    kind: Literal["distillation"] = "distillation"
+
+
+Objective = Annotated[Sft | Kl | SafeKey | Grpo | Distillation, Field(discriminator="kind")]
 
 BenignLoss = Literal["cross-entropy", "kl"]
 """Loss of benign rows, an option of the methods that train on the student's own samples."""

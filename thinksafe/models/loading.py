@@ -75,6 +75,19 @@ def local_source(student: StudentSettings) -> tuple[str, str]:
     return (str(folder), "") if folder is not None else (student.model, student.revision)
 
 
+def local_copy(student: StudentSettings) -> str:
+    """Return the folder with the files of a student that was loaded, for libraries that know no revision."""
+    source, revision = local_source(student)
+    if not revision:
+        return source
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(source, "config.json", revision=revision)
+    if not isinstance(found, str):
+        raise StageError(f"The files of {source!r} are not in the hub's cache.", "Start the same stage again.")
+    return str(Path(found).parent)
+
+
 def _student_folder(student: StudentSettings, key: str = "student") -> Path | None:
     """Return the folder of a shipped, local or mirrored student, or None for a hub id to fetch from the hub."""
     model = student.model

@@ -119,7 +119,7 @@ def resolve(pin: Pin) -> str:
 def _named(config: RealignmentConfig | SuiteConfig) -> Iterator[Pin]:
     if config.student is not None:
         yield Pin("student.revision", "model", config.student.model, config.student.revision)
-    if isinstance(config, RealignmentConfig) and (teacher := config.method.responses().teacher) is not None:
+    if isinstance(config, RealignmentConfig) and (teacher := config.method.other()) is not None:
         yield Pin("method.teacher.revision", "model", teacher.model, teacher.revision)
     for use, guard in config.guard.named.items():
         if guard.model:

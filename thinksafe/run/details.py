@@ -124,8 +124,9 @@ class PlanDetails(Details):
 
     @property
     def teacher(self) -> dict[str, Any]:
-        """Teacher of the training samples, with its digest; empty where the student writes them."""
-        return _mapping(_mapping(self.sections.get("sample_training")).get("teacher"))
+        """The method's other model, with its digest: it writes the training samples, or training imitates it."""
+        found = (_mapping(self.sections.get(name)).get("teacher") for name in ("sample_training", "train"))
+        return next(map(_mapping, filter(None, found)), {})
 
     @property
     def part(self) -> Part:

@@ -88,7 +88,7 @@ def pinned(student: StudentSettings, key: str) -> tuple[StudentSettings, str]:
 
 def resolved_teacher(config: RealignmentConfig) -> TeacherSection | None:
     """Return the method's teacher, pinned, with its digest; None if the method has none. Raises InputError."""
-    teacher = config.method.responses().teacher
+    teacher = config.method.other()
     if teacher is None:
         return None
     found, digest = pinned(teacher, "method.teacher")

@@ -68,7 +68,7 @@ def run(
         teachers: dict[str, TeacherSection | None] = {}
 
         def resolve(of: RealignmentConfig) -> TeacherSection | None:
-            teacher = of.method.responses().teacher
+            teacher = of.method.other()
             key = teacher.model_dump_json() if teacher is not None else ""
             if key not in teachers:
                 teachers[key] = resolved_teacher(of)

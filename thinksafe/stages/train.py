@@ -20,6 +20,7 @@ from thinksafe.deciding.checks import concluded, count_check
 from thinksafe.digests import digest_file, digest_json, library_versions
 from thinksafe.errors import DamagedError, InputError
 from thinksafe.jsonl import write_atomic, write_json
+from thinksafe.judging.guards import open_guard
 from thinksafe.kube.jobs import job_client, job_settings
 from thinksafe.models.loading import fetch_adapter
 from thinksafe.models.references import ModelReference, read_reference
@@ -71,7 +72,7 @@ def run(
         shape = shape_here(section.training) if cluster is None else shape_of(section.training)
         # the libraries that train are not here, but in the image of the TrainJob's pods
         image = "" if cluster is None else cluster.images.trainer
-        key = adapter_key(reference, rows, section, shape.world, image)
+        key = adapter_key(reference, rows, section, shape.world, image, _guard_digest(section, here=cluster is None))
         manifest = found = find_adapter(context.store, reference, key)
         resumed = 0
         if manifest is None and cluster is not None:
@@ -93,6 +94,8 @@ def run(
             "tokens": manifest.tokens, "steps": manifest.steps, "reused": int(found is not None),
             "resumed": resumed,
         }
+        if manifest.responses:
+            result.counts |= {"responses": manifest.responses, "response_tokens": manifest.response_tokens}
         result.details = TrainDetails(
             curve=tuple(CurvePoint(**point) for point in manifest.curve), steps=manifest.steps,
             warmup_steps=warmup_steps(manifest.steps, section.training), decision=decision,
@@ -124,7 +127,7 @@ def _decide(manifest: AdapterManifest, changed: int, matrices: int) -> Decision:
 
 
 def adapter_key(
-    base: ModelReference, examples: str, section: TrainSection, processes: int, image: str = ""
+    base: ModelReference, examples: str, section: TrainSection, processes: int, image: str = "", guard: str = ""
 ) -> str:
     """Return the digest of everything that determines an adapter.
 
@@ -137,11 +140,22 @@ def adapter_key(
         section: Settings and seed.
         processes: Processes on all nodes.
         image: Image that trains, which determines the libraries; empty for the libraries that are installed here.
+        guard: Digest of the guard that gives the rewards; empty without one.
     """
     versions = {"image": image} if image else library_versions(*LIBRARIES)
     settings: dict[str, Any] = base.student.model_dump(mode="json")
-    parts = section.model_dump(mode="json", exclude={"training"}) | {"training": _deciding(section, processes)}
-    return digest_json([base.base_digest, settings, examples, parts, format_of("train"), versions])
+    parts = section.model_dump(mode="json", exclude={"training", "guard"}) | {"training": _deciding(section, processes)}
+    rewarded = [guard] if guard else []
+    return digest_json([base.base_digest, settings, examples, parts, format_of("train"), versions, *rewarded])
+
+
+def _guard_digest(section: TrainSection, *, here: bool) -> str:
+    """Return a digest of the guard that gives the rewards, of its settings alone if its files are not read here."""
+    if section.guard is None:
+        return ""
+    if here:
+        return open_guard(section.guard).fingerprint
+    return digest_json(section.guard.model_dump(mode="json", exclude={"base_url", "served_model", "api_key_env"}))
 
 
 def _deciding(section: TrainSection, processes: int) -> dict[str, Any]:

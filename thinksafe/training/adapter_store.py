@@ -38,7 +38,10 @@ class AdapterManifest(Record):
     rows: int
     """Examples trained on."""
     tokens: int
-    """Tokens of one epoch."""
+    """Tokens of one epoch; of the prompts alone, where training samples the responses itself."""
+    responses: int = 0
+    """Responses that training itself sampled."""
+    response_tokens: int = 0
     dropped: dict[str, int]
     """Examples left out, by reason (:data:`thinksafe.training.data.Drop`)."""
     drift: tuple[Drift, ...] = ()
@@ -86,7 +89,7 @@ def settle(store: Store, base: ModelReference, key: str, folder: Path, done: Out
         files={file: digest_file(folder / file) for file in ADAPTER_FILES},
         adapter_digest=digest_folder(folder, ADAPTER_FILES),
         steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped, drift=done.drift,
-        share=done.share,
+        share=done.share, responses=done.responses, response_tokens=done.response_tokens,
     )
     prefix = candidate_of(base, key, manifest).adapter
     for file in ADAPTER_FILES:

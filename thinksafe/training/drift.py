@@ -1,4 +1,7 @@
-"""How far training moved the student, measured on training rows after the adapter is done.
+"""How far training moved the student, measured after the adapter is done.
+
+It is read on training rows or, where training samples the responses itself, on responses of the student as it was
+(:mod:`thinksafe.training.replies`).
 
 Three numbers for each label, in nats per response token: the negative log-likelihood of the responses under the
 original student (how typical the data are of it) and under the candidate (how well they were learnt), and KL(student ||
@@ -58,10 +61,14 @@ class Drift(Record):
 
 def chosen_rows(rows: Sequence[Row], seed: int, most: int = ROWS) -> list[Row]:
     """Return a seeded choice of at most ``most`` rows with loss of each label, in the order of their ids."""
+    return chosen([row for row in rows if any(token != IGNORED for token in row.labels)], seed, most)
+
+
+def chosen(rows: Sequence[Row], seed: int, most: int) -> list[Row]:
+    """Return a seeded choice of at most ``most`` rows of each label, in the order of their ids."""
     found: list[Row] = []
     for label in ("harmful", "benign"):
-        read = (row for row in rows if row.label == label and any(token != IGNORED for token in row.labels))
-        of = sorted(read, key=lambda row: row.id)
+        of = sorted((row for row in rows if row.label == label), key=lambda row: row.id)
         found += random.Random(derived_seed(seed, "drift", label)).sample(of, min(most, len(of)))
     return sorted(found, key=lambda row: row.id)
 

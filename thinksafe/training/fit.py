@@ -15,6 +15,7 @@ from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.config.shape import shape_of
 from thinksafe.errors import ConfigError, StageError
+from thinksafe.methods.objectives import OnPolicy
 from thinksafe.run.record import StageContext
 from thinksafe.settings import StudentSettings
 from thinksafe.training import sharding
@@ -43,13 +44,17 @@ class Training:
     curve: list[dict[str, float]]
     """``step`` (from 1), ``loss`` (nats a response token), ``learning_rate``, ``grad_norm`` (before clipping); with
     cross-entropy on all rows ``mean_token_accuracy``; with the KL ``cross_entropy`` (nats a response token of harmful
-    rows) and ``kl`` (of benign ones). At most ``CURVE_POINTS`` rows."""
+    rows) and ``kl`` (of benign ones); where training samples, what :mod:`thinksafe.training.objectives.rollouts` names.
+    At most ``CURVE_POINTS`` rows."""
     resumed: int = 0
     """Steps already in the checkpoint."""
     drift: tuple[Drift, ...] = ()
     """How far training moved the student; in the first process only."""
     share: float = 1.0
     """Part of the parameters that the first process held while training."""
+    responses: int = 0
+    """Responses that training sampled, those before a checkpoint included."""
+    response_tokens: int = 0
 
 
 def warmup_steps(steps: int, settings: TrainingSettings) -> int:
@@ -57,9 +62,13 @@ def warmup_steps(steps: int, settings: TrainingSettings) -> int:
     return min(math.ceil(settings.warmup_ratio * steps), max(steps - 1, 0))
 
 
-def step_count(rows: int, settings: TrainingSettings) -> int:
-    """Return the optimiser steps of a training run; an epoch's last batch may be smaller."""
-    return math.ceil(rows / settings.batch_size) * settings.epochs
+def step_count(rows: int, section: TrainSection) -> int:
+    """Return the optimiser steps of a training run; an epoch's last batch may be smaller.
+
+    Where training samples, a batch is of responses, ``rollouts`` to each row.
+    """
+    each = section.objective.rollouts if isinstance(section.objective, OnPolicy) else 1
+    return math.ceil(rows * each / section.training.batch_size) * section.training.epochs
 
 
 def train_adapter(
@@ -89,7 +98,7 @@ def train_adapter(
     import torch
 
     _check_targets(model, section.training.target_modules)
-    steps, threads = step_count(len(rows), section.training), torch.get_num_threads()
+    steps, threads = step_count(len(rows), section), torch.get_num_threads()
     drift: list[Drift] = []
     if section.training.threads:
         torch.set_num_threads(section.training.threads)
@@ -97,7 +106,7 @@ def train_adapter(
     try:
         with context.track("training", steps) as advance:
             callbacks = [_watch(advance), *([checkpoints.callback()] if checkpoints else [])]
-            trainer = _trainer(model, tokenizer, rows, section, student, folder, checkpoints, callbacks)
+            trainer = _trainer(context, model, tokenizer, rows, section, student, folder, checkpoints, callbacks)
             trainer.train(resume_from_checkpoint=str(restored) if restored else None)
         held = sharding.share(trainer.model)
         trained = [sharding.whole(weight) for weight in trainer.model.parameters() if weight.requires_grad]
@@ -112,7 +121,7 @@ def train_adapter(
         if trainer.is_world_process_zero():
             write_adapter(trainer.model, state, folder)
         if trainer.is_world_process_zero() or sharded:
-            read = chosen_rows(rows, section.seed)
+            read = _read(trainer.model, tokenizer, rows, section)
             with context.track("drift", len(read)) as advance:
                 drift = measure_drift(trainer.model, read, CHUNK, advance)
         trainer.accelerator.wait_for_everyone()  # no process leaves the group while the first one measures
@@ -125,8 +134,22 @@ def train_adapter(
         torch.set_num_threads(threads)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     names = ("step", *_LOGGED, *trainer.logged)
-    curve = [{name: float(entry[name]) for name in names if name in entry} for entry in history]
-    return Training(steps, curve, checkpoints.step if checkpoints else 0, tuple(drift), held)
+    # None: there was nothing to take a mean of
+    curve = [{name: float(entry[name]) for name in names if entry.get(name) is not None} for entry in history]
+    sampled = trainer.totals() if isinstance(section.objective, OnPolicy) else {}
+    return Training(
+        steps, curve, checkpoints.step if checkpoints else 0, tuple(drift), held,
+        responses=sampled.get("responses", 0), response_tokens=sampled.get("response_tokens", 0),
+    )
+
+
+def _read(model: Any, tokenizer: Any, rows: list[Row], section: TrainSection) -> list[Row]:
+    """Return the rows that drift is measured on: examples or, where these are prompts, responses of the student."""
+    if not isinstance(section.objective, OnPolicy):
+        return chosen_rows(rows, section.seed)
+    from thinksafe.training.replies import replies
+
+    return replies(model, tokenizer, rows, section.seed, section.objective.max_tokens)
 
 
 def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
@@ -144,14 +167,14 @@ def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
 
 
 def _trainer(
-    model: Any, tokenizer: Any, rows: list[Row], section: TrainSection, student: StudentSettings, folder: Path,
-    checkpoints: Checkpoints | None, callbacks: list[TrainerCallback],
+    context: StageContext, model: Any, tokenizer: Any, rows: list[Row], section: TrainSection,
+    student: StudentSettings, folder: Path, checkpoints: Checkpoints | None, callbacks: list[TrainerCallback],
 ) -> Any:
     import torch
     from peft import LoraConfig
     from transformers import PrinterCallback
 
-    settings, steps = section.training, step_count(len(rows), section.training)
+    settings, steps = section.training, step_count(len(rows), section)
     gpu, logging = torch.cuda.is_available(), math.ceil(steps / CURVE_POINTS)
     sharded = settings.strategy == "fsdp"
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
@@ -190,7 +213,8 @@ def _trainer(
         lora_dropout=settings.lora_dropout,
         target_modules=list(settings.target_modules),
     )
-    trainer = make_trainer(Given(model, tokenizer, rows, section, lora, arguments, callbacks))
+    given = Given(model, student, context.store, tokenizer, rows, section, lora, arguments, callbacks)
+    trainer = make_trainer(given)
     trainer.remove_callback(PrinterCallback)
     config = trainer.model.peft_config["default"]
     config.base_model_name_or_path, config.revision = student.model, student.revision or None

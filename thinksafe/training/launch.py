@@ -22,6 +22,7 @@ from thinksafe.config.sections import TrainSection
 from thinksafe.config.shape import Shape, shape_of
 from thinksafe.errors import ConfigError, StageError, ThinkSafeError
 from thinksafe.jsonl import read_record, read_records, write_json
+from thinksafe.methods.objectives import OnPolicy
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Example, Record
 from thinksafe.run.parents import dying_with
@@ -85,6 +86,9 @@ class Outcome(Record):
     share: float
     resumed: int = 0
     """Steps already in the checkpoint."""
+    responses: int = 0
+    """Responses that training itself sampled."""
+    response_tokens: int = 0
 
 
 def shape_here(settings: TrainingSettings) -> Shape:
@@ -142,7 +146,8 @@ def work(context: StageContext, job: Job) -> None:
     limit = min(section.training.max_length, positions_of(model.config) or section.training.max_length)
     examples = read_records(job.examples, Example)
     ends = end_tokens(model, tokenizer, name)
-    encoded = encode_examples(tokenizer, examples, ends, limit, reasoning=section.reasoning)
+    room = section.objective.max_tokens if isinstance(section.objective, OnPolicy) else 0
+    encoded = encode_examples(tokenizer, examples, ends, limit, reasoning=section.reasoning, room=room)
     kept = Checkpoints(context.store, job.key, job.checkpoints, job.resume)
     done = train_adapter(
         context, model, tokenizer, encoded.rows, section, job.base.student, job.folder,
@@ -152,7 +157,8 @@ def work(context: StageContext, job: Job) -> None:
         dropped = {str(reason): count for reason, count in encoded.dropped.items()}
         outcome = Outcome(
             steps=done.steps, curve=done.curve, rows=len(encoded.rows), tokens=encoded.tokens, dropped=dropped,
-            drift=done.drift, resumed=done.resumed, share=done.share,
+            drift=done.drift, resumed=done.resumed, share=done.share, responses=done.responses,
+            response_tokens=done.response_tokens,
         )
         write_json(job.folder / "outcome.json", outcome)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from thinksafe.config import RealignmentConfig, load_config, sections_of
 from thinksafe.config.load import canonical, config_schema
+from thinksafe.config.sections import TeacherSection
 from thinksafe.deciding.feasibility import findings_on
 from thinksafe.digests import canonical_json
 from thinksafe.errors import ConfigError
 from thinksafe.methods import METHODS, Method
+from thinksafe.methods.objectives import OnPolicy
 from thinksafe.methods.rules import RULES
 from thinksafe.records import Arm
 from thinksafe.training.objectives import MODULES
@@ -24,8 +26,11 @@ def kind_of(method: type[Method]) -> str:
     return str(method.model_fields["kind"].default)
 
 
-NEEDED = {"teacher": {"teacher": {"model": "micro://default"}}}
-"""Options without a default, by kind."""
+NEEDED: dict[str, dict[str, Any]] = {
+    "teacher": {"teacher": {"model": "micro://default"}}, "grpo": {"max_tokens": 48},
+    "on-policy-distillation": {"teacher": {"model": "micro://default"}, "max_tokens": 48},
+}
+"""Options without a default, or whose default does not fit the micro world, by kind."""
 RECIPE = {"given": "micro-given", "safekey": "micro-given"}
 """A recipe whose data a kind needs."""
 
@@ -74,6 +79,9 @@ def test_the_pipeline_knows_what_it_answers(method: type[Method]) -> None:
     assert of.pilot().arms["harmful"][0] == "plain", "what the tried arm is compared with"
     assert {rule for rules in of.rules().values() for rule in rules} <= set(RULES)
     assert of.minimises().kind in MODULES
+    unanswered = {label for label, arms in of.responses().arms.items() if "rollout" in arms}
+    assert unanswered == ({"harmful", "benign"} if isinstance(of.minimises(), OnPolicy) else set())
+    assert of.other() == (getattr(of, "teacher", None))
 
 
 @every_method
@@ -92,6 +100,8 @@ def test_sections_hold_its_answers_and_its_name(method: type[Method]) -> None:
     assert (sections.curate.keep, sections.curate.forms) == (of.keeps(), of.forms())
     assert sections.diagnose.diagnose.on_failure == ("stop" if of.needs_latent_safety else "warn")
     assert sections.train.objective == of.minimises()
+    imitated = sections.train.teacher
+    assert (teacher or imitated) == (of.other() and TeacherSection(student=of.other()))
     assert sections.report.method == kind_of(method)
 
 

@@ -116,7 +116,7 @@ def test_a_run_reports_every_step_and_learns(student: Student, tmp_path: Path) -
     given = section(epochs=6)
     done = train_adapter(context, model, tokenizer, rows(), given, student.base.student, folder)
 
-    assert done.steps == step_count(6, given.training) == 12
+    assert done.steps == step_count(6, given) == 12
     assert opened == [("training", 12), ("drift", 6)]
     assert sum(advanced) == 12 + 6
     assert [point["step"] for point in done.curve] == list(range(1, 13))
@@ -143,5 +143,5 @@ def test_a_training_that_diverges_fails(student: Student, tmp_path: Path) -> Non
 
 
 def test_steps_count_the_last_small_batch() -> None:
-    settings = SETTINGS.model_copy(update={"batch_size": 4, "epochs": 3})
-    assert [step_count(rows, settings) for rows in (1, 4, 5, 8, 9)] == [3, 3, 6, 6, 9]
+    given = section(batch_size=4, epochs=3)
+    assert [step_count(rows, given) for rows in (1, 4, 5, 8, 9)] == [3, 3, 6, 6, 9]

@@ -54,12 +54,16 @@ class Codec:
 
     def read(self, ids: list[int], prompt_tokens: int, opening: str = "") -> Generation:
         """Return the response in generated ids; what follows the end-of-sequence token is padding."""
-        end = next((place for place, token in enumerate(ids) if token in self.ends), None)
-        # special tokens are kept: a response that holds one in its middle must not look like ordinary text
-        text = self.tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=False)
+        text, tokens, ended = written(self.tokenizer, ids, self.ends)
         return Generation(
             response=self._tags.canonical((self._tags.written(opening) or self._prefilled) + text),
-            finish="length" if end is None else "stop",
-            tokens=len(ids) if end is None else end + 1,
-            prompt_tokens=prompt_tokens,
+            finish="stop" if ended else "length", tokens=tokens, prompt_tokens=prompt_tokens,
         )
+
+
+def written(tokenizer: Any, ids: list[int], ends: frozenset[int]) -> tuple[str, int, bool]:
+    """Return the text of generated ids, how many tokens count, and whether an end-of-sequence token is among them."""
+    end = next((place for place, token in enumerate(ids) if token in ends), None)
+    # special tokens are kept: a response that holds one in its middle must not look like ordinary text
+    text = str(tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=False))
+    return text, len(ids) if end is None else end + 1, end is not None

@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from thinksafe.config.sections import TrainSection
+from thinksafe.settings import StudentSettings
+from thinksafe.store import Store
 from thinksafe.training.data import Row
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 MODULES = {
     "sft": "thinksafe.training.objectives.sft", "kl": "thinksafe.training.objectives.kl",
     "safekey": "thinksafe.training.objectives.safekey",
+    "grpo": "thinksafe.training.objectives.grpo", "distillation": "thinksafe.training.objectives.distillation",
 }
 """Module of each objective by kind; imported only where training happens."""
 
@@ -30,6 +33,10 @@ class Given:
 
     model: Any
     """The student, without an adapter."""
+    student: StudentSettings
+    """Its settings."""
+    store: Store
+    """Where adapters are."""
     tokenizer: Any
     rows: list[Row]
     section: TrainSection
