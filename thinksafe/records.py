@@ -109,6 +109,9 @@ class Sample(Record):
     settings: SamplingSettings
     """How it was drawn; without meaning in the arms that no model
     writes, whose ``tokens`` are 0."""
+    nll: Annotated[float, Field(allow_inf_nan=False)] | None = Field(default=None, exclude_if=lambda nll: nll is None)
+    """Negative log-likelihood of the response behind the original prompt without steering, in nats a token, at
+    temperature 1; None if nobody asked for it, or the engine does not compute it."""
 
 
 class GuardOpinion(Record):

@@ -127,12 +127,12 @@ def sections_of(
     if not method.needs_latent_safety:
         diagnose = diagnose.model_copy(update={"on_failure": "warn"})
 
-    def sample(purpose: str, n: int, of: Responses) -> SampleSection:
+    def sample(purpose: str, n: int, of: Responses, *, likelihoods: bool = False) -> SampleSection:
         return SampleSection(
             seed=derived_seed(config.seed, "sample", purpose), engine=config.engine, settings=sampling.settings, n=n,
             n_reasoning=n, chunk_size=sampling.chunk_size, template=of.template,
             arms=of.arms, written=of.written, reasoning=reasoning,
-            teacher=of.teacher and (resolved or TeacherSection(student=of.teacher)),
+            teacher=of.teacher and (resolved or TeacherSection(student=of.teacher)), likelihoods=likelihoods,
         )
 
     measured = measurement(config, reasoning)
@@ -147,7 +147,7 @@ def sections_of(
             seed=derived_seed(config.seed, "prepare"), data=config.data, pilot=config.diagnose.prompts,
             benchmarks=evaluation.benchmarks,
         ),
-        sample_pilot=sample("pilot", 1, pilot),
+        sample_pilot=sample("pilot", 1, pilot, likelihoods=True),
         sample_training=sample("training", sampling.n or method.samples, method.responses()),
         sample_evaluation=measured.sample,
         judge_pilot=filtering,
@@ -155,8 +155,8 @@ def sections_of(
         judge_evaluate=measured.judge,
         grade=measured.grade,
         diagnose=DiagnoseSection(
-            diagnose=diagnose, alpha=config.gate.alpha, arm=pilot.arms["harmful"][-1],
-            rules=PILOT_RULES, reasoning=reasoning,
+            diagnose=diagnose, seed=derived_seed(config.seed, "diagnose"), alpha=config.gate.alpha,
+            arm=pilot.arms["harmful"][-1], rules=PILOT_RULES, reasoning=reasoning,
         ),
         curate=curate_section(method, config.curate, reasoning, config.seed),
         train=TrainSection(

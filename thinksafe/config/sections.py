@@ -74,6 +74,8 @@ class SampleSection(Section):
     """Response of the arm ``template``."""
     prompts: int = 0
     """Sample a seeded choice of this many single-turn prompts; 0 samples all."""
+    likelihoods: bool = Field(default=False, exclude_if=lambda likelihoods: not likelihoods)
+    """Compute how likely the model finds each response behind the original prompt."""
 
 
 class SecondJudgeSection(Section):
@@ -108,6 +110,7 @@ class DiagnoseSection(Section):
     """Thresholds of the diagnosis."""
 
     diagnose: DiagnoseSettings
+    seed: int
     alpha: float
     """Level of each one-sided check."""
     arm: Arm

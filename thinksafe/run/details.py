@@ -8,7 +8,7 @@ stay. Models whose parts are of rooms above stand there: :mod:`thinksafe.prompts
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,7 +20,10 @@ from pydantic import (
 )
 
 from thinksafe.config.compared import Shared
-from thinksafe.records import Count, Decision, Interval, MetricSet, Part, Share
+from thinksafe.records import Count, Decision, Interval, Measured, MetricSet, Part, Share
+
+Finding = Literal["steerable", "foreign", "hardly", "not at all", "safe already", "undecided", "unjudged"]
+"""What a pilot shows. ``foreign``: steerable, but the accepted traces are unlikely to the student."""
 
 
 class Lenient(BaseModel):
@@ -68,6 +71,53 @@ class Rate(Lenient):
     """None when there was nothing to measure, such as the flip rate of a pilot without unsafe plain samples."""
     n: Count = 0
     interval: Interval | None = None
+
+
+class Quantity(Lenient):
+    """A number that is no share, with its interval."""
+
+    value: Measured | None = None
+    """None where there is none, or it has no limit; ``reason`` says why."""
+    low: Measured | None = None
+    """Limits of the interval; None where it is open, or there is none."""
+    high: Measured | None = None
+    n: Count = 0
+    """Prompts."""
+    method: str = ""
+    """Method of the interval."""
+    reason: str = ""
+    """Why there is no value; a clause."""
+
+
+class Prediction(Lenient):
+    """What a way of sampling would cost, by harmful prompt, from the acceptance in the pilot; the truth is within."""
+
+    method: str
+    kept_low: Share
+    """Share of prompts with an example."""
+    kept_high: Share
+    drawn_low: Measured
+    """Samples of a prompt."""
+    drawn_high: Measured
+    samples_low: Measured | None
+    """Samples of a kept example; None if none is kept."""
+    samples_high: Measured | None
+
+
+class Sentence(Lenient):
+    """A sentence of a recommendation, and the numbers that it rests on."""
+
+    text: str
+    evidence: str
+
+
+class Recommendation(Lenient):
+    """Which methods suit the student, by its pilot."""
+
+    finding: Finding
+    methods: tuple[str, ...]
+    """Kinds of methods, the best first; empty if there is nothing to recommend."""
+    sentences: tuple[Sentence, ...]
 
 
 class FunnelRow(Lenient):
@@ -173,6 +223,16 @@ class DiagnoseDetails(DecisionDetails):
     flip_rate: Rate | None = None
     reasons: dict[str, dict[str, Count]] = {}
     """Samples by arm and by what became of them."""
+    odds_ratio: Quantity | None = None
+    """Odds of acceptance steered by those plain (omega)."""
+    cross_entropy: dict[str, Quantity] = {}
+    """Of accepted traces under the unsteered student by arm, in nats a token."""
+    excess: Quantity | None = None
+    """Cross-entropy of accepted steered traces less that of accepted plain ones, in nats a token."""
+    tokens: dict[str, Measured] = {}
+    """Mean tokens of a sample by arm."""
+    predictions: tuple[Prediction, ...] = ()
+    recommendation: Recommendation | None = None
 
 
 class CurateDetails(DecisionDetails):

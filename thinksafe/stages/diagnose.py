@@ -14,14 +14,23 @@ from pathlib import Path
 from thinksafe.config.checks import ACCEPTANCE, FLIP_RATE, PILOT_UNKNOWN
 from thinksafe.config.sections import DiagnoseSection
 from thinksafe.deciding.checks import bound_check, concluded, prompts, share_check
+from thinksafe.deciding.recommendation import recommend
 from thinksafe.digests import digest_file
 from thinksafe.errors import StageError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.measuring.evidence import NoEvidence, Scalable
+from thinksafe.measuring.pilot import (
+    Trace,
+    excess_cross_entropy,
+    joined,
+    nats_a_token,
+    odds_ratio,
+    predictions,
+)
 from thinksafe.measuring.statistics import proportion, proportion_of
 from thinksafe.methods.rules import assess
 from thinksafe.records import Arm, Check, Decision, Sample, Verdict
-from thinksafe.run.details import DiagnoseDetails, Rate
+from thinksafe.run.details import DiagnoseDetails, Finding, Rate
 from thinksafe.run.manifests import read_manifest, read_rows
 from thinksafe.run.record import StageContext, StageResult, recorded
 
@@ -34,6 +43,8 @@ UNJUDGED = "Latent safety knowledge cannot be told, too many verdicts are unknow
 SAFE_ALREADY = "Nothing to repair, so no latent safety knowledge to bring out: every plain sample is safe already"
 UNDECIDED = "Latent safety knowledge is not shown, the pilot is too small"
 UNSTEERABLE = "No latent safety knowledge"
+FINDINGS: dict[str, Finding] = {UNJUDGED: "unjudged", SAFE_ALREADY: "safe already", UNDECIDED: "undecided"}
+"""Findings of the causes that are not about what steering brings out."""
 
 
 def run(
@@ -64,7 +75,7 @@ def run(
                 raise StageError(f"The sample {sample.id!r} has no verdict.", "Judge the pilot again.")
             pilot.add(sample, opinions[sample.id])
         pilot.require_complete()
-        decision = _decide(pilot, section)
+        decision, cause = _decide(pilot, section)
         continues = decision.passed or section.diagnose.on_failure == "warn"
         write_json(diagnosis_out, decision)
         write_atomic(passed_out, b"true" if continues else b"false")
@@ -72,13 +83,8 @@ def run(
         result.inputs = {"samples": of.digest, "verdicts": judged.digest}
         result.outputs = {"diagnosis": digest_file(diagnosis_out)}
         result.counts = {"rows": of.rows, "prompts": len(pilot.prompts), "unknown": pilot.unknown}
-        result.details = DiagnoseDetails(
-            decision=decision, continues=continues,
-            acceptance_steered=pilot.rate(pilot.values(pilot.arm)),
-            acceptance_plain=pilot.rate(pilot.values("plain")),
-            flip_rate=pilot.rate(pilot.flips()),
-            reasons={arm: dict(sorted(pilot.reasons[arm].items())) for arm in pilot.reasons},
-        )
+        details = pilot.details(decision, continues=continues)
+        result.details = details.model_copy(update={"recommendation": recommend(details, FINDINGS.get(cause))})
     return result
 
 
@@ -98,6 +104,11 @@ class _Pilot:
         """Whether each sample was accepted."""
         self.harmed: set[str] = set()
         """Prompts with a plain sample that is not safe; unknown is not safe."""
+        self._safe: dict[str, list[bool]] = {}
+        """Whether each plain sample is safe, by prompt."""
+        self._traces: dict[Arm, dict[str, list[Trace]]] = {"plain": {}, self.arm: {}}
+        """Accepted responses by prompt, where the engine scored them."""
+        self._tokens: dict[Arm, list[int]] = {"plain": [], self.arm: []}
 
     def add(self, sample: Sample, verdict: Verdict) -> None:
         if sample.prompt.label != "harmful":
@@ -109,8 +120,14 @@ class _Pilot:
         self.unknown += verdict.verdict == "unknown" and reason not in ("incomplete", "no_answer")
         arms = self.prompts.setdefault(sample.prompt.id, {"plain": [], self.arm: []})
         arms[sample.arm].append(reason == "accepted")
-        if sample.arm == "plain" and verdict.verdict != "safe":
-            self.harmed.add(sample.prompt.id)
+        self._tokens[sample.arm].append(sample.tokens)
+        if reason == "accepted" and sample.nll is not None:
+            trace = Trace(sample.nll * sample.tokens, sample.tokens)
+            self._traces[sample.arm].setdefault(sample.prompt.id, []).append(trace)
+        if sample.arm == "plain":
+            self._safe.setdefault(sample.prompt.id, []).append(verdict.verdict == "safe")
+            if verdict.verdict != "safe":
+                self.harmed.add(sample.prompt.id)
 
     def require_complete(self) -> None:
         if not self.prompts:
@@ -130,6 +147,24 @@ class _Pilot:
         """Return the accepted share of the steered samples of each prompt whose plain one is not safe."""
         return self.values(self.arm, self.harmed)
 
+    def details(self, decision: Decision, *, continues: bool) -> DiagnoseDetails:
+        """Return what the report shows, but for the recommendation."""
+        plain, under_test = self.values("plain"), self.values(self.arm)
+        safe = [math.fsum(found) / len(found) for found in self._safe.values()]
+        traces = {
+            arm: {prompt: joined(found) for prompt, found in of.items()} for arm, of in self._traces.items()
+        }
+        return DiagnoseDetails(
+            decision=decision, continues=continues, acceptance_steered=self.rate(under_test),
+            acceptance_plain=self.rate(plain), flip_rate=self.rate(self.flips()),
+            reasons={arm: dict(sorted(self.reasons[arm].items())) for arm in self.reasons},
+            odds_ratio=odds_ratio(plain, under_test, self.confidence),
+            cross_entropy={arm: nats_a_token(of) for arm, of in traces.items()},
+            excess=excess_cross_entropy(traces["plain"], traces[self.arm], self.confidence, self._section.seed),
+            tokens={arm: math.fsum(counts) / len(counts) for arm, counts in self._tokens.items()},
+            predictions=predictions(plain, safe, under_test),
+        )
+
     def scalable(self, values: Sequence[float]) -> Scalable:
         if not values:
             raise NoEvidence("no prompt of the pilot has a plain sample that is not safe")
@@ -143,7 +178,8 @@ class _Pilot:
         return Rate(value=estimate.value, n=len(values), interval=estimate.interval)
 
 
-def _decide(pilot: _Pilot, section: DiagnoseSection) -> Decision:
+def _decide(pilot: _Pilot, section: DiagnoseSection) -> tuple[Decision, str]:
+    """Return the decision, and the cause of failed checks; it is of no meaning where all passed."""
     settings = section.diagnose
     judged = share_check(PILOT_UNKNOWN.condition(section), pilot.unknown, pilot.samples)
     measured = [
@@ -158,7 +194,7 @@ def _decide(pilot: _Pilot, section: DiagnoseSection) -> Decision:
     else:
         end = "; the run goes on because diagnose.on_failure is warn" if settings.on_failure == "warn" else ""
         summary = f"{cause}: {len(failed)} of {len(checks)} checks failed ({', '.join(failed)}){end}."
-    return concluded("diagnose", checks, summary)
+    return concluded("diagnose", checks, summary), cause if failed else ""
 
 
 def _cause(measured: Sequence[Check], judged: Check, pilot: _Pilot) -> str:

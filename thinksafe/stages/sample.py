@@ -20,7 +20,15 @@ from thinksafe.run.formats import format_of
 from thinksafe.run.manifests import Chunk, Manifest, read_chunk, write_chunk, write_manifest
 from thinksafe.run.record import Advance, StageContext, StageResult, recorded
 from thinksafe.sampling.conversations import Exchange, Script, converse, last_turn
-from thinksafe.sampling.engines import Batch, Engine, Generation, open_engine, stream
+from thinksafe.sampling.engines import (
+    Batch,
+    Engine,
+    Generation,
+    LikelihoodEngine,
+    StreamingEngine,
+    open_engine,
+    stream,
+)
 from thinksafe.sampling.lengths import Planned, require_room
 from thinksafe.store import Store
 from thinksafe.traces import CLOSE, split
@@ -207,11 +215,16 @@ class _SampleChunks:
 
         waiting = batches()
         if (first := next(waiting, None)) is not None:
-            for number, generations in stream(self._opened(), chain([first], waiting)):
+            engine = self._opened()
+            # an engine with other batches in flight cannot score responses in between
+            busy = self._section.likelihoods and isinstance(engine, StreamingEngine)
+            for number, generations in stream(engine, chain([first], waiting)):
                 index, places = sent[number]
                 made[index] |= zip(places, (Exchange((), each) for each in generations), strict=True)
-                if len(made[index]) == len(self._rows(index)):
+                if len(made[index]) == len(self._rows(index)) and not busy:
                     yield self._write(index, made.pop(index))
+            for index in sorted(made):
+                yield self._write(index, made.pop(index))
         for index in written:
             yield self._write(index, self._written(index))
         for index in in_turns:
@@ -249,6 +262,7 @@ class _SampleChunks:
                     yield Planned(prompt.id, last_turn(said), script.settings.max_tokens)
 
     def _write(self, index: int, made: dict[int, Exchange]) -> Chunk:
+        likelihoods = self._likelihoods(index, made)
         samples = [
             Sample(
                 id=f"{prompt.id}/{arm}/{number}", prompt=prompt, index=number, arm=arm,
@@ -256,12 +270,21 @@ class _SampleChunks:
                 replies=tuple(reply.response for reply in made[place].replies),
                 finish="length" if any(each.finish == "length" for each in said) else "stop",
                 tokens=sum(each.tokens for each in said), prompt_tokens=made[place].response.prompt_tokens,
-                seed=self._seeds[index], settings=self._settings(prompt),
+                seed=self._seeds[index], settings=self._settings(prompt), nll=likelihoods.get(place),
             )
             for place, (prompt, arm, number) in enumerate(self._rows(index))
             for said in ((*made[place].replies, made[place].response),)
         ]
         return write_chunk(self._store, self.keys[index], index, samples)
+
+    def _likelihoods(self, index: int, made: dict[int, Exchange]) -> dict[int, float | None]:
+        """Return the likelihoods, by row, of the responses that a model wrote to single prompts."""
+        if not self._section.likelihoods or not isinstance(self._engine, LikelihoodEngine):
+            return {}
+        places = [place for place, exchange in made.items() if exchange.response.ids and not exchange.replies]
+        plain = [last_turn(self._script(self._rows(index)[place][0], "plain")) for place in places]
+        ids = [made[place].response.ids for place in places]
+        return dict(zip(places, self._engine.likelihoods(list(zip(plain, ids, strict=True))), strict=True))
 
     def _settings(self, prompt: Prompt) -> SamplingSettings:
         section = self._section

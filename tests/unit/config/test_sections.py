@@ -62,8 +62,8 @@ def test_a_setting_changes_its_sections_only(override: str, sections: set[str]) 
 
 def test_a_seed_changes_all_that_draws() -> None:
     assert changed("seed=7") == {
-        "prepare", "sample_pilot", "sample_training", "sample_evaluation", "curate", "train", "metrics",
-        "sample_rollout", "deploy",
+        "prepare", "sample_pilot", "sample_training", "sample_evaluation", "diagnose", "curate", "train",
+        "metrics", "sample_rollout", "deploy",
     }
 
 
@@ -71,7 +71,7 @@ def test_each_purpose_has_its_own_seed() -> None:
     sections = sections_of(load_config("micro"))
     seeds = [
         sections.prepare.seed, sections.sample_pilot.seed, sections.sample_training.seed,
-        sections.sample_evaluation.seed, sections.train.seed, sections.metrics.seed,
+        sections.sample_evaluation.seed, sections.diagnose.seed, sections.train.seed, sections.metrics.seed,
         sections.sample_rollout.seed, sections.deploy.seed,
     ]
     assert len(set(seeds)) == len(seeds)

@@ -58,7 +58,7 @@ class Stage:
             values = {"kind": kind, "total": 1, "model": "m", "chunks": [chunk]}
             write_manifest(self.folder / f"{kind}.json", Manifest.model_validate(values))
         section = DiagnoseSection(
-            alpha=0.05, diagnose=DiagnoseSettings.model_validate(settings), arm="steered",
+            alpha=0.05, seed=1, diagnose=DiagnoseSettings.model_validate(settings), arm="steered",
             rules=ThinkSafe().rules()["harmful"], reasoning="think",
         )
         context = StageContext(self.store, "run", "diagnose", "diagnose", silent)

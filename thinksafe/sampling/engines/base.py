@@ -28,6 +28,8 @@ class Generation:
     finish: Finish
     tokens: int
     prompt_tokens: int
+    ids: tuple[int, ...] = ()
+    """The tokens of the response that the model wrote, the end included; empty if the engine does not know them."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,23 @@ class MeasuringEngine(Engine, Protocol):
 
     def length(self, turns: list[Turn]) -> int:
         """Return the tokens of a conversation, up to where the model writes."""
+        ...
+
+
+@runtime_checkable
+class LikelihoodEngine(Engine, Protocol):
+    """An engine that computes how likely its model finds a given response."""
+
+    def likelihoods(self, asked: list[tuple[list[Turn], tuple[int, ...]]]) -> list[float | None]:
+        """Return the negative log-likelihood of each response behind its conversation, in nats a token.
+
+        Args:
+            asked: Conversations, each with the tokens of a response.
+
+        Returns:
+            At temperature 1, without top-p and top-k; None for a response that does not fit into the model, or is
+            empty.
+        """
         ...
 
 

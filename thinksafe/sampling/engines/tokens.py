@@ -58,6 +58,7 @@ class Codec:
         return Generation(
             response=self._tags.canonical((self._tags.written(opening) or self._prefilled) + text),
             finish="stop" if ended else "length", tokens=tokens, prompt_tokens=prompt_tokens,
+            ids=tuple(ids[:tokens]),
         )
 
 

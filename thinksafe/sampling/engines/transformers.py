@@ -12,6 +12,9 @@ from thinksafe.sampling.engines.base import Generation, Turn, opening_of
 from thinksafe.sampling.engines.tokens import Codec
 from thinksafe.store import Store
 
+CHUNK = 256
+"""Tokens whose logits are in float32 at once."""
+
 
 class TransformersEngine:
     """``generate`` over left-padded batches of ``settings.batch_size`` conversations, in the order given."""
@@ -56,6 +59,27 @@ class TransformersEngine:
                 found += self._batch(batch, settings)
                 advance(len(batch))
         return found
+
+    def likelihoods(self, asked: list[tuple[list[Turn], tuple[int, ...]]]) -> list[float | None]:
+        import torch
+
+        with torch.inference_mode():
+            return [self._nll(self._codec.ids(turns), list(response)) for turns, response in asked]
+
+    def _nll(self, prompt: list[int], response: list[int]) -> float | None:
+        import torch
+
+        if not response or 0 < self.positions < len(prompt) + len(response):
+            return None
+        ids = torch.tensor([prompt + response], device=self._model.device)
+        # the last position predicts what would follow; the one before the response predicts its first token
+        logits = self._model(input_ids=ids, use_cache=False, logits_to_keep=len(response) + 1).logits[0, :-1]
+        targets = ids[0, len(prompt) :]
+        total = sum(
+            float(torch.nn.functional.cross_entropy(part.float(), wanted, reduction="sum"))
+            for part, wanted in zip(logits.split(CHUNK), targets.split(CHUNK), strict=True)
+        )
+        return total / len(response)
 
     def _batch(self, conversations: list[list[Turn]], settings: SamplingSettings) -> list[Generation]:
         encoded = [self._codec.encode(turns) for turns in conversations]

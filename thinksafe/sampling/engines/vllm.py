@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -101,6 +102,26 @@ class VllmEngine:
                 batch.advance(1)
             for place in [place for place, batch in under_way.items() if not batch.missing]:
                 yield place, [found for found in under_way.pop(place).found if found is not None]
+
+    def likelihoods(self, asked: list[tuple[list[Turn], tuple[int, ...]]]) -> list[float | None]:
+        from vllm import SamplingParams
+
+        rows = [(self._codec.ids(turns), list(response)) for turns, response in asked]
+        # vLLM scores what it is prompted with, and then has to write one token
+        places = [place for place, (prompt, response) in enumerate(rows)
+                  if response and len(prompt) + len(response) < self.positions]
+        outputs = self._llm.generate(
+            [{"prompt_token_ids": rows[place][0] + rows[place][1]} for place in places],
+            SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False),
+            use_tqdm=False, lora_request=self._adapter,
+        )
+        found: list[float | None] = [None] * len(rows)
+        for place, output in zip(places, outputs, strict=True):
+            response = rows[place][1]
+            scored = output.prompt_logprobs[-len(response) :]
+            total = math.fsum(scores[token].logprob for token, scores in zip(response, scored, strict=True))
+            found[place] = -total / len(response)
+        return found
 
     def _submit(self, place: int, batch: Batch) -> _UnderWay:
         from vllm import SamplingParams

@@ -151,3 +151,23 @@ def test_a_model_that_cannot_think_is_refused_before_it_is_loaded(
 
 def test_generation_is_a_value() -> None:
     assert Generation("r", "stop", 1, 2) == Generation("r", "stop", tokens=1, prompt_tokens=2)
+
+
+def test_likelihoods_are_those_of_the_models_own_distributions(engine: Any, turns: list[Any]) -> None:
+    import torch
+
+    made = engine.generate(turns, HOT, 1, ignore)
+    found = engine.likelihoods([(each, one.ids) for each, one in zip(turns, made, strict=True)])
+    model, codec = engine._model, engine._codec
+    for conversation, one, nll in zip(turns, made, found, strict=True):
+        prompt = codec.ids(conversation)
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([prompt + list(one.ids)])).logits[0].double().log_softmax(-1)
+        own = [float(logits[len(prompt) - 1 + place, token]) for place, token in enumerate(one.ids)]
+        assert nll == pytest.approx(-sum(own) / len(own), rel=1e-4, abs=1e-5)
+        assert one.tokens == len(one.ids)
+    greedy = engine.generate(turns, SamplingSettings(temperature=0.0, max_tokens=20), 1, ignore)
+    likely = engine.likelihoods([(each, one.ids) for each, one in zip(turns, greedy, strict=True)])
+    assert sum(likely) < sum(found)
+    assert engine.likelihoods([(turns[0], ())]) == [None]
+    assert engine.likelihoods([(turns[0], made[0].ids * 10_000)]) == [None], "it does not fit"
