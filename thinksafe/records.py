@@ -91,7 +91,7 @@ class Sample(Record):
     """``<prompt id>/<arm>/<index>``."""
     prompt: Prompt
     index: Count
-    """Index among the n samples of this prompt, from 0."""
+    """Index among the samples of this prompt in this arm, from 0; retries count on."""
     arm: Arm
     response: str
     """Everything the model wrote, thought included; an opening think tag that the chat template prefilled, and the
@@ -112,6 +112,8 @@ class Sample(Record):
     nll: Annotated[float, Field(allow_inf_nan=False)] | None = Field(default=None, exclude_if=lambda nll: nll is None)
     """Negative log-likelihood of the response behind the original prompt without steering, in nats a token, at
     temperature 1; None if nobody asked for it, or the engine does not compute it."""
+    template: str = Field(default="", exclude_if=lambda name: not name)
+    """Steering template of a retry (``sampling.retries``); empty, and not written, for the first try."""
 
 
 class GuardOpinion(Record):

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 def gpus_needed(config: Mapping[str, Any]) -> dict[StageName, int]:
     """Return the GPUs that the pods of each stage need; stages that need none are left out.
 
-    ``sample`` needs those that vLLM spreads the student over, ``judge`` and ``deploy`` those of the guard, ``train``
-    one for each process of a node. A recipe with an engine other than vLLM is for CPUs, except for guards on vLLM.
+    ``sample`` needs those that vLLM spreads the student over (with retries those of ``judge``, too), ``judge`` and
+    ``deploy`` those of the guard, ``train`` one for each process of a node. A recipe with an engine other than vLLM is
+    for CPUs, except for guards on vLLM.
 
     Args:
-        config: The sections ``engine`` and ``guard`` and, for a realignment, ``training`` and ``deploy``.
+        config: The sections ``engine`` and ``guard`` and, for a realignment, ``sampling``, ``training`` and ``deploy``.
     """
     engine, guards = config["engine"], config["guard"]
     vllm = engine.kind == "vllm"
@@ -36,6 +37,8 @@ def gpus_needed(config: Mapping[str, Any]) -> dict[StageName, int]:
     }
     if (training := config.get("training")) is not None and vllm:
         needed["train"] = gpus_of(training, needed["sample"])
+    if (sampling := config.get("sampling")) is not None and sampling.retries:
+        needed["sample"] = max(needed["sample"], needed["judge"])  # it judges between two tries
     if (deploy := config.get("deploy")) is not None and deploy.kind != "none":
         needed["deploy"] = max(_guard(guard, vllm=vllm) for guard in guards.evaluate.each)
     return {stage: count for stage, count in needed.items() if count}

@@ -72,6 +72,9 @@ class SampleSettings(Section):
     n: Count | None = None
     """Samples of each training prompt; by default as many as the method was published with: 5 for ``rejection``, 1 for
     the others."""
+    retries: Annotated[int, Field(ge=0, le=3, strict=True)] = 0
+    """How often a harmful prompt is sampled again whose steered samples were all rejected: each time with a stronger
+    refusal instruction (``prefix``, ``suffix``, ``both``), and judged before the next."""
     parallelism: Parallelism = 1
     """Pods (on a laptop processes) that sample and judge at once. Changes no sample and no verdict."""
     chunk_size: Count = 64
@@ -274,6 +277,11 @@ class RealignmentConfig(Section):
         check_servable(self.deploy, self.student.model)
         self.method.check(self.student.reasoning)
         self._given_sets_have_responses()
+        if self.sampling.retries and "steered" not in self.method.responses().arms["harmful"]:
+            raise ValueError(
+                f"sampling.retries is {self.sampling.retries}, but method.kind {self.method.kind} steers no prompt as "
+                "it is set: there is nothing to strengthen; leave it at 0"
+            )
         check_on_policy(self.method, self.guard, self.training)
         teacher = self.method.other()
         if teacher is not None and teacher.reasoning != self.student.reasoning:

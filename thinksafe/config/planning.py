@@ -26,6 +26,7 @@ from thinksafe.config.sections import (
     PromoteSection,
     RegisterSection,
     ReportSection,
+    RetrySection,
     SampleSection,
     SecondJudgeSection,
     Sections,
@@ -37,6 +38,7 @@ from thinksafe.config.suite import SuiteConfig, known_checks
 from thinksafe.digests import derived_seed
 from thinksafe.methods.base import Method, Responses
 from thinksafe.methods.rules import PILOT_RULES
+from thinksafe.methods.steering import stronger
 from thinksafe.records import SamplingSettings
 
 
@@ -141,6 +143,13 @@ def sections_of(
         guard=config.guard.filter, second=second_judge(config, "filter"),
         parts=("whole",), skip_problems=False, chunk_size=sampling.chunk_size, reasoning=reasoning,
     )
+    curate = curate_section(method, config.curate, reasoning, config.seed)
+    training = sample("training", sampling.n or method.samples, method.responses())
+    if sampling.retries:
+        retries = RetrySection(
+            templates=stronger(training.template, sampling.retries), judge=filtering, rules=curate.rules["harmful"]
+        )
+        training = training.model_copy(update={"retries": retries})
     return Sections(
         student=config.student,
         prepare=PrepareSection(
@@ -148,7 +157,7 @@ def sections_of(
             benchmarks=evaluation.benchmarks,
         ),
         sample_pilot=sample("pilot", 1, pilot, likelihoods=True),
-        sample_training=sample("training", sampling.n or method.samples, method.responses()),
+        sample_training=training,
         sample_evaluation=measured.sample,
         judge_pilot=filtering,
         judge_filter=filtering,
@@ -158,7 +167,7 @@ def sections_of(
             diagnose=diagnose, seed=derived_seed(config.seed, "diagnose"), alpha=config.gate.alpha,
             arm=pilot.arms["harmful"][-1], rules=PILOT_RULES, reasoning=reasoning,
         ),
-        curate=curate_section(method, config.curate, reasoning, config.seed),
+        curate=curate,
         train=TrainSection(
             seed=derived_seed(config.seed, "train"), training=config.training, objective=method.minimises(),
             reasoning=reasoning, guard=reward_guard(method, config.guard),

@@ -76,6 +76,10 @@ class SampleSection(Section):
     """Sample a seeded choice of this many single-turn prompts; 0 samples all."""
     likelihoods: bool = Field(default=False, exclude_if=lambda likelihoods: not likelihoods)
     """Compute how likely the model finds each response behind the original prompt."""
+    retries: RetrySection | None = Field(default=None, exclude_if=lambda retries: retries is None)
+    """How prompts without an accepted steered sample are sampled again; None if they are not."""
+    attempt: int = Field(default=0, exclude_if=lambda attempt: not attempt)
+    """Which retry this is, from 1; 0 for the first try."""
 
 
 class SecondJudgeSection(Section):
@@ -98,6 +102,17 @@ class JudgeSection(Section):
     """Leave out samples of problems with a reference answer (they are graded)."""
     chunk_size: int
     reasoning: Literal["think", "none"]
+
+
+class RetrySection(Section):
+    """How harmful prompts whose steered samples were rejected are sampled again."""
+
+    templates: tuple[str, ...]
+    """Steering template of each retry."""
+    judge: JudgeSection
+    """Who judges the samples in between: as after the last retry."""
+    rules: tuple[Rule, ...]
+    """Rules that a sample must satisfy to be accepted."""
 
 
 class GradeSection(Section):

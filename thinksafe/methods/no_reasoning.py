@@ -18,7 +18,7 @@ class NoReasoning(Method):
     kind: Literal["no-reasoning"] = "no-reasoning"
     """The student's own steered samples, refusals without thoughts."""
     steering: Steering = DEFAULT_STEERING
-    """Template of the refusal instruction: ``prefix``, ``suffix``, ``risk`` or ``intent``."""
+    """Template of the refusal instruction: ``prefix``, ``suffix``, ``both``, ``risk`` or ``intent``."""
 
     def responses(self) -> Responses:
         return Responses(arms={"harmful": ("steered",), "benign": ("plain",)}, template=self.steering)

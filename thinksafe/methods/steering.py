@@ -16,6 +16,8 @@ from thinksafe.errors import ConfigError
 from thinksafe.settings import Name
 
 PLACE = "{prompt}"
+STRONGER = ("prefix", "suffix", "both")
+"""Templates of retries, the weakest first."""
 
 
 @cache
@@ -35,6 +37,17 @@ def steering_template(name: str) -> str:
     if not isinstance(text, str) or text.count(PLACE) != 1:
         raise ConfigError(f"The steering template {name!r} must contain {PLACE} exactly once.", "Correct the file.")
     return text
+
+
+def stronger(template: str, retries: int) -> tuple[str, ...]:
+    """Return the templates of the retries of a prompt, each at least as strong as the one before.
+
+    Args:
+        template: Template of the first try.
+        retries: How many there are.
+    """
+    after = STRONGER[STRONGER.index(template) + 1 :] if template in STRONGER else STRONGER
+    return (*after[:retries], *STRONGER[-1:] * (retries - len(after)))
 
 
 def steer(prompt: str, template: str) -> str:

@@ -25,7 +25,7 @@ class Teacher(Method):
     steered: bool = True
     """Put the refusal instruction in front of harmful prompts."""
     steering: Steering = DEFAULT_STEERING
-    """Template of the refusal instruction: ``prefix``, ``suffix``, ``risk`` or ``intent``."""
+    """Template of the refusal instruction: ``prefix``, ``suffix``, ``both``, ``risk`` or ``intent``."""
 
     def responses(self) -> Responses:
         arm: Literal["steered", "plain"] = "steered" if self.steered else "plain"

@@ -19,7 +19,7 @@ class ThinkSafe(Method):
     kind: Literal["thinksafe"] = "thinksafe"
     """The student's own steered samples."""
     steering: Steering = DEFAULT_STEERING
-    """Template of the refusal instruction: ``prefix``, ``suffix``, ``risk`` or ``intent``."""
+    """Template of the refusal instruction: ``prefix``, ``suffix``, ``both``, ``risk`` or ``intent``."""
     benign_loss: BenignLoss = "cross-entropy"
     """Loss of benign rows. ``cross-entropy``: as on harmful rows. ``kl``: forward KL from the student with the adapter
     switched off, at each response token."""

@@ -200,7 +200,7 @@ def funnel(counted: Sequence[FunnelRow]) -> Funnel:
     )
     groups: dict[tuple[str, str], dict[str, int]] = {}
     for row in counted:
-        of = groups.setdefault((row.label, row.arm), {})
+        of = groups.setdefault((row.label, row.drawn), {})
         of[row.reason] = of.get(row.reason, 0) + row.count
     rows = []
     for (label, arm), counts in groups.items():

@@ -76,9 +76,9 @@ def funnel(name: str, counted: Sequence[FunnelRow]) -> Markup | None:
     """Draw the outcomes of samples, a bar for each label and arm; ``name`` is unique on the page."""
     groups: dict[tuple[str, str], list[FunnelRow]] = {}
     for row in counted:
-        groups.setdefault((row.label, row.arm), []).append(row)
+        groups.setdefault((row.label, row.drawn), []).append(row)
     bars = [
-        (f"{label(of, 16)}, {label(arm, 12)}", rows)
+        (f"{label(of, 16)}, {label(arm, 24)}", rows)
         for (of, arm), rows in list(groups.items())[:ROWS]
         if sum(row.count for row in rows)
     ]

@@ -128,6 +128,13 @@ class FunnelRow(Lenient):
     reason: str
     """``accepted`` or the reason of rejection."""
     count: Count
+    template: str = ""
+    """Steering template of a retry; empty for the first try."""
+
+    @property
+    def drawn(self) -> str:
+        """How the samples were drawn, in words."""
+        return f"{self.arm}, retry: {self.template}" if self.template else self.arm
 
 
 class PipelineStatus(Lenient):

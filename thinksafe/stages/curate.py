@@ -42,20 +42,25 @@ def run(
         opinions = {
             row.sample_id: row for row in read_rows(context.store, judged, Verdict) if row.part == "whole"
         }
-        funnel: Counter[tuple[str, str, Reason]] = Counter()
+        funnel: Counter[tuple[str, str, str, Reason]] = Counter()
         examples: list[Example] = []
-        # samples come in the order of their prompts, and those of one prompt and arm in a row
-        for _, group in groupby(read_rows(context.store, of, Sample), lambda sample: (sample.prompt.id, sample.arm)):
+        # samples come in the order of their prompts, and those of one prompt, arm and try in a row
+        drawn = groupby(
+            read_rows(context.store, of, Sample), lambda sample: (sample.prompt.id, sample.arm, sample.template)
+        )
+        for _, group in drawn:
             found = [_assessed(sample, opinions, section) for sample in group]
             for (sample, _, _), reason in zip(found, choose(found, section.keep, section.seed), strict=True):
-                funnel[sample.prompt.label, sample.arm, reason] += 1
+                funnel[sample.prompt.label, sample.arm, sample.template, reason] += 1
                 if reason == "accepted":
                     examples.append(example_of(sample, section.forms[sample.prompt.label]))
         result.inputs = {"samples": of.digest, "verdicts": judged.digest}
         result.counts = {"rows": sum(funnel.values()), "accepted": len(examples)}
         rows = tuple(
-            FunnelRow(label=label, arm=arm, reason=reason, count=number)
-            for (label, arm, reason), number in sorted(funnel.items())
+            FunnelRow(
+                label=label, arm=arm, reason=reason, count=number, **({"template": template} if template else {})
+            )
+            for (label, arm, template, reason), number in sorted(funnel.items())
         )
         result.details = CurateDetails(funnel=rows)
         decision = _decide(funnel, section)
@@ -80,12 +85,12 @@ def _assessed(
     return sample, verdict, assess(sample, verdict, section.rules[sample.prompt.label], section.reasoning)
 
 
-def _decide(funnel: Counter[tuple[str, str, Reason]], section: CurateSection) -> Decision:
+def _decide(funnel: Counter[tuple[str, str, str, Reason]], section: CurateSection) -> Decision:
     """Return whether enough samples of each label were accepted to train on."""
     checks = []
     for label in section.labels:
         of_label = {key: number for key, number in funnel.items() if key[0] == label}
-        count = sum(number for key, number in of_label.items() if key[2] == "accepted")
+        count = sum(number for key, number in of_label.items() if key[-1] == "accepted")
         seen = sum(of_label.values())
         found = f"Of {seen:,} {label} samples {count:,} were accepted"
         checks.append(count_check(EXAMPLES.condition(section, label), found, count, seen))

@@ -55,26 +55,15 @@ def run(
         chunks, reused, instruments = list[Chunk](), 0, dict(manifest.instruments)
         if manifest.chunks:
             each = len(section.guard.each)
-            made = complete(
-                context, section, result, label="judging", files={SAMPLES: samples},
-                sizes=[[chunk.rows for chunk in manifest.chunks]] * (each + (section.second is not None)),
-                opener=chunk_sets, parallelism=parallelism,
-            )
-            chunks, reused = made[0].chunks, min(len(of.reused) for of in made[:each])
+            chunks, made = verdict_chunks(context, section, result, samples, parallelism)
+            reused = min(len(of.reused) for of in made[:each])
             instruments["guard"] = _instrument(made[:each])
             result.details = details = _details(section.guard, made[:each])
-            if section.guard.members:
-                groups = zip(*(of.chunks for of in made[:each]), strict=True)
-                chunks = [_panel(context.store, details.guard, section.guard, group) for group in groups]
             if section.second is not None:
                 result.details = details.model_copy(
                     update={f"second_{name}": value for name, value in made[-1].facts.items()}
                 )
                 instruments["second guard"] = _instrument(made[-1:])
-                chunks = [
-                    _joined(context.store, *pair, section.second.tells_refusals)
-                    for pair in zip(chunks, made[-1].chunks, strict=True)
-                ]
         verdicts = manifest.model_copy(
             update={"kind": "verdicts", "chunks": tuple(chunks), "instruments": instruments}
         )
@@ -87,6 +76,35 @@ def run(
             **_counts(context.store, chunks, len(section.guard.members), section.second is not None),
         }
     return result
+
+
+def verdict_chunks(
+    context: StageContext, section: JudgeSection, result: StageResult, samples: Path, parallelism: int
+) -> tuple[list[Chunk], list[Made]]:
+    """Return the verdicts on each chunk of samples, and the chunks of each guard by itself, the second one last.
+
+    Args:
+        context: Store, run and task; its stage is judge.
+        section: Which guard judges which parts.
+        result: Gets the GPUs of other pods that worked.
+        samples: Manifest of samples, with chunks.
+        parallelism: Most workers at once.
+    """
+    manifest, each = read_manifest(samples), len(section.guard.each)
+    made = complete(
+        context, section, result, label="judging", files={SAMPLES: samples},
+        sizes=[[chunk.rows for chunk in manifest.chunks]] * (each + (section.second is not None)),
+        opener=chunk_sets, parallelism=parallelism,
+    )
+    chunks = made[0].chunks
+    if section.guard.members:
+        name = _details(section.guard, made[:each]).guard
+        groups = zip(*(of.chunks for of in made[:each]), strict=True)
+        chunks = [_panel(context.store, name, section.guard, group) for group in groups]
+    if section.second is not None:
+        pairs = zip(chunks, made[-1].chunks, strict=True)
+        chunks = [_joined(context.store, *pair, section.second.tells_refusals) for pair in pairs]
+    return chunks, made
 
 
 def _instrument(made: list[Made]) -> str:

@@ -30,6 +30,7 @@ from thinksafe.sampling.engines import (
     stream,
 )
 from thinksafe.sampling.lengths import Planned, require_room
+from thinksafe.stages.retries import sample_again
 from thinksafe.store import Store
 from thinksafe.traces import CLOSE, split
 from thinksafe.work.complete import Made, complete
@@ -65,19 +66,29 @@ def run(
             write_manifest(samples_out, Manifest(kind="samples", absent=True, total=0, model=reference.digest))
             result.counts = {"rows": 0}
             return result
-        sizes = [len(_rows(section, part)) for part in _parts(section, prompts)]
-        made, = complete(
-            context, section, result, label="sampling", files={MODEL: model, PROMPTS: prompts}, sizes=[sizes],
-            opener=chunk_sets, parallelism=parallelism,
-        )
+
+        def draw(section: SampleSection, prompts: Path) -> Made:
+            sizes = [len(_rows(section, part)) for part in _parts(section, prompts)]
+            made, = complete(
+                context, section, result, label=f"sampling, retry {section.attempt}" if section.attempt else "sampling",
+                files={MODEL: model, PROMPTS: prompts}, sizes=[sizes], opener=chunk_sets, parallelism=parallelism,
+            )
+            return made
+
+        made, again = draw(section, prompts), {}
+        if section.retries is not None:
+            made, number = sample_again(
+                context, section, section.retries, result, made, reference.digest, draw, parallelism
+            )
+            again = {"prompts_again": number}
         manifest = Manifest(
-            kind="samples", total=len(sizes), model=reference.digest, chunks=tuple(made.chunks),
+            kind="samples", total=len(made.chunks), model=reference.digest, chunks=tuple(made.chunks),
             instruments={"sampler": made.facts.get("instrument", "")},
         )
         write_manifest(samples_out, manifest)
         result.outputs = {"samples": manifest.digest}
         result.counts = {
-            "rows": manifest.rows, "chunks": len(sizes), "chunks_reused": len(made.reused),
+            "rows": manifest.rows, "chunks": len(made.chunks), "chunks_reused": len(made.reused), **again,
             **_counts(context.store, made),
         }
     return result
@@ -131,14 +142,16 @@ def _rows(section: SampleSection, part: list[Prompt]) -> list[Row]:
         (prompt, arm, number)
         for prompt in part
         for arm in section.arms[prompt.label]
-        for number in range(_times(section, prompt, arm))
+        for number in _numbers(section, prompt, arm)
     ]
 
 
-def _times(section: SampleSection, prompt: Prompt, arm: Arm) -> int:
+def _numbers(section: SampleSection, prompt: Prompt, arm: Arm) -> range:
+    """Return the indices of a prompt's samples, which go on from those of the tries before."""
     if arm in UNASKED:
-        return 1  # all would be the same
-    return section.n if prompt.answer is None else section.n_reasoning
+        return range(1)  # all would be the same
+    times = section.n if prompt.answer is None else section.n_reasoning
+    return range(section.attempt * times, (section.attempt + 1) * times)
 
 
 def _writer(given: ModelReference, section: SampleSection) -> ModelReference:
@@ -178,7 +191,7 @@ class _SampleChunks:
         self.facts = {"instrument": digest_json(instrument)}
         common = [
             reference.digest,
-            section.model_dump(mode="json", exclude={"chunk_size", "prompts"}),
+            section.model_dump(mode="json", exclude={"chunk_size", "prompts", "retries"}),
             self._template,
             *instrument,
         ]
@@ -271,6 +284,7 @@ class _SampleChunks:
                 finish="length" if any(each.finish == "length" for each in said) else "stop",
                 tokens=sum(each.tokens for each in said), prompt_tokens=made[place].response.prompt_tokens,
                 seed=self._seeds[index], settings=self._settings(prompt), nll=likelihoods.get(place),
+                template=self._section.template if self._section.attempt else "",
             )
             for place, (prompt, arm, number) in enumerate(self._rows(index))
             for said in ((*made[place].replies, made[place].response),)

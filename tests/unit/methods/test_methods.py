@@ -120,6 +120,19 @@ def test_a_response_of_another_form_than_the_students_is_refused(kind: str, wron
         load_config("micro", [f"method.kind={kind}", *option])
 
 
+def test_retries_follow_the_rules_of_curation_and_need_something_to_strengthen() -> None:
+    sections = sections_of(load_config("micro-retries", ["curate.require_refusal=false", "method.steering=risk"]))
+    retries = sections.sample_training.retries
+    assert retries is not None
+    assert (retries.templates, retries.rules) == (("prefix", "suffix"), ("complete", "safe"))
+    assert retries.judge == sections.judge_filter
+    others = (sections.sample_pilot, sections.sample_evaluation, sections.sample_rollout)
+    assert [of.retries for of in others] == [None] * 3
+    for method in ("rejection", "direct-refusal"):
+        with pytest.raises(ConfigError, match=rf"sampling\.retries is 2, but method\.kind {method} steers no prompt"):
+            load_config("micro-retries", [f"method.kind={method}"])
+
+
 def test_a_method_that_trains_whole_students_refuses_to_shard_them() -> None:
     with pytest.raises(ConfigError, match=r"safekey, which trains whole students only; set training\.strategy: ddp"):
         load_config("micro-safekey", ["training.strategy=fsdp"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinksafe.errors import ConfigError
-from thinksafe.methods.steering import PLACE, steer, steering_template
+from thinksafe.methods.steering import PLACE, steer, steering_template, stronger
 
 
 def test_the_template_is_the_published_one() -> None:
@@ -29,6 +29,23 @@ def test_the_variants_are_the_published_ones(name: str, steered: str) -> None:
     assert steer("P", steering_template(name)) == steered  # arXiv:2601.23143, Table 5
 
 
+def test_both_is_prefix_and_suffix() -> None:
+    suffix = steer("P", steering_template("suffix"))
+    assert steer("P", steering_template("both")) == steer(suffix, steering_template("prefix"))
+
+
+@pytest.mark.parametrize(
+    ("first", "retries", "templates"),
+    [
+        ("prefix", 0, ()), ("prefix", 1, ("suffix",)), ("prefix", 3, ("suffix", "both", "both")),
+        ("suffix", 2, ("both", "both")), ("both", 1, ("both",)), ("risk", 3, ("prefix", "suffix", "both")),
+        ("intent", 1, ("prefix",)),
+    ],
+)
+def test_retries_get_stronger_until_nothing_is(first: str, retries: int, templates: tuple[str, ...]) -> None:
+    assert stronger(first, retries) == templates
+
+
 def test_students_of_the_micro_world_are_rehearsed_on_it() -> None:
     from thinksafe.micro.language import STEERING
 
@@ -47,5 +64,5 @@ def test_the_prompt_stays_whole(prompt: str) -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "", "../steering/prefix", "prefix.yaml", "/etc/passwd"])
 def test_unknown_template_names_the_known_ones(name: str) -> None:
-    with pytest.raises(ConfigError, match="intent, prefix, risk, suffix"):
+    with pytest.raises(ConfigError, match="both, intent, prefix, risk, suffix"):
         steering_template(name)
