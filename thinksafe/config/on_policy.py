@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from thinksafe.config.cluster import ClusterSettings
     from thinksafe.config.guard import GuardSettings, GuardsSettings
     from thinksafe.config.model import TrainingSettings
-    from thinksafe.methods import Method
+    from thinksafe.methods.base import Method
 
 
 def reward_guard(method: Method, guards: GuardsSettings) -> GuardSettings | None:

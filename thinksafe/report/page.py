@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from thinksafe.audit.records import AuditScores
 from thinksafe.records import Interval
-from thinksafe.report import agreement, charts, evidence, tables, training_charts, words
+from thinksafe.report import agreement, charts, evidence, on_policy, tables, training_charts, words
 from thinksafe.report.html import own, render
 from thinksafe.report.literature import literature
 from thinksafe.report.samples import Browser
@@ -32,6 +32,7 @@ def draw_pictures(summary: RunSummary) -> dict[str, Markup | None]:
     ends = summary.diagnosis.funnel if summary.diagnosis is not None else ()
     return {
         "plane": charts.plane(summary), "forest": charts.forest(summary), "curve": training_charts.curve(summary),
+        "on_policy_chart": on_policy.picture(summary),
         "pilot_chart": training_charts.pilot(summary),
         "pilot_funnel_chart": training_charts.funnel("pilot-funnel", ends),
         "funnel_chart": training_charts.funnel("funnel", summary.funnel),
@@ -63,7 +64,7 @@ def render_page(
         "training": _scalars(summary.training), "registration": _scalars(summary.registration),
         "promotion": _scalars(summary.promotion), "code": _scalars(summary.provenance.code),
         "over_refusal": evidence.over_refusal(summary), "parts": evidence.parts(summary),
-        "literature": literature(summary),
+        "literature": literature(summary), "on_policy": on_policy.table(summary),
         "robustness": evidence.robustness(summary), "drift": evidence.drift(summary),
         "drift_confidences": _percents(found.interval for found in summary.drift),
         "contamination": evidence.contamination(summary), "audits": evidence.audits(audits),

@@ -84,7 +84,7 @@ class Rollouts:
             tokenizer.pad_token_id = ends[0]
         if named["args"].use_vllm:  # it would look for a hub id's newest commit
             given.model.name_or_path = local_copy(given.student)
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg]
             model=given.model,
             train_dataset=Dataset.from_dict({"prompt": [str(place) for place in range(len(given.rows))]}),
             processing_class=tokenizer, peft_config=given.lora, callbacks=given.callbacks, **named,
