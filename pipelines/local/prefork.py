@@ -11,6 +11,7 @@ import ctypes
 import multiprocessing
 import os
 import sys
+import tempfile
 import threading
 import weakref
 from collections.abc import Mapping
@@ -25,12 +26,23 @@ _LOCK = threading.Lock()
 PR_SET_NAME = 15  # linux/prctl.h
 
 
+SOCKET_PATH = 107
+"""Bytes of the path of a Unix socket, without the end (unix(7))."""
+SOCKET_NAME = len("/pymp-12345678/listener-12345678")
+"""What multiprocessing appends to the temporary folder."""
+
+
+def available() -> bool:
+    """Return whether there can be a server: processes may be forked, and the path of its socket is not too long."""
+    return forks() and len(os.fsencode(tempfile.gettempdir())) + SOCKET_NAME <= SOCKET_PATH
+
+
 def warm_up() -> None:
-    """Start the server, without waiting for its imports; does nothing where it runs or nothing may be forked.
+    """Start the server, without waiting for its imports; does nothing where it runs or none is available.
 
     The server dies with the thread that called this first, so that nothing outlives a killed run.
     """
-    if forks():
+    if available():
         from multiprocessing import forkserver
 
         multiprocessing.set_forkserver_preload(["thinksafe_pipelines.local.preload"])

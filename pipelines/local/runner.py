@@ -24,7 +24,6 @@ from kfp.local import config, docker_task_handler, logging_utils, status, subpro
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 
 from thinksafe.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, StageError
-from thinksafe.run.parents import forks as forks_here
 from thinksafe_pipelines.local import prefork
 from thinksafe_pipelines.local.containers import Containers
 from thinksafe_pipelines.local.host import Listener, Session, TaskOutcome, stopping_on_signals
@@ -114,7 +113,7 @@ def run_locally(
         **(environment or {}), PROGRESS_VARIABLE: str(progress.absolute()),
         "PYTHONUNBUFFERED": "1",  # an error must stand last in the log
     }
-    forks = path is None and containers is None and forks_here()
+    forks = path is None and containers is None and prefork.available()
     session = Session(logs, listener, variables, forks=forks, containers=containers)
     if path is not None:
         session.path = path

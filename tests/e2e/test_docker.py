@@ -33,7 +33,7 @@ LEFT_OUT = (
 )
 """Large things that none of its stages imports."""
 IMPORTS = (
-    "boto3", "datasets", "jinja2", "kfp.client", "kfp.compiler", "kfp.kubernetes", "kubernetes.watch", "math_verify",
+    "boto3", "datasets", "jinja2", "kfp.client", "kfp.compiler", "kfp.kubernetes", "kubernetes.watch", "mpmath",
     "matplotlib.backends.backend_svg", "mlflow", "mlflow.server.fastapi_app", "psycopg", "psycopg2", "pyarrow.parquet",
     "scipy.optimize", "scipy.special", "thinksafe_pipelines.kfp.publishing",
 )

@@ -17,7 +17,8 @@ from thinksafe.run.record import find_record, numbered_task
 from thinksafe.store import Store, open_store
 
 RUN_FILE = "run.json"
-PUBLISHED = ("decision.json", "metrics.json", "provenance.json", "report.html")
+PUBLISHED = ("README.md", "bom.cdx.json", "decision.json", "metrics.json", "provenance.json", "report.html")
+"""What the report stage publishes; ``README.md`` and ``bom.cdx.json`` are of a candidate."""
 
 
 class LocalRun(Record):

@@ -21,7 +21,7 @@ from thinksafe.config.gpus import gpus_needed, with_gpus
 from thinksafe.config.guard import GuardSettings, GuardsSettings
 from thinksafe.config.on_policy import check_on_policy, with_sampler
 from thinksafe.config.parallelism import with_jobs
-from thinksafe.config.registry import RegistrySettings, ReportSettings
+from thinksafe.config.registry import CardSettings, RegistrySettings, ReportSettings
 from thinksafe.config.shape import check_place, check_shape
 from thinksafe.config.vllm import EngineOptions
 from thinksafe.methods import AnyMethod
@@ -224,6 +224,7 @@ class RealignmentConfig(Section):
     registry: RegistrySettings
     deploy: DeploySettings = DeploySettings()
     report: ReportSettings = ReportSettings()
+    card: CardSettings = CardSettings()
     alarm: AlarmSettings = AlarmSettings()
     compare: ComparedMethods = ()
     """Methods that `thinksafe compare` puts side by side (docs/compare.md); a realignment does not read it."""

@@ -32,6 +32,17 @@ class RegistrySettings(Section):
         return value
 
 
+class CardSettings(Section):
+    """What only people know about a model; shown on its card."""
+
+    licence: Annotated[str, Field(max_length=100)] = ""
+    """Licence of the adapter, as an identifier of the Hugging Face Hub such as ``apache-2.0``; empty: not stated."""
+    intended_use: Annotated[str, Field(max_length=4000)] = ""
+    """What the model is for, and what it is not for."""
+    contact: Annotated[str, Field(max_length=200)] = ""
+    """Whom to ask about it."""
+
+
 class ReportSettings(Section):
     """The report page."""
 

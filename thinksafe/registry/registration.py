@@ -131,6 +131,19 @@ def register_candidate(
     )
 
 
+def attach_card(registry: RegistrySettings, model_id: str, card: Path) -> None:
+    """Put the model card beside a registered adapter, in place of an earlier one.
+
+    Raises:
+        ConfigError: no tracking URI.
+        StageError: MLflow failed.
+    """
+    uri = resolve_tracking_uri(registry.tracking_uri)
+    client = connect(uri)
+    with reporting(uri, "attach the model card"), uploading(client, card.stat().st_size):
+        client.log_model_artifact(model_id, str(card))
+
+
 def check_base(folder: Path, candidate: ModelReference) -> None:
     """Check that an adapter names its base as the configuration does.
 
@@ -235,12 +248,12 @@ def _ensure_model(
     sizes = {name: (folder / name).stat().st_size for name in ADAPTER_FILES}
     try:
         with reporting(uri, "upload the adapter"), uploading(client, sum(sizes.values())):
-            if _uploaded(client, model.model_id) != sizes:
+            if not sizes.items() <= _uploaded(client, model.model_id).items():
                 client.log_model_artifacts(model.model_id, str(folder))
             # An attempt beside this one may be writing the same files just now; none of them stays short for long.
             for wait in (0, 0.1, 0.4, 1.6):
                 time.sleep(wait)
-                if _uploaded(client, model.model_id) == sizes:
+                if sizes.items() <= _uploaded(client, model.model_id).items():
                     break
             else:
                 raise StoreError(

@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from thinksafe.audit.records import AuditScores
     from thinksafe.report.samples import Browser
 
-PAGE = "report.html"
+PAGE, CARD, MATERIALS = "report.html", "README.md", "bom.cdx.json"
 
 
 def run(context: StageContext, status: str = "", *, report_out: Path, tracked: bool = True) -> StageResult:
-    """Write the page, publish it with the JSON files under ``reports/<run id>/``, then bring MLflow in line.
+    """Write the page, publish it with the run's other files under ``reports/<run id>/``, then bring MLflow in line.
+
+    The other files are decision, metrics and provenance, and for a candidate its model card and bill of materials.
 
     The page comes first and stays even if a later step fails. Without a plan record the MLflow server is unknown, and
     that step is skipped. The verdict is the run's outcome.
@@ -52,6 +54,7 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
         StageError: MLflow or the store failed, after the page was written.
     """
     from thinksafe.report import draw_pictures, render_page
+    from thinksafe.report.card import bill_of_materials, model_card
     from thinksafe.report.svg import standalone
 
     with recorded(context, None) as result:
@@ -64,6 +67,8 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
         page = render_page(summary, _samples(context.store, records, summary), _audits(context), pictures).encode()
         write_atomic(report_out, page)
         files = {PAGE: page} | {name: _document(value) for name, value in published(summary).items()}
+        if summary.provenance.adapter_digest and summary.provenance.config and not summary.is_evaluation:
+            files |= {CARD: model_card(summary).encode(), MATERIALS: bill_of_materials(summary).encode()}
         for name, data in files.items():
             context.store.put(f"reports/{context.run_id}/{name}", data)
         result.verdict = summary.outcome
@@ -143,6 +148,7 @@ def _track(
         return ""
     import tempfile
 
+    from thinksafe.registry.registration import attach_card
     from thinksafe.registry.tracking import write_runs
 
     try:  # not from the summary, whose URIs are blanked
@@ -154,6 +160,8 @@ def _track(
     with tempfile.TemporaryDirectory() as folder:
         for name, data in {**files, **plots}.items():
             (Path(folder) / name).write_bytes(data)
+        if CARD in files and summary.registration:
+            attach_card(registry, str(summary.registration.get("model_id", "")), Path(folder) / CARD)
         return write_runs(
             records, registry, [Path(folder) / name for name in files], run_id=context.run_id,
             name=summary.provenance.recipe, failed=summary.outcome == "failed",

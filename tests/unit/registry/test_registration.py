@@ -22,7 +22,13 @@ from thinksafe.registry import ledger, registration
 from thinksafe.registry.decision_tags import tag_decision
 from thinksafe.registry.ledger import Digests, LedgerEntry
 from thinksafe.registry.mlflow_client import connect
-from thinksafe.registry.registration import Registration, check_base, register_candidate, set_champion
+from thinksafe.registry.registration import (
+    Registration,
+    attach_card,
+    check_base,
+    register_candidate,
+    set_champion,
+)
 from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
@@ -103,6 +109,20 @@ def test_a_candidate_becomes_a_version_that_can_be_downloaded(
     assert digest_folder(Path(folder), ADAPTER_FILES) == candidate.adapter_digest
     assert (tmp_path / "mlartifacts" / "thinksafe").is_dir()
     assert not Path("mlruns").exists()
+
+
+def test_the_model_card_lies_beside_the_adapter_and_a_later_one_replaces_it(
+    store: LocalStore, settings: RegistrySettings, tmp_path: Path
+) -> None:
+    candidate = add_adapter(store, "one")
+    registered = register(store, settings, candidate)
+    for text in ("first", "second"):
+        (tmp_path / "README.md").write_text(text)
+        attach_card(settings, registered.model_id, tmp_path / "README.md")
+        assert register(store, settings, candidate) == registered
+    (card,) = (tmp_path / "mlartifacts").rglob("README.md")
+    assert card.read_text() == "second"
+    assert (card.parent / "adapter_config.json").is_file()
 
 
 def test_registering_again_changes_nothing(store: LocalStore, settings: RegistrySettings) -> None:

@@ -89,6 +89,21 @@ def test_publishes_page_and_files_and_records_their_digests(context: StageContex
     assert record.details["report"] == f"reports/{runs.RUN_ID}/report.html"
 
 
+def test_a_candidate_gets_a_card_and_a_bill_of_materials(context: StageContext, tmp_path: Path) -> None:
+    write(context, runs.promoted())
+    result = run(context, report_out=tmp_path / "report.html", tracked=False)
+    assert {"README.md", "bom.cdx.json"} <= set(published(context))
+    for name in ("README.md", "bom.cdx.json"):
+        assert result.outputs[name] == digest_bytes(context.store.get(f"reports/{runs.RUN_ID}/{name}"))
+
+
+@pytest.mark.parametrize("outcome", ["stopped by diagnose", "evaluated", "failed"])
+def test_without_a_candidate_there_is_no_card(context: StageContext, tmp_path: Path, outcome: str) -> None:
+    write(context, runs.ALL[outcome]())
+    run(context, report_out=tmp_path / "report.html", tracked=False)
+    assert "README.md" not in published(context)
+
+
 def test_again_gives_the_same_page(context: StageContext, tmp_path: Path) -> None:
     write(context, without_plan(runs.failed()))
     first, second = (run(context, report_out=tmp_path / f"{name}.html") for name in ("a", "b"))

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +49,14 @@ def grade(tmp_path: Path, plan: str) -> tuple[str, ...]:
         "grade", "--plan", str(tmp_path / plan), "--samples", str(tmp_path / "samples"),
         "--grades-out", str(tmp_path / "out"), "--task", "grade-base",
     )
+
+
+@pytest.mark.parametrize(("length", "there"), [(40, True), (75, True), (76, False), (200, False)])
+def test_no_server_where_the_path_of_its_socket_is_too_long(
+    monkeypatch: pytest.MonkeyPatch, length: int, there: bool
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/" + (length - 1) * "t")
+    assert prefork.available() is there
 
 
 def test_a_stage_has_its_own_log_and_exit_code(tmp_path: Path) -> None:

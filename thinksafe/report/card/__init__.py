@@ -1,0 +1,6 @@
+"""What goes with an adapter when it leaves the run: the model card, and the bill of materials."""
+
+from thinksafe.report.card.materials import bill_of_materials
+from thinksafe.report.card.page import model_card
+
+__all__ = ["bill_of_materials", "model_card"]
