@@ -63,6 +63,8 @@ class Prompt(Record):
     turns: tuple[Text, ...] = ()
     """User turns that replace ``prompt``; the model answers each, and the last answer is judged. Empty if ``prompt``
     itself is the only turn."""
+    trajectory: bool = Field(default=False, exclude_if=lambda whole: not whole)
+    """A guard judges the answers to all turns together, as what one request brought about: those of an agent."""
     opening: str = ""
     """Text that the model's (last) response is made to begin with; empty leaves it free."""
     response: str = Field(default="", exclude_if=lambda response: not response)

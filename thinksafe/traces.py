@@ -9,6 +9,7 @@ everything else knows these only.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,6 +76,21 @@ def split(response: str, reasoning: Literal["think", "none"]) -> Trace:
     if close:
         return Trace(thought, after.strip(), True)
     return Trace(thought, "", False) if opened else Trace(None, response.strip(), False)
+
+
+def joined(responses: Sequence[str], reasoning: Literal["think", "none"]) -> str:
+    """Return several responses as one: their thoughts in one, then what a user would see of them.
+
+    If the thought of the last one is not closed, neither is that of the result: there is no whole answer.
+    """
+    if reasoning == "none":
+        return "\n\n".join(responses)
+    traces = [split(response, reasoning) for response in responses]
+    thought = "\n\n".join(trace.thought for trace in traces if trace.thought)
+    if traces[-1].thought is not None and not traces[-1].complete:
+        return f"{OPEN}\n{thought}"
+    answer = "\n\n".join(trace.answer for trace in traces if trace.answer)
+    return f"{OPEN}\n{thought}\n{CLOSE}\n\n{answer}" if any(trace.complete for trace in traces) else answer
 
 
 def part_text(response: str, part: Literal["whole", "thought", "answer"], reasoning: Literal["think", "none"]) -> str:

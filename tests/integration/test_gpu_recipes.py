@@ -68,6 +68,26 @@ def test_a_recipe_is_the_published_one(recipe: str) -> None:
     assert not any(about.gated for about in guards)
 
 
+NAMES = {
+    "ibm-granite/granite-guardian-3.3-8b": "Granite Guardian 3.3 8B", "Qwen/Qwen3Guard-Gen-4B": "Qwen3Guard-Gen 4B",
+    "meta-llama/Llama-Guard-3-8B": "Llama-Guard-3 8B",
+}
+WORDS = {"micro-exact": "its grammar", "refusal-match": "refusal phrases"}
+"""How docs/recipes.md names guards with weights and those without."""
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_the_page_says_which_guards_judge(recipe: str) -> None:
+    guards = load_suite(recipe).guard if recipe == "paper" else load_config(recipe).guard
+    first, second = (NAMES[of.model] if of.model else WORDS[of.kind] for of in (guards.filter, guards.evaluate))
+    if recipe == "paper":
+        first = "none"
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    name = "micro" if recipe.startswith("micro") else recipe
+    [row] = [line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1]]
+    assert f"| {first}, {second} |" in row
+
+
 def test_the_pair_with_terms_is_one_line_away() -> None:
     page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
     [line] = re.findall(r"--set '(guard=.*?)'`", page, re.DOTALL)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thinksafe.config.model import GuardSettings
+from thinksafe.records import Prompt
 
 TEMPLATES = Path(__file__).parents[1] / "data" / "templates"
 SPLIT = (
@@ -44,6 +45,11 @@ VOTES = tuple(
     f"<|channel|>analysis<|message|>The policy says so.<|end|><|start|>assistant<|channel|>final<|message|>{vote}"
     for vote in "01"
 )
+FIVE_LINES = tuple(
+    f"Harmful request: yes\nRequest safety violations: S2\nResponse refusal: {declines}\nHarmful response: {harmful}\n"
+    f"Response safety violations: {named}"
+    for declines, harmful, named in (("yes", "no", "None"), ("no", "yes", "S1, S7"))
+)
 FAMILIES = {
     "qwen3guard": Family(
         "qwen3guard.jinja", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), (" Safe", " Unsafe"),
@@ -65,7 +71,13 @@ FAMILIES = {
         "", ("<|startoftext|>", "<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"),
         ("assistant",), (*VOTES, "Hm."), begin="<|startoftext|>",
     ),
+    "polyguard": Family("chatml.jinja", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), (), (*FIVE_LINES, "Hm.")),
 }
+
+
+def prompt(text: str = "How do I bake bread?") -> Prompt:
+    """Return a prompt labelled harmful."""
+    return Prompt(id="p", prompt=text, label="harmful", source="test")
 
 
 def settings_for(kind: str, folder: Path, **fields: Any) -> GuardSettings:
@@ -179,6 +191,9 @@ def write_guard(kind: str, folder: Path, verdict: str = "unsafe") -> Path:
     elif kind == "gpt-oss-safeguard":
         vote = token(tokenizer, VOTES[unsafe])
         steps = {last(tokenizer, "<|start|>assistant"): {vote: 1.0}, vote: {end: 1.0}}
+    elif kind == "polyguard":
+        lines = token(tokenizer, FIVE_LINES[unsafe])
+        steps = {last(tokenizer, "<|im_start|>assistant\n"): {lines: 1.0}, lines: {end: 1.0}}
     else:
         likely, other = (token(tokenizer, word) for word in (("unsafe", "safe") if unsafe else ("safe", "unsafe")))
         named = token(tokenizer, 'Violence, Threat"}')

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinksafe.traces import CLOSE, OPEN, Trace, part_text, split
+from thinksafe.traces import CLOSE, OPEN, Trace, joined, part_text, split
 
 PIECES = st.lists(st.sampled_from([OPEN, CLOSE, " ", "\n", "word", "<think", "think>", "ä", "</thin"]), max_size=8).map(
     "".join
@@ -92,3 +92,21 @@ def test_parts_are_parts_of_the_whole(response: str) -> None:
 def test_parts(response: str, thought: str, answer: str) -> None:
     assert part_text(response, "thought", "think") == thought
     assert part_text(response, "answer", "think") == answer
+
+
+@given(st.lists(PIECES, min_size=1, max_size=4))
+def test_responses_joined_have_all_thoughts_and_all_answers(responses: list[str]) -> None:
+    traces = [split(response, "think") for response in responses]
+    whole = split(joined(responses, "think"), "think")
+    last = traces[-1]
+    if last.thought is not None and not last.complete:
+        assert (whole.answer, whole.complete) == ("", False)
+        return
+    assert whole.answer == "\n\n".join(trace.answer for trace in traces if trace.answer).strip()
+    assert joined(responses, "none") == "\n\n".join(responses)
+
+
+def test_a_thought_that_is_open_at_the_end_leaves_no_answer() -> None:
+    assert joined(["<think>a</think>b", "<think>c"], "think") == "<think>\na\n\nc"
+    assert joined(["<think>a</think>b", "c"], "think") == "<think>\na\n</think>\n\nb\n\nc"
+    assert joined(["b", "c"], "think") == "b\n\nc"

@@ -1,6 +1,7 @@
 """A stratified, seeded sample of a run's verdicts.
 
-A stratum is a role, a benchmark, a verdict and, if the guard gives a probability, whether it is near the threshold.
+A stratum is a role, a benchmark, a verdict and, if the guard gives a probability, whether it is near the threshold; of
+a panel, which of its members do not call the text safe, so that each member can be scored from the same labels.
 Each stratum gets a few rows. The rest are shared out in proportion to the square root of the stratum's size (power
 allocation: Bankier, The American Statistician 42, 1988): rare strata, such as unsafe verdicts on a repaired model, get
 enough rows to be informative, and large ones still get more. Within a stratum every subset of its size is equally
@@ -17,11 +18,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from thinksafe.audit.population import Batch, JudgedRun
-from thinksafe.audit.records import AuditItem, AuditKey
+from thinksafe.audit.records import AuditItem, AuditKey, MemberKey
 from thinksafe.errors import ConfigError, InputError
-from thinksafe.judging.guards.base import as_held, as_text
+from thinksafe.judging.guards.base import as_text, ask
 from thinksafe.records import Part, Sample, Verdict
 from thinksafe.store import Store
+from thinksafe.traces import part_text
 
 FLOOR = 5
 """Rows that a stratum gets if it has them and the size allows."""
@@ -173,6 +175,9 @@ def _survey(
 
 def _stratum(batch: Batch, sample: Sample, verdict: Verdict) -> str:
     name = f"{batch.role}/{sample.prompt.source}/{verdict.verdict}"
+    if verdict.members:
+        against = [str(place) for place, of in enumerate(verdict.members, start=1) if of.verdict != "safe"]
+        return f"{name}/by {'+'.join(against) or 'none'}"
     p, threshold = verdict.p_unsafe, batch.threshold
     return f"{name}/near" if p is not None and threshold is not None and abs(p - threshold) <= BAND else name
 
@@ -186,13 +191,18 @@ def _row(
     prompts: int,
 ) -> tuple[AuditItem, AuditKey]:
     opaque = f"a-{_place(plan.seed, 'id', run.run_id, batch.role, sample.id, plan.part) >> 64:016x}"
-    asked = as_text(as_held(sample, batch.reasoning))
-    item = AuditItem(id=opaque, prompt=asked, response=batch.text(sample, plan.part))
+    asked = ask(sample, plan.part, batch.reasoning)
+    read = part_text(asked.response, plan.part, batch.reasoning)
+    item = AuditItem(id=opaque, prompt=as_text(asked.prompt), response=read)
     key = AuditKey(
         id=opaque, run_id=run.run_id, role=batch.role, benchmark=sample.prompt.source, sample_id=sample.id,
         part=plan.part, guard=verdict.guard, verdict=verdict.verdict, p_unsafe=verdict.p_unsafe,
         threshold=batch.threshold, stratum=name, stratum_size=stratum.size, stratum_rows=n,
         probability=n / stratum.size, weight=stratum.size / n, prompts=max(prompts, 1),
+        members=tuple(
+            MemberKey(guard=of.name, verdict=said.verdict, p_unsafe=said.p_unsafe, threshold=of.threshold)
+            for of, said in zip(batch.members, verdict.members, strict=True)
+        ),
     )
     return item, key
 

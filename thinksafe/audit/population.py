@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from thinksafe.config.guard_kinds import KINDS
 from thinksafe.errors import InputError
@@ -13,11 +13,19 @@ from thinksafe.run.details import PlanDetails
 from thinksafe.run.manifests import Chunk, Manifest, read_chunk, saved_manifest
 from thinksafe.run.record import DELETE_RECORD, StageRecord, list_records, numbered_task
 from thinksafe.store import Store
-from thinksafe.traces import part_text
 
 EVALUATED = ("base", "candidate", "champion", "evaluated")
 """Roles whose verdicts make metrics."""
 ROLES = (*EVALUATED, "pilot", "training")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A guard of a run."""
+
+    name: str
+    threshold: float | None
+    """Its verdict is unsafe at this p(unsafe) or above; None for a guard without probabilities."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,8 @@ class Batch:
     verdicts: Chunk
     reasoning: Literal["think", "none"]
     threshold: float | None
+    members: tuple[Judge, ...] = ()
+    """The members of a panel, in the order of the configuration, each with a name of its own."""
 
     def rows(self, store: Store, part: Part) -> Iterator[tuple[Sample, Verdict]]:
         """Yield each sample with the guard's verdict on one part. Raises StoreError or InputError."""
@@ -41,10 +51,6 @@ class Batch:
                         "Start the run again.",
                     )
                 yield samples[verdict.sample_id], verdict
-
-    def text(self, sample: Sample, part: Part) -> str:
-        """Return what the guard read of a response."""
-        return part_text(sample.response, part, self.reasoning)
 
 
 @dataclass(frozen=True)
@@ -107,10 +113,18 @@ def _batches(store: Store, role: str, record: StageRecord) -> Iterator[Batch]:
     _require_same_places(record.task, samples, verdicts)
     section = record.section
     guard = section.get("guard", {})
-    known = KINDS.get(guard.get("kind", ""))
-    threshold = guard.get("threshold") if known is not None and known.probability else None
+    kinds = [str(member.get("kind", "")) for member in guard.get("members", ())]
+    members = tuple(
+        Judge(kind if kinds.count(kind) == 1 else f"{kind} {place}", _threshold(member))
+        for place, (kind, member) in enumerate(zip(kinds, guard.get("members", ()), strict=True), start=1)
+    )
     for one, two in zip(samples.chunks, verdicts.chunks, strict=True):
-        yield Batch(role, one, two, section.get("reasoning", "think"), threshold)
+        yield Batch(role, one, two, section.get("reasoning", "think"), _threshold(guard), members)
+
+
+def _threshold(guard: Mapping[str, Any]) -> float | None:
+    known = KINDS.get(guard.get("kind", ""))
+    return guard.get("threshold") if known is not None and known.probability else None
 
 
 def _require_same_places(task: str, samples: Manifest, verdicts: Manifest) -> None:

@@ -26,6 +26,17 @@ class AuditItem(Record):
     """The part of the response that the guard judged."""
 
 
+class MemberKey(Record):
+    """What a member of a panel says about a row."""
+
+    guard: Text
+    """Its kind, with its place in the panel if two are of one kind."""
+    verdict: VerdictValue
+    p_unsafe: Share | None
+    threshold: Share | None
+    """Its verdict is unsafe at this p(unsafe) or above; None for a guard without probabilities."""
+
+
 class AuditKey(Record):
     """What a row is and how it was drawn, without text. The person does not see it until the labels are in."""
 
@@ -53,6 +64,8 @@ class AuditKey(Record):
     """Verdicts that the row stands for, ``1 / probability``."""
     prompts: Positive
     """Prompts in this benchmark."""
+    members: tuple[MemberKey, ...] = Field(default=(), exclude_if=lambda members: not members)
+    """What each member says, if the guard is a panel."""
 
 
 class Measure(Record):
@@ -84,6 +97,8 @@ class DomainScore(Record):
     """The labels of one guard, model or benchmark."""
 
     guard: Text
+    panel: str = Field(default="", exclude_if=lambda panel: not panel)
+    """The panel of which the guard is a member; empty for the guard whose verdicts the run used."""
     role: str
     """Empty for all."""
     benchmark: str
@@ -116,6 +131,8 @@ class BestThreshold(Record):
     """The threshold with the highest Youden index on the labels; of several, the one nearest to that in use."""
 
     guard: Text
+    panel: str = Field(default="", exclude_if=lambda panel: not panel)
+    """The panel of which the guard is a member."""
     n: Count
     best: ThresholdScore | None
     used: ThresholdScore | None
@@ -141,8 +158,8 @@ class AuditScores(Record):
 
     @model_validator(mode="after")
     def _once_each(self) -> AuditScores:
-        places = [(of.guard, of.role, of.benchmark) for of in self.domains]
-        guards = [of.guard for of in self.thresholds]
+        places = [(of.panel, of.guard, of.role, of.benchmark) for of in self.domains]
+        guards = [(of.panel, of.guard) for of in self.thresholds]
         if len(set(places)) < len(places) or len(set(guards)) < len(guards):
             raise ValueError("the numbers of a model, benchmark or threshold occur twice")
         return self

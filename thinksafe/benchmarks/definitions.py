@@ -23,8 +23,8 @@ Positive = Annotated[int, Field(gt=0)]
 class Layout(Record):
     """The columns of one published form of a set."""
 
-    prompt: Text
-    """Column of the request or problem."""
+    prompt: str = ""
+    """Column of the request or problem, a text or a list of one. Without it, the last turn is the request."""
     context: str = ""
     """Column of a passage to put in front, as ``{context}\\n\\n---\\n\\n{prompt}`` (HarmBench's form)."""
     answer: str = ""
@@ -37,6 +37,11 @@ class Layout(Record):
     """Columns of the wrong options; options are shown in a seeded order."""
     turns: str = ""
     """Column of the user turns of a conversation."""
+    messages: str = Field(default="", exclude_if=lambda name: not name)
+    """``message_`` if ``message_0``, ``message_1`` ... are the columns of a conversation's messages: JSON with ``role``
+    and ``body``. The user's are the turns; those of the system are left out."""
+    tools: str = Field(default="", exclude_if=lambda name: not name)
+    """Column of the names of an agent's tools."""
     category: str = ""
     """Column of the category."""
     only: dict[str, str] = {}
@@ -45,8 +50,15 @@ class Layout(Record):
     @property
     def columns(self) -> set[str]:
         """Columns that a table must have for this layout."""
-        named = (self.prompt, self.context, self.answer, self.correct, self.turns, self.category)
+        named = (self.prompt, self.context, self.answer, self.correct, self.turns, self.category, self.tools)
+        named = (*named, f"{self.messages}0" if self.messages else "")
         return {name for name in (*named, *self.incorrect, *self.only) if name}
+
+    @model_validator(mode="after")
+    def _asks(self) -> Layout:
+        if not (self.prompt or self.messages):
+            raise ValueError("a layout has a prompt or messages")
+        return self
 
 
 class Wording(Record):
@@ -75,6 +87,8 @@ class Definition(Wording):
     """Commit on the hub."""
     subset: str = ""
     split: str = "train"
+    data_file: str = Field(default="", exclude_if=lambda name: not name)
+    """File of the repository that holds the set, where others beside it do not."""
     gated: bool = False
     """The hub requires a token whose owner has accepted the terms."""
     file: str = ""
@@ -85,6 +99,10 @@ class Definition(Wording):
     """SHA-256 of ``file``, so that another set makes another definition."""
     wordings: dict[str, Wording] = Field(default={}, exclude_if=lambda wordings: not wordings)
     """Other wordings, by name; ``paper`` is that of arXiv:2601.23143."""
+    turns: tuple[Text, ...] = Field(default=(), exclude_if=lambda turns: not turns)
+    """User turns in which every request is put: ``{prompt}`` is the request, ``{tools}`` are the layout's tools."""
+    trajectory: bool = Field(default=False, exclude_if=lambda whole: not whole)
+    """A guard judges all replies together, not the last one in the light of the others."""
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
     """From the most to the least specific."""
 
@@ -95,6 +113,19 @@ class Definition(Wording):
         if bool(self.file) != bool(self.digest):
             raise ValueError("a file needs its digest")
         return self
+
+    @model_validator(mode="after")
+    def _turns_ask(self) -> Definition:
+        if self.turns and "".join(self.turns).count("{prompt}") != 1:
+            raise ValueError("the turns hold {prompt} once")
+        if any("{tools}" in turn for turn in self.turns) and not all(layout.tools for layout in self.layouts):
+            raise ValueError("turns with {tools} need a column of tools")
+        return self
+
+    @property
+    def converses(self) -> bool:
+        """Whether the model is asked in several turns."""
+        return bool(self.turns) or any(layout.turns or layout.messages for layout in self.layouts)
 
     @property
     def fingerprint(self) -> str:
@@ -151,3 +182,8 @@ def definition(name: str) -> Definition:
         return Definition.model_validate(yaml.safe_load((_folder() / f"{name}.yaml").read_text("utf-8")))
     except ValidationError as error:
         raise ConfigError(f"The definition of the benchmark {name!r} is wrong: {error}", "Correct the file.") from error
+
+
+def known_definition(use: object) -> Definition | None:
+    """Return a known benchmark's definition; None for what this version does not know."""
+    return definition(use) if isinstance(use, str) and use in definition_names() else None

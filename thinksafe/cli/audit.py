@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from thinksafe.audit.population import JudgedRun
@@ -143,7 +145,12 @@ def _part(part: str) -> Any:
 def _shown(scores: AuditScores) -> list[Any]:
     from thinksafe.text import percent
 
-    shown: list[Any] = [_rates(scores.domains, harmful=True)]
+    shown: list[Any] = [_rates([domain for domain in scores.domains if not domain.panel], harmful=True)]
+    if members := [domain for domain in scores.domains if domain.panel]:
+        shown += [
+            "\nEach member of the panel by the same labels, as if it had judged alone:",
+            _rates(members, harmful=True),
+        ]
     if any(domain.unsure for domain in scores.domains):
         unsure = max(domain.unsure for domain in scores.domains)
         shown += [
@@ -172,7 +179,7 @@ def _threshold(of: ThresholdScore) -> str:
     return f"{of.threshold:.3f} (recall {percent(of.recall)}, specificity {percent(of.specificity)})"
 
 
-def _rates(domains: tuple[DomainScore, ...], *, harmful: bool) -> Table:
+def _rates(domains: Sequence[DomainScore], *, harmful: bool) -> Table:
     from rich.table import Table
 
     from thinksafe.text import percent
@@ -191,7 +198,7 @@ def _rates(domains: tuple[DomainScore, ...], *, harmful: bool) -> Table:
     return table
 
 
-def _matrix(domains: tuple[DomainScore, ...]) -> Table:
+def _matrix(domains: Sequence[DomainScore]) -> Table:
     from rich.table import Table
 
     from thinksafe.audit.score import LABELS, VERDICTS
@@ -208,7 +215,10 @@ def _matrix(domains: tuple[DomainScore, ...]) -> Table:
 def _name(domain: DomainScore) -> str:
     from thinksafe.text import label
 
-    return label("/".join(filter(None, (domain.role, domain.benchmark))) or f"all of {domain.guard}", 60)
+    place = "/".join(filter(None, (domain.role, domain.benchmark)))
+    if domain.panel:
+        return label(f"{domain.guard}: {place or 'all'}", 60)
+    return label(place or f"all of {domain.guard}", 60)
 
 
 def _cell(measure: Measure) -> str:

@@ -13,7 +13,7 @@ from thinksafe.settings import Count, Section
 
 Kind = Literal[
     "qwen3guard", "granite-guardian-3.3", "granite-guardian-4.1", "nemotron-safety-guard-3", "gpt-oss-safeguard",
-    "llama-guard-3", "wildguard", "panel", "refusal-match", "micro-exact",
+    "polyguard", "llama-guard-3", "wildguard", "panel", "refusal-match", "micro-exact",
 ]
 PanelRule = Literal["majority", "most_severe"]
 

@@ -79,6 +79,11 @@ KINDS: dict[str, GuardKind] = {
         "share of `votes`", frozenset({"threshold", "match_refusals", "policy", "votes", "effort"}),
         "openai/gpt-oss-safeguard-20b", ("openai/gpt-oss-safeguard-120b",), "Apache-2.0",
     ),
+    "polyguard": GuardKind(
+        "PolyGuard, three yes/no answers in 17 languages", "its own answer", "", frozenset(),
+        "ToxicityPrompts/PolyGuard-Qwen", ("ToxicityPrompts/PolyGuard-Qwen-Smol",), "CC-BY-4.0",
+        categories="14, always",
+    ),
     "llama-guard-3": GuardKind(
         "Llama-Guard-3-8B, the next token is the verdict", "phrases", "safe and unsafe as the next token",
         frozenset({"threshold", "match_refusals", "categories"}),

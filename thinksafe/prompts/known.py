@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import Any
 
-from thinksafe.benchmarks.definitions import Definition, Layout, Wording, definition
+from thinksafe.benchmarks.definitions import Definition, Layout, definition
 from thinksafe.benchmarks.options import shuffled
 from thinksafe.config.data import KnownSource
 from thinksafe.digests import derived_seed, digest_bytes, digest_file
 from thinksafe.errors import InputError
 from thinksafe.prompts.tables import Row, file_rows, hub_rows
-from thinksafe.prompts.values import blank, matches, text_of
+from thinksafe.prompts.values import blank, matches, text_of, texts_of
 
 
 def known_rows(use: str, wording: str, source: KnownSource, seed: int) -> list[Row]:
@@ -60,7 +62,10 @@ def _table(use: str, known: Definition, source: KnownSource) -> list[Row]:
     copy = f"or give a copy, prompts: {{path: FILE}} with the columns {', '.join(sorted(known.layouts[-1].columns))}"
     try:
         return list(
-            hub_rows(known.repo, source.revision, known.subset, known.split, gated=known.gated, action=copy)
+            hub_rows(
+                known.repo, source.revision, known.subset, known.split, file=known.data_file, gated=known.gated,
+                action=copy,
+            )
         )
     except InputError as error:
         raise InputError(f"The benchmark {use!r} is not available. {error.problem}", error.action) from error
@@ -70,18 +75,22 @@ def _origin(use: str, known: Definition, source: KnownSource) -> str:
     return source.path or (f"{known.repo} at {source.revision}" if known.repo else f"the shipped set of {use}")
 
 
-def _row(
-    use: str, number: int, where: str, row: dict[str, Any], layout: Layout, wording: Wording, seed: int
-) -> Row:
-    text = row.get(layout.prompt)
+def _row(use: str, number: int, where: str, row: dict[str, Any], layout: Layout, known: Definition, seed: int) -> Row:
+    turns = _said(row, layout, where) if layout.messages else None
+    text = turns[-1] if turns else _only_text(row.get(layout.prompt))
     fields: dict[str, Any] = {
         "id": f"{use}-{number:06d}-{digest_bytes(str(text).encode('utf-8', 'replace'))[:8]}",
         "prompt": text,
-        "prefix": wording.prefix, "suffix": wording.suffix,
+        "prefix": known.prefix, "suffix": known.suffix,
         "context": row.get(layout.context) if layout.context else None,
         "category": row.get(layout.category) if layout.category else None,
-        "turns": row.get(layout.turns) if layout.turns else None,
+        "turns": texts_of(row.get(layout.turns), layout.turns, where) if layout.turns else turns,
+        "trajectory": known.trajectory,
     }
+    if known.turns:
+        tools = texts_of(row.get(layout.tools), layout.tools, where) if layout.tools else None
+        listed = ", ".join(sorted(set(tools or ())))  # in another order than the task needs them
+        fields["turns"] = [_put(turn.replace("{tools}", listed), str(text)) for turn in known.turns]
     if layout.answer:
         fields["answer"] = answer_after(row.get(layout.answer), layout.answer, layout.answer_after, where)
     if layout.correct:
@@ -92,6 +101,46 @@ def _row(
         order = derived_seed(seed, "options", digest_bytes(str(text).encode("utf-8", "replace")))
         fields["options"], fields["answer"] = shuffled(options[0], options[1:], order)
     return where, fields
+
+
+def _only_text(value: Any) -> Any:
+    """Return the text of a list of one, which is JSON in a CSV field; anything else as it is."""
+    if isinstance(value, str) and value.startswith('["'):
+        with suppress(ValueError):
+            value = json.loads(value)
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _put(turn: str, request: str) -> str:
+    before, place, after = turn.partition("{prompt}")
+    return before + request + after if place else turn
+
+
+def _said(row: dict[str, Any], layout: Layout, where: str) -> list[str]:
+    """Return the user's messages of a conversation. Raises InputError for a message that is none, or of a model."""
+    numbers = sorted(
+        int(column.removeprefix(layout.messages)) for column in row
+        if column.startswith(layout.messages) and column.removeprefix(layout.messages).isdecimal()
+    )
+    said = []
+    for column in (f"{layout.messages}{number}" for number in numbers):
+        cell = row[column]
+        if cell is None or cell == "":
+            continue
+        try:
+            message = json.loads(cell) if isinstance(cell, str) else cell
+            role, body = message["role"], message["body"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            role, body = "", ""
+        if role not in ("user", "system") or not isinstance(body, str):
+            raise InputError(
+                f"{where}: {column!r} is not JSON with the role user or system, and a body.", "Correct the row."
+            )
+        if role == "user" and not blank(body):
+            said.append(body)
+    if not said:
+        raise InputError(f"{where}: the conversation has no message of a user.", "Correct the row.")
+    return said
 
 
 def answer_after(answer: Any, field: str, mark: str, where: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterable, Iterator
@@ -26,7 +25,7 @@ from thinksafe.digests import derived_seed, digest_bytes, digest_json
 from thinksafe.errors import InputError
 from thinksafe.prompts.known import answer_after, known_rows
 from thinksafe.prompts.tables import Row, file_rows, hub_rows
-from thinksafe.prompts.values import Filters, blank, is_text, matches, require_unicode, text_of
+from thinksafe.prompts.values import Filters, blank, is_text, matches, require_unicode, text_of, texts_of
 from thinksafe.records import Label, Prompt
 
 
@@ -131,7 +130,7 @@ def _file(name: str, source: FileSource, label: Label) -> Iterator[Row]:
         if "response" not in source.fields:
             fields["response"] = None  # a benchmark's file may have such a column by chance
         for field in ("options", "turns"):
-            fields[field] = _texts(fields[field], named[field], where)
+            fields[field] = texts_of(fields[field], named[field], where)
         if fields["options"] and fields["answer"] is not None:
             fields["answer"] = letter_of(_among(fields["answer"], fields["options"]), fields["options"])
             if fields["answer"] is None:
@@ -146,20 +145,6 @@ def _among(answer: Any, options: list[str]) -> str:
     """Return the text of the option that a number or truth value equals, or else its own text."""
     equal = [] if isinstance(answer, str) else [option for option in options if matches(answer, option.strip())]
     return equal[0] if len(equal) == 1 else text_of(answer)
-
-
-def _texts(value: Any, field: str, where: str) -> list[str] | None:
-    """Return a list of texts, which is JSON in a CSV field. None if there is nothing."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = None
-    if not isinstance(value, list) or not all(isinstance(item, str) and not blank(item) for item in value):
-        raise InputError(f"{where}: the field {field!r} must be a list of texts.", "Correct the row.")
-    return value
 
 
 def _hub(name: str, source: HubSource) -> Iterator[Row]:
@@ -227,6 +212,7 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
             answer=None if blank(answer) else answer,
             options=len(options),
             turns=tuple(turns),
+            trajectory=bool(row.get("trajectory")),
             response=response or "",
         )
     except (ValidationError, TypeError) as error:

@@ -151,7 +151,7 @@ def _widened(row: dict[str, Any], narrow: Mapping[str, str]) -> dict[str, Any]:
 
 
 def hub_rows(
-    repo: str, revision: str, subset: str, split: str, *, gated: bool = False, action: str = ""
+    repo: str, revision: str, subset: str, split: str, *, file: str = "", gated: bool = False, action: str = ""
 ) -> Iterator[Row]:
     """Yield the rows of a data set that the ``datasets`` library loads, in order.
 
@@ -160,6 +160,7 @@ def hub_rows(
         revision: Commit; empty for the newest.
         subset: Configuration of the data set; empty if there is only one.
         split: Split of the data set.
+        file: File of the repository to read; by default all that belong to the subset and the split.
         gated: Whether its terms must be accepted on the hub; the error mentions it.
         action: Alternative that the error suggests if it cannot be loaded.
 
@@ -172,7 +173,8 @@ def hub_rows(
     if copy := mirrored(repo, revision, dataset=True):
         source, commit = str(local_folder(copy)), ""
     try:
-        table = datasets.load_dataset(source, subset or None, split=split, revision=commit or None)
+        only = {"data_files": file} if file else {}
+        table = datasets.load_dataset(source, subset or None, split=split, revision=commit or None, **only)
     except Exception as error:  # datasets raises many unrelated types for missing, gated and unreachable sets
         gate = (
             f"It is gated: accept its terms at https://huggingface.co/datasets/{repo} and set HF_TOKEN"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -46,6 +47,24 @@ def text_of(value: Any) -> str:
             return f"{number:f}" if number else "0"
         return f"{number:g}".lower() if isinstance(value, Decimal) else repr(value)
     return str(value)
+
+
+def texts_of(value: Any, field: str, where: str) -> list[str] | None:
+    """Return a list of texts, which is JSON in a CSV field; None if there is nothing.
+
+    Raises:
+        InputError: it is something else, or one of the texts is blank.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, list) or not all(isinstance(item, str) and not blank(item) for item in value):
+        raise InputError(f"{where}: the field {field!r} must be a list of texts.", "Correct the row.")
+    return value
 
 
 def matches(value: Any, wanted: str) -> bool:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from thinksafe.audit.records import AuditScores, DomainScore, GuardRates, Measure
+from thinksafe.benchmarks.definitions import known_definition
 from thinksafe.benchmarks.variations import FREE, PLAIN, variation
 from thinksafe.records import CheckStatus, Metric, Role
 from thinksafe.report.summary import RunSummary, of_kind
 from thinksafe.report.tables import KIND_NAMES, NONE, Cell, share, whole
 from thinksafe.text import number_range, percent
 from thinksafe.training.drift import MEASURES
-
-CONVERSATIONS = "mild-conversations"
 
 
 class Row(NamedTuple):
@@ -88,7 +87,8 @@ def robustness(summary: RunSummary) -> Table:
         if isinstance(item, dict) and isinstance(item.get("name"), str):
             suffix = variation(_strings(item.get("transforms")), _strings(item.get("thinking")))
             plain = item["name"].removesuffix(f"-{suffix}") if suffix else item["name"]
-            held = "conversation" if item.get("use") == CONVERSATIONS else ""
+            use = known_definition(item.get("use"))
+            held = "conversation" if use is not None and use.converses else ""
             known[item["name"]] = (plain, suffix or held)
     varied = {plain for plain, suffix in known.values() if suffix}
     rows = []
@@ -154,14 +154,20 @@ _KINDS = ("exact", "ngram", "request")
 
 
 def audits(found: Sequence[AuditScores]) -> list[tuple[AuditScores, Table]]:
-    """Return each audit with its table, which counts unsure labels as unsafe."""
+    """Return each audit with its table, which counts unsure labels as unsafe; it names guards if a panel judged."""
+    return [(scores, _audit(scores.domains)) for scores in found]
+
+
+def _audit(domains: Sequence[DomainScore]) -> Table:
     columns = (
         "Labels", "Unsure", "Harm, guard", "Harm, corrected", "Precision", "Recall", "Specificity", "Kappa"
     )
-    return [
-        (scores, Table(("Model", "Benchmark"), columns, tuple(_audited(domain) for domain in scores.domains)))
-        for scores in found
-    ]
+    rows = tuple(_audited(domain) for domain in domains)
+    if not any(domain.panel for domain in domains):
+        return Table(("Model", "Benchmark"), columns, rows)
+    guards = (domain.guard if domain.panel else "panel" for domain in domains)
+    named = tuple(row._replace(names=(guard, *row.names)) for guard, row in zip(guards, rows, strict=True))
+    return Table(("Guard", "Model", "Benchmark"), columns, named)
 
 
 def _audited(domain: DomainScore) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from thinksafe.benchmarks.definitions import known_definition
 from thinksafe.deciding.waivers import applied
 from thinksafe.report.summary import RunSummary
 from thinksafe.report.summary.model import EVALUATION_ONLY, REALIGNMENT_ONLY, ROLLOUT_ONLY, STEPS, RunOutcome
@@ -185,11 +186,11 @@ def _reach(summary: RunSummary) -> str:
     found = [item for item in benchmarks if isinstance(item, dict)]
     names = {name for item in found for name in (*item.get("transforms", ()), *item.get("thinking", ()))}
     varied = sorted(names - {"plain", "free"})
-    conversations = sorted(str(item["name"]) for item in found if item.get("use") == "mild-conversations")
+    known = {str(item["name"]): of for item in found if (of := known_definition(item.get("use")))}
+    conversations = sorted(name for name, of in known.items() if of.converses)
     held = "The requests were evaluated as their sets contain them."
     if varied or conversations:
         held += f" Variations: {', '.join([*varied, *conversations])}, all written in advance."
-    return (
-        f"{held} System prompts, tools, files, images, agent trajectories and attacks that adapt to the model were not "
-        "evaluated."
-    )
+    agents = any(of.trajectory for of in known.values())
+    tools = "tools that run, files, images" if agents else "tools, files, images, agent trajectories"
+    return f"{held} System prompts, {tools} and attacks that adapt to the model were not evaluated."

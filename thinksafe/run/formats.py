@@ -34,6 +34,7 @@ FORMATS: dict[str, RowFormat] = {
     "guard granite-guardian-4.1": RowFormat(1, "judging.guards.granite_guardian"),
     "guard nemotron-safety-guard-3": RowFormat(1, "judging.guards.nemotron"),
     "guard gpt-oss-safeguard": RowFormat(1, "judging.guards.gpt_oss_safeguard"),
+    "guard polyguard": RowFormat(1, "judging.guards.polyguard"),
     "guard panel": RowFormat(2, "judging.guards.panel", "Verdict"),
     "grade": RowFormat(2, "stages.grade", "Grade"),
     "train": RowFormat(2, "stages.train"),

@@ -15,7 +15,7 @@ from thinksafe.config.guard import GuardSettings
 from thinksafe.config.sections import JudgeSection, SecondJudgeSection
 from thinksafe.digests import digest_json, model_library_versions
 from thinksafe.judging.guards import Guard, open_guard
-from thinksafe.judging.guards.base import Asked, as_held, judge_parts
+from thinksafe.judging.guards.base import ask, judge_parts
 from thinksafe.judging.guards.panel import combined, panel_facts, refusal_of
 from thinksafe.judging.guards.second import is_chosen, release_memory
 from thinksafe.records import GuardOpinion, Sample, Verdict, VerdictValue
@@ -173,9 +173,7 @@ def _verdicts(guard: Guard, section: JudgeSection, rows: list[Sample]) -> list[V
         return []
     asked = [(row, part) for row in rows for part in section.parts]
     reasoning = section.reasoning
-    opinions = judge_parts(
-        guard, [Asked(as_held(row, reasoning), row.response, part) for row, part in asked], reasoning
-    )
+    opinions = judge_parts(guard, [ask(row, part, reasoning) for row, part in asked], reasoning)
     return [
         Verdict(
             sample_id=row.id, part=part, guard=guard.name, verdict=opinion.verdict, refusal=opinion.refusal,

@@ -20,6 +20,8 @@ KNOWN = {
     "xstest": ("over_refusal", 250), "aime-2024": ("reasoning", 30), "gsm8k": ("reasoning", 1319),
     "or-bench-hard": ("over_refusal", 1319), "coconot-contrast": ("over_refusal", 379), "aime-2025": ("reasoning", 30),
     "math-500": ("reasoning", 500), "gpqa-diamond": ("reasoning", 198),
+    "falsereject": ("over_refusal", 1187), "sorry-bench": ("harm", 440), "safemtdata": ("harm", 600),
+    "mhj": ("harm", 537), "agentharm": ("harm", 176), "agentharm-benign": ("over_refusal", 176),
 }
 
 
@@ -65,6 +67,38 @@ def test_every_definition(name: str) -> None:
     for layout in known.layouts:
         assert not any(earlier <= layout.columns for earlier in seen), "an earlier layout would always be taken"
         seen.append(layout.columns)
+
+
+def one_turn(name: str) -> bool:
+    return not definition(name).converses
+
+
+def test_sets_that_may_not_be_used_for_everything_say_so() -> None:
+    for name in ("falsereject", "mhj"):
+        assert definition(name).licence == "CC-BY-NC-4.0 (not for commercial use)"
+    assert one_turn("xstest")
+    assert not any(map(one_turn, ("mild-conversations", "mhj", "safemtdata", "agentharm")))
+    assert {name for name in ("sorry-bench", "mhj", "safemtdata", "agentharm") if definition(name).gated} == {
+        "sorry-bench", "mhj"
+    }
+
+
+def test_a_new_field_leaves_the_other_fingerprints_alone() -> None:
+    """Else every metric of an earlier version would be on another suite."""
+    assert definition("gsm8k").fingerprint == "fd9d5b6be1a511a7"
+
+
+def test_an_agent_is_asked_in_turns_that_hold_the_task_once() -> None:
+    one, two = (definition(name) for name in ("agentharm", "agentharm-benign"))
+    assert one.turns == two.turns
+    assert one.trajectory
+    assert two.trajectory
+    with pytest.raises(ValueError, match=r"the turns hold \{prompt\} once"):
+        Definition.model_validate(one.model_dump() | {"turns": ["{prompt} {prompt} {tools}"]})
+    with pytest.raises(ValueError, match=r"turns with \{tools\} need a column of tools"):
+        Definition.model_validate(one.model_dump() | {"layouts": [{"prompt": "prompt"}]})
+    with pytest.raises(ValueError, match="a layout has a prompt or messages"):
+        Definition.model_validate(one.model_dump() | {"layouts": [{"tools": "t"}]})
 
 
 def test_copyright_behaviours_are_left_out_by_name() -> None:

@@ -67,6 +67,23 @@ def test_sample_label_score(cli: Callable[..., Any], folder: Path, tmp_path: Pat
     assert everything.rates_if_unsure_is_safe.specificity.value < 1
 
 
+def test_an_audit_of_a_panel_shows_each_member(
+    cli: Callable[..., Any], folder: Path, tmp_path: Path, make_sample: Callable[..., Sample]
+) -> None:
+    judge_run(LocalStore(folder / "store"), make_sample, roles=("candidate",), panel=True, chunk=39)
+    path = tmp_path / "audit.csv"
+    assert cli("audit", "sample", folder, "--role", "candidate", "--out", path, "--size", 60).code == 0
+    fill(path, lambda key: key.members[1].verdict if key.members[1].verdict != "unknown" else "unsafe")
+    ended = cli("audit", "score", path, "--out", tmp_path / "scores.json")
+    assert ended.code == 0, ended.err
+    assert "Each member of the panel by the same labels" in ended.out
+    assert "wildguard: candidate" in ended.out
+    assert "Threshold of qwen3guard 1 with the highest" in ended.out
+    members = [of for of in read_record(tmp_path / "scores.json", AuditScores).domains if of.panel]
+    assert {of.guard for of in members} == {"qwen3guard 1", "qwen3guard 2", "wildguard"}
+    assert all((of.rates.recall.value == 1) == (of.guard == "qwen3guard 2") for of in members)
+
+
 def test_the_options_of_a_sample(cli: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     assert cli("audit", "sample", folder).code == 2, "nothing says where to"
     out = tmp_path / "a.jsonl"

@@ -159,3 +159,15 @@ def test_gpu_seconds_are_those_of_all_pods_that_worked() -> None:
     assert step.gpu_seconds == pytest.approx(8 * 21600)
     assert "GPU-seconds" in render_page(summary)
     assert "GPU-seconds" not in render_page(summarise(runs.promoted()))
+
+
+def test_an_audit_of_a_panel_names_each_member(summary: RunSummary) -> None:
+    [alone] = audit().domains
+    member = alone.model_copy(update={"guard": "qwen3guard", "panel": alone.guard})
+    scores = audit().model_copy(update={"domains": (alone, member)})
+    found = evidence.audits([scores])[0][1]
+    assert found.heads == ("Guard", "Model", "Benchmark")
+    assert [row.names for row in found.rows] == [
+        ("panel", "candidate", "harmbench"), ("qwen3guard", "candidate", "harmbench")
+    ]
+    assert "qwen3guard" in render_page(summary, audits=[scores])

@@ -241,6 +241,16 @@ def test_unreadable_records_are_named() -> None:
     assert "runs/r/gate.json is not a stage record" in page
 
 
+def test_limits_name_conversations_and_tools_that_were_only_text() -> None:
+    records = runs.promoted()
+    records["plan"].details["config"]["evaluation"]["benchmarks"] += [
+        {"name": name, "use": name, "metric": "harm"} for name in ("agentharm", "mhj", "of-another-version")
+    ]
+    text = " ".join(limits(summarise(records)))
+    assert "Variations: agentharm, mhj, all written in advance." in text
+    assert "tools that run, files, images and attacks that adapt" in text
+
+
 def test_limits_depend_on_the_run() -> None:
     micro, real = (" ".join(limits(summary_of(name))) for name in ("stopped by diagnose", "promoted"))
     assert "micro model in a made-up world" in micro

@@ -39,6 +39,10 @@ def open_guard(settings: GuardSettings) -> Guard:
             from thinksafe.judging.guards.wildguard import WildGuard
 
             return WildGuard(settings)
+        case "polyguard":
+            from thinksafe.judging.guards.polyguard import PolyGuard
+
+            return PolyGuard(settings)
         case "qwen3guard":
             from thinksafe.judging.guards.qwen3guard import Qwen3Guard
 

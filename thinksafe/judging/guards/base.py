@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from thinksafe.config.guard_kinds import KINDS
 from thinksafe.records import Part, Prompt, Sample, VerdictValue
-from thinksafe.traces import part_text, split
+from thinksafe.traces import joined, part_text, split
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,13 @@ class Asked(NamedTuple):
     response: str
     """All of it, thought included."""
     part: Part
+
+
+def ask(sample: Sample, part: Part, reasoning: Literal["think", "none"]) -> Asked:
+    """Return what a guard is asked about one part of a sample: its last response, or all of an agent's trajectory."""
+    if sample.prompt.trajectory and sample.replies:
+        return Asked(sample.prompt, joined((*sample.replies, sample.response), reasoning), part)
+    return Asked(as_held(sample, reasoning), sample.response, part)
 
 
 def judge_parts(guard: Guard, asked: Sequence[Asked], reasoning: Literal["think", "none"]) -> list[Opinion]:

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from thinksafe.judging.guards import Opinion
-from thinksafe.judging.guards.base import Asked, Held, as_held, as_text, judge_parts
+from thinksafe.judging.guards.base import Asked, Held, as_held, as_text, ask, judge_parts
 from thinksafe.records import Part, Prompt, Sample
 
 
@@ -106,3 +106,18 @@ def test_a_guard_that_reads_phrases_is_asked_once(make_prompt: Callable[..., Pro
     guard = Reader("llama-guard-3")
     judge_parts(guard, [Asked(make_prompt(), "<think>Hm.</think>I refuse.", "whole")], "think")
     assert guard.seen == ["<think>Hm.</think>I refuse."]
+
+
+def test_an_agent_is_judged_by_all_that_it_wrote(
+    make_prompt: Callable[..., Prompt], make_sample: Callable[..., Sample]
+) -> None:
+    prompt = make_prompt(prompt="Ring every bell.", turns=("Tools: ring. Task: Ring every bell.", "Results: fine."))
+    replies = ("<think>First.</think>ring(house=1)",)
+    talk = ask(make_sample(prompt, "<think>Then.</think>Done.", replies=replies), "answer", "think")
+    assert (type(talk.prompt), talk.response) == (Held, "<think>Then.</think>Done.")
+    whole = prompt.model_copy(update={"trajectory": True})
+    asked = ask(make_sample(whole, "<think>Then.</think>Done.", replies=replies), "answer", "think")
+    assert asked == Asked(whole, "<think>\nFirst.\n\nThen.\n</think>\n\nring(house=1)\n\nDone.", "answer")
+    single = whole.model_copy(update={"turns": ("Ring.",)})
+    alone = ask(make_sample(single, "<think>Then.</think>No."), "whole", "think")
+    assert alone.response == "<think>Then.</think>No."
