@@ -9,12 +9,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from thinksafe.measuring.statistics import RESAMPLES, proportion_of
+from thinksafe.measuring.statistics import RESAMPLES, bca_limits, proportion_of
 from thinksafe.methods.rejection import Rejection
 from thinksafe.run.details import Prediction, Quantity
 
 PAIRS = 10
 """Prompts with accepted traces in both arms from which on the arms are compared on these prompts alone."""
+BATCH = 500
+"""Resamples that are in memory at once."""
 RETRIES = 2
 """Retries of a rejected sample that are predicted."""
 
@@ -112,28 +114,28 @@ def _ratio(traces: Any) -> Any:
     return sums[..., 0] / sums[..., 1]
 
 
-def _limits(
-    first: Any, second: Any, confidence: float, seed: int, *, paired: bool
-) -> tuple[float | None, float | None]:
-    import warnings
-
+def _limits(first: Any, second: Any, confidence: float, seed: int, *, paired: bool) -> tuple[float, float]:
+    """Return BCa limits of the difference of two ratios, of prompts [prompts, 2] that are drawn with replacement."""
     import numpy as np
-    from scipy.stats import bootstrap
 
-    def difference(one: Any, two: Any, axis: int = -1) -> Any:  # noqa: ARG001 - scipy resamples the last axis
-        return _ratio(first[one.astype(int)]) - _ratio(second[two.astype(int)])
+    generator, value = np.random.default_rng(seed), float(_ratio(first) - _ratio(second))
+    draws = np.empty(RESAMPLES)
+    for start in range(0, RESAMPLES, BATCH):
+        size = min(BATCH, RESAMPLES - start)
+        one = generator.integers(len(first), size=(size, len(first)))
+        two = one if paired else generator.integers(len(second), size=(size, len(second)))
+        draws[start : start + size] = _ratio(first[one]) - _ratio(second[two])
+    pulls = [_pulls(first) - _pulls(second)] if paired else [_pulls(first), -_pulls(second)]
+    squares = math.fsum(float((of**2).sum()) / len(of) ** 2 for of in pulls)
+    cubes = math.fsum(float((of**3).sum()) / len(of) ** 3 for of in pulls)
+    return bca_limits(draws, value, cubes / (6 * squares**1.5) if squares > 0 else 0.0, confidence)
 
-    for method in ("BCa", "percentile"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # where all resamples agree, BCa has no answer
-            found = bootstrap(
-                (np.arange(len(first)), np.arange(len(second))), difference, paired=paired, vectorized=True,
-                n_resamples=RESAMPLES, batch=500, confidence_level=confidence, method=method,
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-        if math.isfinite(found.low) and math.isfinite(found.high):
-            return float(found.low), float(found.high)
-    return None, None
+
+def _pulls(traces: Any) -> Any:
+    """Return the influence of each prompt on the ratio: by how much it falls when the prompt is left out, times n-1."""
+    rest = traces.sum(0) - traces
+    without = rest[:, 0] / rest[:, 1]
+    return (len(traces) - 1) * (without.mean() - without)
 
 
 def predictions(plain: Sequence[float], safe: Sequence[float], steered: Sequence[float]) -> tuple[Prediction, ...]:

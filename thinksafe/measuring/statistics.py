@@ -136,16 +136,30 @@ def _agresti_coull(value: float, n: int, z: float) -> tuple[float, float]:
 def _bca(levels: Any, counts: Any, confidence: float, seed: int) -> tuple[float, float]:
     """Return the BCa limits of the mean of values given as levels and how often each occurs."""
     import numpy as np
-    from scipy.special import ndtr, ndtri
 
     n = int(counts.sum())
     value = float(levels @ counts) / n
     draws = np.random.default_rng(seed).multinomial(n, counts / n, size=RESAMPLES) @ levels / n
+    pulls = (levels - value) / max(n - 1, 1)
+    acceleration = float(counts @ pulls**3) / (6 * float(counts @ pulls**2) ** 1.5)
+    return bca_limits(draws, value, acceleration, confidence)
+
+
+def bca_limits(draws: Any, value: float, acceleration: float, confidence: float) -> tuple[float, float]:
+    """Return the BCa limits (Efron 1987) of a number.
+
+    Args:
+        draws: The number in each resample [resamples].
+        value: The number itself.
+        acceleration: A sixth of the skewness of its jackknife pulls: what leaving one prompt out takes from it.
+        confidence: Two-sided.
+    """
+    import numpy as np
+    from scipy.special import ndtr, ndtri
+
     # a tie with the estimate counts half; a share of 0 or 1 would be an infinite correction
     below = (np.mean(draws < value - 1e-12) + np.mean(draws <= value + 1e-12)) / 2
     bias = float(ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES)))
-    pulls = (levels - value) / max(n - 1, 1)  # jackknife: what leaving one problem out takes from the mean
-    acceleration = float(counts @ pulls**3) / (6 * float(counts @ pulls**2) ** 1.5)
     limits = []
     for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
         shifted = bias + float(ndtri(tail))
