@@ -163,6 +163,7 @@ def test_rejection_sampling_is_refused_and_moves_no_champion(
         ("micro-no-reasoning", {"over_refusal/micro-safe-twins"}),
         ("micro-direct-refusal", {"over_refusal/micro-safe-twins"}),
         ("micro-given", set()),
+        ("micro-safekey", set()),
     ],
 )
 def test_rivals_end_as_the_docs_say(
@@ -173,6 +174,18 @@ def test_rivals_end_as_the_docs_say(
     decision = run.read("decision.json")
     assert {check["name"] for check in decision["checks"] if not check["passed"]} == failed
     assert run.read("provenance.json")["config"]["method"]["kind"] == recipe.removeprefix("micro-")
+
+
+def test_retries_keep_prompts_that_one_try_loses(run_recipe: Callable[..., Run], tmp_path: Path) -> None:
+    run = run_recipe(tmp_path / "run", "micro-retries")
+    assert run.code == 0, run.text
+    accepted = {
+        row["template"]: row["count"] for row in run.records["curate"]["details"]["funnel"]
+        if row["label"] == "harmful" and row["reason"] == "accepted"
+    }
+    assert list(accepted) == ["", "suffix", "both"]
+    assert sum(accepted.values()) >= accepted[""] + 10
+    assert run.records["judge-training"]["counts"]["chunks_reused"] > 0
 
 
 def test_a_student_without_latent_safety_is_stopped_before_training(

@@ -94,6 +94,7 @@ class World:
         paths = {
             "base": self.folder / "base.json", "examples": self.examples, "artifacts": self.store.root,
             "adapter-out": out / "adapter", "candidate-out": out / "candidate.json",
+            "decision-out": out / "decision.json", "passed-out": out / "passed",
         }
         return subprocess.run(
             [

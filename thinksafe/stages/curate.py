@@ -56,11 +56,14 @@ def run(
                     examples.append(example_of(sample, section.forms[sample.prompt.label]))
         result.inputs = {"samples": of.digest, "verdicts": judged.digest}
         result.counts = {"rows": sum(funnel.values()), "accepted": len(examples)}
+        templates = list(dict.fromkeys(template for _, _, template, _ in funnel))  # in the order of the tries
         rows = tuple(
             FunnelRow(
                 label=label, arm=arm, reason=reason, count=number, **({"template": template} if template else {})
             )
-            for (label, arm, template, reason), number in sorted(funnel.items())
+            for (label, arm, template, reason), number in sorted(
+                funnel.items(), key=lambda item: (*item[0][:2], templates.index(item[0][2]), item[0][3])
+            )
         )
         result.details = CurateDetails(funnel=rows)
         decision = _decide(funnel, section)

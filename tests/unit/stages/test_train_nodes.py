@@ -49,6 +49,7 @@ class Stage(World):
         paths = {
             "base": self.folder / "base.json", "examples": self.examples, "artifacts": self.folder / "store",
             "adapter-out": self.folder / name / "adapter", "candidate-out": self.folder / name / "candidate.json",
+            "decision-out": self.folder / name / "decision.json", "passed-out": self.folder / name / "passed",
         }
         return subprocess.Popen(
             [

@@ -18,7 +18,7 @@ from plans import write_plan
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.jsonl import write_json, write_records
-from thinksafe.methods.objectives import Kl, Sft
+from thinksafe.methods.objectives import Kl, SafeKey, Sft
 from thinksafe.models.loading import ADAPTER_FILES, resolve_student
 from thinksafe.models.references import ModelReference
 from thinksafe.run.record import StageRecord, list_records
@@ -28,7 +28,7 @@ from thinksafe.store.local import LocalStore
 pytestmark = pytest.mark.slow
 
 
-def section(objective: Sft | Kl | None = None, **changes: Any) -> TrainSection:
+def section(objective: Sft | Kl | SafeKey | None = None, **changes: Any) -> TrainSection:
     settings: dict[str, Any] = {
         "lora_rank": 4, "lora_dropout": 0.0, "learning_rate": 1e-2, "batch_size": 4, "micro_batch_size": 4, "epochs": 2,
         "threads": 1, "max_length": 400,
@@ -57,6 +57,7 @@ class Stage:
         paths = {
             "base": self.folder / "base.json", "examples": self.folder / "examples.jsonl", "artifacts": out / "store",
             "adapter-out": out / "adapter", "candidate-out": out / "candidate.json",
+            "decision-out": out / "decision.json", "passed-out": out / "passed",
         }
         return subprocess.Popen(
             [
@@ -168,6 +169,23 @@ def test_two_processes_learn_what_one_does(stage: Stage, objective: Sft | Kl) ->
     assert stage.furthest("one", "two") < 1e-4
     learnt = [weight for name, weight in stage.weights("one").items() if "lora_B" in name]  # 0 before the training
     assert max(float(weight.abs().max()) for weight in learnt) > 1e-2
+
+
+def test_two_processes_learn_key_sentences_as_one_does(stage: Stage) -> None:
+    """Two of five thoughts have a second sentence, so a process may have a batch without any."""
+    longer = [
+        row.model_copy(update={"response": row.response.replace("\n</think>", f"{' I see.' * (index % 2)}\n</think>")})
+        for index, row in enumerate(EXAMPLES)
+    ]
+    write_records(stage.folder / "examples.jsonl", longer)
+    objective = SafeKey(sentence=2, key_weight=0.5, head_weight=0.5, theta=0.5, last_epochs=2)
+    one = stage.finish("one", section(objective=objective, epochs=3))
+    two = stage.finish("two", section(objective=objective, epochs=3, processes=2))
+    for name in ("loss", "cross_entropy", "key_sentence", "safety_head"):
+        curves = [[point.get(name) for point in of.details["curve"]] for of in (one, two)]
+        assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+        assert curves[0][-2] is not None
+    assert stage.furthest("one", "two") < 1e-4
 
 
 @pytest.mark.parametrize("objective", [Sft(), Kl()])
