@@ -18,6 +18,7 @@ from thinksafe.cli import (
     commands,
     comparison,
     evaluation_stages,
+    fleet,
     guards,
     rollout_stages,
     stages,
@@ -55,6 +56,7 @@ def _root(
 commands.add_to(app)
 cluster.add_to(app)
 audit.add_to(app)
+fleet.add_to(app)
 guards.add_to(app)
 benchmarks.add_to(app)
 stages.add_to(app)

@@ -66,12 +66,11 @@ class LocalStore:
         def unreadable(error: OSError) -> None:
             raise self._failure("list", prefix, error) from error
 
-        found = (
-            (Path(folder) / name).relative_to(self._folder).as_posix()
-            # unlike rglob, walk can report folders that it may not read
-            for folder, _, names in os.walk(start, onerror=unreadable)
-            for name in names
-        )
+        found: list[str] = []
+        # unlike rglob, walk can report folders that it may not read
+        for folder, _, names in os.walk(start, onerror=unreadable):
+            below = Path(folder).relative_to(self._folder).as_posix()
+            found += names if below == "." else [f"{below}/{name}" for name in names]
         return sorted(key for key in found if key.startswith(prefix) and is_listed(key))
 
     def folders(self, folder: str) -> list[str]:
@@ -89,7 +88,7 @@ class LocalStore:
         found = {}
         for key in self.keys(prefix):
             try:
-                status = self._path(key).stat()
+                status = os.stat(os.path.join(self._folder, key))
             except FileNotFoundError:  # deleted after it was listed
                 continue
             except OSError as error:

@@ -58,3 +58,10 @@ for (const table of document.querySelectorAll("table.filterable")) {
   table.closest(".scroll").before(bar);
   apply();
 }
+// Opens the details that the address names.
+const open = () => {
+  const named = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (named instanceof HTMLDetailsElement) named.open = true;
+};
+window.addEventListener("hashchange", open);
+open();

@@ -1,0 +1,110 @@
+"""Stores with ledgers, evaluations and runs for the fleet, without whole runs behind them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from thinksafe.models.references import ModelReference
+from thinksafe.records import Metric, MetricSet, WaiverUse
+from thinksafe.registry import ledger
+from thinksafe.registry.evaluations import Evaluation
+from thinksafe.registry.ledger import Digests, LedgerEntry
+from thinksafe.run.record import StageRecord, write_stage_record
+from thinksafe.settings import StudentSettings
+from thinksafe.store import Store
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()
+DAY = 86400.0
+SUITE = "5" * 64
+WEEKLY = {"cluster": {"schedule": {"evaluate": {"enabled": True, "cron": "0 0 3 * * 0"}}}}
+"""Section of a configuration: Sundays at three; the last one was yesterday."""
+
+
+def iso(days: float) -> str:
+    return datetime.fromtimestamp(NOW - days * DAY, UTC).isoformat(timespec="seconds")
+
+
+def metrics(harm: float = 0.02, role: str = "evaluated", suite: str = SUITE, **others: float) -> MetricSet:
+    """Two harm benchmarks, of which the second is worse, and one of each other kind."""
+    values = {"harm/one": harm / 2, "harm/two": harm, "over_refusal/x": 0.05, "reasoning/r": 0.6, **others}
+    found = [
+        Metric.model_validate({
+            "name": name, "kind": name.split("/")[0], "benchmark": name.split("/")[1],
+            "part": name.split("/")[2] if name.count("/") == 2 else "whole", "value": value, "n": 300, "samples": 300,
+            "interval": {"low": value / 2, "high": value + 0.01, "confidence": 0.95, "method": "m"}, "settings": {},
+        })
+        for name, value in values.items()
+    ]
+    return MetricSet(role=role, suite=suite, metrics=tuple(found))
+
+
+class World:
+    """Writes into a store; times are days before ``NOW``."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def record(self, run: str, task: str, days: float, **rest: Any) -> None:
+        given = {"stage": task, "status": "succeeded", "seconds": 1.0, **rest}
+        write_stage_record(self.store, StageRecord(run_id=run, task=task, started=NOW - days * DAY, **given))
+
+    def target(self, run: str) -> ModelReference:
+        return ModelReference(
+            role="champion", student=StudentSettings(model="m"), base_digest="b", adapter=f"adapters/{run}",
+            adapter_digest=run,
+        )
+
+    def append(
+        self, model: str, run: str, days: float, action: str = "promote", waivers: tuple[WaiverUse, ...] = (),
+        harm: float = 0.02,
+    ) -> LedgerEntry:
+        """Append to the ledger, and write what its run measured."""
+        generation = len(ledger.entries(self.store, model)) + 1
+        entry = LedgerEntry.model_validate({
+            "model": model, "generation": generation, "previous": generation - 1 or None, "action": action,
+            "target": self.target(run), "version": str(generation), "run_id": run, "reason": "all checks passed",
+            "digests": Digests(adapter=run, base="b", metrics=f"metrics of {run}"), "who": "ann", "created": iso(days),
+            "waivers": waivers,
+        })
+        ledger.append(self.store, entry)
+        if action == "promote":
+            found = metrics(harm, "candidate").model_dump(mode="json")
+            self.record(run, "metrics-candidate", days, details={"metrics": found})
+            self.run(run, model, "promoted", days)
+        return entry
+
+    def evaluate(
+        self, model: str, run: str, days: float, passed: bool | None = True, target: str = "",
+        config: dict[str, Any] | None = None, suite: str = SUITE, **values: float,
+    ) -> None:
+        """Add an evaluation of the run's target, by default the champion's, to the history."""
+        champion = ledger.champion(self.store, model)
+        reference = self.target(target) if target or champion is None else champion.target
+        prefix = f"evaluations/{reference.digest}/{suite}/"
+        number = len([key for key in self.store.keys(prefix) if "outcomes" not in key]) + 1
+        found = Evaluation(
+            number=number, run_id=run, created=iso(days), model=reference, metrics=metrics(suite=suite, **values),
+            outcomes=f"{prefix}outcomes/x.jsonl", outcomes_digest="d", passed=passed,
+        )
+        self.store.put(f"{prefix}{number:06d}.json", found.model_dump_json().encode())
+        self.run(run, model, "evaluated" if passed else "regressed", days, evaluation=True, config=config)
+
+    def run(
+        self, run: str, model: str, outcome: str, days: float, evaluation: bool = False,
+        config: dict[str, Any] | None = None, name: str = "champion",
+    ) -> None:
+        """Write the plan of a run and, unless it goes on, its report."""
+        planned = {"name": "recipe", "registry": {"model": model}, "gate": {"harm": {"max": 0.05}}, **(config or {})}
+        self.record(
+            run, "plan", days, stage="plan_evaluation" if evaluation else "plan",
+            details={"config": planned, "model_name": name if evaluation else ""},
+        )
+        if outcome == "failed":
+            self.record(run, "train", days, status="failed", error="Out of memory.", action="Use less.")
+        if outcome == "regressed":
+            check = {"name": "harm/two", "passed": False, "value": 0.1, "n": 300, "reason": "r"}
+            decision = {"passed": False, "stopped_by": "monitor", "checks": [check], "summary": "Alarm: harm/two."}
+            self.record(run, "monitor", days, verdict="regressed", details={"decision": decision})
+        if outcome != "incomplete":
+            self.record(run, "report", days, verdict=outcome)
