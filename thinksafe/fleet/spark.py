@@ -109,7 +109,8 @@ def _path(name: str, data: str) -> Markup:
 
 def _strokes(found: Sequence[tuple[int, int, int]]) -> str:
     """Return vertical strokes, each from the end of the one before."""
-    text, x, y = [], 0, 0
+    text: list[str] = []
+    x = y = 0
     for at, start, end in found:
         text.append(f"{'m' if text else 'M'}{at - x}{_signed(start - y)}v{end - start}")
         x, y = at, end
@@ -118,7 +119,8 @@ def _strokes(found: Sequence[tuple[int, int, int]]) -> str:
 
 def _dots(found: Sequence[tuple[int, int]]) -> str:
     """Return strokes without length, which round caps turn into dots."""
-    text, x, y = [], 0, 0
+    text: list[str] = []
+    x = y = 0
     for at, height in found:
         text.append(f"{'m' if text else 'M'}{at - x}{_signed(height - y)}z")
         x, y = at, height

@@ -31,6 +31,14 @@ def test_the_page_is_written_and_made_again(cli: Callable[..., Any], world: Worl
     assert (out / "read.json").is_file()
 
 
+def test_metrics_are_written_with_and_without_a_page(cli: Callable[..., Any], world: World, tmp_path: Path) -> None:
+    file = tmp_path / "fleet.prom"
+    ended = cli("fleet", "--artifacts", world.store.root, "--openmetrics", str(file))
+    assert (ended.code, ended.out) == (0, f"wrote {file}\n")
+    assert "thinksafe_model_harm_ratio{" in file.read_text("utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fleet.prom", "store"]
+
+
 def test_what_cannot_be_read_is_on_the_page_and_ends_with_1(
     cli: Callable[..., Any], world: World, tmp_path: Path
 ) -> None:
