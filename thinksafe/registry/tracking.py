@@ -34,6 +34,7 @@ from thinksafe.registry.tracking_names import (
     flattened,
     headline_tags,
     metric_values,
+    pilot_values,
     safe_name,
     short,
 )
@@ -186,7 +187,7 @@ def _write_parent(client: MlflowClient, parent: str, records: Mapping[str, Stage
     run = client.get_run(parent)
     metrics = []
     for record in records.values():
-        values = dict(drift_values(record))
+        values = dict(drift_values(record)) | dict(pilot_values(record))
         if found := _metric_set(record):
             values |= {f"{found.role}/{key}": value for key, value in metric_values(found)}
         metrics += [

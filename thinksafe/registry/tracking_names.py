@@ -3,9 +3,10 @@
 On the run of the pipeline, for each role in base, candidate, champion (or evaluated) and each metric name
 (``harm/<benchmark>``, ``over_refusal/<benchmark>``, ``reasoning/<benchmark>``, ``disagreement/<benchmark>``, with
 ``/<part>`` where a part is scored): ``<role>/<metric>``, ``<role>/<metric>.low``, ``.high`` (interval) and ``.n``
-(prompts); ``drift/<measure>/<label>`` with the same endings; the configuration as parameters; tags (see
-:func:`headline_tags`); and prompt sets as dataset inputs. On the run of a task the metrics without the role, each count
-of its record, ``seconds``, ``gpus`` (if it had any), and ``train/<name>`` by step for a training curve.
+(prompts); ``drift/<measure>/<label>`` and ``pilot/<number>`` with the same endings; the configuration as
+parameters; tags (see :func:`headline_tags`); and prompt sets as dataset inputs. On the run of a task the metrics
+without the role, each count of its record, ``seconds``, ``gpus`` (if it had any), and ``train/<name>`` by step for a
+training curve.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from thinksafe.errors import ConfigError
 from thinksafe.prompts.details import PrepareDetails
 from thinksafe.records import MetricSet
 from thinksafe.registry.ledger import entry_key
-from thinksafe.run.details import DecisionDetails, Details, PlanDetails, PromoteDetails, RegisterDetails
+from thinksafe.run.details import (
+    DecisionDetails,
+    Details,
+    DiagnoseDetails,
+    PlanDetails,
+    PromoteDetails,
+    RegisterDetails,
+)
 from thinksafe.training.details import TrainDetails
 
 if TYPE_CHECKING:
@@ -103,6 +111,26 @@ def drift_values(record: StageRecord) -> Iterator[tuple[str, float]]:
             yield f"{name}.low", found.interval.low
             yield f"{name}.high", found.interval.high
         yield f"{name}.n", float(found.n)
+
+
+def pilot_values(record: StageRecord) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a diagnosis, named as those of metrics; nothing if the record has none."""
+    of = record.read(DiagnoseDetails)
+    for name in ("acceptance_plain", "acceptance_steered", "flip_rate"):
+        rate = getattr(of, name)
+        if rate is not None and rate.value is not None:
+            yield f"pilot/{name}", rate.value
+            yield f"pilot/{name}.n", float(rate.n)
+    quantities = {"odds_ratio": of.odds_ratio, "excess": of.excess}
+    quantities |= {f"cross_entropy/{arm}": each for arm, each in of.cross_entropy.items()}
+    for name, each in quantities.items():
+        if each is not None:
+            for ending, value in (("", each.value), (".low", each.low), (".high", each.high), (".n", float(each.n))):
+                if value is not None:
+                    yield f"pilot/{name}{ending}", value
+    for prediction in of.predictions:
+        if prediction.samples_low is not None:
+            yield f"pilot/samples/{prediction.method}", prediction.samples_low
 
 
 def dataset_inputs(records: Mapping[str, StageRecord]) -> list[DatasetInput]:

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from thinksafe.audit.records import AuditScores
 from thinksafe.records import Interval
-from thinksafe.report import agreement, charts, evidence, on_policy, tables, training_charts, words
+from thinksafe.report import agreement, charts, evidence, on_policy, pilot, tables, training_charts, words
 from thinksafe.report.html import own, render
 from thinksafe.report.literature import literature
 from thinksafe.report.samples import Browser
@@ -58,6 +58,7 @@ def render_page(
         "checks": tables.checks(summary.decision, summary.maker) if summary.decision is not None else [],
         "metrics": tables.metrics(summary), "disagreements": agreement.disagreements(summary),
         "panels": agreement.panels(summary),
+        "pilot_numbers": pilot.numbers(summary), "predicted": pilot.predicted(summary), "costs": pilot.costs(summary),
         "pilot": tables.pilot(summary), "pilot_funnel": tables.funnel(ends),
         "funnel": tables.funnel(summary.funnel), "steps": tables.steps(summary),
         "digests": tables.digests(summary)[:DIGESTS],

@@ -44,6 +44,10 @@ def run_table(summary: RunSummary, places: Places = Places()) -> Group:  # noqa:
         parts += [Text(""), _metrics(summary)]
     if summary.decision is not None:
         parts += [Text(""), _checks(summary), *(_text(f"Note: {note}") for note in summary.decision.notes)]
+    if summary.diagnosis is not None and (advice := summary.diagnosis.recommendation) is not None:
+        methods = f"The pilot recommends {', '.join(advice.methods)}. " if advice.methods else ""
+        first = advice.sentences[0] if advice.sentences else None
+        parts.append(_text(methods + (f"{first.text} ({first.evidence})" if first else "")))
     if summary.steps:
         parts += [Text(""), _steps(summary)]
     return Group(*parts, Text(""), _places(summary, places))

@@ -11,7 +11,7 @@ from thinksafe.measuring.statistics import Estimate, stratified_average
 from thinksafe.prompts.decontamination import Contamination
 from thinksafe.prompts.details import PromptSetRow
 from thinksafe.records import Count, Decision, Metric, MetricKind, MetricSet, Record, Role
-from thinksafe.run.details import FunnelRow, Rate
+from thinksafe.run.details import FunnelRow, Prediction, Quantity, Rate, Recommendation
 from thinksafe.training.details import CurvePoint
 from thinksafe.training.drift import Drift
 
@@ -58,6 +58,12 @@ class Diagnosis(Record):
     flip_rate: Rate | None
     funnel: tuple[FunnelRow, ...]
     """Outcomes of the pilot's samples."""
+    odds_ratio: Quantity | None = None
+    cross_entropy: dict[str, Quantity] = {}
+    excess: Quantity | None = None
+    tokens: dict[str, float] = {}
+    predictions: tuple[Prediction, ...] = ()
+    recommendation: Recommendation | None = None
 
 
 class Step(Record):
