@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from micro_runs import execute
+from tiny_guards import settings_for, write_guard
 from tiny_students import BENIGN, HARMFUL, PROBLEMS, teach, write_student
 
 from thinksafe.config import RealignmentConfig, load_config, sections_of
@@ -240,6 +241,31 @@ def small(folder: Path, student: Path) -> list[str]:
         "gate.min_prompts": 1, "gate.harm.max": 1.0, "gate.over_refusal.max": 1.0, "gate.reasoning.margin": 1.0,
     }
     return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ON_POLICY[:2])
+def test_training_that_samples_runs_with_a_tiny_student(recipe: str, tmp_path: Path) -> None:
+    student = teach(write_student("qwen3", tmp_path / "student"))
+    granite = "granite-guardian-3.3"
+    reward = settings_for(granite, write_guard(granite, tmp_path / "guard", "safe"))
+    guards = {
+        "filter": {"kind": "refusal-match"}, "evaluate": {"kind": "refusal-match"},
+        "reward": reward.model_dump(mode="json", exclude_defaults=True),
+    }
+    values: dict[str, Any] = {"method.max_tokens": 40, "training.batch_size": 8, "training.checkpoint_steps": 2}
+    if recipe.endswith("grpo"):
+        values["guard"] = guards
+    else:
+        values["method.teacher"] = {"model": str(student), "dtype": "float32"}
+    overrides = [*small(tmp_path, student), *(f"{key}={json.dumps(value)}" for key, value in values.items())]
+    run = execute(tmp_path / "run", recipe, *(word for override in overrides for word in ("--set", override)))
+    assert run.code in (0, 3), run.text
+    train = run.records["train"]
+    assert train["counts"]["rows"] == 16, "every prompt"
+    assert train["counts"]["responses"] == 8 * train["counts"]["steps"] > 0
+    assert train["counts"]["response_tokens"] > 0
+    assert all("mean_length" in point for point in train["details"]["curve"])
 
 
 @pytest.mark.slow

@@ -10,12 +10,14 @@ import copy
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import torch
 from datasets import Dataset
 
 from thinksafe.digests import derived_seed
+from thinksafe.errors import ConfigError
 from thinksafe.methods.objectives import OnPolicy
 from thinksafe.models.loading import end_tokens, local_copy
 from thinksafe.training.objectives import Given
@@ -148,8 +150,16 @@ def sampling_arguments(objective: OnPolicy, max_length: int) -> dict[str, Any]:
     Args:
         objective: Its settings of sampling.
         max_length: Most tokens of prompt and response.
+
+    Raises:
+        ConfigError: there is a GPU, but not vLLM.
     """
     gpu = torch.cuda.is_available()
+    if gpu and find_spec("vllm") is None:
+        raise ConfigError(
+            "Training samples by vLLM on GPUs, and vLLM is not installed here.",
+            "Install thinksafe[vllm], or train in the image sampler.",
+        )
     return {
         "temperature": objective.temperature, "top_p": 1.0, "top_k": 0, "max_completion_length": objective.max_tokens,
         # else the student is sampled, and its likelihood computed, with the adapter's dropout active

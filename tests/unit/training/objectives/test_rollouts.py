@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rollout_runs import DISTILLATION, GRPO, Stopped, fit, micro_student, rows, section, trainer
 
+from thinksafe.errors import ConfigError
 from thinksafe.methods.objectives import Distillation, Grpo
 from thinksafe.models.loading import ADAPTER_FILES
 from thinksafe.training.fit import step_count, warmup_steps
@@ -68,6 +69,21 @@ def test_nothing_is_sent(objective: Grpo | Distillation, tmp_path: Path, monkeyp
     monkeypatch.setattr(base, "send_telemetry", lambda *given, **named: sent.append((given, named)))
     trainer(tmp_path, objective)
     assert sent == []
+
+
+def test_a_gpu_without_vllm_is_told_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from thinksafe.training.objectives import rollouts
+
+    assert not rollouts.sampling_arguments(GRPO, 128)["use_vllm"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(rollouts, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="vLLM is not installed"):
+        rollouts.sampling_arguments(GRPO, 128)
+    monkeypatch.setattr(rollouts, "find_spec", lambda _: object())
+    found = rollouts.sampling_arguments(GRPO, 128)
+    assert (found["use_vllm"], found["vllm_mode"], found["vllm_max_model_length"]) == (True, "colocate", 128)
 
 
 def test_every_prompt_is_in_each_epoch_and_steps_are_whole() -> None:
