@@ -123,7 +123,7 @@ def test_a_key_of_an_earlier_version_is_told_what_became_of_it(pattern: str) -> 
         ("guard.filter.kind=llama", "guard.filter.kind: Input should be 'qwen3guard'"),
         ("registry=~", "registry: Input should be a mapping"),
         ("registry={}", "registry.model: required key is missing"),
-        ("method.steering=x", "method.steering: There is no steering template 'x'. Use one of: intent"),
+        ("method.steering=x", "method.steering: There is no steering template 'x'. Use one of: both, intent"),
         ("training.batch_size=12", "batch_size 12 is not a multiple of 16"),
         ("evaluation.parts=[answer]", "parts must include 'whole'"),
         ("evaluation.parts=[whole, whole]", "parts must include 'whole', and none twice"),
