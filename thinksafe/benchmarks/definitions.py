@@ -50,8 +50,8 @@ class Layout(Record):
     @property
     def columns(self) -> set[str]:
         """Columns that a table must have for this layout."""
-        named = (self.prompt, self.context, self.answer, self.correct, self.turns, self.category, self.tools)
-        named = (*named, f"{self.messages}0" if self.messages else "")
+        first = f"{self.messages}0" if self.messages else ""
+        named = (self.prompt, self.context, self.answer, self.correct, self.turns, first, self.category, self.tools)
         return {name for name in (*named, *self.incorrect, *self.only) if name}
 
     @model_validator(mode="after")

@@ -7,11 +7,12 @@ from typing import Any
 
 from thinksafe.config import guard_kinds
 from thinksafe.config.document import Location, read_yaml
+from thinksafe.config.guard import GuardsSettings
 from thinksafe.errors import ConfigError
 from thinksafe.methods import carried_over
 
-GUARDS = ("filter", "evaluate", "second")
-"""Keys of the section ``guard`` that hold a guard."""
+GUARDS = tuple(GuardsSettings.model_fields)
+"""Keys of the section ``guard``; each holds a guard."""
 
 
 def apply_overrides(value: dict[str, Any], overrides: Iterable[str]) -> list[Location]:

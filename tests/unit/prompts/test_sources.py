@@ -12,6 +12,7 @@ import pytest
 from thinksafe.config.data import Benchmark, FileSource, HubSource, MicroSource, PromptSet
 from thinksafe.errors import InputError
 from thinksafe.prompts.sources import load_benchmark, load_set
+from thinksafe.prompts.tables import hub_rows
 from thinksafe.records import Prompt
 
 SECRET = "SECRET wording"
@@ -310,6 +311,13 @@ def test_hub_data_set_in_a_folder(folder: Path) -> None:
     assert found == load_set(hub(folder, contains={"label": "harmful"}, fields={"category": "label"}), "harmful", 0)
     found = load_set(hub(folder, only={"label": "vanilla_benign"}, fields={"answer": "solution"}, count=1), "benign", 0)
     assert [p.answer for p in found] in (["1"], ["3"])
+
+
+def test_one_file_of_a_repository(tmp_path: Path) -> None:
+    for name in ("question", "question_morse"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"turns": [f"of {name}"], "prompt_style": "base"}) + "\n")
+    found = [row for _, row in hub_rows(str(tmp_path), "", "", "train", file="question.jsonl")]
+    assert found == [{"turns": ["of question"], "prompt_style": "base"}]
 
 
 def test_hub_numbers_are_what_they_stand_for(tmp_path: Path) -> None:
