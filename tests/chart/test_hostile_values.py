@@ -31,7 +31,7 @@ ENABLING: dict[str, Any] = {
     },
     "kfpToken": {"secret": "token"}, "mlflow": {"enabled": True, "artifacts": "s3://thinksafe/mlflow"},
     "networkPolicy": {"enabled": True}, "images": {"mlflow": {"repository": "mlflow", "tag": "3.17"}},
-    "config": {"deploy": {"kind": "deployment"}},
+    "config": {"deploy": {"kind": "deployment"}}, "fleet": {"enabled": True, "dashboard": {"enabled": True}},
 }
 """Values with which as much as possible is rendered."""
 REFUSALS = r"specifications of the schema|need a correction"

@@ -165,14 +165,14 @@ def test_accounts_that_exist_are_used(tmp_path):
 def test_network_policies_leave_nothing_open():
     found = manifests(value_set("hardened"))
     policies = {item["metadata"]["name"]: item["spec"] for item in found if item["kind"] == "NetworkPolicy"}
-    parts = ("pipeline", "publisher", "mlflow", "nodes")
+    parts = ("pipeline", "publisher", "fleet", "mlflow", "nodes")
     assert set(policies) == {f"safe-thinksafe-{part}" for part in parts}
     for spec in policies.values():
         assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
         assert all(rule.get("to") for rule in spec["egress"]), "a rule without peers allows all"
         assert all(rule.get("from") for rule in spec["ingress"])
     assert policies["safe-thinksafe-pipeline"]["ingress"] == []
-    assert policies["safe-thinksafe-publisher"]["ingress"] == []
+    assert policies["safe-thinksafe-publisher"]["ingress"] == policies["safe-thinksafe-fleet"]["ingress"] == []
 
 
 def test_network_policies_select_the_pods_of_the_release():

@@ -75,9 +75,9 @@ thinksafe/pods: runs
 
 {{/* The accounts that the chart creates. */}}
 {{- define "thinksafe.accounts" -}}
-{{- $used := dict "pipeline" true "publisher" true "rollout" (ne (include "thinksafe.deployKind" .) "") "mlflow" .Values.mlflow.enabled -}}
+{{- $used := dict "pipeline" true "publisher" true "rollout" (ne (include "thinksafe.deployKind" .) "") "fleet" .Values.fleet.enabled "mlflow" .Values.mlflow.enabled -}}
 {{- $made := list -}}
-{{- range $name := list "pipeline" "publisher" "rollout" "mlflow" -}}
+{{- range $name := list "pipeline" "publisher" "rollout" "fleet" "mlflow" -}}
 {{- if and (index $used $name) (index $.Values.serviceAccounts $name).create -}}{{- $made = append $made $name -}}{{- end -}}
 {{- end -}}
 {{- $made | toJson -}}

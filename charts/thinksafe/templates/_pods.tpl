@@ -88,6 +88,11 @@ All are optional, so that the pod starts even if one is missing, and the doctor 
 {{- if .valueFrom }}{{ $_ := set .valueFrom.secretKeyRef "optional" true }}{{ end }}
 {{ list . | toYaml }}
 {{- end }}
+{{- include "thinksafe.configMapEnvironment" . }}
+{{- end -}}
+
+{{/* Variables from the ConfigMaps of runs, such as a proxy. */}}
+{{- define "thinksafe.configMapEnvironment" -}}
 {{- range $source := .Values.cluster.config_maps }}
 {{- range $key, $variable := $source.keys }}
 - name: {{ $variable | quote }}
