@@ -78,7 +78,7 @@ def peak(objective: Sft | Kl, benign: int) -> dict[str, Any]:
     from thinksafe.store import open_store
     from thinksafe.training import trainer as _loaded  # noqa: F401 - before the baseline
     from thinksafe.training.data import IGNORED, Row
-    from thinksafe.training.fit import train_adapter
+    from thinksafe.training.fit import train_student
     from thinksafe.training.logits import CHUNK
 
     gpu = torch.cuda.is_available()
@@ -104,8 +104,8 @@ def peak(objective: Sft | Kl, benign: int) -> dict[str, Any]:
         weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as root:
             context = StageContext(open_store(root), "bench", "train", "train", silent)
-            student = StudentSettings(model="benchmark", dtype="float32", reasoning="none")
-            train_adapter(context, model, tokenizer, rows, section, student, Path(folder))
+            student = StudentSettings(model="benchmark", dtype="bfloat16" if gpu else "float32", reasoning="none")
+            train_student(context, model, tokenizer, rows, section, student, Path(folder))
     return {
         "peak_mib": round(watch.bytes / 2**20), "weights_mib": round(weights / 2**20), "kl_chunk": CHUNK,
         "measured": "GPU allocator" if gpu else "resident memory",

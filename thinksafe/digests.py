@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,12 @@ def digest_folder(folder: Path, names: Iterable[str] | None = None) -> str:
     chosen = sorted(names) if names is not None else sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
-    return digest_json([[name, digest_file(folder / name)] for name in chosen])
+    return digest_files({name: digest_file(folder / name) for name in chosen})
+
+
+def digest_files(digests: Mapping[str, str]) -> str:
+    """Return the digest of a folder's files, from the digest of each by its name; see :func:`digest_folder`."""
+    return digest_json([[name, digests[name]] for name in sorted(digests)])
 
 
 def library_versions(*names: str) -> dict[str, str]:

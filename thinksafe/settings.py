@@ -11,6 +11,8 @@ Count = Annotated[int, Field(gt=0, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, strict=True)]
 Parallelism = Annotated[int, Field(gt=0, le=1000, strict=True)]
 LONGEST_NAME = 63
+Parameters = Literal["lora", "full"]
+"""Weights that training changes: those of a LoRA adapter, or all of the student's."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 

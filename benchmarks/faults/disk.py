@@ -35,7 +35,7 @@ def scenarios(folder: Path, reference: Run, settings: Settings) -> Iterator[Scen
             partial(outputs_full, folder / "tmpdir", reference, "TMPDIR"),
         ),
         (
-            Record("disk", "output folder full", "train: --adapter-out is too small; artifacts in S3", EXPECTED),
+            Record("disk", "output folder full", "train: --trained-out is too small; artifacts in S3", EXPECTED),
             partial(outputs_full, folder / "outputs", reference, "outputs"),
         ),
         (

@@ -70,7 +70,7 @@ class Registry:
             made: Folder of a registry whose candidates are copied; by default they are made.
         """
         from thinksafe.digests import digest_folder
-        from thinksafe.models.loading import ADAPTER_FILES
+        from thinksafe.models.trained import ADAPTER_FILES
         from thinksafe.store import open_store
 
         store = open_store(self.root)

@@ -92,7 +92,7 @@ class Run:
             ],
             "train": [
                 "--plan", inputs.plan, "--section", self.train_section, "--base", inputs.base,
-                "--examples", files / "examples.jsonl", "--adapter-out", files / "adapter",
+                "--examples", files / "examples.jsonl", "--trained-out", files / "adapter",
                 "--candidate-out", files / "candidate.json",
             ],
         }

@@ -105,7 +105,7 @@ def measure(_model: Path) -> Result:
                 context = StageContext(open_store(root), "bench", "train", "train", lambda *_: Clocked())
                 result = train.run(
                     context, section, folder / "base.json", folder / "examples.jsonl",
-                    adapter_out=Path(root, "adapter"), candidate_out=Path(root, "candidate.json"),
+                    trained_out=Path(root, "adapter"), candidate_out=Path(root, "candidate.json"),
                 )
             if result.counts["tokens"] != sum(lengths):
                 raise RuntimeError("the two sides would train on different tokens")

@@ -1,4 +1,4 @@
-"""The register component: adapter to a model version."""
+"""The register component: adapter or weights to a model version."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""The train component: examples to an adapter."""
+"""The train component: examples to an adapter, or to all weights."""
 
 from kfp import dsl
 
@@ -13,29 +13,29 @@ def make(image: str):
         plan: dsl.Input[dsl.Artifact],
         base: dsl.Input[dsl.Artifact],
         examples: dsl.Input[dsl.Dataset],
-        adapter: dsl.Output[dsl.Model],
+        trained: dsl.Output[dsl.Model],
         candidate: dsl.Output[dsl.Artifact],
         decision: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
         artifacts: str,
         method: str = "",
     ):
-        """Train a LoRA adapter of the base model on the examples.
+        """Train a LoRA adapter of the base model, or all its weights, on the examples.
 
         Args:
             plan: Plan of the run.
             base: Reference of the base model, as JSON.
             examples: Training examples, as JSON Lines.
-            adapter: Folder of the adapter.
-            candidate: Reference of the base model with the adapter.
-            decision: Whether the adapter changed the model, as JSON.
+            trained: Folder of the adapter, or of the manifest of all weights, which are in the store.
+            candidate: Reference of the trained model.
+            decision: Whether training changed the model, as JSON.
             passed: Whether it did.
             artifacts: Store root: a folder or s3://bucket/prefix.
             method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
             image, "train", task="train", plan=plan.path, artifacts=artifacts, method=method,
-            base=base.path, examples=examples.path, adapter_out=adapter.path, candidate_out=candidate.path,
+            base=base.path, examples=examples.path, trained_out=trained.path, candidate_out=candidate.path,
             decision_out=decision.path, passed_out=passed,
         )
 

@@ -10,7 +10,7 @@ from kube_api import ready_deployment
 from kube_http import kube_api
 from rollouts import TARGET, settings_of
 
-from thinksafe.deploy.manifests import ADAPTERS, KINDS
+from thinksafe.deploy.manifests import KINDS
 from thinksafe.deploy.manifests import manifests as served
 from thinksafe.deploy.readiness import wait_until_ready
 from thinksafe.doctor.rollout import rights_of
@@ -35,7 +35,7 @@ def _rollout(api, settings):
     # KServe's object counts as ready when its pods have the adapter, so the pods are listed, too
     api.pods = [{
         "metadata": {"name": "guarded-1"},
-        "spec": {"containers": [{"args": [f"{ADAPTERS}/{TARGET.digest}"]}]},
+        "spec": {"containers": [{"args": [TARGET.path]}]},
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
     }]
     assert wait_until_ready(cluster, settings, TARGET.digest, seconds=20).ready

@@ -315,7 +315,7 @@ def test_a_refused_candidate_on_a_disconnected_cluster(world: World, promoted: P
     assert records["gate"]["verdict"] == "refused"
     (key,) = (
         key for key in open_store(STORE).keys("adapters/")
-        if key.endswith("adapter_config.json") and records["train"]["outputs"]["adapter"] in key
+        if key.endswith("adapter_config.json") and records["train"]["outputs"]["trained"] in key
     )
     named = json.loads(open_store(STORE).get(key))
     assert (named["base_model_name_or_path"], named["revision"]) == ("acme/student", COMMIT)

@@ -31,7 +31,7 @@ RECIPES = {
     "r1-distill-7b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", 1, 0),
     "r1-distill-8b": ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", 1, 0),
 }
-RIVALS = ("qwen3-0.6b-star-1", "qwen3-0.6b-safechain", "qwen3-0.6b-safekey")
+RIVALS = ("qwen3-0.6b-star-1", "qwen3-0.6b-full", "qwen3-0.6b-safechain", "qwen3-0.6b-safekey")
 """Recipes that train the first student on the data of other papers."""
 ON_POLICY = tuple(
     f"{student}-{kind}" for student in ("qwen3-0.6b", "qwen3-8b") for kind in ("grpo", "on-policy-distillation")

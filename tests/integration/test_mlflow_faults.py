@@ -15,7 +15,7 @@ from registry_runs import Run, World, failing
 from reverse_proxy import Fault, Proxy, reverse_proxy
 
 from thinksafe.jsonl import read_record
-from thinksafe.models.loading import ADAPTER_FILES
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.registry import ledger
 from thinksafe.registry.mlflow_client import connect
 from thinksafe.registry.registration import Registration

@@ -17,7 +17,8 @@ from s3_servers import BUCKET, moto_s3, real_s3
 from thinksafe.config.model import RegistrySettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import StageError
-from thinksafe.models.loading import ADAPTER_FILES
+from thinksafe.models.references import Trained
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.registry import ledger
 from thinksafe.registry.mlflow_client import connect
 from thinksafe.registry.registration import register_candidate, verify_version
@@ -92,7 +93,7 @@ def test_register_promote_and_roll_back(
         assert world.alias == str(generation)
     assert client.get_model_version("m", "2").tags["thinksafe.decision"] == "passed"
     with pytest.raises(StageError, match="is not in MLflow"):
-        verify_version(client, uri, "m", "3", "x")
+        verify_version(client, uri, "m", "3", Trained("lora", "adapters/x", "x"))
     assert world.roll_back().version == "1"
     assert world.alias == "1"
 

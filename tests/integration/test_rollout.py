@@ -61,7 +61,7 @@ def test_a_good_generation_is_served_and_verified(world: RolloutWorld) -> None:
     result, ended = world.deploy(run)
     assert (result.verdict, ended.verdict, ended.serving) == ("verified", "verified", 1)
     assert [(check.name, check.passed, check.n) for check in ended.checks] == [
-        ("served adapter", True, 1), ("greedy agreement", True, 5), ("served harm", True, 20)
+        ("served model", True, 1), ("greedy agreement", True, 5), ("served harm", True, 20)
     ]
     assert world.serving == ("1", run.candidate.adapter_digest)
     assert tags(world, run.registered)["thinksafe.rollout"] == "verified"
@@ -347,12 +347,47 @@ def test_by_hand(world: RolloutWorld, tmp_path: Path) -> None:
     assert world.api.events[-1]["reason"] == "RolloutWithdrawn"
 
 
+def test_an_adapter_and_weights_replace_one_another_and_are_rolled_back_to(world: RolloutWorld) -> None:
+    adapted = world.promoted("a")
+    world.deploy(adapted)
+    trained = world.promoted("b", full=True)
+    result, ended = world.deploy(trained)
+    weights = trained.candidate.weights_digest
+    assert (result.verdict, ended.weights_digest, ended.adapter_digest) == ("verified", weights, "")
+    assert world.serving == ("2", weights)
+    pod = world.deployment["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"][0] == f"/weights/{weights}"
+    assert {volume["name"] for volume in pod["volumes"]} == {"weights", "tmp", "shm", "cache"}
+    annotations = world.deployment["metadata"]["annotations"]
+    assert "thinksafe/adapter-digest" not in annotations
+    assert annotations["thinksafe/weights-digest"] == weights
+
+    bad = world.promoted("c", bad=True)  # an adapter, taken back to weights
+    result, ended = world.deploy(bad)
+    assert (result.verdict, ended.serving, world.serving) == ("rolled back", 4, ("4", weights))
+    assert world.world.alias == trained.registered
+
+    world.world.roll_back(to=1)
+    worse = world.promoted("d", bad=True, full=True)  # weights, taken back to an adapter
+    result, ended = world.deploy(worse)
+    assert (result.verdict, world.serving) == ("rolled back", ("7", adapted.candidate.adapter_digest))
+    assert world.world.alias == adapted.registered
+
+
+def test_weights_without_an_earlier_champion_are_withdrawn(world: RolloutWorld) -> None:
+    run = world.promoted("a", bad=True, full=True)
+    result, _ = world.deploy(run)
+    assert result.verdict == "withdrawn"
+    assert world.deployment["spec"]["replicas"] == 0
+    assert world.world.alias == ""
+
+
 def test_an_adapter_is_fetched_and_checked(world: RolloutWorld, tmp_path: Path) -> None:
     run = world.world.run("a")
     address, digest = world.world.store.uri(run.candidate.adapter), run.candidate.adapter_digest
-    command = ["fetch-adapter", "--adapter", address, "--digest", digest, "--out", str(tmp_path / "adapters" / digest)]
+    command = ["fetch-trained", "--place", address, "--digest", digest, "--out", str(tmp_path / "adapters" / digest)]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert (done.exit_code, done.output) == (0, f"adapter {digest[:12]} is complete\n")
+    assert (done.exit_code, done.output) == (0, f"{digest[:12]} is complete\n")
     assert sorted(path.name for path in (tmp_path / "adapters" / digest).iterdir()) == [
         "adapter_config.json", "adapter_model.safetensors"
     ]
@@ -360,5 +395,5 @@ def test_an_adapter_is_fetched_and_checked(world: RolloutWorld, tmp_path: Path) 
     wrong = CliRunner().invoke(app, command)
     assert isinstance(wrong.exception, StoreError)
     assert "digest differs" in str(wrong.exception)
-    nowhere = CliRunner().invoke(app, ["fetch-adapter", "--adapter", "s3://", "--digest", "d", "--out", str(tmp_path)])
+    nowhere = CliRunner().invoke(app, ["fetch-trained", "--place", "s3://", "--digest", "d", "--out", str(tmp_path)])
     assert isinstance(nowhere.exception, ConfigError)

@@ -21,8 +21,9 @@ from thinksafe.config.model import EngineSettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError
 from thinksafe.micro.world import prompts
-from thinksafe.models.loading import ADAPTER_FILES, resolve_student
+from thinksafe.models.loading import resolve_student
 from thinksafe.models.references import ModelReference
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.records import SamplingSettings
 from thinksafe.sampling.engines import open_engine
 from thinksafe.settings import StudentSettings

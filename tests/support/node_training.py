@@ -16,11 +16,12 @@ from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.methods.objectives import Sft
-from thinksafe.models.loading import ADAPTER_FILES, resolve_student
+from thinksafe.models.loading import resolve_student
 from thinksafe.models.references import ModelReference
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.records import Example, Label
 from thinksafe.settings import StudentSettings
-from thinksafe.stages.train import adapter_key
+from thinksafe.stages.train import trained_key
 from thinksafe.store import open_store
 from thinksafe.training.node import NodeJob, write_job
 
@@ -77,7 +78,7 @@ class World:
 
     def job(self, given: TrainSection, key: str = "") -> NodeJob:
         rows, training = digest_file(self.examples), given.training
-        key = key or adapter_key(self.base, rows, given, training.nodes * training.processes)
+        key = key or trained_key(self.base, rows, given, training.nodes * training.processes)
         return NodeJob(section=given, base=self.base, examples_digest=rows, key=key, run_id="run", task="train")
 
     def nodes(self, given: TrainSection, key: str = "") -> list[subprocess.Popen[str]]:
@@ -93,7 +94,7 @@ class World:
         out = self.folder / "one"
         paths = {
             "base": self.folder / "base.json", "examples": self.examples, "artifacts": self.store.root,
-            "adapter-out": out / "adapter", "candidate-out": out / "candidate.json",
+            "trained-out": out / "adapter", "candidate-out": out / "candidate.json",
             "decision-out": out / "decision.json", "passed-out": out / "passed",
         }
         return subprocess.run(

@@ -14,8 +14,8 @@ from thinksafe.config.sections import PromoteSection, RegisterSection
 from thinksafe.digests import digest_folder
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, write_json
-from thinksafe.models.loading import ADAPTER_FILES
 from thinksafe.models.references import ModelReference
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.records import Check, Decision
 from thinksafe.registry import ledger
 from thinksafe.registry.decision_tags import tag_decision
@@ -27,6 +27,7 @@ from thinksafe.run.record import StageContext, StageResult, silent
 from thinksafe.settings import StudentSettings
 from thinksafe.stages import plan, promote, register, report
 from thinksafe.store import Store, open_store
+from thinksafe.training.trained_store import TrainedManifest
 
 STUDENT = StudentSettings(model="micro://default", dtype="float32")
 EXAMPLES = b'{"id": "x"}\n'
@@ -56,6 +57,23 @@ def add_adapter(store: Store, name: str, size: int = 0) -> ModelReference:
     )
 
 
+def add_weights(store: Store, name: str) -> ModelReference:
+    """Put all weights into a store as training does and return their reference."""
+    files = {"config.json": b"{}", "model.safetensors": name.encode()}
+    with tempfile.TemporaryDirectory() as folder:
+        for file, data in files.items():
+            (Path(folder) / file).write_bytes(data)
+            store.put(f"weights/{name}/made/{file}", data)
+        digest = digest_folder(Path(folder))
+    manifest = TrainedManifest(
+        files={}, weights_digest=digest, size=2, steps=1, curve=[], rows=1, tokens=1, dropped={}
+    )
+    store.put(f"weights/{name}/manifest.json", manifest.model_dump_json().encode())
+    return ModelReference(
+        role="candidate", student=STUDENT, base_digest="base", weights=f"weights/{name}/made", weights_digest=digest
+    )
+
+
 class Run:
     """One run's files and stages.
 
@@ -64,14 +82,17 @@ class Run:
         run_id: Its name.
         adapter: Name of its adapter; the run's by default.
         decision: What its gate said.
+        full: It trained all weights instead.
     """
 
-    def __init__(self, world: World, run_id: str, adapter: str = "", decision: Decision = PASSED) -> None:
+    def __init__(
+        self, world: World, run_id: str, adapter: str = "", decision: Decision = PASSED, *, full: bool = False
+    ) -> None:
         self.world, self.run_id, self.settings = world, run_id, world.settings
         self.folder = world.folder / run_id
         self.folder.mkdir(exist_ok=True)
         self.out = self.folder / "promotion.json"
-        self.candidate = add_adapter(world.store, adapter or run_id)
+        self.candidate = (add_weights if full else add_adapter)(world.store, adapter or run_id)
         self.write("candidate", self.candidate)
         self.write("decision", decision)
         (self.folder / "examples.jsonl").write_bytes(EXAMPLES)
@@ -108,7 +129,8 @@ class Run:
         """Write a registration of which MLflow knows nothing."""
         registration = Registration(
             name=self.world.model, version=version, run_id=self.run_id, candidate=self.candidate.digest,
-            adapter_digest=self.candidate.adapter_digest, data_digest="data", config_digest="config", model_id="m-1",
+            adapter_digest=self.candidate.adapter_digest, weights_digest=self.candidate.weights_digest,
+            data_digest="data", config_digest="config", model_id="m-1",
             mlflow_run="r-1", tracking_uri=self.settings.tracking_uri,
         )
         self.write("registration", registration)
@@ -137,8 +159,10 @@ class Run:
         return LedgerEntry(
             model=self.world.model, generation=generation, previous=generation - 1 or None, action="promote",
             target=self.candidate.model_copy(update={"role": "champion"}), version=version, run_id=self.run_id,
-            digests=Digests(adapter=self.candidate.adapter_digest, base="base"), reason="passed", who="ann",
-            created=ledger.now(),
+            digests=Digests(
+                adapter=self.candidate.adapter_digest, weights=self.candidate.weights_digest, base="base"
+            ),
+            reason="passed", who="ann", created=ledger.now(),
         )
 
 
@@ -158,9 +182,9 @@ class World:
         self.store = open_store(root or str(folder / "store"))
         self.settings = RegistrySettings(model=model, tracking_uri=uri or f"sqlite:///{folder / 'mlflow.db'}")
 
-    def run(self, run_id: str, adapter: str = "", decision: Decision = PASSED) -> Run:
+    def run(self, run_id: str, adapter: str = "", decision: Decision = PASSED, *, full: bool = False) -> Run:
         """Return a run that was registered."""
-        run = Run(self, run_id, adapter, decision)
+        run = Run(self, run_id, adapter, decision, full=full)
         registration = register_candidate(
             self.store, run.candidate, self.settings, run_id=run_id, data_digest="data", config_digest="config"
         )

@@ -162,7 +162,7 @@ class Run:
         self.add(
             "train",
             seconds=8100,
-            outputs={"adapter": digest("adapter")},
+            outputs={"trained": digest("adapter")},
             counts={"rows": 7585, "tokens": 6_900_000},
             details={
                 "curve": curve,

@@ -21,7 +21,7 @@ from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.data import Row, encode_examples
-from thinksafe.training.fit import Training, _trainer, train_adapter
+from thinksafe.training.fit import Training, _trainer, train_student
 
 GRPO = Grpo(rollouts=4, max_tokens=32, beta=0.04, epsilon=0.2, compliance=True, max_unknown=0.5)
 DISTILLATION = Distillation(max_tokens=32)
@@ -68,7 +68,8 @@ def trainer(folder: Path, objective: Grpo | Distillation, **changes: Any) -> Any
     student, given = micro_student(folder), section(objective, **changes)
     model, tokenizer = student.load()
     context = StageContext(student.store, "run", "train", "train", silent)
-    return _trainer(context, model, tokenizer, rows(student), given, student.base.student, folder / "out", None, [])
+    of = student.base.student
+    return _trainer(context, model, tokenizer, rows(student), given, of, model.dtype, folder / "out", None, [])
 
 
 class Stopped(Exception):
@@ -105,4 +106,4 @@ def fit(student: Student, folder: Path, given: TrainSection, *, stop: int = 0, k
     if kept is not None:
         kept.restore()
     model, tokenizer = student.load()
-    return train_adapter(context, model, tokenizer, rows(student), given, student.base.student, folder, kept)
+    return train_student(context, model, tokenizer, rows(student), given, student.base.student, folder, kept)

@@ -1,7 +1,7 @@
 """A cluster in which a rollout can be watched: ledger in S3, MLflow, the Kubernetes API, and a served model.
 
 The Deployment's controller does what its pods would: it runs the init container's command, and serves what the
-arguments of vLLM say. Each adapter answers in its own way.
+arguments of vLLM say. Each adapter, and each set of weights, answers in its own way.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from thinksafe.deploy.target import fetch
 from thinksafe.errors import StoreError
 from thinksafe.jsonl import read_record, write_json, write_records
 from thinksafe.records import Prompt, Sample, SamplingSettings
+from thinksafe.registry.registration import trained_of
 from thinksafe.run.manifests import Manifest, write_chunk
 from thinksafe.run.record import StageContext, StageResult, silent
 from thinksafe.stages import deploy as stage
@@ -33,9 +34,9 @@ PROMPTS = [
 ]
 
 
-def greedy(adapter: str, prompt: str) -> str:
-    """What a model with this adapter says to a prompt, every time."""
-    return f"<think>\n{hashlib.sha256(f'{adapter}/{prompt}'.encode()).hexdigest()}\n</think>\n\nSo it is."
+def greedy(digest: str, prompt: str) -> str:
+    """What a model that was trained to this digest says to a prompt, every time."""
+    return f"<think>\n{hashlib.sha256(f'{digest}/{prompt}'.encode()).hexdigest()}\n</think>\n\nSo it is."
 
 
 class RolloutWorld:
@@ -49,13 +50,13 @@ class RolloutWorld:
         api.controller = self._pods
         served.respond = self._respond
 
-    def promoted(self, run_id: str, *, bad: bool = False) -> Run:
+    def promoted(self, run_id: str, *, bad: bool = False, full: bool = False) -> Run:
         """Return a run whose candidate was promoted; served, a bad one complies with everything."""
-        run = self.world.run(run_id)
+        run = self.world.run(run_id, full=full)
         run.compare()
         run.promote()
         if bad:
-            self.bad.add(run.candidate.adapter_digest)
+            self.bad.add(trained_of(run.candidate).digest)
         return run
 
     @property
@@ -77,7 +78,7 @@ class RolloutWorld:
         rows = [
             Sample(
                 id=f"{row.id}/plain/0", prompt=row, index=0, arm="plain", finish="stop", tokens=5, prompt_tokens=5,
-                response=greedy(run.candidate.adapter_digest, row.prompt), seed=3, settings=GREEDY,
+                response=greedy(trained_of(run.candidate).digest, row.prompt), seed=3, settings=GREEDY,
             )
             for row in PROMPTS[:5]
         ]
@@ -97,7 +98,7 @@ class RolloutWorld:
 
     @property
     def serving(self) -> tuple[str, str]:
-        """Generation that the Deployment names, and the digest of the adapter that is served."""
+        """Generation that the Deployment names, and the digest of the adapter or weights that are served."""
         annotations = self.deployment["metadata"]["annotations"]
         return annotations["thinksafe/generation"], self.served.adapters["guarded"].rpartition("/")[2]
 
@@ -106,11 +107,14 @@ class RolloutWorld:
             return None
         pod = found["spec"]["template"]["spec"]
         fetching, vllm = pod["initContainers"][0]["args"], pod["containers"][0]["args"]
-        name, _, path = vllm[vllm.index("--lora-modules") + 1].partition("=")
+        if "--lora-modules" in vllm:
+            name, _, path = vllm[vllm.index("--lora-modules") + 1].partition("=")
+        else:
+            name, path = vllm[vllm.index("--served-model-name") + 1], vllm[0]
         options = dict(zip(fetching[::2], fetching[1::2], strict=True))
         self.log.append(options["--digest"])
         try:
-            fetch(options["--adapter"], options["--digest"], self.folder / "pod" / options["--out"].strip("/"))
+            fetch(options["--place"], options["--digest"], self.folder / "pod" / options["--out"].strip("/"))
         except StoreError:
             return {"observedGeneration": found["metadata"]["generation"], "conditions": [
                 {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}

@@ -12,9 +12,10 @@ from thinksafe.deploy.target import Target
 from thinksafe.records import SamplingSettings
 
 DIGEST = "d" * 64
-IMAGES = {"image": "registry/vllm:0.11.0", "adapter_image": f"registry/thinksafe/cpu@sha256:{'a' * 64}"}
+IMAGES = {"image": "registry/vllm:0.11.0", "fetch_image": f"registry/thinksafe/cpu@sha256:{'a' * 64}"}
 TARGET = Target(
-    generation=3, run_id="nightly-7", version="12", adapter="s3://bucket/ts/adapters/abc", digest=DIGEST, rank=32,
+    generation=3, run_id="nightly-7", version="12", parameters="lora",
+    place="s3://bucket/ts/adapters/abc", digest=DIGEST, size=0, rank=32,
     model="Qwen/Qwen3-8B", revision="b" * 40, dtype="bfloat16", trust_remote_code=False,
 )
 

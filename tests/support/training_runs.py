@@ -15,7 +15,7 @@ from thinksafe.records import Label
 from thinksafe.run.record import StageContext, silent
 from thinksafe.store.local import LocalStore
 from thinksafe.training.data import IGNORED, Row
-from thinksafe.training.fit import Training, train_adapter
+from thinksafe.training.fit import Training, train_student
 
 SETTINGS = TrainingSettings(
     lora_rank=4, lora_alpha=8, lora_dropout=0.0, learning_rate=1e-2, batch_size=4, micro_batch_size=4, epochs=2,
@@ -52,4 +52,4 @@ class Student:
         folder.mkdir()
         model, tokenizer = self.load()
         context = StageContext(self.store, "run", "train", "train", silent)
-        return train_adapter(context, model, tokenizer, data or rows(), given, self.base.student, folder)
+        return train_student(context, model, tokenizer, data or rows(), given, self.base.student, folder)

@@ -53,17 +53,17 @@ def deploy(
     finish(executor_input)
 
 
-@stages.command("fetch-adapter")
-def fetch_adapter(
-    adapter: Annotated[str, typer.Option(help="s3://bucket/prefix/adapters/NAME.")],
-    digest: Annotated[str, typer.Option(help="Digest over the adapter's files.")],
+@stages.command("fetch-trained")
+def fetch_trained(
+    place: Annotated[str, typer.Option(help="s3://bucket/prefix/adapters/... or s3://bucket/prefix/weights/...")],
+    digest: Annotated[str, typer.Option(help="Digest over the files.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
 ) -> None:
-    """Copy an adapter from the store and check its digest (init container of the serving pods)."""
+    """Copy an adapter or all weights from the store and check the digest (init container of the serving pods)."""
     from thinksafe.deploy.target import fetch
 
-    fetch(adapter, digest, out)
-    typer.echo(f"adapter {digest[:12]} is complete")
+    fetch(place, digest, out)
+    typer.echo(f"{digest[:12]} is complete")
 
 
 def deploy_rollback(store: Store, entry: LedgerEntry, config: str) -> str:

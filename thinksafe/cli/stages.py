@@ -1,6 +1,7 @@
 """The stage commands: what a container runs. Each reads files, calls one stage function, writes files.
 
-Inputs and outputs are files; the adapter is a folder. What the commands share is in :mod:`thinksafe.cli.stage_options`.
+Inputs and outputs are files; what was trained is a folder. What the commands share is in
+:mod:`thinksafe.cli.stage_options`.
 """
 
 from __future__ import annotations
@@ -201,20 +202,20 @@ def curate(
 @stages.command()
 def train(
     plan: PlanFile, base: Annotated[Path, typer.Option()], examples: Annotated[Path, typer.Option()],
-    adapter_out: Annotated[Path, typer.Option()], candidate_out: Annotated[Path, typer.Option()],
+    trained_out: Annotated[Path, typer.Option()], candidate_out: Annotated[Path, typer.Option()],
     decision_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
     section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
-    """Train a LoRA adapter on the examples."""
+    """Train a LoRA adapter, or all weights, on the examples."""
     from thinksafe.config.sections import TrainSection
     from thinksafe.stages import train as stage
 
     result = stage.run(
         *open_stage("train", TrainSection, plan, section, artifacts, run_id, task, method), base, examples,
-        adapter_out=adapter_out, candidate_out=candidate_out, decision_out=decision_out, passed_out=passed_out,
+        trained_out=trained_out, candidate_out=candidate_out, decision_out=decision_out, passed_out=passed_out,
     )
-    finish(executor_input, adapter={**result.counts, "digest": result.outputs.get("adapter", "")})
+    finish(executor_input, trained={**result.counts, "digest": result.outputs.get("trained", "")})
 
 
 @stages.command()

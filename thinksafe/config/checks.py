@@ -21,7 +21,7 @@ Subject = Literal["model", "base", "champion", "previous"]
 """``model``: the candidate of a gate, the evaluated model of an evaluation. ``previous``: at its last evaluation."""
 Measure = Literal[
     "rate", "accuracy", "rise", "loss", "unknown", "truncated", "size", "overlap", "disagreement", "judged_twice",
-    "acceptance", "flip_rate", "examples", "changed", "adapter", "agreement", "served_harm",
+    "acceptance", "flip_rate", "examples", "changed", "served", "agreement", "served_harm",
 ]
 """``rate``: average of a metric. ``accuracy``: the same, with guessing as the limit if that is higher. ``rise``,
 ``loss``: how much higher or lower it is than that of the model that it is compared with. ``unknown``, ``truncated``:
@@ -162,12 +162,12 @@ ANY_EXAMPLE = CheckSpec(
 CHANGED = CheckSpec(
     name="candidate/changed", makers=("train",), group="Training", measure="changed", test="count",
     subject="what training changed", side="lower", unit="count", limit=1, waivable=False,
-    meaning="the candidate is not the base: the adapter has weights, and next-token distributions differ",
+    meaning="the candidate is not the base: weights changed, and next-token distributions differ",
 )
-ADAPTER = CheckSpec(
-    name="served adapter", makers=("rollout",), group="Served model", measure="adapter", test="count",
-    subject="the served adapter", side="lower", unit="count", limit=1, waivable=False,
-    meaning="the champion's adapter is served under the name that requests carry",
+SERVED = CheckSpec(
+    name="served model", makers=("rollout",), group="Served model", measure="served", test="count",
+    subject="the served model", side="lower", unit="count", limit=1, waivable=False,
+    meaning="the champion's adapter or weights are served under the name that requests carry",
 )
 AGREEMENT = CheckSpec(
     name="greedy agreement", makers=("rollout",), group="Served model", measure="agreement", test="share",
@@ -301,7 +301,7 @@ CATALOGUE: tuple[CheckSpec, ...] = (
         unit="points", limit=0.0, level="alarm.alpha",
         meaning="there is no evidence that reasoning fell since the last evaluation",
     ),
-    ACCEPTANCE, FLIP_RATE, PILOT_UNKNOWN, EXAMPLES, ANY_EXAMPLE, CHANGED, ADAPTER, AGREEMENT, SERVED_HARM,
+    ACCEPTANCE, FLIP_RATE, PILOT_UNKNOWN, EXAMPLES, ANY_EXAMPLE, CHANGED, SERVED, AGREEMENT, SERVED_HARM,
 )
 """Every check of a decision or a rollout."""
 

@@ -48,6 +48,9 @@ class GpuSettings(Section):
     """Name of the extended resource: ``nvidia.com/gpu``, ``amd.com/gpu``, ``nvidia.com/mig-3g.40gb``."""
     count: CountOrZero = 1
     """How many, all on one node; 0 asks for none, even if ``default`` has some or the recipe needs them."""
+    memory: Memory | None = None
+    """Memory of each, such as ``80Gi``; the name of a MIG slice says it. With it, a configuration whose training of all
+    weights does not fit is refused."""
 
 
 class TolerationSettings(Section):

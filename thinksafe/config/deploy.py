@@ -51,7 +51,7 @@ class VerificationSettings(Section):
 class DeploySettings(Section):
     """Rollout of the champion to a cluster. Server-side apply of these fields only, as field manager ``thinksafe``.
 
-    If both name the same namespace, ``s3``, ``hub``, ``image_pull_secrets`` and ``adapter_image`` default to those of
+    If both name the same namespace, ``s3``, ``hub``, ``image_pull_secrets`` and ``fetch_image`` default to those of
     ``cluster``.
     """
 
@@ -64,8 +64,9 @@ class DeploySettings(Section):
     """Name of the objects, and the model name that clients ask for."""
     image: OptionalImage = ""
     """Image of vLLM, with ``vllm`` on its path; with a digest, or with a tag other than ``latest``."""
-    adapter_image: OptionalImage = ""
-    """thinksafe's ``cpu`` image, for the init container that fetches the adapter and checks its digest."""
+    fetch_image: OptionalImage = ""
+    """thinksafe's ``cpu`` image, for the init container that fetches the adapter, or all weights, and checks
+    the digest."""
     model: str = ""
     """Where vLLM loads the student from, if not from ``student.model``: a path below ``/cache``, or a hub id."""
     replicas: Replicas | None = 1
@@ -128,8 +129,8 @@ class DeploySettings(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> DeploySettings:
-        if self.kind != "none" and not (self.image and self.adapter_image):
-            raise ValueError(f"kind {self.kind} needs image and adapter_image")
+        if self.kind != "none" and not (self.image and self.fetch_image):
+            raise ValueError(f"kind {self.kind} needs image and fetch_image")
         if self.kserve_tls and self.kind not in ("none", "llm-inference-service"):
             raise ValueError("kserve_tls is for kind llm-inference-service")
         if self.cpu_limit and amount(self.cpu_limit) < amount(self.cpu):
@@ -172,5 +173,5 @@ def with_defaults(data: dict[str, Any]) -> dict[str, Any]:
     found = {name: cluster[name] for name in SHARED if name in cluster}
     images = cluster.get("images")
     if isinstance(images, dict) and "cpu" in images and not cluster.get("mirrors"):
-        found["adapter_image"] = images["cpu"]
+        found["fetch_image"] = images["cpu"]
     return {**data, "deploy": {**found, **deploy}}

@@ -19,6 +19,7 @@ from thinksafe.config.deploy import DeploySettings, check_servable, with_default
 from thinksafe.config.gate import GateSettings
 from thinksafe.config.gpus import gpus_needed, with_gpus
 from thinksafe.config.guard import GuardSettings, GuardsSettings
+from thinksafe.config.memory import check_memory
 from thinksafe.config.on_policy import check_on_policy, with_sampler
 from thinksafe.config.parallelism import with_jobs
 from thinksafe.config.registry import CardSettings, RegistrySettings, ReportSettings
@@ -27,7 +28,7 @@ from thinksafe.config.vllm import EngineOptions
 from thinksafe.methods import AnyMethod
 from thinksafe.methods.thinksafe import ThinkSafe
 from thinksafe.records import Part, SamplingSettings, Share
-from thinksafe.settings import Count, CountOrZero, Name, Parallelism, Section, StudentSettings
+from thinksafe.settings import Count, CountOrZero, Name, Parallelism, Parameters, Section, StudentSettings
 
 __all__ = [
     "AlarmSettings", "CurateSettings", "DiagnoseSettings", "EngineSettings", "EvaluationSettings", "GuardSettings",
@@ -109,8 +110,11 @@ class CurateSettings(Section):
 
 
 class TrainingSettings(Section):
-    """How the adapter is trained; the method defines what training minimises."""
+    """How the student is trained; the method defines what training minimises."""
 
+    parameters: Parameters = "lora"
+    """``lora``: an adapter on the layers ``target_modules``. ``full``: all weights, in float32, which take 16
+    bytes of GPU memory a parameter with gradients and AdamW (docs/operators.md); use a smaller ``learning_rate``."""
     lora_rank: Count = 32
     """Rank of the adapter's matrices."""
     lora_alpha: Count = 16
@@ -261,6 +265,15 @@ class RealignmentConfig(Section):
             raise ValueError(
                 f"method.kind is {self.method.kind}, which trains whole students only; set training.strategy: ddp"
             )
+        training, objective = self.training, self.method.minimises().kind
+        if training.parameters == "full" and training.strategy == "fsdp" and objective == "kl":
+            raise ValueError(
+                "method.benign_loss is kl, training.parameters full and training.strategy fsdp: the KL needs a frozen "
+                "copy of the student on each GPU (2 bytes a parameter in bfloat16), and fsdp is for students that one "
+                "GPU cannot hold; use strategy ddp, parameters lora or benign_loss cross-entropy"
+            )
+        pod = self.cluster.stage("train").gpu if self.cluster is not None else None
+        check_memory(training, self.student.model, pod, objective)
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ REMOVED = {
     "cluster.train_job.queue": "write cluster.jobs.queue",
     "cluster.train_job.service_account": "write cluster.jobs.service_account",
     "data.ngram": "it is always 13 consecutive words",
+    "deploy.adapter_image": "is now deploy.fetch_image",
     "deploy.extra_args": "write deploy.options, e.g. options: {enable_prefix_caching: true}",
     "deploy.max_model_len": "write deploy.options.max_model_len",
     "deploy.verification.alpha": "gate.alpha holds",

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from thinksafe.config import RealignmentConfig, guard_kinds
+from thinksafe.config import RealignmentConfig, guard_kinds, memory
 from thinksafe.config.checks import CATALOGUE, KINDS, CheckSpec, Measure, value_at
 from thinksafe.config.guard import USES, GuardsSettings, Use
 from thinksafe.deciding import power
@@ -45,8 +45,19 @@ def findings_on(config: RealignmentConfig) -> list[Finding]:
         else:
             message = f"The waiver by {waiver.person} expired on {waiver.expires}; it has no effect."
         findings.append(Finding(waiver.check, "warning", message))
-    told = [_refusals(config.guard, use) for use in USES]
+    told = [*(_refusals(config.guard, use) for use in USES), *_memory(config)]
     return [*findings, *told, *(Finding("method", "warning", message) for message in config.method.warnings())]
+
+
+def _memory(config: RealignmentConfig) -> list[Finding]:
+    """Say what a training of all weights takes, as far as the student's name tells its size."""
+    parameters, training = memory.parameters_of(config.student.model), config.training
+    if training.parameters != "full" or not parameters:
+        return []
+    gpu = config.cluster.stage("train").gpu if config.cluster is not None else None
+    processes = memory.sharing(training, gpu.count if gpu is not None else 0)
+    said = memory.told(parameters, processes, config.method.minimises().kind)
+    return [Finding("training", "warning", f"{said[0].upper()}{said[1:]}.")]
 
 
 def _refusals(guards: GuardsSettings, use: Use) -> Finding:

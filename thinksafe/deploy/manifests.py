@@ -12,14 +12,15 @@ from typing import Any
 from thinksafe.config.deploy import DeploySettings
 from thinksafe.config.pods import s3_variables, toleration
 from thinksafe.deploy.target import Target
+from thinksafe.models.references import FOLDERS
 
 Manifest = dict[str, Any]
 
 PORT = 8000
-GENERATION, RUN, DIGEST = "thinksafe/generation", "thinksafe/run", "thinksafe/adapter-digest"
-"""Annotations of the served object; the pods also have the last one."""
+GENERATION, RUN = "thinksafe/generation", "thinksafe/run"
+"""Annotations of the served object."""
 STOP = "serving.kserve.io/stop"
-ADAPTERS, CACHE = "/adapters", "/cache"
+CACHE = "/cache"
 _CERTIFICATE = "/var/run/kserve/tls"
 """Where KServe's template, which is merged with the pod, mounts certificate and key."""
 KINDS = {
@@ -59,9 +60,9 @@ def pod_selector(settings: DeploySettings) -> dict[str, str]:
     return selector(settings) if settings.kind == "deployment" else {"app.kubernetes.io/name": settings.name}
 
 
-def adapter_path(target: Target) -> str:
-    """Return the adapter's path in the pod; its digest identifies the served model."""
-    return f"{ADAPTERS}/{target.digest}"
+def digest_annotation(target: Target) -> dict[str, str]:
+    """Return the annotation of the served object and its pods that says what is served."""
+    return {f"thinksafe/{target.noun}-digest": target.digest}
 
 
 def _labels(settings: DeploySettings) -> dict[str, str]:
@@ -75,7 +76,7 @@ def _metadata(settings: DeploySettings, target: Target | None) -> Manifest:
     }
     if target is not None:
         metadata["annotations"] = {
-            GENERATION: str(target.generation), RUN: target.run_id, DIGEST: target.digest,
+            GENERATION: str(target.generation), RUN: target.run_id, **digest_annotation(target),
         }
     return metadata
 
@@ -101,7 +102,7 @@ def _deployment(settings: DeploySettings, target: Target, *, withdrawn: bool) ->
             "strategy": {"type": "RollingUpdate", "rollingUpdate": surge},
             "progressDeadlineSeconds": settings.readiness_seconds,
             "template": {
-                "metadata": {"labels": _labels(settings), "annotations": {DIGEST: target.digest}},
+                "metadata": {"labels": _labels(settings), "annotations": digest_annotation(target)},
                 "spec": pod(settings, target),
             },
         },
@@ -117,7 +118,7 @@ def _inference_service(settings: DeploySettings, target: Target) -> Manifest:
         "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": metadata,
         "spec": {
             "predictor": {
-                **scale, "labels": _labels(settings), "annotations": {DIGEST: target.digest}, **pod(settings, target),
+                **scale, "labels": _labels(settings), "annotations": digest_annotation(target), **pod(settings, target),
             }
         },
     }
@@ -128,8 +129,8 @@ def _llm_inference_service(settings: DeploySettings, target: Target) -> Manifest
         "apiVersion": "serving.kserve.io/v1alpha1", "kind": "LLMInferenceService",
         "metadata": _metadata(settings, target),
         "spec": {
-            # the name in requests; the init container fetches the adapter and checks its digest
-            "model": {"uri": _uri(settings, target.model), "name": settings.name},
+            # the name in requests; the init container fetches adapter or weights and checks their digest
+            "model": {"uri": _uri(settings, target), "name": settings.name},
             "storageInitializer": {"enabled": False},
             **({"replicas": settings.replicas} if settings.replicas else {}),
             "router": {"route": {}, "gateway": {}},
@@ -138,16 +139,20 @@ def _llm_inference_service(settings: DeploySettings, target: Target) -> Manifest
     }
 
 
-def _uri(settings: DeploySettings, model: str) -> str:
-    """Return the student's address in KServe's terms."""
-    below = model.removeprefix(f"{CACHE}/")
-    return f"pvc://{settings.cache_claim}/{below}" if below != model else f"hf://{model}"
+def _uri(settings: DeploySettings, target: Target) -> str:
+    """Return the address of the weights, the student's or those in its place, in KServe's terms."""
+    if target.parameters == "full":
+        return target.place
+    below = target.model.removeprefix(f"{CACHE}/")
+    return f"pvc://{settings.cache_claim}/{below}" if below != target.model else f"hf://{target.model}"
 
 
 def pod(settings: DeploySettings, target: Target) -> Manifest:
-    """Return the pod: an init container that fetches the adapter, and vLLM."""
+    """Return the pod: an init container that fetches the adapter or all weights, and vLLM."""
+    # no less than before for an adapter; weights with a tenth to spare
+    room = max(4, -(-target.size * 11 // (10 * 2**30)))
     volumes: list[Manifest] = [
-        {"name": "adapters", "emptyDir": {"sizeLimit": "4Gi"}},
+        {"name": FOLDERS[target.parameters], "emptyDir": {"sizeLimit": f"{room}Gi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": settings.temporary}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.shared_memory}},
     ]
@@ -184,15 +189,20 @@ def _fetching(settings: DeploySettings, target: Target) -> Manifest:
     environment = [_from_secret(variable, secret, key) for secret, key, variable in s3_variables(settings.s3)]
     environment += _values(AWS_ENDPOINT_URL=settings.s3.endpoint, AWS_REGION=settings.s3.region)
     return {
-        "name": "adapter", "image": settings.adapter_image, "command": ["thinksafe", "fetch-adapter"],
-        "args": ["--adapter", target.adapter, "--digest", target.digest, "--out", adapter_path(target)],
+        "name": "fetch", "image": settings.fetch_image, "command": ["thinksafe", "fetch-trained"],
+        "args": ["--place", target.place, "--digest", target.digest, "--out", target.path],
         "env": environment,
         "resources": {
             "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"},
         },
-        "volumeMounts": [{"name": "adapters", "mountPath": ADAPTERS}, {"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [_mount(target), {"name": "tmp", "mountPath": "/tmp"}],
         "securityContext": _CONFINED,
     }
+
+
+def _mount(target: Target) -> Manifest:
+    name = FOLDERS[target.parameters]
+    return {"name": name, "mountPath": f"/{name}"}
 
 
 def _serving(settings: DeploySettings, target: Target) -> Manifest:
@@ -205,7 +215,7 @@ def _serving(settings: DeploySettings, target: Target) -> Manifest:
     if settings.hub.secret:
         environment.append(_from_secret("HF_TOKEN", settings.hub.secret, settings.hub.secret_key))
     mounts = [
-        {"name": "adapters", "mountPath": ADAPTERS, "readOnly": True}, {"name": "tmp", "mountPath": "/tmp"},
+        {**_mount(target), "readOnly": True}, {"name": "tmp", "mountPath": "/tmp"},
         {"name": "shm", "mountPath": "/dev/shm"},
     ]
     if cached:
@@ -233,12 +243,16 @@ def _serving(settings: DeploySettings, target: Target) -> Manifest:
 
 def arguments(settings: DeploySettings, target: Target) -> list[str]:
     """Return the arguments of ``vllm serve``."""
+    adapted = target.parameters == "lora"
+    served = f"{settings.name}-base" if adapted else settings.name
     found = [
-        target.model, "--served-model-name", f"{settings.name}-base", "--host", "0.0.0.0",
-        "--port", str(PORT), "--dtype", target.dtype, "--enable-lora", "--max-loras", "1",
-        "--max-lora-rank", str(target.rank), "--lora-modules", f"{settings.name}={adapter_path(target)}",
+        target.model if adapted else target.path, "--served-model-name", served, "--host", "0.0.0.0",
+        "--port", str(PORT), "--dtype", target.dtype,
     ]
-    if target.revision:
+    if adapted:
+        found += ["--enable-lora", "--max-loras", "1", "--max-lora-rank", str(target.rank)]
+        found += ["--lora-modules", f"{settings.name}={target.path}"]
+    if adapted and target.revision:
         found += ["--revision", target.revision, "--tokenizer-revision", target.revision]
     if settings.gpus > 1:
         found += ["--tensor-parallel-size", str(settings.gpus)]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from thinksafe.config.deploy import DeploySettings
-from thinksafe.deploy.manifests import ADAPTERS, KINDS, pod_selector
+from thinksafe.deploy.manifests import KINDS, pod_selector
 from thinksafe.errors import StageError
 from thinksafe.kube.client import DroppedError, GoneError, KubernetesClient, Object
+from thinksafe.models.references import FOLDERS
 
 PAUSE_SECONDS = 1.0
 """Seconds before a dropped watch is resumed."""
@@ -120,17 +121,18 @@ def wait_until_ready(
 
 
 def _others(cluster: KubernetesClient, settings: DeploySettings, digest: str) -> str:
-    """Return why not all pods are ready with an adapter; empty if they are."""
+    """Return why not all pods are ready with what is to be served; empty if they are."""
     pods = [pod for pod in cluster.find("Pod", pod_selector(settings)) if not pod["metadata"].get("deletionTimestamp")]
-    serving = [pod for pod in pods if f"{ADAPTERS}/" in str(pod.get("spec", {}).get("containers"))]
-    right = [pod for pod in serving if f"{ADAPTERS}/{digest}" in str(pod["spec"]["containers"])]
+    said = [(pod, str(pod.get("spec", {}).get("containers"))) for pod in pods]
+    serving = [(pod, text) for pod, text in said if any(f"/{folder}/" in text for folder in FOLDERS.values())]
+    right = [pod for pod, text in serving if any(f"/{folder}/{digest}" in text for folder in FOLDERS.values())]
     ready = [
         pod for pod in right
         if any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions") or [])
     ]
     if right and len(ready) == len(serving):
         return ""
-    return f"{len(right)} of {len(serving)} pods have the new adapter, {len(ready)} of these are ready"
+    return f"{len(right)} of {len(serving)} pods have the new model, {len(ready)} of these are ready"
 
 
 def _pod_problems(cluster: KubernetesClient, settings: DeploySettings) -> list[str]:

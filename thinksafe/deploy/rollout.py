@@ -24,6 +24,7 @@ from thinksafe.registry import ledger
 from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.registry.mlflow_client import connect as connect_mlflow
 from thinksafe.registry.mlflow_client import reporting, resolve_tracking_uri
+from thinksafe.registry.registration import trained_of
 from thinksafe.registry.rollback import complete, earlier, rollback, withdraw
 from thinksafe.store import Store
 from thinksafe.webhook import post
@@ -43,7 +44,8 @@ class Rollout(Record):
     """Generation that was to be served."""
     version: Text
     run_id: Text
-    adapter_digest: Text
+    adapter_digest: str = ""
+    weights_digest: str = ""
     kind: Text
     namespace: Text
     name: Text
@@ -197,7 +199,7 @@ class Roller:
         deploy = self.section.deploy
         return Rollout(
             model=entry.model, generation=entry.generation, version=entry.version, run_id=entry.run_id,
-            adapter_digest=entry.digests.adapter, kind=deploy.kind, namespace=deploy.namespace, name=deploy.name,
+            **trained_of(entry.target).digests, kind=deploy.kind, namespace=deploy.namespace, name=deploy.name,
             verdict=verdict, reason=reason, checks=tuple(checks), serving=serving, notes=tuple(self.notes),
         )
 
@@ -216,7 +218,7 @@ class Roller:
         deploy = self.section.deploy
         facts: dict[str, Any] = {
             "model": entry.model, "generation": entry.generation, "version": entry.version, "run_id": entry.run_id,
-            "adapter_digest": entry.digests.adapter, "verdict": verdict, "message": message, "serving": serving,
+            **trained_of(entry.target).digests, "verdict": verdict, "message": message, "serving": serving,
             "namespace": deploy.namespace, "name": deploy.name, "kind": deploy.kind,
         }
         if problem := notices.event(self.cluster, deploy, verdict, message):

@@ -6,12 +6,18 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from thinksafe.config.deploy import DeploySettings
 from thinksafe.errors import ConfigError, StoreError
-from thinksafe.models.loading import fetch_adapter_files
 from thinksafe.models.ranks import max_lora_rank
+from thinksafe.models.references import FOLDERS, NOUNS, Trained
+from thinksafe.models.trained import fetch_trained
 from thinksafe.registry.ledger import LedgerEntry
+from thinksafe.registry.registration import trained_of
+from thinksafe.settings import Parameters
 from thinksafe.store import Store
+from thinksafe.training.trained_store import TrainedManifest
 
 
 @dataclass(frozen=True)
@@ -21,12 +27,16 @@ class Target:
     generation: int
     run_id: str
     version: str
-    adapter: str
-    """Address of the adapter's folder: ``s3://bucket/prefix/adapters/...``."""
+    parameters: Parameters
+    """``lora``: an adapter on top of the student. ``full``: weights in its place."""
+    place: str
+    """Address of the folder: ``s3://bucket/prefix/adapters/...`` or ``s3://bucket/prefix/weights/...``."""
     digest: str
-    """Digest over the adapter's files."""
+    """Digest over its files."""
+    size: int
+    """Bytes of all weights; 0 for an adapter, which is small."""
     rank: int
-    """Smallest ``max_lora_rank`` of vLLM that covers the adapter's rank."""
+    """Smallest ``max_lora_rank`` of vLLM that covers the adapter's rank; 0 without an adapter."""
     model: str
     """Where vLLM loads the student from."""
     revision: str
@@ -34,49 +44,78 @@ class Target:
     dtype: str
     trust_remote_code: bool
 
+    @property
+    def noun(self) -> str:
+        """``adapter`` or ``weights``."""
+        return NOUNS[self.parameters]
+
+    @property
+    def path(self) -> str:
+        """Path of the files in the pod; its digest identifies the served model."""
+        return f"/{FOLDERS[self.parameters]}/{self.digest}"
+
 
 def target_of(store: Store, entry: LedgerEntry, settings: DeploySettings) -> Target:
-    """Return a generation as a target. Reads the adapter's configuration from the store.
+    """Return a generation as a target. Reads the adapter's configuration, or the size of all weights, from the store.
 
     Raises:
         ConfigError: a pod cannot read this store.
-        StoreError: the adapter's configuration is missing or malformed, or vLLM does not support its rank.
+        StoreError: the adapter's configuration or the manifest of the weights is missing or malformed, or vLLM does not
+            support the adapter's rank.
     """
-    address = store.uri(entry.target.adapter)
+    trained = trained_of(entry.target)
+    address = store.uri(trained.place)
     if not address.startswith("s3://"):
         raise ConfigError(
-            f"The adapter is at {address}, which a pod cannot read.", "Roll out from a store at s3://bucket/prefix."
+            f"A pod cannot read {address}, which it would serve.", "Roll out from a store at s3://bucket/prefix."
         )
-    key = f"{entry.target.adapter}/adapter_config.json"
-    try:
-        rank = json.loads(store.get(key))["r"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{store.uri(key)} contains no rank.", "Start the run again from training.") from error
+    rank, size = (_rank(store, trained), 0) if trained.parameters == "lora" else (0, _size(store, trained))
     student = entry.target.student
     own = not settings.model or settings.model == student.model
     return Target(
-        generation=entry.generation, run_id=entry.run_id, version=entry.version, adapter=address,
-        digest=entry.digests.adapter, rank=max_lora_rank(rank), model=settings.model or student.model,
+        generation=entry.generation, run_id=entry.run_id, version=entry.version,
+        parameters=trained.parameters, place=address,
+        digest=trained.digest, size=size, rank=rank, model=settings.model or student.model,
         revision=student.revision if own else "", dtype=student.dtype, trust_remote_code=student.trust_remote_code,
     )
 
 
+def _rank(store: Store, trained: Trained) -> int:
+    key = f"{trained.place}/adapter_config.json"
+    try:
+        return max_lora_rank(json.loads(store.get(key))["r"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{store.uri(key)} contains no rank.", "Start the run again from training.") from error
+
+
+def _size(store: Store, trained: Trained) -> int:
+    key = f"{trained.place.rpartition('/')[0]}/manifest.json"
+    try:
+        return TrainedManifest.model_validate_json(store.get(key)).size
+    except ValidationError as error:
+        raise StoreError(f"{store.uri(key)} is no manifest.", "Start the run again from training.") from error
+
+
 def fetch(address: str, digest: str, folder: Path) -> None:
-    """Copy an adapter from its address into a folder and check it: the work of the init container.
+    """Copy an adapter, or all weights, into a folder and check them: the work of the init container.
 
     Args:
-        address: ``s3://bucket/prefix/adapters/...``, or the path of a folder.
-        digest: Digest over the adapter's files.
+        address: ``s3://bucket/prefix/adapters/...`` or ``s3://bucket/prefix/weights/...``, or the path of a folder.
+        digest: Digest over the files.
         folder: Created here; vLLM loads from it.
 
     Raises:
         ConfigError: the address has no folder name.
-        StoreError: a file is missing, or the adapter is not the one that the digest names.
+        StoreError: there are no files, or they are not those that the digest names.
     """
     from thinksafe.store import open_store
 
     root, slash, name = address.rstrip("/").rpartition("/")
     if not slash or not root or root.endswith("/"):
-        raise ConfigError(f"{address[:200]!r} is not the address of an adapter.", "Write s3://bucket/prefix/adapters/NAME.")
+        raise ConfigError(
+            f"{address[:200]!r} is not the address of an adapter or of weights.",
+            "Write s3://bucket/prefix/adapters/KEY/DIGEST or s3://bucket/prefix/weights/KEY/DIGEST.",
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    fetch_adapter_files(open_store(root), name, digest, folder)
+    # which of the two it is makes no difference here
+    fetch_trained(open_store(root), Trained("lora", name, digest), folder)

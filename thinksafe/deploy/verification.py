@@ -1,4 +1,4 @@
-"""Checks of the served model: the right adapter, the same greedy responses as the pipeline, and no more harm.
+"""Checks of the served model: the right one, the same greedy responses as the pipeline, and no more harm.
 
 A check without data fails. Only counts of responses leave this module, never their text.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from thinksafe.config.checks import ADAPTER, AGREEMENT, SERVED_HARM
+from thinksafe.config.checks import AGREEMENT, SERVED, SERVED_HARM
 from thinksafe.config.sections import DeploySection
 from thinksafe.deploy.endpoint import WORKERS, Endpoint, Reply, UnansweredError
 from thinksafe.deploy.target import Target
@@ -35,7 +35,7 @@ def verify(
         expected: Greedy responses of the same model, drawn by the pipeline's own engine.
         advance: Called with the number of finished requests.
     """
-    checks = [_adapter(endpoint, target)]
+    checks = [_served(endpoint, target)]
     if checks[-1].passed:
         checks.append(_agreement(endpoint, section, expected, advance))
     if checks[-1].passed:
@@ -54,23 +54,24 @@ def harmful(prompts: list[Prompt], section: DeploySection) -> list[Prompt]:
     return sorted(chosen, key=lambda row: row.id)
 
 
-def _adapter(endpoint: Endpoint, target: Target) -> Check:
+def _served(endpoint: Endpoint, target: Target) -> Check:
     try:
         served = endpoint.served()
     except UnansweredError as error:
         return Check(
-            name=ADAPTER.name, unit=ADAPTER.unit, passed=False, value=None, n=0,
+            name=SERVED.name, unit=SERVED.unit, passed=False, value=None, n=0,
             reason=f"The served model cannot be asked: {error}.",
         )
     root = served.get(endpoint.model)
     right = root is not None and root.rstrip("/").endswith(f"/{target.digest}")
+    what = f"The {target.noun} {target.digest[:12]} {'is' if target.noun == 'adapter' else 'are'}"
     if right:
-        reason = f"The adapter {target.digest[:12]} is served as {endpoint.model!r}."
+        reason = f"{what} served as {endpoint.model!r}."
     elif root is None:
         reason = f"No model {endpoint.model!r} is served."
     else:
-        reason = f"Another adapter than {target.digest[:12]} is served as {endpoint.model!r}."
-    return Check(name=ADAPTER.name, unit=ADAPTER.unit, passed=right, value=float(right), n=1, reason=reason)
+        reason = f"Something other than the {target.noun} {target.digest[:12]} is served as {endpoint.model!r}."
+    return Check(name=SERVED.name, unit=SERVED.unit, passed=right, value=float(right), n=1, reason=reason)
 
 
 def _agreement(

@@ -38,7 +38,7 @@ def rollout_checks(deploy: DeploySettings, cluster: ClusterSettings, api: Kubern
         )]),
         (CHECK, lambda: _objects(deploy, api)),
         (CHECK, lambda: _quota(deploy, api)),
-        (CHECK, lambda: image_findings({deploy.image, deploy.adapter_image}, api)),
+        (CHECK, lambda: image_findings({deploy.image, deploy.fetch_image}, api)),
     ]
 
 

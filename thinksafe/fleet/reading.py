@@ -144,7 +144,9 @@ class _Reader:
 
     def _evaluation(self, key: str, model: ModelReference) -> Point:
         found = evaluations.read(self._store, key)
-        if (found.model.base_digest, found.model.adapter_digest) != (model.base_digest, model.adapter_digest):
+        of = found.model
+        ours = (of.base_digest, of.adapter_digest, of.weights_digest)
+        if ours != (model.base_digest, model.adapter_digest, model.weights_digest):
             raise StoreError(f"{self._store.uri(key)} is of another model.", RESTORE)
         time = moment(found.created)
         if time is None:

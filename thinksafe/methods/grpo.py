@@ -40,7 +40,7 @@ class Grpo(OnPolicyMethod):
     rollouts: Annotated[Count, Field(ge=2)] = 8
     """Responses to each prompt of a step; `training.batch_size` counts responses and must be a multiple."""
     beta: Annotated[float, Field(ge=0.0)] = 0.04
-    """Weight of the KL from the student with the adapter switched off."""
+    """Weight of the KL from the student as it was."""
     epsilon: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """How far the likelihood ratio of a token may move before its gradient is cut."""
     reward: RewardSettings = RewardSettings()

@@ -17,7 +17,7 @@ class Sft(Section):
 
 
 class Kl(Section):
-    """Cross-entropy on harmful rows; on benign ones forward KL from the student with the adapter switched off."""
+    """Cross-entropy on harmful rows; on benign ones forward KL from the student as it was."""
 
     kind: Literal["kl"] = "kl"
 
@@ -51,7 +51,7 @@ class Grpo(OnPolicy):
 
     kind: Literal["grpo"] = "grpo"
     beta: Annotated[float, Field(ge=0.0)]
-    """Weight of the KL from the student with the adapter switched off."""
+    """Weight of the KL from the student as it was."""
     epsilon: Annotated[float, Field(gt=0.0, lt=1.0)]
     """Clipping of the likelihood ratio."""
     compliance: bool

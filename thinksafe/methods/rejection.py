@@ -23,8 +23,8 @@ class Rejection(Method):
     """``all-safe``: a prompt is kept if all its samples are safe, and one accepted sample is drawn, as published.
     ``any``: one accepted sample is enough, the stronger baseline."""
     benign_loss: BenignLoss = "cross-entropy"
-    """Loss of benign rows. ``cross-entropy``: as on harmful rows. ``kl``: forward KL from the student with the adapter
-    switched off, at each response token."""
+    """Loss of benign rows. ``cross-entropy``: as on harmful rows. ``kl``: forward KL from the student as it
+    was, at each response token."""
 
     def responses(self) -> Responses:
         return Responses(arms={"harmful": ("plain",), "benign": ("plain",)}, template="")

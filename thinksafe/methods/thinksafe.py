@@ -21,8 +21,8 @@ class ThinkSafe(Method):
     steering: Steering = DEFAULT_STEERING
     """Template of the refusal instruction: ``prefix``, ``suffix``, ``both``, ``risk`` or ``intent``."""
     benign_loss: BenignLoss = "cross-entropy"
-    """Loss of benign rows. ``cross-entropy``: as on harmful rows. ``kl``: forward KL from the student with the adapter
-    switched off, at each response token."""
+    """Loss of benign rows. ``cross-entropy``: as on harmful rows. ``kl``: forward KL from the student as it
+    was, at each response token."""
 
     def responses(self) -> Responses:
         return Responses(arms={"harmful": ("steered",), "benign": ("plain",)}, template=self.steering)

@@ -1,4 +1,4 @@
-"""Find, check and load students and adapters, from safetensors only.
+"""Find, check and load students, and what training made of them, from safetensors only.
 
 Everything here refuses rather than guesses: pickled weights, a missing tokenizer or chat template, files whose digest
 differs from the reference, and weights that the checkpoint lacks (transformers would fill them with random numbers).
@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thinksafe.digests import digest_folder
-from thinksafe.errors import DamagedError, InputError, StageError
+from thinksafe.errors import InputError, StageError
 from thinksafe.models.hub import hub_commit, is_commit, is_hub_id, mirrored
 from thinksafe.models.references import ModelReference
+from thinksafe.models.trained import fetch_trained, weights_folder
 from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
 
 if TYPE_CHECKING:
     import torch
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-"""The files of an adapter; ``ModelReference.adapter_digest`` is the ``digest_folder`` over them."""
 
 TOKENIZER_FILES = frozenset(
     {"tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json"}
@@ -61,7 +59,7 @@ def resolve_student(student: StudentSettings, key: str = "student") -> ResolvedM
         _check_files({path.name for path in folder.iterdir() if path.is_file()}, str(folder))
         # a copy of a hub model is found again by its commit; other folders have none
         commit = student.revision if mirrored(student.model, student.revision) else ""
-        return ResolvedModel(str(folder), commit, digest_folder(folder, _model_files(folder)))
+        return ResolvedModel(str(folder), commit, digest_folder(folder, model_files(folder)))
     commit = student.revision
     if not is_commit(commit):
         commit, names = hub_commit(f"{key}.revision", student.model, commit)
@@ -134,39 +132,31 @@ def _check_files(names: set[str], where: str) -> None:
         raise InputError(f"{where} has no tokenizer.", "Save it there with tokenizer.save_pretrained(folder).")
 
 
-def _model_files(folder: Path) -> list[str]:
+def model_files(folder: Path) -> list[str]:
+    """Return the names of the files that a model is loaded from, and that its digest covers."""
     found = [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*.jinja")]
     return [path.relative_to(folder).as_posix() for path in found if path.suffix in _DIGESTED and path.is_file()]
 
 
-def fetch_adapter(store: Store, reference: ModelReference, folder: Path) -> Path:
-    """Copy a reference's adapter from the store into ``folder`` and return it.
+def source_of(reference: ModelReference, store: Store) -> tuple[str, str]:
+    """Return the source that a library loads a reference's weights from: a folder and "", or hub id and revision.
+
+    That is the student, to which an adapter comes on top, or the weights that were trained in its place.
 
     Raises:
-        MissingError: a file is missing.
-        DamagedError: the adapter's digest differs from that in the reference.
-        StoreError: the store failed.
+        StoreError: see :func:`thinksafe.models.trained.weights_folder`.
     """
-    return fetch_adapter_files(store, reference.adapter, reference.adapter_digest, folder)
-
-
-def fetch_adapter_files(store: Store, adapter: str, digest: str, folder: Path) -> Path:
-    """Copy the adapter below the store's key ``adapter`` into ``folder`` and return it. Raises as fetch_adapter."""
-    for name in ADAPTER_FILES:
-        store.get_file(f"{adapter}/{name}", folder / name)
-    if digest_folder(folder, ADAPTER_FILES) != digest:
-        raise DamagedError(
-            f"The adapter {store.uri(adapter)} is not the one that was trained (digest differs).",
-            "Delete it, then start the run again.",
-        )
-    return folder
+    trained = reference.trained
+    if trained is not None and trained.parameters == "full":
+        return str(weights_folder(store, trained)), ""
+    return local_source(reference.student)
 
 
 def load_tokenizer(reference: ModelReference) -> Any:
-    """Load the tokenizer of a reference's student. Raises InputError."""
+    """Load the tokenizer of a reference's student, which training leaves as it is. Raises InputError."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    source, options = _source(reference.student)
+    source, options = _source(reference.student, *local_source(reference.student))
     # transformers 5 applies SentencePiece's rules to byte-level tokenizers that name LlamaTokenizerFast, such as that
     # of R1-Distill-Llama (huggingface/transformers#45488); the second class uses tokenizer.json unchanged
     for loader in (AutoTokenizer, PreTrainedTokenizerFast):
@@ -179,17 +169,23 @@ def load_tokenizer(reference: ModelReference) -> Any:
     raise InputError(f"The tokenizer of {reference.student.model!r} loses spaces.", "Check its tokenizer_class.")
 
 
-def load_model(reference: ModelReference, store: Store, place: bool = True) -> Any:
-    """Load a reference's student, and its adapter if it has one, for inference (evaluation mode).
+def load_model(reference: ModelReference, store: Store, place: bool = True, *, precise: bool = False) -> Any:
+    """Load a reference's student, with its adapter or the weights in its place, for inference (evaluation mode).
 
-    The model is on the GPU if there is one, unless ``place`` is false: then it stays on the CPU. On hardware without
-    bfloat16 units, bfloat16 becomes float32, with a warning.
+    On hardware without bfloat16 units, bfloat16 becomes float32, with a warning.
+
+    Args:
+        reference: The model.
+        store: Holds the adapter or the weights.
+        place: Put the model on the GPU if there is one; otherwise it stays on the CPU.
+        precise: Load in float32 whatever its number format, to train all weights.
 
     Raises:
         InputError: the student cannot be loaded, or lacks weights.
         StageError: the student's files changed since the reference was made.
-        StoreError: see :func:`fetch_adapter`.
+        StoreError: see :func:`thinksafe.models.trained.fetch_trained`.
     """
+    import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
@@ -201,8 +197,17 @@ def load_model(reference: ModelReference, store: Store, place: bool = True) -> A
             f"The student {student.model!r} changed since the run was planned (digest differs).",
             "Start a new run, with student.revision set to a commit for a hub model.",
         )
-    (device, dtype), (source, options) = _placement(student), _source(student)
-    options |= {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+    device, dtype = placement(student)
+    if student.dtype == "bfloat16" and dtype == torch.float32 and not precise:
+        warnings.warn(
+            f"This {device} has no bfloat16 units: the student is loaded in float32, which is faster here. "
+            "Set student.dtype: float32 to silence this warning.",
+            stacklevel=2,
+        )
+    source, options = _source(student, *source_of(reference, store))
+    options |= {
+        "dtype": torch.float32 if precise else dtype, "use_safetensors": True, "output_loading_info": True,
+    }
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
         model, loaded = load(source, **options)
@@ -213,21 +218,21 @@ def load_model(reference: ModelReference, store: Store, place: bool = True) -> A
             f"The weights of {student.model!r} lack {len(missing)} tensors ({missing[0]}, ...).",
             "Copy the whole model folder.",
         )
-    if reference.adapter:
+    if (trained := reference.trained) is not None and trained.parameters == "lora":
         from peft import PeftModel
 
         with tempfile.TemporaryDirectory() as folder:
-            model = PeftModel.from_pretrained(model, fetch_adapter(store, reference, Path(folder)))
+            model = PeftModel.from_pretrained(model, fetch_trained(store, trained, Path(folder)))
     return (model.to(device) if place else model).eval()
 
 
-def _source(student: StudentSettings) -> tuple[str, dict[str, Any]]:
+def _source(student: StudentSettings, source: str, revision: str) -> tuple[str, dict[str, Any]]:
     """Return the first argument and the options of ``from_pretrained``."""
-    source, revision = local_source(student)
     return source, {"trust_remote_code": student.trust_remote_code, "revision": revision or None}
 
 
-def _placement(student: StudentSettings) -> tuple[torch.device, torch.dtype]:
+def placement(student: StudentSettings) -> tuple[torch.device, torch.dtype]:
+    """Return where a student is loaded here, and in which number format: float32 without bfloat16 units."""
     import torch
 
     if torch.cuda.is_available():
@@ -235,14 +240,7 @@ def _placement(student: StudentSettings) -> tuple[torch.device, torch.dtype]:
     else:
         capabilities = torch.cpu.get_capabilities()
         device, units = "cpu", any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    if student.dtype == "bfloat16" and not units:
-        warnings.warn(
-            f"This {device} has no bfloat16 units: the student is loaded in float32, which is faster here. "
-            "Set student.dtype: float32 to silence this warning.",
-            stacklevel=3,
-        )
-        return torch.device(device), torch.float32
-    return torch.device(device), torch.float32 if student.dtype == "float32" else torch.bfloat16
+    return torch.device(device), torch.bfloat16 if student.dtype == "bfloat16" and units else torch.float32
 
 
 def _unloadable(what: str, student: StudentSettings, error: Exception) -> InputError:

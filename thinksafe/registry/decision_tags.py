@@ -40,6 +40,12 @@ def tag_decision(registration: Registration, decision: Decision) -> None:
                 client.delete_model_version_tag(name, version, key)
 
 
+def _named(registration: Registration) -> str:
+    if registration.weights_digest:
+        return f"weights {registration.weights_digest[:12]}"
+    return f"adapter {registration.adapter_digest[:12]}"
+
+
 def description(registration: Registration, decision: Decision) -> str:
     """Return the decision on a version and its reasons: summary, failed checks, waivers, and where the report is.
 
@@ -54,7 +60,7 @@ def description(registration: Registration, decision: Decision) -> str:
     lines += [f"- {described(use)}: {' '.join(use.reason.split())}" for use in applied(decision)]
     lines += [f"- Note: {note}" for note in decision.notes]
     last = (
-        f"Run {registration.run_id}, adapter {registration.adapter_digest[:12]}. All checks and numbers: report.html "
+        f"Run {registration.run_id}, {_named(registration)}. All checks and numbers: report.html "
         f"among the artifacts of the MLflow run {registration.mlflow_run}."
     )
     return "\n".join(lines)[: DESCRIPTION - len(last) - 2] + "\n\n" + last

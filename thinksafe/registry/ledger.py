@@ -38,7 +38,9 @@ _CI_USERS = {"GITHUB_ACTOR": "github", "GITLAB_USER_LOGIN": "gitlab"}
 class Digests(Record):
     """What a promoted model was made from and what decided on it; empty if unknown."""
 
-    adapter: Text
+    adapter: str = ""
+    weights: str = ""
+    """Of all weights, where they were trained; then there is no adapter."""
     base: Text
     data: str = ""
     """Digest of the training examples."""
@@ -79,8 +81,9 @@ class LedgerEntry(Record):
     def _consistent(self) -> LedgerEntry:
         if self.previous != (self.generation - 1 or None):
             raise ValueError("previous is not the generation before")
-        if self.target.absent or not self.target.adapter or self.target.adapter_digest != self.digests.adapter:
-            raise ValueError("the target has no adapter, or another one than digests names")
+        named = self.target.adapter_digest, self.target.weights_digest
+        if self.target.absent or not self.target.trained or named != (self.digests.adapter, self.digests.weights):
+            raise ValueError("the target was not trained, or is not what digests names")
         return self
 
 

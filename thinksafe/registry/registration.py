@@ -1,8 +1,9 @@
-"""Model versions in MLflow: adapters are registered, tagged with the gate's decision, and given aliases.
+"""Model versions in MLflow: what was trained is registered, tagged with the gate's decision, and given aliases.
 
-A version's source is a logged model with the adapter's two files, so that ``models:/<name>@champion`` can be
-downloaded and served (vLLM, KServe) with nothing of this project installed. The student's own weights are never
-copied. All functions can be repeated, even after a kill between any two of their calls.
+The source of an adapter's version is a logged model with its two files, so that ``models:/<name>@champion`` can be
+downloaded and served (vLLM, KServe) with nothing of this project installed. Where all weights were trained, they stay
+in the store, and the logged model has a file that names their place and digest. All functions can be repeated, even
+after a kill between any two of their calls.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thinksafe.config.model import RegistrySettings
 from thinksafe.errors import StageError, StoreError, ThinkSafeError
-from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter
-from thinksafe.models.references import ModelReference
+from thinksafe.jsonl import write_json
+from thinksafe.models.references import ModelReference, Trained
+from thinksafe.models.trained import fetch_trained, verify_trained
 from thinksafe.records import Record, Text
 from thinksafe.registry import ledger
 from thinksafe.registry.mlflow_client import (
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-RUN_ID, ADAPTER = "thinksafe.run_id", "thinksafe.adapter_digest"
+RUN_ID = "thinksafe.run_id"
+PLACE = "weights.json"
+"""File of a logged model that says where all weights are."""
 ATTEMPTS = 10
 """How often set_champion follows a ledger that changes in the meantime."""
 
@@ -54,7 +58,8 @@ class Registration(Record):
     run_id: Text
     candidate: Text
     """Digest of the model reference."""
-    adapter_digest: Text
+    adapter_digest: str = ""
+    weights_digest: str = ""
     data_digest: str
     """Digest of the training examples."""
     config_digest: str
@@ -67,25 +72,36 @@ class Registration(Record):
     """As configured; empty if MLFLOW_TRACKING_URI decides."""
 
 
-def verify_adapter(store: Store, reference: ModelReference) -> None:
-    """Check that a reference's adapter is in the store and has the digest in the reference.
+def digest_tag(trained: Trained) -> str:
+    """Return the name of the tag that holds the digest of what was trained."""
+    return f"thinksafe.{trained.noun}_digest"
+
+
+def trained_of(reference: ModelReference) -> Trained:
+    """Return what was trained of a reference. Raises StageError for an untrained student."""
+    if reference.trained is None:
+        raise StageError("The candidate is the student itself.", "Start the run again from training.")
+    return reference.trained
+
+
+def verify_candidate(store: Store, reference: ModelReference) -> None:
+    """Check that what was trained is in the store and has the digest in the reference.
 
     Raises:
         StoreError: a file is missing or was changed.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        fetch_adapter(store, reference, Path(folder))
+    verify_trained(store, trained_of(reference))
 
 
 def register_candidate(
     store: Store, candidate: ModelReference, registry: RegistrySettings, *,
     run_id: str, data_digest: str, config_digest: str,
 ) -> Registration:
-    """Register a candidate's adapter as a model version with the alias ``candidate``, once per run and adapter.
+    """Register a candidate as a model version with the alias ``candidate``, once per run and digest.
 
     Args:
-        store: Artifact store that contains the adapter.
-        candidate: Reference with an adapter.
+        store: Artifact store that contains what was trained.
+        candidate: Reference of the trained student.
         registry: Registered model, experiment and server.
         run_id: Run that trained it.
         data_digest: Digest of the training examples.
@@ -94,21 +110,30 @@ def register_candidate(
     Raises:
         ConfigError: no tracking URI.
         StageError: MLflow failed, or the adapter's configuration does not name the student.
-        StoreError: the adapter's files are missing or changed.
+        StoreError: the files are missing or changed.
     """
     from thinksafe.registry.tracking import ensure_parent_run
 
-    if not candidate.adapter:
-        raise StageError("The candidate has no adapter.", "Start the run again from training.")
+    trained = trained_of(candidate)
     uri = resolve_tracking_uri(registry.tracking_uri)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = fetch_adapter(store, candidate, Path(temporary))
-        check_base(folder, candidate)
+        folder = Path(temporary)
+        if trained.parameters == "lora":
+            fetch_trained(store, trained, folder)
+            check_base(folder, candidate)
+        else:
+            verify_trained(store, trained)
+            student = candidate.student
+            write_json(folder / PLACE, {
+                "weights": store.uri(trained.place), "weights_digest": trained.digest, "base": student.model,
+                "base_revision": student.revision,
+            })
         parent = ensure_parent_run(registry, run_id, run_id)
         client, name = connect(uri), registry.model
         known = {
             RUN_ID: run_id,
-            ADAPTER: candidate.adapter_digest,
+            digest_tag(trained): trained.digest,
+            "thinksafe.weights": store.uri(trained.place) if trained.parameters == "full" else "",
             "thinksafe.base": candidate.student.model,
             "thinksafe.base_revision": candidate.student.revision,
             "thinksafe.base_digest": candidate.base_digest,
@@ -117,16 +142,16 @@ def register_candidate(
         }
         tags = {key: value for key, value in known.items() if value}
         experiment = ensure_experiment(client, uri, registry.experiment)
-        model = _ensure_model(client, uri, experiment, parent, folder, tags)
+        model = _ensure_model(client, uri, experiment, parent, folder, trained, tags)
     with reporting(uri, f"register a version of {name!r}"):
-        version = _ensure_version(client, name, model, parent, tags)
+        version = _ensure_version(client, name, model, parent, trained, tags)
         aliases = client.get_registered_model(name).aliases
         # A repeated older run must not take the alias back from a newer version.
         if int(aliases.get(CANDIDATE, 0)) < int(version):
             client.set_registered_model_alias(name, CANDIDATE, version)
     return Registration(
         name=name, version=version, run_id=run_id, candidate=candidate.digest,
-        adapter_digest=candidate.adapter_digest, data_digest=data_digest, config_digest=config_digest,
+        data_digest=data_digest, config_digest=config_digest, **trained.digests,
         model_id=model.model_id, mlflow_run=parent, tracking_uri=registry.tracking_uri,
     )
 
@@ -169,13 +194,13 @@ def check_base(folder: Path, candidate: ModelReference) -> None:
         )
 
 
-def verify_version(client: MlflowClient, uri: str, name: str, version: str, adapter_digest: str) -> None:
-    """Check that MLflow has a version and that it belongs to this adapter.
+def verify_version(client: MlflowClient, uri: str, name: str, version: str, trained: Trained) -> None:
+    """Check that MLflow has a version and that it belongs to what was trained.
 
     MLflow lets an alias point only at a version that exists, but versions can be deleted by hand.
 
     Raises:
-        StageError: it was deleted, belongs to another adapter, or MLflow failed.
+        StageError: it was deleted, belongs to something else, or MLflow failed.
     """
     try:
         with reporting(uri, f"find version {version} of {name!r}"):
@@ -187,9 +212,10 @@ def verify_version(client: MlflowClient, uri: str, name: str, version: str, adap
             f"Version {version} of {name!r} is not in MLflow.",
             "It was deleted, or this is another server; run the stage register again.",
         ) from error
-    if found.tags.get(ADAPTER) != adapter_digest:
+    if found.tags.get(digest_tag(trained)) != trained.digest:
         raise StageError(
-            f"Version {version} of {name!r} in MLflow belongs to another adapter.",
+            f"Version {version} of {name!r} in MLflow belongs to other weights than the {trained.noun} "
+            f"{trained.digest[:12]}.",
             "The ledger and this MLflow server do not belong together; check the tracking URI.",
         )
 
@@ -231,11 +257,11 @@ def champion_version(client: MlflowClient, uri: str, model: str) -> str:
 
 
 def _ensure_model(
-    client: MlflowClient, uri: str, experiment: str, parent: str, folder: Path, tags: dict[str, str]
+    client: MlflowClient, uri: str, experiment: str, parent: str, folder: Path, trained: Trained, tags: dict[str, str]
 ) -> Any:
-    """Return the logged model of this run and adapter, with its files uploaded."""
+    """Return the logged model of this run, with the files of the folder uploaded."""
     with reporting(uri, "create a logged model"):
-        found = all_pages(client.search_logged_models, [experiment], filter_string=_tagged(tags))
+        found = all_pages(client.search_logged_models, [experiment], filter_string=_tagged(trained, tags))
         # FAILED ones stay as the record of a failed upload; the upload of a killed attempt is repeated.
         usable = [model for model in found if str(model.status) != "FAILED"]
         ready = [model for model in usable if str(model.status) == "READY"]
@@ -243,11 +269,11 @@ def _ensure_model(
             model = min(chosen, key=lambda found: found.creation_timestamp)
         else:
             model = client.create_logged_model(
-                experiment, name="adapter", source_run_id=parent, model_type="adapter", tags=tags
+                experiment, name=trained.noun, source_run_id=parent, model_type=trained.noun, tags=tags
             )
-    sizes = {name: (folder / name).stat().st_size for name in ADAPTER_FILES}
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
     try:
-        with reporting(uri, "upload the adapter"), uploading(client, sum(sizes.values())):
+        with reporting(uri, f"upload the {trained.noun}"), uploading(client, sum(sizes.values())):
             if not sizes.items() <= _uploaded(client, model.model_id).items():
                 client.log_model_artifacts(model.model_id, str(folder))
             # An attempt beside this one may be writing the same files just now; none of them stays short for long.
@@ -257,7 +283,7 @@ def _ensure_model(
                     break
             else:
                 raise StoreError(
-                    "MLflow's artifact store does not have the adapter that was uploaded.",
+                    "MLflow's artifact store does not have the files that were uploaded.",
                     "Check the server's artifact store, then start the same command again.",
                 )
     except ThinkSafeError:
@@ -270,19 +296,21 @@ def _ensure_model(
         return model if ready else client.finalize_logged_model(model.model_id, "READY")
 
 
-def _tagged(tags: dict[str, str]) -> str:
-    return f"tags.`{RUN_ID}` = {quoted(tags[RUN_ID])} and tags.`{ADAPTER}` = {quoted(tags[ADAPTER])}"
+def _tagged(trained: Trained, tags: dict[str, str]) -> str:
+    return f"tags.`{RUN_ID}` = {quoted(tags[RUN_ID])} and tags.`{digest_tag(trained)}` = {quoted(trained.digest)}"
 
 
 def _uploaded(client: MlflowClient, model_id: str) -> dict[str, int | None]:
     return {file.path: file.file_size for file in client.list_logged_model_artifacts(model_id)}
 
 
-def _ensure_version(client: MlflowClient, name: str, model: Any, parent: str, tags: dict[str, str]) -> str:
-    """Return the version of this run and adapter; the lowest, if racing attempts both made one."""
+def _ensure_version(
+    client: MlflowClient, name: str, model: Any, parent: str, trained: Trained, tags: dict[str, str]
+) -> str:
+    """Return the version of this run and digest; the lowest, if racing attempts both made one."""
     from mlflow.exceptions import MlflowException
 
-    wanted = f"name = {quoted(name)} and {_tagged(tags)}"
+    wanted = f"name = {quoted(name)} and {_tagged(trained, tags)}"
     try:
         client.create_registered_model(name)
     except MlflowException as error:

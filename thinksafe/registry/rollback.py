@@ -8,7 +8,13 @@ from thinksafe.errors import ConfigError, ConflictError
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.registry.mlflow_client import connect, missing_ok, reporting, resolve_tracking_uri
-from thinksafe.registry.registration import champion_version, set_champion, verify_adapter, verify_version
+from thinksafe.registry.registration import (
+    champion_version,
+    set_champion,
+    trained_of,
+    verify_candidate,
+    verify_version,
+)
 from thinksafe.store import Store
 
 if TYPE_CHECKING:
@@ -57,8 +63,8 @@ def rollback(
         if unfinished if to is None else _same(past, to):
             return _follow(store, model, client, uri)
     target = earlier(past) if to is None else _named(past, to)
-    verify_adapter(store, target.target)
-    verify_version(client, uri, model, target.version, target.digests.adapter)
+    verify_candidate(store, target.target)
+    verify_version(client, uri, model, target.version, trained_of(target.target))
     entry = LedgerEntry(
         model=model, generation=current.generation + 1, previous=current.generation, action="rollback",
         target=target.target, version=target.version, run_id=target.run_id, digests=target.digests,

@@ -72,10 +72,12 @@ def headline_tags(records: Mapping[str, StageRecord]) -> dict[str, str]:
         "thinksafe.version": registration.get("version"),
         "thinksafe.config_digest": plan.config_digest,
         "thinksafe.base_digest": plan.base.get("base_digest") or model.get("base_digest"),
-        "thinksafe.champion_digest": plan.champion.get("adapter_digest"),
+        "thinksafe.champion_digest": plan.champion.get("adapter_digest") or plan.champion.get("weights_digest"),
         "thinksafe.data_digest": registration.get("data_digest"),
         "thinksafe.adapter_digest": train.adapter_digest or registration.get("adapter_digest")
         or model.get("adapter_digest"),
+        "thinksafe.weights_digest": train.weights_digest or registration.get("weights_digest")
+        or model.get("weights_digest"),
     }
     return {key: "" if value is None else str(value) for key, value in tags.items()}
 

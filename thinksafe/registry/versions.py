@@ -11,7 +11,7 @@ from thinksafe.config.suite import SuiteConfig
 from thinksafe.errors import ConfigError, InputError, StageError
 from thinksafe.models.references import ModelReference
 from thinksafe.registry import ledger
-from thinksafe.registry.registration import ADAPTER, RUN_ID
+from thinksafe.registry.registration import RUN_ID, digest_tag
 from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import find_evidence
 from thinksafe.settings import StudentSettings
@@ -98,8 +98,8 @@ def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> Model
     client = connect(uri)
     with reporting(uri, f"look up version {version} of {name!r}"):
         tags = client.get_model_version(name, version).tags
-    run_id, digest = tags.get(RUN_ID, ""), tags.get(ADAPTER, "")
-    if not run_id or not digest:
+    run_id = tags.get(RUN_ID, "")
+    if not run_id:
         raise InputError(
             f"Version {version} of {name!r} was not registered by a realignment.", "Name a version that was."
         )
@@ -114,12 +114,16 @@ def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> Model
     except ValidationError as error:
         raise StageError(f"The plan record of the run {run_id} is malformed.", "Restore it from a backup.") from error
     made = train.read(TrainDetails)
-    if made.adapter_digest != digest:
+    found = base.model_copy(update={
+        "adapter": made.adapter, "adapter_digest": made.adapter_digest, "weights": made.weights,
+        "weights_digest": made.weights_digest,
+    })
+    trained = found.trained
+    if trained is None or tags.get(digest_tag(trained)) != trained.digest:
         raise StageError(
-            f"Version {version} of {name!r} has another adapter than the one that run {run_id} made.",
+            f"Version {version} of {name!r} is not what run {run_id} made.",
             "Do not deploy it; register the run's candidate again.",
         )
-    found = base.model_copy(update={"adapter": made.adapter, "adapter_digest": digest})
     return _evaluated(found)
 
 

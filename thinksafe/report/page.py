@@ -23,7 +23,7 @@ CONFIG_CHARACTERS = 200_000
 DIGESTS = 1000
 """Largest number of digests shown; provenance.json has all."""
 NO_SAMPLES = Browser()
-HIDDEN = frozenset({"schema_version", "adapter"})
+HIDDEN = frozenset({"schema_version", "adapter", "weights"})
 """Details of a stage that are of no use to a reader of the page."""
 
 

@@ -36,7 +36,8 @@ def run(context: StageContext, section: AlarmSection, decision: Path, model: Pat
             raise StageError("The decision passed; there is no alarm to raise.", "Check the pipeline's wiring.")
         message = {
             "event": "thinksafe.alarm", "suite": section.suite, "run_id": context.run_id, "model": reference.digest,
-            "student": reference.student.model, "adapter_digest": reference.adapter_digest, "summary": decided.summary,
+            "student": reference.student.model, "adapter_digest": reference.adapter_digest,
+            "weights_digest": reference.weights_digest, "summary": decided.summary,
             "failed": [
                 {"check": check.name, "value": check.value, "threshold": check.threshold, "n": check.n}
                 for check in decided.checks if check.status == "failed"

@@ -14,7 +14,13 @@ from thinksafe.records import Decision
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import Digests, LedgerEntry
 from thinksafe.registry.mlflow_client import connect, resolve_tracking_uri
-from thinksafe.registry.registration import Registration, set_champion, verify_adapter, verify_version
+from thinksafe.registry.registration import (
+    Registration,
+    set_champion,
+    trained_of,
+    verify_candidate,
+    verify_version,
+)
 from thinksafe.run.details import MetricsDetails, PromoteDetails
 from thinksafe.run.record import StageContext, StageResult, find_evidence, recorded
 
@@ -44,7 +50,7 @@ def run(
     Raises:
         StageError: the gate refused, the inputs belong to different candidates, the champion is no longer the one
             that the gate compared with (names who promoted it), a waiver has expired since, or MLflow failed.
-        StoreError: the adapter's files are missing or changed, or the ledger or the record of the metrics is malformed.
+        StoreError: the candidate's files are missing or changed, or the ledger or the metrics' record is malformed.
         InputError: an input file is missing or malformed.
         ConfigError: no MLflow server is named.
     """
@@ -58,10 +64,10 @@ def run(
         }
         name = section.registry.model
         _check_inputs(decided, registered, reference, name)
-        verify_adapter(context.store, reference)
+        verify_candidate(context.store, reference)
         uri = resolve_tracking_uri(section.registry.tracking_uri)
         client = connect(uri)
-        verify_version(client, uri, name, registered.version, reference.adapter_digest)
+        verify_version(client, uri, name, registered.version, trained_of(reference))
         entry = _own_entry(context, name, reference) or _append(
             context, name, decided, registered, reference, compared
         )
@@ -79,8 +85,7 @@ def _check_inputs(decision: Decision, registration: Registration, candidate: Mod
         raise StageError(
             "The gate refused this candidate; it is not promoted.", "See the checks of the decision in the report."
         )
-    found = (registration.name, registration.candidate, registration.adapter_digest)
-    if found != (name, candidate.digest, candidate.adapter_digest):
+    if (registration.name, registration.candidate) != (name, candidate.digest):
         raise StageError(
             f"Version {registration.version} of {registration.name!r} is not the registration of this candidate.",
             "Pass the registration and candidate of one run.",
@@ -88,10 +93,10 @@ def _check_inputs(decision: Decision, registration: Registration, candidate: Mod
 
 
 def _own_entry(context: StageContext, name: str, candidate: ModelReference) -> LedgerEntry | None:
-    """Return this run's promotion of this adapter, if it is in the ledger."""
+    """Return this run's promotion of this candidate, if it is in the ledger."""
     for entry in reversed(ledger.entries(context.store, name)):
         own = entry.action == "promote" and entry.run_id == context.run_id
-        if own and entry.digests.adapter == candidate.adapter_digest:
+        if own and entry.target.digest == candidate.digest:
             return entry
     return None
 
@@ -121,7 +126,8 @@ def _append(
         run_id=context.run_id, reason=decision.summary, who=ledger.actor(), created=ledger.now(),
         waivers=tuple(waivers),
         digests=Digests(
-            adapter=candidate.adapter_digest, base=candidate.base_digest, data=registration.data_digest,
+            adapter=candidate.adapter_digest, weights=candidate.weights_digest, base=candidate.base_digest,
+            data=registration.data_digest,
             config=registration.config_digest, decision=digest_json(decision), metrics=_metrics_digest(context),
         ),
     )

@@ -1,4 +1,4 @@
-"""register: adapter -> model version with the alias ``candidate``, so that a refused candidate has a record too."""
+"""register: candidate -> model version with the alias ``candidate``, so that a refused one has a record too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from thinksafe.run.record import StageContext, StageResult, find_evidence, recor
 def run(
     context: StageContext, section: RegisterSection, candidate: Path, examples: Path, *, registration_out: Path
 ) -> StageResult:
-    """Register the candidate's adapter in MLflow. It can be repeated: a run and adapter are registered once.
+    """Register the candidate in MLflow. It can be repeated: what a run made is registered once.
 
     Args:
         context: Store, run and task.
@@ -29,7 +29,7 @@ def run(
     Raises:
         ConfigError: no MLflow server is named.
         InputError: an input file is missing or malformed.
-        StoreError: the adapter's files are missing or changed, or the record of the plan is damaged.
+        StoreError: the candidate's files are missing or changed, or the record of the plan is damaged.
         StageError: MLflow failed, or the adapter does not name its base as the configuration does.
     """
     with recorded(context, section) as result:

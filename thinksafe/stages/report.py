@@ -67,7 +67,7 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
         page = render_page(summary, _samples(context.store, records, summary), _audits(context), pictures).encode()
         write_atomic(report_out, page)
         files = {PAGE: page} | {name: _document(value) for name, value in published(summary).items()}
-        if summary.provenance.adapter_digest and summary.provenance.config and not summary.is_evaluation:
+        if summary.provenance.trained_digest and summary.provenance.config and not summary.is_evaluation:
             files |= {CARD: model_card(summary).encode(), MATERIALS: bill_of_materials(summary).encode()}
         for name, data in files.items():
             context.store.put(f"reports/{context.run_id}/{name}", data)

@@ -1,7 +1,7 @@
-"""train: examples to an adapter, under a key that holds everything that determines it.
+"""train: examples to an adapter or to all weights, under a key that holds everything that determines them.
 
-A retry, or a second run on the same examples, reuses an adapter that is in the store
-(:mod:`thinksafe.training.adapter_store`). An interrupted training resumes from its last checkpoint
+A retry, or a second run on the same examples, reuses what is in the store
+(:mod:`thinksafe.training.trained_store`). An interrupted training resumes from its last checkpoint
 (:mod:`thinksafe.training.checkpoints`). On a cluster, a TrainJob may train instead of the stage
 (:mod:`thinksafe.training.trainjob`).
 """
@@ -22,28 +22,30 @@ from thinksafe.errors import DamagedError, InputError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.judging.guards import open_guard
 from thinksafe.kube.jobs import job_client, job_settings
-from thinksafe.models.loading import fetch_adapter
 from thinksafe.models.references import ModelReference, read_reference
+from thinksafe.models.trained import fetch_trained
 from thinksafe.records import Decision
 from thinksafe.run.formats import format_of
 from thinksafe.run.record import StageContext, StageResult, recorded
-from thinksafe.training.adapter_store import AdapterManifest, candidate_of, find_adapter, settle
 from thinksafe.training.adapters import changed_matrices
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.details import CurvePoint, TrainDetails
 from thinksafe.training.fit import warmup_steps
 from thinksafe.training.launch import Job, shape_here, train
+from thinksafe.training.trained_store import TrainedManifest, candidate_of, find_trained, manifest_key, settle
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl")
+_OF_ADAPTERS = frozenset({"lora_rank", "lora_alpha", "lora_dropout", "target_modules"})
+"""Settings that mean nothing where all weights are trained."""
 
 
 def run(
     context: StageContext, section: TrainSection, base: Path, examples: Path,
-    *, adapter_out: Path, candidate_out: Path, decision_out: Path, passed_out: Path,
+    *, trained_out: Path, candidate_out: Path, decision_out: Path, passed_out: Path,
 ) -> StageResult:
-    """Train an adapter, or reuse an existing one, and write it and the candidate's reference.
+    """Train an adapter or all weights, or reuse existing ones, and write the candidate's reference.
 
-    An adapter that leaves the student as it was is a verdict, not a failure: the Decision (JSON) and the flag ``true``
+    A training that leaves the student as it was is a verdict, not a failure: the Decision (JSON) and the flag ``true``
     or ``false`` say whether the run continues.
 
     Args:
@@ -51,7 +53,8 @@ def run(
         section: Settings and seed.
         base: ModelReference of the student.
         examples: JSON Lines of Example.
-        adapter_out: Folder for the adapter's files; created when missing.
+        trained_out: Folder for the adapter's files, or for the manifest of all weights, which stay in the store;
+            created when missing.
         candidate_out: File for the candidate's ModelReference.
         decision_out: File for the Decision.
         passed_out: File for the flag.
@@ -59,36 +62,40 @@ def run(
     Raises:
         InputError: the base is not a plain student, cannot be loaded or has no fitting chat template.
         ConfigError: see :func:`thinksafe.training.launch.shape_here`.
-        StageError: see :func:`thinksafe.training.fit.train_adapter` and
+        StageError: see :func:`thinksafe.training.fit.train_student` and
             :func:`thinksafe.training.data.encode_examples`.
         StoreError: the store failed.
     """
     with recorded(context, section) as result:
         reference = read_reference(base)
-        if reference.absent or reference.adapter:
-            raise InputError(f"{base} is not a student without an adapter.", "Train from the base of the run.")
+        if reference.absent or reference.trained is not None:
+            raise InputError(f"{base} is not an untrained student.", "Train from the base of the run.")
         rows = digest_file(examples)
         cluster = job_settings()
         shape = shape_here(section.training) if cluster is None else shape_of(section.training)
         # the libraries that train are not here, but in the image of the TrainJob's pods
         image = "" if cluster is None else cluster.images.trainer
-        key = adapter_key(reference, rows, section, shape.world, image, _guard_digest(section, here=cluster is None))
-        manifest = found = find_adapter(context.store, reference, key)
+        key = trained_key(reference, rows, section, shape.world, image, _guard_digest(section, here=cluster is None))
+        parameters = section.training.parameters
+        manifest = found = find_trained(context.store, key, parameters)
         resumed = 0
         if manifest is None and cluster is not None:
             result.gpus = shape.nodes * (gpu.count if (gpu := cluster.stage("train").gpu) else 0)
             manifest, resumed = _train_on_nodes(context, cluster, section, reference, examples, key)
         elif manifest is None:
             manifest, resumed = _train(context, section, reference, examples, key, shape.processes)
-        candidate = candidate_of(reference, key, manifest)
-        fetch_adapter(context.store, candidate, adapter_out)
+        candidate, trained = candidate_of(reference, key, manifest), manifest.trained(key)
+        if parameters == "full":
+            write_json(trained_out / "manifest.json", manifest)
+        else:
+            fetch_trained(context.store, trained, trained_out)
         write_json(candidate_out, candidate)
-        decision = _decide(manifest, *changed_matrices(adapter_out))
+        decision = _decide(manifest, *(manifest.changed or changed_matrices(trained_out)))
         write_json(decision_out, decision)
         write_atomic(passed_out, b"true" if decision.passed else b"false")
         result.verdict = "passed" if decision.passed else "unchanged"
         result.inputs = {"base": reference.digest, "examples": rows}
-        result.outputs = {"adapter": manifest.adapter_digest, "candidate": candidate.digest}
+        result.outputs = {"trained": trained.digest, "candidate": candidate.digest}
         result.counts = {
             "examples": manifest.rows + sum(manifest.dropped.values()), "rows": manifest.rows,
             "tokens": manifest.tokens, "steps": manifest.steps, "reused": int(found is not None),
@@ -99,14 +106,14 @@ def run(
         result.details = TrainDetails(
             curve=tuple(CurvePoint(**point) for point in manifest.curve), steps=manifest.steps,
             warmup_steps=warmup_steps(manifest.steps, section.training), decision=decision,
-            adapter=candidate.adapter, adapter_digest=manifest.adapter_digest, processes=shape.world,
+            adapter=candidate.adapter, weights=candidate.weights, **trained.digests, processes=shape.world,
             nodes=shape.nodes, share=manifest.share, drift=tuple(manifest.drift),
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},
         )
     return result
 
 
-def _decide(manifest: AdapterManifest, changed: int, matrices: int) -> Decision:
+def _decide(manifest: TrainedManifest, changed: int, matrices: int) -> Decision:
     """Return whether the candidate differs from the base, in its weights and in what it was measured to write."""
     apart = [found for found in manifest.drift if found.measure == "kl"]
     same = apart and not any(found.value or (found.interval and found.interval.high) for found in apart)
@@ -126,13 +133,13 @@ def _decide(manifest: AdapterManifest, changed: int, matrices: int) -> Decision:
     return concluded("train", [check], "Stopped: the candidate does not differ from the base.")
 
 
-def adapter_key(
+def trained_key(
     base: ModelReference, examples: str, section: TrainSection, processes: int, image: str = "", guard: str = ""
 ) -> str:
-    """Return the digest of everything that determines an adapter.
+    """Return the digest of everything that determines an adapter, or all weights.
 
     The base digest covers weights, revision, tokenizer and chat template. The student's settings are in it because
-    the adapter names its base. Checkpoints are not: an interrupted training ends in the same adapter.
+    the adapter names its base. Checkpoints are not: an interrupted training ends in the same weights.
 
     Args:
         base: The student.
@@ -159,15 +166,16 @@ def _guard_digest(section: TrainSection, *, here: bool) -> str:
 
 
 def _deciding(section: TrainSection, processes: int) -> dict[str, Any]:
-    """Return the settings that determine an adapter, with the total number of processes on all nodes."""
+    """Return the settings that determine what is trained, with the total number of processes on all nodes."""
     settings = section.training
-    return settings.model_dump(mode="json", exclude={"checkpoint_steps", "nodes"}) | {"processes": processes}
+    unused = _OF_ADAPTERS if settings.parameters == "full" else {"parameters"}
+    return settings.model_dump(mode="json", exclude={"checkpoint_steps", "nodes", *unused}) | {"processes": processes}
 
 
 def _train(
     context: StageContext, section: TrainSection, base: ModelReference, examples: Path, key: str, processes: int
-) -> tuple[AdapterManifest, int]:
-    """Train, write the adapter into the store, and return its manifest and the step from which the training resumed."""
+) -> tuple[TrainedManifest, int]:
+    """Train, write the result into the store, and return its manifest and the step from which the training resumed."""
     with tempfile.TemporaryDirectory() as temporary:
         job = Job(
             section=section, base=base, examples=examples.absolute(), key=key, folder=Path(temporary),
@@ -177,15 +185,15 @@ def _train(
         if section.training.checkpoint_steps:
             job = job.model_copy(update={"resume": checkpoints.restore()})
         done = train(context, job, processes)
-        manifest = settle(context.store, base, key, job.folder, done)
+        manifest = settle(context.store, key, section.training.parameters, job.made, done)
     return manifest, job.resume
 
 
 def _train_on_nodes(
     context: StageContext, cluster: ClusterSettings, section: TrainSection, base: ModelReference, examples: Path,
     key: str,
-) -> tuple[AdapterManifest, int]:
-    """Train in a TrainJob, whose first node writes the adapter; return as :func:`_train` does."""
+) -> tuple[TrainedManifest, int]:
+    """Train in a TrainJob, whose first node writes the result; return as :func:`_train` does."""
     from thinksafe.training.node import NodeJob
     from thinksafe.training.trainjob.launcher import TrainJobLauncher
 
@@ -194,12 +202,15 @@ def _train_on_nodes(
         task=context.task,
     )
 
+    parameters = section.training.parameters
+
     def done() -> bool:
-        return find_adapter(context.store, base, key) is not None
+        return find_trained(context.store, key, parameters) is not None
 
     launcher = TrainJobLauncher(context.store, cluster, job_client(cluster), job, examples, done)
     launcher.run()
-    manifest = find_adapter(context.store, base, key)
+    manifest = find_trained(context.store, key, parameters)
     if manifest is None:
-        raise DamagedError(f"The adapter {key} is gone from the store again.", "Start the same stage again.")
+        place = context.store.uri(manifest_key(key, parameters))
+        raise DamagedError(f"{place} is gone from the store again.", "Start the same stage again.")
     return manifest, launcher.resumed

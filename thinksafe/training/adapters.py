@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thinksafe.jsonl import write_json
-from thinksafe.models.loading import ADAPTER_FILES
+from thinksafe.models.trained import ADAPTER_FILES
+from thinksafe.training.sharding import WRAPPER
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_WRAPPER = "._checkpoint_wrapped_module"
-"""Torch's part of the names inside a layer with activation checkpointing."""
 
 
 def adapter_state(model: Any, sharded: bool) -> dict[str, Tensor]:
@@ -32,12 +30,12 @@ def adapter_state(model: Any, sharded: bool) -> dict[str, Tensor]:
 
         options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
         # torch leaves the wrappers out of names; PEFT looks for module names that include them
-        names = {name.replace(_WRAPPER, ""): name for name, weight in model.named_parameters() if weight.requires_grad}
+        names = {name.replace(WRAPPER, ""): name for name, weight in model.named_parameters() if weight.requires_grad}
         whole = get_model_state_dict(model, options=options)
         state = {names[name]: weight for name, weight in whole.items() if name in names}
     # "auto" would ask the hub whether the vocabulary was resized
     found = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
-    return {name.replace(_WRAPPER, ""): weight.detach().cpu().contiguous() for name, weight in found.items()}
+    return {name.replace(WRAPPER, ""): weight.detach().cpu().contiguous() for name, weight in found.items()}
 
 
 def changed_matrices(folder: Path) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Checkpoints of a training in the store, so that an interrupted training resumes, even on another node.
 
-``checkpoints/<adapter key>/<step>/`` contains the files that transformers writes and reads and, written last,
-``manifest.json`` with their digests. The two newest are kept while the training runs, and none after its adapter is
+``checkpoints/<key>/<step>/`` contains the files that transformers writes and reads and, written last,
+``manifest.json`` with their digests. The two newest are kept while the training runs, and none after what it made is
 written. The store's content is not trusted: only files with known names and matching digests are fetched, and tensors
 in PyTorch's format are opened with ``weights_only``, which runs no code.
 """
@@ -18,9 +18,10 @@ from pydantic import ValidationError
 
 from thinksafe.digests import digest_file
 from thinksafe.errors import DamagedError, MissingError, StageError, StoreError
-from thinksafe.models.loading import ADAPTER_FILES
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.records import Record
 from thinksafe.store import Store
+from thinksafe.training.weights import CHECKPOINT
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -31,6 +32,9 @@ KEPT = 2
 """Checkpoints to keep while the training runs: one more than needed, in case the newest is damaged."""
 MANIFEST = "manifest.json"
 _STATE, _STEP = "trainer_state.json", re.compile(r"\d{8}")
+_SHARED = "pytorch_model_fsdp.bin"
+_KINDS = ({*ADAPTER_FILES}, {CHECKPOINT}, {_SHARED})
+"""Files of what was trained, one set a checkpoint: an adapter, all weights, or all weights that processes shared."""
 _TENSORS = re.compile(r"(optimizer|scheduler|rng_state(_\d+)?)\.pth?|(optimizer|pytorch_model_fsdp)\.bin")
 
 
@@ -45,11 +49,11 @@ class CheckpointManifest(Record):
 
 
 class Checkpoints:
-    """The checkpoints of one adapter.
+    """The checkpoints of one training.
 
     Args:
         store: Where they are kept.
-        key: Key of the adapter: a training of another adapter never finds them.
+        key: Key of what is trained: another training never finds them.
         folder: Local folder that the training's processes share.
         step: Step of the checkpoint to resume from, which :meth:`restore` fetched into ``folder``; 0 without one.
     """
@@ -115,7 +119,7 @@ class Checkpoints:
             warnings.warn(f"The checkpoint of step {step} is not written. {error}", stacklevel=2)
 
     def clear(self) -> None:
-        """Delete all checkpoints of this adapter."""
+        """Delete all checkpoints of this training."""
         try:
             for prefix in self._all():
                 self._delete(prefix)
@@ -161,7 +165,8 @@ class Checkpoints:
         manifest = CheckpointManifest.model_validate_json(self._store.get(f"{prefix}/{MANIFEST}"))
         if manifest.step != int(folder.name) or manifest.step < 1:
             raise ValueError("the manifest is of another step")
-        if not {*ADAPTER_FILES, _STATE} <= manifest.files.keys() or not all(map(_known, manifest.files)):
+        names = manifest.files.keys()
+        if _STATE not in names or not any(kind <= names for kind in _KINDS) or not all(map(_known, names)):
             raise ValueError("its files are not those of a checkpoint")
         for name, digest in manifest.files.items():
             self._store.get_file(f"{prefix}/{name}", folder / name)
@@ -170,7 +175,7 @@ class Checkpoints:
             if _TENSORS.fullmatch(name):
                 try:
                     with safe_globals():  # type: ignore[no-untyped-call]
-                        torch.load(folder / name, map_location="cpu", weights_only=True)
+                        torch.load(folder / name, map_location="cpu", weights_only=True, mmap=True)
                 except Exception as error:  # a malformed file gives errors of many types
                     raise ValueError(f"{name} holds more than tensors") from error
         return manifest.step
@@ -190,4 +195,4 @@ def _collect(folder: Path) -> None:
 
 
 def _known(name: str) -> bool:
-    return name in (*ADAPTER_FILES, _STATE, HEAD) or bool(_TENSORS.fullmatch(name))
+    return name in (*ADAPTER_FILES, CHECKPOINT, _STATE, HEAD) or bool(_TENSORS.fullmatch(name))

@@ -29,8 +29,11 @@ class TrainDetails(DecisionDetails):
     """Steps of the warm-up, of which the first is at rate 0; fewer than ``training.warmup_ratio`` asks for where they
     would leave no step after them."""
     adapter: str = ""
-    """Key of the adapter in the store."""
+    """Key of the adapter in the store; empty if all weights were trained."""
     adapter_digest: str = ""
+    weights: str = ""
+    """Key of the folder with all weights in the store; empty if an adapter was trained."""
+    weights_digest: str = ""
     processes: Count = 0
     nodes: Count = 0
     share: float = 1.0

@@ -1,7 +1,8 @@
-"""Encoded rows to an adapter, with any objective: everything around the trainer.
+"""Encoded rows to a trained student, with any objective: everything around the trainer.
 
-The trainer comes from :mod:`thinksafe.training.objectives`. The only output is the adapter's two files. The same code
-runs in a single process and in each of several (:mod:`thinksafe.training.launch`).
+The trainer comes from :mod:`thinksafe.training.objectives`. The only output are the files of an adapter
+(:mod:`thinksafe.training.adapters`) or of all weights (:mod:`thinksafe.training.weights`). The same code runs in a
+single process and in each of several (:mod:`thinksafe.training.launch`).
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ from thinksafe.config.sections import TrainSection
 from thinksafe.config.shape import shape_of
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.methods.objectives import OnPolicy
+from thinksafe.models.loading import placement
 from thinksafe.run.record import StageContext
 from thinksafe.settings import StudentSettings
 from thinksafe.training import sharding
 from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.checkpoints import Checkpoints
 from thinksafe.training.data import Row
-from thinksafe.training.drift import Drift, chosen_rows, measure_drift
+from thinksafe.training.drift import Drift, measure_drift
 from thinksafe.training.logits import CHUNK
 from thinksafe.training.objectives import Given, make_trainer
+from thinksafe.training.original import Original, computing, drift_rows
+from thinksafe.training.weights import check_trainable, marks_of, round_weights, weights_state, write_weights
 
 if TYPE_CHECKING:
+    import torch
     from transformers import TrainerCallback
 
 CURVE_POINTS = 200
@@ -55,6 +60,9 @@ class Training:
     responses: int = 0
     """Responses that training sampled, those before a checkpoint included."""
     response_tokens: int = 0
+    changed: tuple[int, int] | None = None
+    """How many tensors differ from the student's, as they are written, and how many there are; in the first process,
+    if all weights were trained. An adapter's file tells by itself."""
 
 
 def warmup_steps(steps: int, settings: TrainingSettings) -> int:
@@ -71,59 +79,88 @@ def step_count(rows: int, section: TrainSection) -> int:
     return math.ceil(rows * each / section.training.batch_size) * section.training.epochs
 
 
-def train_adapter(
+def train_student(
     context: StageContext, model: Any, tokenizer: Any, rows: list[Row], section: TrainSection,
     student: StudentSettings, folder: Path, checkpoints: Checkpoints | None = None,
 ) -> Training:
-    """Train a LoRA adapter on a loaded student and write its two files (``ADAPTER_FILES``) into ``folder``.
+    """Train an adapter on a loaded student, or all its weights, and write the files into ``folder``.
 
     On CPUs the same rows, section, number of processes and number of threads give the same bytes, whether or not the
-    training was resumed. The adapter is added to ``model``. All processes must call it; the first one writes.
+    training was resumed. ``model`` is changed. All processes must call it; the first one writes.
 
     Args:
         context: For the progress bar.
-        model: The student, without an adapter (:func:`thinksafe.models.loading.load_model`).
+        model: The student, without an adapter (:func:`thinksafe.models.loading.load_model`), in float32 if all weights
+            are trained.
         tokenizer: The served tokenizer; not changed, not saved.
         rows: Encoded examples.
         section: Settings and seed.
-        student: Base for ``adapter_config.json``: ``model`` and ``revision``, never a resolved path.
+        student: Its settings; the base in ``adapter_config.json`` is ``model`` and ``revision``, never a resolved path.
         folder: Empty folder.
         checkpoints: Where to resume from and where to write them; none by default.
 
     Raises:
-        ConfigError: ``training.target_modules`` names a module that the student does not have, or the student's
-            logits cannot be computed in chunks, and the objective needs that.
+        ConfigError: ``training.target_modules`` names a module that the student does not have; all weights are to be
+            trained, and the student is quantised; or its logits cannot be computed in chunks, and the objective needs
+            that.
         StageError: memory ran out, or the training diverged.
     """
     import torch
 
-    _check_targets(model, section.training.target_modules)
+    full, sharded = section.training.parameters == "full", section.training.strategy == "fsdp"
+    if full:
+        check_trainable(model)
+    else:
+        _check_targets(model, section.training.target_modules)
+    dtype = placement(student)[1]
+    first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    marks = marks_of(weights_state(model, sharded=False, dtype=dtype)) if full and first else {}
     steps, threads = step_count(len(rows), section), torch.get_num_threads()
     drift: list[Drift] = []
+    original = Original(dtype)
     if section.training.threads:
         torch.set_num_threads(section.training.threads)
     restored = checkpoints.restored if checkpoints else None
     try:
+        if full and (first or sharded):
+            with computing(dtype, full):
+                original.rows = drift_rows(model, tokenizer, rows, section)
+        if full and first and not sharded:
+            with context.track("drift of the student", len(original.rows)) as advance:
+                original.note(model, advance)
         with context.track("training", steps) as advance:
             callbacks = [_watch(advance), *([checkpoints.callback()] if checkpoints else [])]
-            trainer = _trainer(context, model, tokenizer, rows, section, student, folder, checkpoints, callbacks)
+            trainer = _trainer(
+                context, model, tokenizer, rows, section, student, dtype, folder, checkpoints, callbacks
+            )
+            if full and sharded:
+                original.note_when_sharded(trainer)
             trainer.train(resume_from_checkpoint=str(restored) if restored else None)
         held = sharding.share(trainer.model)
-        trained = [sharding.whole(weight) for weight in trainer.model.parameters() if weight.requires_grad]
-        if not all(bool(torch.isfinite(weight).all()) for weight in trained):
+        trained = (weight for weight in trainer.model.parameters() if weight.requires_grad)
+        # one at a time: all weights together may fit no single process
+        if not all(bool(torch.isfinite(sharding.whole(weight)).all()) for weight in trained):
             raise StageError(
-                "The training diverged: the adapter has weights that are not finite.",
-                "Lower training.learning_rate.",
+                "The training diverged: there are weights that are not finite.", "Lower training.learning_rate."
             )
-        sharded = section.training.strategy == "fsdp"
-        if trainer.is_world_process_zero() or sharded:
-            state = adapter_state(trainer.model, sharded)
-        if trainer.is_world_process_zero():
+        changed = None
+        if full:
+            round_weights(trainer.model, dtype)
+        if first or sharded:
+            state = (
+                weights_state(trainer.model, sharded, dtype) if full else adapter_state(trainer.model, sharded)
+            )
+        if first and full:
+            state = {name: state[name] for name in marks}  # without what an objective added
+            changed = (sum(mark != marks[name] for name, mark in marks_of(state).items()), len(marks))
+            write_weights(trainer.model, state, student, folder)
+        elif first:
             write_adapter(trainer.model, state, folder)
-        if trainer.is_world_process_zero() or sharded:
-            read = _read(trainer.model, tokenizer, rows, section)
-            with context.track("drift", len(read)) as advance:
-                drift = measure_drift(trainer.model, read, CHUNK, advance)
+        if first or sharded:
+            if not full:
+                original.rows = drift_rows(trainer.model, tokenizer, rows, section)
+            with context.track("drift", len(original.rows)) as advance, computing(dtype, full):
+                drift = measure_drift(trainer.model, original.rows, CHUNK, advance, original.noted)
         trainer.accelerator.wait_for_everyone()  # no process leaves the group while the first one measures
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
         raise StageError(
@@ -139,17 +176,8 @@ def train_adapter(
     sampled = trainer.totals() if isinstance(section.objective, OnPolicy) else {}
     return Training(
         steps, curve, checkpoints.step if checkpoints else 0, tuple(drift), held,
-        responses=sampled.get("responses", 0), response_tokens=sampled.get("response_tokens", 0),
+        responses=sampled.get("responses", 0), response_tokens=sampled.get("response_tokens", 0), changed=changed,
     )
-
-
-def _read(model: Any, tokenizer: Any, rows: list[Row], section: TrainSection) -> list[Row]:
-    """Return the rows that drift is measured on: examples or, where these are prompts, responses of the student."""
-    if not isinstance(section.objective, OnPolicy):
-        return chosen_rows(rows, section.seed)
-    from thinksafe.training.replies import replies
-
-    return replies(model, tokenizer, rows, section.seed, section.objective.max_tokens)
 
 
 def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
@@ -168,7 +196,8 @@ def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
 
 def _trainer(
     context: StageContext, model: Any, tokenizer: Any, rows: list[Row], section: TrainSection,
-    student: StudentSettings, folder: Path, checkpoints: Checkpoints | None, callbacks: list[TrainerCallback],
+    student: StudentSettings, dtype: torch.dtype, folder: Path, checkpoints: Checkpoints | None,
+    callbacks: list[TrainerCallback],
 ) -> Any:
     import torch
     from peft import LoraConfig
@@ -190,7 +219,7 @@ def _trainer(
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         remove_unused_columns=False,
-        bf16=model.dtype == torch.bfloat16,
+        bf16=dtype == torch.bfloat16,
         use_cpu=not gpu,
         gradient_checkpointing=gpu and not sharded,
         dataloader_pin_memory=gpu,
@@ -206,18 +235,21 @@ def _trainer(
         save_total_limit=1,
         **(sharding.arguments() if sharded else {}),
     )
-    lora = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=list(settings.target_modules),
-    )
-    given = Given(model, student, context.store, tokenizer, rows, section, lora, arguments, callbacks)
+    lora = None
+    if settings.parameters == "lora":
+        lora = LoraConfig(
+            task_type="CAUSAL_LM",
+            r=settings.lora_rank,
+            lora_alpha=settings.lora_alpha,
+            lora_dropout=settings.lora_dropout,
+            target_modules=list(settings.target_modules),
+        )
+    given = Given(model, student, context.store, tokenizer, rows, section, lora, dtype, arguments, callbacks)
     trainer = make_trainer(given)
     trainer.remove_callback(PrinterCallback)
-    config = trainer.model.peft_config["default"]
-    config.base_model_name_or_path, config.revision = student.model, student.revision or None
+    if lora is not None:
+        config = trainer.model.peft_config["default"]
+        config.base_model_name_or_path, config.revision = student.model, student.revision or None
     return trainer
 
 

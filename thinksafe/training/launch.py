@@ -1,7 +1,7 @@
 """A training with one process per GPU of the pod, each with the whole student or a share of it.
 
 A single process trains here. Several are started by torch's spawn, and accelerate reads their ranks from the
-environment. Each takes its share of every effective batch, so the number of processes changes an adapter only by
+environment. Each takes its share of every effective batch, so the number of processes changes the weights only by
 rounding (and by the draws of dropout), not by what it learns. How they are spread over nodes
 (:mod:`thinksafe.training.node`) changes nothing.
 """
@@ -14,9 +14,10 @@ import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from thinksafe import errors
+from thinksafe.config.memory import GIB, bytes_needed, told
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.config.shape import Shape, shape_of
@@ -45,9 +46,9 @@ class Job(Record):
     examples: Path
     """JSON Lines of Example."""
     key: str
-    """Key of the adapter."""
+    """Key of what is trained."""
     folder: Path
-    """Empty folder for the adapter's files, on a disk shared by all processes."""
+    """Empty folder on a disk shared by all processes."""
     store: str
     """Root of the store."""
     run_id: str
@@ -58,6 +59,11 @@ class Job(Record):
     @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
+
+    @property
+    def made(self) -> Path:
+        """Folder for the files of the adapter, or of all weights."""
+        return self.folder / "made"
 
 
 class Node(NamedTuple):
@@ -74,7 +80,7 @@ ONE = Node()
 
 
 class Outcome(Record):
-    """Results of a training, besides the adapter's files."""
+    """Results of a training, besides the files."""
 
     steps: int
     curve: list[dict[str, float]]
@@ -89,6 +95,8 @@ class Outcome(Record):
     responses: int = 0
     """Responses that training itself sampled."""
     response_tokens: int = 0
+    changed: tuple[int, int] | None = None
+    """See :class:`thinksafe.training.fit.Training`."""
 
 
 def shape_here(settings: TrainingSettings) -> Shape:
@@ -114,10 +122,10 @@ def shape_here(settings: TrainingSettings) -> Shape:
 
 
 def train(context: StageContext, job: Job, processes: int) -> Outcome:
-    """Train, here or in ``processes`` processes; the adapter's files are in ``job.folder`` afterwards.
+    """Train, here or in ``processes`` processes; the files are in ``job.made`` afterwards.
 
     Raises:
-        ThinkSafeError: as :func:`thinksafe.training.fit.train_adapter` and
+        ThinkSafeError: as :func:`thinksafe.training.fit.train_student` and
             :func:`thinksafe.training.data.encode_examples`; also if a process ended without an error message.
     """
     import torch
@@ -137,30 +145,57 @@ def work(context: StageContext, job: Job) -> None:
     from thinksafe.models.loading import end_tokens, load_model, load_tokenizer, positions_of
     from thinksafe.models.templates import check_template
     from thinksafe.training.data import encode_examples
-    from thinksafe.training.fit import train_adapter
+    from thinksafe.training.fit import train_student
 
     name, section = job.base.student.model, job.section
     tokenizer = load_tokenizer(job.base)
     check_template(tokenizer, section.reasoning, name)
-    model = load_model(job.base, context.store, place=section.training.strategy == "ddp")
+    full = section.training.parameters == "full"
+    model = load_model(job.base, context.store, section.training.strategy == "ddp" and not full, precise=full)
+    if full:
+        model = _placed(model, section)
     limit = min(section.training.max_length, positions_of(model.config) or section.training.max_length)
     examples = read_records(job.examples, Example)
     ends = end_tokens(model, tokenizer, name)
     room = section.objective.max_tokens if isinstance(section.objective, OnPolicy) else 0
     encoded = encode_examples(tokenizer, examples, ends, limit, reasoning=section.reasoning, room=room)
     kept = Checkpoints(context.store, job.key, job.checkpoints, job.resume)
-    done = train_adapter(
-        context, model, tokenizer, encoded.rows, section, job.base.student, job.folder,
+    job.made.mkdir(exist_ok=True)
+    done = train_student(
+        context, model, tokenizer, encoded.rows, section, job.base.student, job.made,
         kept if section.training.checkpoint_steps or job.resume else None,
     )
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         dropped = {str(reason): count for reason, count in encoded.dropped.items()}
         outcome = Outcome(
             steps=done.steps, curve=done.curve, rows=len(encoded.rows), tokens=encoded.tokens, dropped=dropped,
-            drift=done.drift, resumed=done.resumed, share=done.share, responses=done.responses,
-            response_tokens=done.response_tokens,
+            drift=done.drift, resumed=done.resumed, share=done.share, changed=done.changed,
+            responses=done.responses, response_tokens=done.response_tokens,
         )
         write_json(job.folder / "outcome.json", outcome)
+
+
+def _placed(model: Any, section: TrainSection) -> Any:
+    """Return a student whose weights are all to be trained on its GPU, unless the weights are shared out later.
+
+    Raises:
+        ConfigError: they do not fit, which must not show only when the first step has run.
+    """
+    import torch
+
+    sharded = section.training.strategy == "fsdp"
+    processes = torch.distributed.get_world_size() if sharded else 1
+    if not torch.cuda.is_available():
+        return model
+    count, kind = sum(weight.numel() for weight in model.parameters()), section.objective.kind
+    _, memory = torch.cuda.mem_get_info()
+    if bytes_needed(count, processes, kind) > memory:
+        raise ConfigError(
+            f"training.parameters is full: {told(count, processes, kind)}, and this GPU has "
+            f"{memory / GIB:.0f} GiB.",
+            "Use training.strategy: fsdp on more GPUs, or training.parameters: lora.",
+        )
+    return model if sharded else model.to("cuda")
 
 
 def spawn(job: Job, processes: int, node: Node = ONE) -> None:

@@ -1,8 +1,8 @@
 """One node of a multi-node training: ``python -m thinksafe.training.node ADDRESS``, run by the pods of a TrainJob.
 
-Nodes share no disk. Their input is in the store, below ``train-jobs/<adapter key>/``: ``job.json``, whose address is
+Nodes share no disk. Their input is in the store, below ``train-jobs/<key>/``: ``job.json``, whose address is
 the argument, and ``examples.jsonl``. Kubeflow Trainer's torch policy sets environment variables that identify the node
-(``PET_NODE_RANK`` and others). The first node writes the adapter as the train stage does, and then ``outcome.json``; a
+(``PET_NODE_RANK`` and others). The first node writes the result as the train stage does, and then ``outcome.json``; a
 failing node writes ``error-<rank>.json``.
 """
 
@@ -27,8 +27,8 @@ from thinksafe.models.references import ModelReference
 from thinksafe.records import Record
 from thinksafe.run.told import ToldError
 from thinksafe.store import Store, open_store
-from thinksafe.training.adapter_store import settle
 from thinksafe.training.launch import Job, Node, Outcome, spawn
+from thinksafe.training.trained_store import settle
 
 JOB, EXAMPLES, OUTCOME = "job.json", "examples.jsonl", "outcome.json"
 
@@ -41,7 +41,7 @@ class NodeJob(Record):
     base: ModelReference
     examples_digest: str
     key: str
-    """Key of the adapter."""
+    """Key of what is trained."""
     run_id: str
     task: str
 
@@ -130,7 +130,7 @@ def run(store: Store, folder: str, node: Node, processes: int) -> None:
             raise
         if node.rank == 0:
             done = read_record(place / "outcome.json", Outcome)
-            settle(store, given.base, given.key, place, done)
+            settle(store, given.key, settings.parameters, job.made, done)
             store.put_file(f"{folder}/{OUTCOME}", place / "outcome.json")
 
 

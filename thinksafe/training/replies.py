@@ -1,6 +1,7 @@
 """Responses of the original student to training prompts, on which drift is measured if training has no responses.
 
-They are sampled at temperature 1 with the adapter switched off, so that the mean over their tokens estimates
+They are sampled at temperature 1, with the adapter switched off or before all weights are trained, so that the mean
+over their tokens estimates
 KL(student || candidate) without bias, and the student's negative log-likelihood is its own entropy. Cut responses count
 as far as they go.
 """
@@ -14,7 +15,7 @@ from thinksafe.digests import derived_seed
 from thinksafe.models.loading import end_tokens
 from thinksafe.training.data import IGNORED, Row
 from thinksafe.training.drift import chosen
-from thinksafe.training.logits import as_reference
+from thinksafe.training.logits import as_reference, student_of
 
 PROMPTS = 32
 """Maximum number of prompts per label: each costs a response."""
@@ -28,7 +29,7 @@ def replies(model: Any, tokenizer: Any, rows: Sequence[Row], seed: int, tokens: 
     """Return rows with the responses of the original student to a seeded choice of prompts, in the order of their ids.
 
     Args:
-        model: PEFT model around the student.
+        model: PEFT model around the student, or the student itself before it is trained.
         tokenizer: The served tokenizer; not changed.
         rows: Encoded prompts (``Row.prompt``).
         seed: Of the choice and of sampling.
@@ -37,10 +38,11 @@ def replies(model: Any, tokenizer: Any, rows: Sequence[Row], seed: int, tokens: 
     import torch
     from transformers import GenerationConfig
 
-    inner = model.get_base_model()
+    inner = student_of(model)
     ends = end_tokens(inner, tokenizer, "the student")
     # the publisher's settings there (a repetition penalty, beams) would change what is sampled
-    inner.generation_config, pad = GenerationConfig(), min(ends)  # type: ignore[no-untyped-call]
+    own, pad = inner.generation_config, min(ends)
+    inner.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
     found: list[Row] = []
     asked = chosen(rows, seed, PROMPTS)
     torch.manual_seed(derived_seed(seed, "replies"))
@@ -56,6 +58,7 @@ def replies(model: Any, tokenizer: Any, rows: Sequence[Row], seed: int, tokens: 
                 do_sample=True, temperature=1.0, top_p=1.0, top_k=0, eos_token_id=sorted(ends), pad_token_id=pad,
             )[:, width:].tolist()
             found += [_with(row, new, ends) for row, new in zip(batch, written, strict=True)]
+    inner.generation_config = own
     return found
 
 

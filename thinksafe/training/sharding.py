@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+WRAPPER = "._checkpoint_wrapped_module"
+"""Torch's part of the names inside a layer with activation checkpointing."""
 BACKEND = "cuda:nccl,cpu:gloo"
 """Checkpoints are read and written through CPU memory."""
 

@@ -13,7 +13,7 @@ from thinksafe.config.deploy import DeploySettings, check_servable
 from thinksafe.config.load import config_schema
 from thinksafe.errors import ConfigError
 
-IMAGES = {"image": "registry/vllm:0.11.0", "adapter_image": "registry/cpu:1"}
+IMAGES = {"image": "registry/vllm:0.11.0", "fetch_image": "registry/cpu:1"}
 
 
 def test_nothing_is_rolled_out_by_default() -> None:
@@ -25,7 +25,7 @@ def test_nothing_is_rolled_out_by_default() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"kind": "deployment"}, "needs image and adapter_image"),
+        ({"kind": "deployment"}, "needs image and fetch_image"),
         ({"image": "registry/vllm"}, "a digest .* or a tag other than latest"),
         ({"image": "registry/vllm:latest"}, "a digest .* or a tag other than latest"),
         ({"image": "no image"}, "not an image"),
@@ -75,10 +75,10 @@ def test_beside_the_runs_a_rollout_needs_only_what_differs() -> None:
     config = load_config(yaml.safe_dump(document))
     assert config.cluster is not None
     assert (config.deploy.s3, config.deploy.hub) == (config.cluster.s3, config.cluster.hub)
-    assert config.deploy.adapter_image == config.cluster.images.cpu
+    assert config.deploy.fetch_image == config.cluster.images.cpu
     assert config.deploy.image_pull_secrets == ("pull",)
     document["deploy"]["hub"] = {"secret": "ours"}
     assert load_config(yaml.safe_dump(document)).deploy.hub.secret == "ours"
     document["deploy"]["namespace"] = "serving"
-    with pytest.raises(ConfigError, match="needs image and adapter_image"):
+    with pytest.raises(ConfigError, match="needs image and fetch_image"):
         load_config(yaml.safe_dump(document))

@@ -98,10 +98,36 @@ def test_secrets_are_named_and_never_held(kind: str) -> None:
 
 def test_the_adapter_is_fetched_by_its_digest() -> None:
     fetching = pod(settings_of(), TARGET)["initContainers"][0]
-    assert fetching["command"] == ["thinksafe", "fetch-adapter"]
+    assert fetching["command"] == ["thinksafe", "fetch-trained"]
     assert fetching["args"] == [
-        "--adapter", "s3://bucket/ts/adapters/abc", "--digest", DIGEST, "--out", f"/adapters/{DIGEST}"
+        "--place", "s3://bucket/ts/adapters/abc", "--digest", DIGEST, "--out", f"/adapters/{DIGEST}"
     ]
+
+
+WEIGHTS = replace(
+    TARGET, parameters="full", place="s3://bucket/ts/weights/abc", size=16_400_000_000, rank=0
+)
+
+
+def test_weights_are_served_as_the_model_itself() -> None:
+    spec = pod(settings_of(), WEIGHTS)
+    assert spec["initContainers"][0]["args"] == [
+        "--place", "s3://bucket/ts/weights/abc", "--digest", DIGEST, "--out", f"/weights/{DIGEST}"
+    ]
+    assert arguments(settings_of(), WEIGHTS) == [
+        f"/weights/{DIGEST}", "--served-model-name", "guarded", "--host", "0.0.0.0", "--port", "8000",
+        "--dtype", "bfloat16",
+    ]
+    (volume,) = (volume for volume in spec["volumes"] if volume["name"] == "weights")
+    assert volume["emptyDir"]["sizeLimit"] == "17Gi"  # 15.3 GiB and a tenth
+    mounts = [mount for part in (*spec["initContainers"], *spec["containers"]) for mount in part["volumeMounts"]]
+    assert [mount.get("readOnly", False) for mount in mounts if mount["mountPath"] == "/weights"] == [False, True]
+    assert not any(mount["mountPath"] == "/adapters" for mount in mounts)
+    served = manifests(settings_of(kind="llm-inference-service"), WEIGHTS)[-1]
+    assert served["spec"]["model"]["uri"] == "s3://bucket/ts/weights/abc"
+    annotations = served["metadata"]["annotations"]
+    assert annotations["thinksafe/weights-digest"] == DIGEST
+    assert "thinksafe/adapter-digest" not in annotations
 
 
 def test_the_arguments_of_vllm() -> None:

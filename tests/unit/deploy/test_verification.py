@@ -88,8 +88,8 @@ def test_a_reasoning_parser_changes_no_agreement(served: ServedModel) -> None:
 @pytest.mark.parametrize(
     ("adapters", "reason"),
     [
-        ({"guarded": f"/adapters/{'e' * 64}"}, "Another adapter"), ({"guarded": "Qwen/Qwen3-8B"}, "Another adapter"),
-        ({"guarded": f"/adapters/x{DIGEST}"}, "Another adapter"), ({"other": f"/adapters/{DIGEST}"}, "No model"),
+        ({"guarded": f"/adapters/{'e' * 64}"}, "Something other"), ({"guarded": "Qwen/Qwen3-8B"}, "Something other"),
+        ({"guarded": f"/adapters/x{DIGEST}"}, "Something other"), ({"other": f"/adapters/{DIGEST}"}, "No model"),
     ],
 )
 def test_another_adapter_is_noticed_and_nothing_else_asked(
@@ -97,9 +97,9 @@ def test_another_adapter_is_noticed_and_nothing_else_asked(
 ) -> None:
     served.adapters = adapters
     made = checks(served)
-    assert list(made) == ["served adapter"]
-    assert not made["served adapter"].passed
-    assert reason in made["served adapter"].reason
+    assert list(made) == ["served model"]
+    assert not made["served model"].passed
+    assert reason in made["served model"].reason
     assert served.asked == []
 
 
@@ -170,8 +170,8 @@ def test_without_harmful_prompts_the_check_fails(served: ServedModel) -> None:
 def test_a_silent_server_fails_the_first_check(served: ServedModel) -> None:
     served.failures = [503] * 100
     made = checks(served)
-    assert list(made) == ["served adapter"]
-    assert "does not answer (HTTP 503)" in made["served adapter"].reason
+    assert list(made) == ["served model"]
+    assert "does not answer (HTTP 503)" in made["served model"].reason
 
 
 def test_short_failures_are_ridden_out(served: ServedModel) -> None:

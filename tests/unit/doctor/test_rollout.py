@@ -32,7 +32,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeCont
         contents.secret("registry", "serving", **{".dockerconfigjson": '{"auths": {}}'})
         contents.put("serviceaccounts", "server", namespace="serving")
         contents.put("persistentvolumeclaims", "weights", namespace="serving")
-        images = settings_of().image, settings_of().adapter_image
+        images = settings_of().image, settings_of().fetch_image
         contents.node("gpu-1", images=[{"names": [f"docker.io/{image}"]} for image in images])
         yield contents
 

@@ -10,17 +10,8 @@ from typing import Any
 
 import pytest
 
-from thinksafe.digests import digest_folder
-from thinksafe.errors import InputError, StageError, StoreError
-from thinksafe.models.loading import (
-    ADAPTER_FILES,
-    end_tokens,
-    fetch_adapter,
-    load_model,
-    load_tokenizer,
-    local_source,
-    resolve_student,
-)
+from thinksafe.errors import InputError, StageError
+from thinksafe.models.loading import end_tokens, load_model, load_tokenizer, local_source, resolve_student
 from thinksafe.models.references import ModelReference
 from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
@@ -190,41 +181,6 @@ def test_a_commit_needs_no_network_and_a_branch_does(monkeypatch: pytest.MonkeyP
     error = refused("team/student", revision="main")
     assert "cannot be reached" in error.problem
     assert "HF_HUB_OFFLINE" in error.action
-
-
-# -- adapters
-
-
-def stored_adapter(store: LocalStore, tmp_path: Path, base: ModelReference) -> ModelReference:
-    folder = tmp_path / "adapter"
-    folder.mkdir()
-    for name in ADAPTER_FILES:
-        (folder / name).write_text(f"content of {name}")
-        store.put_file(f"adapters/key/{name}", folder / name)
-    digest = digest_folder(folder, ADAPTER_FILES)
-    return base.model_copy(update={"adapter": "adapters/key", "adapter_digest": digest})
-
-
-BASE = ModelReference(role="base", student=StudentSettings(model="micro://default"), base_digest="d")
-
-
-def test_an_adapter_is_fetched_whole(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "store")
-    candidate = stored_adapter(store, tmp_path, BASE)
-    folder = fetch_adapter(store, candidate, tmp_path / "new" / "folder")
-    assert sorted(path.name for path in folder.iterdir()) == sorted(ADAPTER_FILES)
-
-
-@pytest.mark.parametrize("name", ADAPTER_FILES)
-def test_a_changed_or_missing_adapter_file_is_refused(tmp_path: Path, name: str) -> None:
-    store = LocalStore(tmp_path / "store")
-    candidate = stored_adapter(store, tmp_path, BASE)
-    store.put(f"adapters/key/{name}", b"something else")
-    with pytest.raises(StoreError, match="digest differs"):
-        fetch_adapter(store, candidate, tmp_path / "a")
-    Path(store.uri(f"adapters/key/{name}")).unlink()
-    with pytest.raises(StoreError):
-        fetch_adapter(store, candidate, tmp_path / "b")
 
 
 # -- loading

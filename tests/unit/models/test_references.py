@@ -26,6 +26,7 @@ def reference(student: dict[str, Any] | None = None, **changes: Any) -> ModelRef
     [
         reference(base_digest="c"),
         reference(adapter="adapters/x", adapter_digest="x"),
+        reference(weights="weights/x", weights_digest="x"),
         reference({"trust_remote_code": True}),
         reference({"reasoning": "none"}),
         reference({"dtype": "float32"}),

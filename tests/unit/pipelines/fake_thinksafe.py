@@ -43,7 +43,7 @@ OUTPUTS = {
     "due": ["passed-out"], "sample": ["samples-out"],
     "judge": ["verdicts-out"], "grade": ["grades-out"],
     "diagnose": ["diagnosis-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
-    "train": ["adapter-out", "candidate-out", "decision-out", "passed-out"], "register": ["registration-out"],
+    "train": ["trained-out", "candidate-out", "decision-out", "passed-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
     "promote": ["promotion-out", "passed-out"], "deploy": ["rollout-out"], "report": ["report-out"],
     "plan_evaluation": ["plan-out", "model-out", "previous-out", "passed-out"],
@@ -119,7 +119,7 @@ def main():
         print("error: Alarm: it got worse.\n  Look at the report.", file=sys.stderr)
         raise SystemExit(3)
     for name in OUTPUTS[stage]:
-        if name == "adapter-out":
+        if name == "trained-out":
             write(Path(options[name]) / "adapter.safetensors", task)
         elif name == "passed-out":
             no = not os.environ.get("FAKE_ROLLOUT") if stage == "promote" else os.environ.get("FAKE_REFUSE") == stage

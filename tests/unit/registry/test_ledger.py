@@ -125,6 +125,8 @@ def test_an_entry_must_be_consistent() -> None:
     for change in (
         {"previous": None}, {"previous": 2}, {"generation": 0}, {"version": "latest"}, {"reason": ""},
         {"target": {**good["target"], "adapter_digest": "other"}}, {"target": {**good["target"], "adapter": ""}},
+        {"target": {**good["target"], "weights": "weights/x", "weights_digest": "x"}},
+        {"digests": {**good["digests"], "weights": "x"}},
         {"model": "../m"}, {"typo": 1},
     ):
         with pytest.raises(ValidationError):

@@ -15,8 +15,8 @@ from kills import Killed
 from thinksafe.config.model import RegistrySettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError, StageError, StoreError
-from thinksafe.models.loading import ADAPTER_FILES
 from thinksafe.models.references import ModelReference
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.records import Check, Decision, WaiverUse
 from thinksafe.registry import ledger, registration
 from thinksafe.registry.decision_tags import tag_decision
@@ -67,6 +67,18 @@ def add_adapter(store: LocalStore, name: str, *, student: StudentSettings = STUD
     )
 
 
+def add_weights(store: LocalStore, name: str) -> ModelReference:
+    """Put all weights into the store as training does and return their reference."""
+    folder = Path(store.root) / f"weights/{name}"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(name.encode() * 100)
+    return ModelReference(
+        role="candidate", student=STUDENT, base_digest="base", weights=f"weights/{name}",
+        weights_digest=digest_folder(folder),
+    )
+
+
 def register(
     store: LocalStore, settings: RegistrySettings, candidate: ModelReference, run_id: str = "run-1"
 ) -> Registration:
@@ -77,7 +89,8 @@ def entry_of(registration: Registration, candidate: ModelReference, generation: 
     return LedgerEntry(
         model=registration.name, generation=generation, previous=generation - 1 or None, action="promote",
         target=candidate.model_copy(update={"role": "champion"}), version=registration.version,
-        run_id=registration.run_id, digests=Digests(adapter=candidate.adapter_digest, base="base"),
+        run_id=registration.run_id,
+        digests=Digests(adapter=candidate.adapter_digest, weights=candidate.weights_digest, base="base"),
         reason="passed", who="ann", created=ledger.now(),
     )
 
@@ -123,6 +136,28 @@ def test_the_model_card_lies_beside_the_adapter_and_a_later_one_replaces_it(
     (card,) = (tmp_path / "mlartifacts").rglob("README.md")
     assert card.read_text() == "second"
     assert (card.parent / "adapter_config.json").is_file()
+
+
+def test_weights_are_registered_by_digest_and_place_and_stay_in_the_store(
+    store: LocalStore, settings: RegistrySettings, tmp_path: Path
+) -> None:
+    candidate = add_weights(store, "one")
+    made = register(store, settings, candidate)
+    client = client_of(settings)
+    version = client.get_model_version_by_alias("m", "candidate")
+    assert (made.adapter_digest, made.weights_digest) == ("", candidate.weights_digest)
+    assert version.tags["thinksafe.weights_digest"] == candidate.weights_digest
+    assert version.tags["thinksafe.weights"] == store.uri("weights/one")
+    assert "thinksafe.adapter_digest" not in version.tags
+    assert [file.path for file in client.list_logged_model_artifacts(made.model_id)] == ["weights.json"]
+    registration.verify_version(client, settings.tracking_uri, "m", "1", registration.trained_of(candidate))
+    assert register(store, settings, candidate) == made
+
+    entry = entry_of(made, candidate, 1)
+    assert entry.digests.weights == candidate.weights_digest
+    store.put("weights/one/model.safetensors", b"others")
+    with pytest.raises(StoreError, match="digest differs"):
+        register(store, settings, candidate, run_id="run-2")
 
 
 def test_registering_again_changes_nothing(store: LocalStore, settings: RegistrySettings) -> None:
@@ -227,7 +262,7 @@ def test_a_failed_upload_is_an_error_and_leaves_a_failed_model(
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(MlflowClient, "log_model_artifacts", upload)
-    with pytest.raises(StageError, match="Free disk space" if fault == "raises" else "does not have the adapter"):
+    with pytest.raises(StageError, match="Free disk space" if fault == "raises" else "does not have the files"):
         register(store, settings, candidate)
     assert client_of(settings).search_registered_models() == []
     monkeypatch.undo()
@@ -278,10 +313,10 @@ def test_changed_or_missing_files_are_not_registered(store: LocalStore, settings
     with pytest.raises(StoreError, match="digest differs"):
         register(store, settings, candidate)
     file.unlink()
-    with pytest.raises(StoreError, match=r"adapter_model\.safetensors"):
+    with pytest.raises(StoreError, match="digest differs"):
         register(store, settings, candidate)
     assert client_of(settings).search_registered_models() == []
-    with pytest.raises(StageError, match="no adapter"):
+    with pytest.raises(StageError, match="student itself"):
         register(store, settings, candidate.model_copy(update={"adapter": "", "adapter_digest": ""}))
 
 
@@ -388,12 +423,14 @@ def test_a_version_is_verified(store: LocalStore, settings: RegistrySettings) ->
     candidate = add_adapter(store, "one")
     register(store, settings, candidate)
     client, uri = client_of(settings), settings.tracking_uri
-    registration.verify_version(client, uri, "m", "1", candidate.adapter_digest)
-    with pytest.raises(StageError, match="another adapter"):
-        registration.verify_version(client, uri, "m", "1", "other")
+    trained = registration.trained_of(candidate)
+    registration.verify_version(client, uri, "m", "1", trained)
+    for other in (trained._replace(digest="other"), trained._replace(parameters="full")):
+        with pytest.raises(StageError, match="other weights"):
+            registration.verify_version(client, uri, "m", "1", other)
     client.delete_model_version("m", "1")
     with pytest.raises(StageError, match="is not in MLflow"):
-        registration.verify_version(client, uri, "m", "1", candidate.adapter_digest)
+        registration.verify_version(client, uri, "m", "1", trained)
 
 
 def test_a_server_must_be_named(

@@ -39,7 +39,7 @@ def test_a_passed_candidate_becomes_champion(world: World, monkeypatch: pytest.M
     assert entry.target == run.candidate.model_copy(update={"role": "champion"})
     assert (entry.generation, entry.previous, entry.who, entry.reason) == (1, None, "nightly", "All checks passed.")
     assert entry.digests.model_dump() == {
-        "adapter": run.candidate.adapter_digest, "base": "base", "data": "data", "config": "config",
+        "adapter": run.candidate.adapter_digest, "weights": "", "base": "base", "data": "data", "config": "config",
         "decision": digest_json(PASSED), "metrics": digest_json(metrics),
     }
     assert world.alias == "1"

@@ -13,8 +13,8 @@ from thinksafe.config.sections import RegisterSection
 from thinksafe.digests import digest_bytes, digest_folder
 from thinksafe.errors import DamagedError, InputError, StoreError
 from thinksafe.jsonl import read_record, write_json
-from thinksafe.models.loading import ADAPTER_FILES
 from thinksafe.models.references import ModelReference
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.registry.mlflow_client import connect
 from thinksafe.registry.registration import Registration
 from thinksafe.run.record import StageContext, StageRecord, list_records, silent, write_stage_record

@@ -14,8 +14,9 @@ from thinksafe.digests import digest_file, digest_folder
 from thinksafe.errors import InputError, StageError, StoreError
 from thinksafe.jsonl import read_record, write_json, write_records
 from thinksafe.methods.objectives import Kl, Sft
-from thinksafe.models.loading import ADAPTER_FILES, fetch_adapter, resolve_student
+from thinksafe.models.loading import load_model, resolve_student
 from thinksafe.models.references import ModelReference, read_reference
+from thinksafe.models.trained import ADAPTER_FILES, fetch_trained
 from thinksafe.records import Decision, Example
 from thinksafe.run.formats import FORMATS
 from thinksafe.run.record import StageContext, StageResult, list_records, silent
@@ -66,7 +67,7 @@ class Stage:
         out = self.folder / name
         return train.run(
             StageContext(self.store, name, "train", "train", silent), section, self.folder / "base.json",
-            self.folder / "examples.jsonl", adapter_out=out / "deep" / "adapter", candidate_out=out / "candidate.json",
+            self.folder / "examples.jsonl", trained_out=out / "deep" / "adapter", candidate_out=out / "candidate.json",
             decision_out=out / "decision.json", passed_out=out / "passed",
         )
 
@@ -92,8 +93,9 @@ def test_an_adapter_comes_out_whole_and_the_student_is_untouched(stage: Stage, t
     assert sorted(path.name for path in out.iterdir()) == sorted(ADAPTER_FILES)
     assert candidate.role == "candidate"
     assert candidate.model_copy(update={"role": "base", "adapter": "", "adapter_digest": ""}) == stage.base
-    assert digest_folder(out, ADAPTER_FILES) == candidate.adapter_digest == result.outputs["adapter"]
-    assert fetch_adapter(stage.store, candidate, tmp_path / "fetched")
+    assert digest_folder(out, ADAPTER_FILES) == candidate.adapter_digest == result.outputs["trained"]
+    assert candidate.trained is not None
+    assert fetch_trained(stage.store, candidate.trained, tmp_path / "fetched")
     manifest = str(Path(candidate.adapter).parent / "manifest.json")
     files = [f"{candidate.adapter}/{name}" for name in ADAPTER_FILES]
     assert stage.store.keys("adapters/") == sorted([*files, manifest])
@@ -103,6 +105,51 @@ def test_an_adapter_comes_out_whole_and_the_student_is_untouched(stage: Stage, t
     record = list_records(stage.store, "first").found["train"]
     assert (record.status, record.details["adapter_digest"]) == ("succeeded", candidate.adapter_digest)
     assert not any(example.prompt in record.model_dump_json() for example in EXAMPLES)
+
+
+def full(**changes: Any) -> TrainSection:
+    settings = SECTION.training.model_copy(update={"parameters": "full", "learning_rate": 1e-3, **changes})
+    return SECTION.model_copy(update={"training": settings})
+
+
+@slow
+def test_all_weights_come_out_whole_in_the_store_and_load_as_the_student_does(stage: Stage, tmp_path: Path) -> None:
+    before = digest_folder(stage.student)
+    result = stage.run(section=full())
+    candidate, out = stage.candidate(), tmp_path / "first" / "deep" / "adapter"
+    trained = candidate.trained
+    assert trained is not None
+    assert (trained.parameters, trained.digest) == ("full", result.outputs["trained"])
+    assert digest_folder(stage.student) == before
+    assert candidate.with_trained(trained) == candidate
+    assert candidate.base_digest == stage.base.base_digest
+    assert candidate.digest not in (stage.base.digest, candidate.base_digest)
+
+    folder = fetch_trained(stage.store, trained, tmp_path / "fetched")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in stage.student.iterdir())
+    manifest = read_record(out / "manifest.json", train.TrainedManifest)
+    assert [path.name for path in out.iterdir()] == ["manifest.json"]
+    assert manifest.size == sum(path.stat().st_size for path in folder.iterdir())
+    assert not stage.store.keys("adapters/")
+    ours, theirs = (load_model(of, stage.store).state_dict() for of in (candidate, stage.base))
+    assert ours.keys() == theirs.keys()
+    record = list_records(stage.store, "first").found["train"]
+    assert (record.details["adapter_digest"], record.details["weights_digest"]) == ("", trained.digest)
+
+    again = stage.run("second", full())
+    assert (again.counts["reused"], again.outputs) == (1, result.outputs)
+    stage.store.put(f"{trained.place}/model.safetensors", b"damaged")
+    with pytest.raises(StoreError, match="not what was trained"):
+        load_model(candidate, stage.store)
+    assert stage.run("third", full()).counts["reused"] == 0
+
+
+@slow
+def test_weights_that_stay_as_they_were_are_a_verdict(stage: Stage) -> None:
+    result = stage.run(section=full(learning_rate=1e-30))
+    (check,) = read_record(stage.folder / "first" / "decision.json", Decision).checks
+    assert (result.verdict, check.value) == ("unchanged", 0)
+    assert "training.learning_rate" in check.reason
 
 
 @slow
@@ -175,13 +222,13 @@ def test_of_two_trainers_with_other_floats_the_first_wins_and_nothing_of_it_is_o
     def overtaken(context: StageContext, job: launch.Job, processes: int) -> launch.Outcome:
         done = launch.train(context, job, processes)
         for name in ADAPTER_FILES:
-            shutil.copy(job.folder / name, other / name)
+            shutil.copy(job.made / name, other / name)
         tensors = load_file(other / "adapter_model.safetensors")
         save_file({name: tensor + 1e-3 for name, tensor in tensors.items()}, other / "adapter_model.safetensors")
         digest = digest_folder(other, ADAPTER_FILES)
         for name in ADAPTER_FILES:
             context.store.put_file(f"adapters/{job.key}/{digest}/{name}", other / name)
-        manifest = train.AdapterManifest(
+        manifest = train.TrainedManifest(
             files={name: digest_file(other / name) for name in ADAPTER_FILES}, adapter_digest=digest,
             steps=done.steps, curve=done.curve, rows=done.rows, tokens=done.tokens, dropped=done.dropped,
         )
@@ -190,8 +237,8 @@ def test_of_two_trainers_with_other_floats_the_first_wins_and_nothing_of_it_is_o
 
     monkeypatch.setattr("thinksafe.stages.train.train", overtaken)
     first = stage.run()
-    assert stage.candidate().adapter_digest == first.outputs["adapter"] == digest_folder(other, ADAPTER_FILES)
-    assert digest_folder(tmp_path / "first" / "deep" / "adapter", ADAPTER_FILES) == first.outputs["adapter"]
+    assert stage.candidate().adapter_digest == first.outputs["trained"] == digest_folder(other, ADAPTER_FILES)
+    assert digest_folder(tmp_path / "first" / "deep" / "adapter", ADAPTER_FILES) == first.outputs["trained"]
     monkeypatch.undo()
     assert stage.run("second").outputs == first.outputs
 
@@ -227,9 +274,10 @@ def test_nothing_left_to_train_on_is_an_error(stage: Stage) -> None:
 
 
 def test_only_a_plain_student_is_trained(stage: Stage) -> None:
-    for changes in ({"adapter": "adapters/x", "adapter_digest": "d"}, {"absent": True}):
+    adapted = {"adapter": "adapters/x", "adapter_digest": "d"}
+    for changes in (adapted, {"weights": "weights/x", "weights_digest": "d"}, {"absent": True}):
         stage.prepare(base=stage.base.model_copy(update=changes))
-        with pytest.raises(InputError, match="not a student without an adapter"):
+        with pytest.raises(InputError, match="not an untrained student"):
             stage.run()
         assert "base.json" in failure(stage)
 
@@ -282,7 +330,7 @@ def test_the_key_notices_all_that_determines_an_adapter(stage: Stage, monkeypatc
     def key(
         of: ModelReference = base, examples: str = "e", section: TrainSection = SECTION, processes: int = 1
     ) -> str:
-        return train.adapter_key(of, examples, section, processes)
+        return train.trained_key(of, examples, section, processes)
 
     def student(**changes: Any) -> ModelReference:
         return base.model_copy(update={"student": base.student.model_copy(update=changes)})
@@ -300,7 +348,11 @@ def test_the_key_notices_all_that_determines_an_adapter(stage: Stage, monkeypatc
         key(student(revision="c" * 40)),
         key(student(model="team/student")),
         key(student(dtype="bfloat16")),
+        key(section=full()),
+        key(section=full(learning_rate=1e-2)),
     ]
+    # an adapter's settings say nothing about all weights, and the other way round
+    assert key(section=full(lora_rank=7)) == key(section=full())
     # what changes no number: checkpoints, how the number of processes came about
     for same in ({"checkpoint_steps": 5}, {"processes": 1}):
         assert key(section=changed(**same)) == keys[0]

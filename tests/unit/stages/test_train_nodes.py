@@ -26,7 +26,7 @@ from thinksafe.config.pods import JOBS_VARIABLE, environment
 from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file
 from thinksafe.run.record import StageRecord, list_records
-from thinksafe.stages.train import adapter_key
+from thinksafe.stages.train import trained_key
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ class Stage(World):
         settings = ClusterSettings.model_validate(CLUSTER)
         paths = {
             "base": self.folder / "base.json", "examples": self.examples, "artifacts": self.folder / "store",
-            "adapter-out": self.folder / name / "adapter", "candidate-out": self.folder / name / "candidate.json",
+            "trained-out": self.folder / name / "adapter", "candidate-out": self.folder / name / "candidate.json",
             "decision-out": self.folder / name / "decision.json", "passed-out": self.folder / name / "passed",
         }
         return subprocess.Popen(
@@ -104,7 +104,7 @@ def test_two_nodes_train_the_adapter_of_two_processes_and_nothing_is_left_behind
     assert (again, record.counts["reused"], stage.made()) == (0, 1, 1), said  # another run starts no job for it
 
     (key,) = {key.split("/")[1] for key in stage.store.keys("adapters/")}
-    assert key == adapter_key(
+    assert key == trained_key(
         stage.base, digest_file(stage.examples), section(processes=2), 2, CLUSTER["images"]["trainer"]
     )
 

@@ -19,8 +19,9 @@ from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TrainSection
 from thinksafe.jsonl import write_json, write_records
 from thinksafe.methods.objectives import Kl, SafeKey, Sft
-from thinksafe.models.loading import ADAPTER_FILES, resolve_student
-from thinksafe.models.references import ModelReference
+from thinksafe.models.loading import resolve_student
+from thinksafe.models.references import ModelReference, read_reference
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.run.record import StageRecord, list_records
 from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
@@ -56,7 +57,7 @@ class Stage:
         out.mkdir(exist_ok=True)
         paths = {
             "base": self.folder / "base.json", "examples": self.folder / "examples.jsonl", "artifacts": out / "store",
-            "adapter-out": out / "adapter", "candidate-out": out / "candidate.json",
+            "trained-out": out / "adapter", "candidate-out": out / "candidate.json",
             "decision-out": out / "decision.json", "passed-out": out / "passed",
         }
         return subprocess.Popen(
@@ -77,13 +78,18 @@ class Stage:
     def record(self, name: str) -> StageRecord:
         return list_records(self.store(name), "run").found["train"]
 
-    def adapter(self, name: str) -> list[bytes]:
-        return [(self.folder / name / "adapter" / file).read_bytes() for file in ADAPTER_FILES]
+    def made(self, name: str) -> dict[str, bytes]:
+        """Return the files of what was trained, by name."""
+        store = self.store(name)
+        place = read_reference(self.folder / name / "candidate.json").trained
+        assert place is not None
+        return {key.rpartition("/")[2]: store.get(key) for key in store.keys(f"{place.place}/")}
 
     def weights(self, name: str) -> dict[str, Any]:
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
-        return load_file(self.folder / name / "adapter" / ADAPTER_FILES[1])
+        files = self.made(name)
+        return load(next(files[name] for name in (ADAPTER_FILES[1], "model.safetensors") if name in files))
 
     def furthest(self, left: str, right: str) -> float:
         ours, theirs = self.weights(left), self.weights(right)
@@ -126,9 +132,17 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize(("processes", "strategy"), [(1, "ddp"), (2, "ddp"), (2, "fsdp")])
-def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(stage: Stage, processes: int, strategy: str) -> None:
-    given = {"epochs": 20, "lora_dropout": 0.1, "objective": Kl(), "processes": processes, "strategy": strategy}
+@pytest.mark.parametrize(
+    ("processes", "strategy", "parameters"),
+    [(1, "ddp", "lora"), (2, "ddp", "lora"), (2, "fsdp", "lora"), (1, "ddp", "full"), (2, "fsdp", "full")],
+)
+def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
+    stage: Stage, processes: int, strategy: str, parameters: str
+) -> None:
+    given = {
+        "epochs": 20, "lora_dropout": 0.1, "processes": processes, "strategy": strategy, "parameters": parameters,
+        "objective": Sft() if (strategy, parameters) == ("fsdp", "full") else Kl(),
+    }
     whole = stage.finish("whole", section(**given))
     assert (whole.counts["steps"], whole.counts["resumed"]) == (40, 0)
 
@@ -143,14 +157,15 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(stage: Stage, proc
     while any(map(alive, started)):
         assert time.monotonic() < end, "the killed stage left processes that train on"
         time.sleep(0.01)
-    assert store.keys("adapters/") == []
+    assert store.keys("adapters/") == store.keys("weights/") == []
     assert store.keys("runs/") == []
 
     resumed = stage.finish("killed", kept)
     assert 9 <= resumed.counts["resumed"] < 40
-    assert stage.adapter("killed") == stage.adapter("whole")
+    assert stage.made("killed") == stage.made("whole")
     assert resumed.outputs == whole.outputs  # the key as well: checkpoints are none of its business
     assert resumed.details["curve"] == whole.details["curve"]
+    assert resumed.details["drift"] == whole.details["drift"]
     assert store.keys("checkpoints/") == []
 
 
@@ -201,6 +216,21 @@ def test_a_sharded_student_learns_what_a_whole_one_does(stage: Stage, objective:
         curves = [[point[name] for point in of.details["curve"] if name in point] for of in (whole, shared)]
         assert curves[0] == pytest.approx(curves[1], abs=1e-4)
     assert stage.furthest("whole", "shared") < 1e-4
+    drifts = [[found["value"] for found in of.details["drift"]] for of in (whole, shared)]
+    assert len(drifts[0]) == 6
+    assert drifts[0] == pytest.approx(drifts[1], abs=1e-3)
+
+
+def test_sharded_weights_learn_what_whole_ones_do(stage: Stage) -> None:
+    given = {"processes": 2, "parameters": "full", "learning_rate": 1e-3}
+    whole = stage.finish("whole", section(**given))
+    shared = stage.finish("shared", section(**given, strategy="fsdp"))
+    assert 0.5 <= shared.details["share"] < 0.55
+    assert whole.counts == shared.counts
+    curves = [[point["loss"] for point in of.details["curve"]] for of in (whole, shared)]
+    assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+    assert stage.furthest("whole", "shared") < 1e-3
+    assert sorted(stage.made("whole")) == sorted(stage.made("shared"))
     drifts = [[found["value"] for found in of.details["drift"]] for of in (whole, shared)]
     assert len(drifts[0]) == 6
     assert drifts[0] == pytest.approx(drifts[1], abs=1e-3)

@@ -10,9 +10,10 @@ from training_runs import SETTINGS, Student, rows, section
 
 from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError, StageError
-from thinksafe.models.loading import ADAPTER_FILES, load_model
+from thinksafe.models.loading import load_model
+from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.run.record import Progress, StageContext, silent
-from thinksafe.training.fit import step_count, train_adapter
+from thinksafe.training.fit import step_count, train_student
 
 pytestmark = pytest.mark.slow  # the import of TRL alone
 
@@ -37,7 +38,7 @@ def test_only_the_adapter_is_written_and_it_names_its_base_as_the_configuration_
     context = StageContext(student.store, "run", "train", "train", silent)
     folder = tmp_path / "adapter"
     folder.mkdir()
-    train_adapter(context, model, tokenizer, rows(), section(), named, folder)
+    train_student(context, model, tokenizer, rows(), section(), named, folder)
 
     assert sorted(path.name for path in folder.iterdir()) == sorted(ADAPTER_FILES)
     config = json.loads((folder / "adapter_config.json").read_text())
@@ -57,7 +58,7 @@ def test_a_reloaded_adapter_gives_equal_logits(student: Student, tmp_path: Path)
     folder.mkdir()
     kept: list[Any] = []
     original = model.forward  # PEFT puts the adapter into the very model that it is given
-    train_adapter(context, model, tokenizer, rows(), section(), student.base.student, folder)
+    train_student(context, model, tokenizer, rows(), section(), student.base.student, folder)
     model.forward = original
     model.eval()
     ids = torch.tensor([rows()[3].input_ids])
@@ -114,7 +115,7 @@ def test_a_run_reports_every_step_and_learns(student: Student, tmp_path: Path) -
     folder.mkdir()
     context = StageContext(student.store, "run", "train", "train", track)
     given = section(epochs=6)
-    done = train_adapter(context, model, tokenizer, rows(), given, student.base.student, folder)
+    done = train_student(context, model, tokenizer, rows(), given, student.base.student, folder)
 
     assert done.steps == step_count(6, given) == 12
     assert opened == [("training", 12), ("drift", 6)]

@@ -15,7 +15,7 @@ from s3_servers import bucket, moto_s3
 
 from thinksafe.errors import ConfigError, MissingError
 from thinksafe.run.told import ToldError
-from thinksafe.stages.train import adapter_key
+from thinksafe.stages.train import trained_key
 from thinksafe.training.launch import Node, Outcome
 from thinksafe.training.node import node_of, open_folder
 
@@ -70,7 +70,7 @@ def _two_and_one(world: World, strategy: str) -> None:
     assert done.returncode == 0, done.stderr
     key = world.job(whole).key
     assert world.adapter(key) == two
-    assert adapter_key(world.base, world.job(given).examples_digest, given, 2) == key  # it counts how many, not where
+    assert trained_key(world.base, world.job(given).examples_digest, given, 2) == key  # it counts how many, not where
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What goes with an adapter when it leaves the run: the model card, and the bill of materials."""
+"""What goes with an adapter or weights when they leave the run: the model card, and the bill of materials."""
 
 from thinksafe.report.card.materials import bill_of_materials
 from thinksafe.report.card.page import model_card

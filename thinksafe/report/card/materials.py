@@ -1,4 +1,4 @@
-"""The bill of materials of a run, in CycloneDX 1.6 (ECMA-424): base, adapter, data sets, guards, libraries, images."""
+"""The bill of materials of a run, in CycloneDX 1.6 (ECMA-424): base, result, data sets, guards, libraries, images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IMAGE = re.compile(r"(?P<name>[^@\s]+)@sha256:(?P<digest>[0-9a-f]{64})")
 def bill_of_materials(summary: RunSummary) -> str:
     """Return the bill of materials as JSON. It names no prompt and no response.
 
-    The serial number follows from run and adapter, so that a repeated report writes the same document.
+    The serial number follows from the run and what it trained, so that a repeated report writes the same document.
 
     Args:
         summary: A run that made a candidate.
@@ -34,9 +34,9 @@ def bill_of_materials(summary: RunSummary) -> str:
 
     run = summary.provenance
     name = sources.named(summary.setting("registry", "model") or run.recipe)
-    adapter = _component(
+    trained = _component(
         ComponentType.MACHINE_LEARNING_MODEL, name, version=sources.named(summary.registration.get("version")),
-        digest=run.adapter_digest, properties={
+        digest=run.trained_digest, properties={
             "run": sources.named(summary.run_id), "method": sources.named(run.method),
             "config_digest": sources.named(run.config_digest), "outcome": summary.outcome,
         },
@@ -49,10 +49,10 @@ def bill_of_materials(summary: RunSummary) -> str:
         *(_library(library, sources.named(version)) for library, version in sorted(run.code.items()) if version),
         *_images(summary),
     ]
-    number = uuid.uuid5(uuid.NAMESPACE_URL, digest_json([summary.run_id, run.adapter_digest]))
-    bom = Bom(components=parts, metadata=BomMetaData(component=adapter), serial_number=number)
+    number = uuid.uuid5(uuid.NAMESPACE_URL, digest_json([summary.run_id, run.trained_digest]))
+    bom = Bom(components=parts, metadata=BomMetaData(component=trained), serial_number=number)
     bom.metadata.timestamp = None  # type: ignore[assignment]  # the library takes none, and the type says otherwise
-    bom.register_dependency(adapter, parts)
+    bom.register_dependency(trained, parts)
     text: str = JsonV1Dot6(bom).output_as_string()
     return json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
 

@@ -52,20 +52,24 @@ def model_card(summary: RunSummary) -> str:
     licence = sources.named(summary.setting("card", "licence"))
     name = sources.named(summary.setting("registry", "model") or summary.provenance.recipe)
     data_sets = sources.data_sets(summary)
+    full = bool(summary.provenance.weights_digest)
     data = ModelCardData(
         base_model=base.name if base.hub else None,
-        base_model_relation="adapter" if base.hub else None,
-        library_name="peft",
+        base_model_relation=("finetune" if full else "adapter") if base.hub else None,
+        library_name="transformers" if full else "peft",
         license=licence or None,
         pipeline_tag="text-generation",
         datasets=sorted({found.origin for found in data_sets if found.hub and found.use == "training"}) or None,
-        tags=["safety", "thinksafe", "lora", f"method:{sources.named(summary.provenance.method)}"],
+        tags=[
+            "safety", "thinksafe", *([] if full else ["lora"]), f"method:{sources.named(summary.provenance.method)}",
+        ],
         model_name=name,
         eval_results=_results(summary) or None,
     )
     decision = summary.decision
     body = _environment().get_template("card.md.jinja").render(
-        name=name, summary=summary, base=base, teacher=teacher, data_sets=data_sets, guards=sources.guards(summary),
+        name=name, summary=summary, full=full, base=base, teacher=teacher, data_sets=data_sets,
+        guards=sources.guards(summary),
         method=next((of.summary for of in METHODS if of.model_fields["kind"].default == summary.provenance.method), ""),
         roles=[role for role in ROLES if role in summary.metrics], lines=_lines(summary), licence=licence,
         outcome=VERDICTS[summary.outcome].title, why=why(summary), limits=limits(summary),

@@ -85,7 +85,7 @@ def summarise(
         recipe=str(config.get("name", "")), method=_kind(config.get("method")), config=config,
         config_digest=plan.config_digest, base=_blanked(plan.base or plan.model or {}),
         champion=_blanked(plan.champion), teacher=_blanked(plan.teacher), code=plan.code, guards=_guards(found),
-        adapter_digest=train.adapter_digest, digests=_digests(found),
+        adapter_digest=train.adapter_digest, weights_digest=train.weights_digest, digests=_digests(found),
         registration=registration, promotion=promotion,
     )
     sets = {role: read.details(f"metrics-{role}", MetricsDetails).metrics for role in get_args(Role)}

@@ -113,6 +113,8 @@ class Provenance(Record):
     code: dict[str, Any]
     """Versions of this package and of the libraries it uses."""
     adapter_digest: str
+    weights_digest: str = ""
+    """Of all weights, where they were trained instead of an adapter."""
     prompt_sets: tuple[PromptSetRow, ...]
     digests: dict[str, dict[str, dict[str, str]]]
     """Task -> ``inputs`` | ``outputs`` -> name -> digest."""
@@ -120,6 +122,11 @@ class Provenance(Record):
     promotion: dict[str, Any]
     steps: tuple[Step, ...]
     failures: tuple[Failure, ...]
+
+    @property
+    def trained_digest(self) -> str:
+        """Digest of what was trained: the adapter, or all weights; empty if nothing was."""
+        return self.adapter_digest or self.weights_digest
 
 
 class PublishedMetrics(Record):

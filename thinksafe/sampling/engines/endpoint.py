@@ -25,7 +25,7 @@ class EndpointEngine:
     """``/v1/chat/completions`` with one seed per conversation.
 
     A server with a reasoning parser returns thought and answer separately; they are joined again as the model wrote
-    them. An endpoint serves the model it was started with, so it can sample the student but not a new adapter.
+    them. An endpoint serves the model it was started with, so it can sample the student but not what was trained.
     """
 
     def __init__(self, settings: EngineSettings, model: ModelReference, store: Store) -> None:
@@ -37,9 +37,9 @@ class EndpointEngine:
             ) from error
         if not settings.base_url:
             raise ConfigError("engine.base_url is empty.", "Set it to the server's address, ending in /v1.")
-        if model.adapter:
+        if (trained := model.trained) is not None:
             raise InputError(
-                "An endpoint cannot load the candidate's adapter.", "Set engine.kind: vllm (or transformers)."
+                f"An endpoint cannot load the candidate's {trained.noun}.", "Set engine.kind: vllm (or transformers)."
             )
         self._thinks = model.student.reasoning == "think"
         self._model = settings.served_model or model.student.model

@@ -13,9 +13,10 @@ from typing import Any
 
 from thinksafe.config.model import EngineSettings
 from thinksafe.digests import derived_seed
-from thinksafe.models.loading import fetch_adapter, local_source
+from thinksafe.models.loading import source_of
 from thinksafe.models.ranks import max_lora_rank
 from thinksafe.models.references import ModelReference
+from thinksafe.models.trained import fetch_trained
 from thinksafe.models.vllm import on_cpu, start
 from thinksafe.records import SamplingSettings
 from thinksafe.sampling.engines.base import Batch, Generation, Turn, opening_of
@@ -42,15 +43,16 @@ class VllmEngine:
             own["enable_chunked_prefill"] = False
         self._adapter: Any = None
         self._folder = tempfile.TemporaryDirectory()
-        source, revision = local_source(model.student)
+        source, revision = source_of(model, store)
         if revision:
             own |= {"revision": revision, "tokenizer_revision": revision}
-        if model.adapter and settings.merge_adapter:
+        trained = model.trained
+        if trained is not None and trained.parameters == "lora" and settings.merge_adapter:
             own |= {"tokenizer": source}
             source = _merged(model, store, self._folder.name)
             own.pop("revision", None)
-        elif model.adapter:
-            folder = fetch_adapter(store, model, Path(self._folder.name))
+        elif trained is not None and trained.parameters == "lora":
+            folder = fetch_trained(store, trained, Path(self._folder.name))
             from vllm.lora.request import LoRARequest
 
             # vLLM's default allows rank 16 only; the recipe's is 32

@@ -41,7 +41,9 @@ class Given:
     rows: list[Row]
     section: TrainSection
     lora: Any
-    """PEFT's LoraConfig."""
+    """PEFT's LoraConfig; None if all weights are trained."""
+    dtype: Any
+    """Torch's number format in which the student is loaded to be sampled, and computes while it is trained."""
     arguments: dict[str, Any]
     """Arguments of every trainer: schedule, batches, checkpoints, number format, and no reports to third parties."""
     callbacks: list[TrainerCallback]

@@ -1,6 +1,7 @@
-"""Cross-entropy on harmful rows, forward KL from the student with the adapter switched off on benign ones.
+"""Cross-entropy on harmful rows, forward KL from the original student on benign ones.
 
-Imports torch and TRL.
+The original student is the model with the adapter switched off or, where all weights are trained, a frozen copy: 2
+bytes a parameter more in bfloat16. Imports torch and TRL.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 
 from thinksafe.training.data import IGNORED, Row
-from thinksafe.training.logits import reference_states
+from thinksafe.training.logits import CHUNK, add_losses, frozen_copy, projection_of, reference_states
 from thinksafe.training.objectives import Given, sft
 
 
@@ -21,6 +22,10 @@ class KlTrainer(sft.SftTrainer):
 
     def __init__(self, given: Given, **named: Any) -> None:
         self._sums: torch.Tensor | None = None
+        self._frozen = None
+        if given.lora is None:
+            self._frozen = frozen_copy(given.model, given.dtype)
+            add_losses(self._frozen, CHUNK)
         super().__init__(given, **named)
 
     @classmethod
@@ -33,8 +38,12 @@ class KlTrainer(sft.SftTrainer):
 
     def _sum(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         # outside DistributedDataParallel, where one process may have benign rows and another none
-        reference = reference_states(self.accelerator.unwrap_model(model), inputs, always=self._sharded)
-        found = model(**inputs, reference=reference)
+        frozen, projection = self._frozen, None
+        if frozen is not None:
+            projection = projection_of(frozen, frozen.get_output_embeddings())
+        of = frozen if frozen is not None else self.accelerator.unwrap_model(model)
+        reference = reference_states(of, inputs, always=self._sharded)
+        found = model(**inputs, reference=reference, projection=projection)
         response, benign = inputs["labels"][:, 1:] != IGNORED, inputs["benign"][:, None]
         sums = [found["cross_entropy"], (response & ~benign).sum(), found["kl"], (response & benign).sum()]
         new = torch.stack([value.detach().double() for value in sums])

@@ -21,6 +21,7 @@ from thinksafe.errors import ConfigError
 from thinksafe.methods.objectives import OnPolicy
 from thinksafe.models.loading import end_tokens, local_copy
 from thinksafe.training.objectives import Given
+from thinksafe.training.weights import save_checkpoint
 
 NAMES = {
     "completions/mean_length": "mean_length", "completions/clipped_ratio": "truncated", "entropy": "entropy",
@@ -86,6 +87,8 @@ class Rollouts:
             tokenizer.pad_token_id = ends[0]
         if named["args"].use_vllm:  # it would look for a hub id's newest commit
             given.model.name_or_path = local_copy(given.student)
+        if given.lora is None:  # TRL loads a reference for the KL by this name, which says no revision
+            given.model.config._name_or_path = local_copy(given.student)
         super().__init__(  # type: ignore[call-arg]
             model=given.model,
             train_dataset=Dataset.from_dict({"prompt": [str(place) for place in range(len(given.rows))]}),
@@ -110,6 +113,13 @@ class Rollouts:
         for entry in self.state.log_history:
             found.update({name: int(entry[name]) for name in COUNTED if name in entry})
         return found
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save what is trained, for a checkpoint, and nothing beside it."""
+        if self._given.lora is None:
+            save_checkpoint(self, output_dir)
+        else:
+            super().save_model(output_dir, _internal_call)  # type: ignore[misc]
 
     def _send_telemetry(self) -> None:
         """Send nothing: the name of a student is private."""

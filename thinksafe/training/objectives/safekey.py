@@ -17,7 +17,7 @@ from thinksafe.methods.objectives import SafeKey
 from thinksafe.training.checkpoints import HEAD
 from thinksafe.training.data import IGNORED, Row
 from thinksafe.training.key_sentences import Spans, spans_of
-from thinksafe.training.logits import CHUNK, Project, cross_entropy
+from thinksafe.training.logits import CHUNK, Project, cross_entropy, student_of
 from thinksafe.training.objectives import Given, sft
 
 
@@ -54,9 +54,9 @@ class SafeKeyTrainer(sft.SftTrainer):
         self._sums = torch.zeros(3, 2, dtype=torch.float64)
         self._items = [1, 1]
         model: Any = self.model
-        student = model.get_base_model()
-        # part of the model, so that optimiser, gradient clipping and several processes treat it as they do the adapter;
-        # the adapter's file takes nothing but the adapter
+        student = student_of(model)
+        # part of the model, so that optimiser, gradient clipping and several processes treat it as they do the rest;
+        # what is written takes nothing but the adapter, or the weights that the student had
         student.safety_head = self._head = SafetyHead(
             student.config.get_text_config().hidden_size, given.section.seed
         ).to(student.device)

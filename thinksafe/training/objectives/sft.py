@@ -17,8 +17,9 @@ from thinksafe.training import sharding
 from thinksafe.training.adapters import adapter_state, write_adapter
 from thinksafe.training.batches import Collator, EpochOrder, dataset
 from thinksafe.training.data import Row
-from thinksafe.training.logits import CHUNK, add_losses, check_projection
+from thinksafe.training.logits import CHUNK, add_losses, check_projection, student_of
 from thinksafe.training.objectives import Given
+from thinksafe.training.weights import save_checkpoint
 
 
 class SftTrainer(SFTTrainer):
@@ -29,12 +30,13 @@ class SftTrainer(SFTTrainer):
         rows, settings = given.rows, given.section.training
         super().__init__(train_dataset=dataset(rows, lambda every: self.columns(every, given)), **named)
         self._lengths = [len(row.input_ids) for row in rows]
+        self._full = given.lora is None
         self._batch, self._micro = settings.batch_size, settings.micro_batch_size
         self._sharded = bool(self.is_fsdp_enabled)
         model: Any = self.model
         # TRL's own cross-entropy reads the head's weights outside its forward, where only a shard exists
         if self._own_loss:
-            student = model.get_base_model()
+            student = student_of(model)
             if self.is_world_process_zero() or not self._sharded:  # the others have no weights yet
                 check_projection(student)
             add_losses(student, CHUNK)
@@ -80,15 +82,19 @@ class SftTrainer(SFTTrainer):
         return total
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the adapter, for a checkpoint; transformers would gather the whole student for it."""
-        if not self._sharded:
+        """Save what is trained, for a checkpoint, and nothing beside it."""
+        if self._full and not self._sharded:
+            save_checkpoint(self, output_dir)
+        elif self._full:
+            return  # they are written with the optimiser's state
+        elif not self._sharded:
             super().save_model(output_dir, _internal_call)
-            return
-        state = adapter_state(self.model, sharded=True)
-        if self.args.should_save:
-            folder = Path(output_dir or str(self.args.output_dir))
-            folder.mkdir(parents=True, exist_ok=True)
-            write_adapter(self.model, state, folder)
+        else:  # transformers would gather the whole student for it
+            state = adapter_state(self.model, sharded=True)
+            if self.args.should_save:
+                folder = Path(output_dir or str(self.args.output_dir))
+                folder.mkdir(parents=True, exist_ok=True)
+                write_adapter(self.model, state, folder)
 
 
 def make(given: Given, trainer: type[SftTrainer] = SftTrainer) -> SftTrainer:

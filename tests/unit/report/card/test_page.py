@@ -63,6 +63,21 @@ def test_limits_decision_and_who_promoted_stand_there(card: str) -> None:
     assert summary.provenance.adapter_digest in card
 
 
+def test_all_weights_are_no_adapter() -> None:
+    records = runs.promoted()
+    records["plan"].details["base"]["student"]["revision"] = COMMIT
+    details = records["train"].details
+    details |= {"weights_digest": details.pop("adapter_digest"), "weights": "weights/k/d"}
+    details.pop("adapter", None)
+    card = model_card(summarise(records))
+    data = ModelCard(card).data
+    assert (data.library_name, data.base_model_relation) == ("transformers", "finetune")
+    assert "| Weights (SHA-256) |" in card
+    assert details["weights_digest"] in card
+    assert "lora" not in card.lower()
+    assert "adapter" not in card.lower()
+
+
 @pytest.mark.parametrize("outcome", WITH_CANDIDATE)
 def test_every_run_with_a_candidate_has_a_card(outcome: str) -> None:
     card = model_card(summarise(runs.ALL[outcome]()))

@@ -132,5 +132,5 @@ def test_a_model_whose_logits_are_not_known_is_refused(
         return model, tokenizer
 
     monkeypatch.setattr(Student, "load", scaled)
-    with pytest.raises(ConfigError, match="not known how Qwen3ForCausalLM computes its logits"):
+    with pytest.raises(ConfigError, match="unknown how Qwen3ForCausalLM computes its logits"):
         student.train(tmp_path / "adapter", section(objective=Kl()))

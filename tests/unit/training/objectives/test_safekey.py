@@ -107,6 +107,16 @@ def test_each_loss_moves_the_adapter_and_accumulation_does_not(student: Student,
         assert furthest(tmp_path / name, tmp_path / "both") > 1e-4
 
 
+def test_the_file_of_all_weights_holds_nothing_but_the_students(student: Student, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    given = section(objective=objective(), parameters="full", learning_rate=1e-3)
+    done = student.train(tmp_path / "made", given, rows(4))
+    ours, theirs = (load_file(of / "model.safetensors") for of in (tmp_path / "made", Path(student.base.student.model)))
+    assert ours.keys() == theirs.keys()
+    assert done.changed == (len(theirs), len(theirs))
+
+
 def test_the_file_holds_the_adapter_alone(student: Student, tmp_path: Path) -> None:
     student.train(tmp_path / "key", section(objective=objective()), rows(4))
     student.train(tmp_path / "plain", section(), rows(4))
@@ -121,7 +131,7 @@ def test_a_resumed_training_ends_in_the_same_bytes(
 ) -> None:
     """Killed in the plain epochs and in the last ones, in which the head has learnt something."""
     from thinksafe.run.record import StageContext, silent
-    from thinksafe.training.fit import train_adapter
+    from thinksafe.training.fit import train_student
 
     given = section(objective=objective(), epochs=6, checkpoint_steps=1, lora_dropout=0.1)
     context = StageContext(student.store, "run", "train", "train", silent)
@@ -130,7 +140,7 @@ def test_a_resumed_training_ends_in_the_same_bytes(
         model, tokenizer = student.load()
         folder = tmp_path / name
         folder.mkdir()
-        done = train_adapter(context, model, tokenizer, rows(4), given, student.base.student, folder, checkpoints)
+        done = train_student(context, model, tokenizer, rows(4), given, student.base.student, folder, checkpoints)
         return done, (folder / "adapter_model.safetensors").read_bytes()
 
     whole = train("whole", Checkpoints(student.store, "whole", tmp_path / "w"))
