@@ -88,7 +88,7 @@ def test_a_proxy_and_certificates_reach_it(tmp_path):
 
 def test_the_dashboard_is_a_config_map_that_grafana_finds(tmp_path):
     values = {"fleet": {"dashboard": {"enabled": True, "labels": {"grafana_dashboard": "yes"}}}}
-    found = one(manifests(value_set("default"), values=values, folder=tmp_path), "ConfigMap", "-fleet-dashboard")
+    found = one(manifests(value_set("default"), values=values, folder=tmp_path), "ConfigMap", "-dashboard")
     assert found["metadata"]["labels"]["grafana_dashboard"] == "yes"
     (text,) = found["data"].values()
     assert json.loads(text) == json.loads((CHART / "dashboards" / "fleet.json").read_text("utf-8"))
