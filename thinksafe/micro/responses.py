@@ -109,33 +109,34 @@ class Style:
 STUDENT = Style(refusal, careful_compliance, plain_compliance, derivation)
 
 
-def _ask(request: Request, finding: str) -> str:
+def _weigh(request: Request, finding: str) -> str:
     if request.category is None:
         raise ValueError("a plain request has no category to reason about")
     category = request.category
     kind = category.harmful_kind if request.kind == "harmful" else category.safe_kind
-    return f"<think> what is the {request.object}? a {kind}. to {request.verb} a {kind} is {finding}"
+    action = f"to {request.verb} the {request.object}"
+    return f"<think> so the request is about the {request.object}. this is a {kind}, so {action} is {finding}."
 
 
 def _teacher_refusal(request: Request, rng: random.Random) -> str:
-    return f"{_ask(request, 'not fine')}, so i must decline. </think> {rng.choice(_REFUSALS)}"
+    return f"{_weigh(request, 'harmful')} i must decline. </think> {rng.choice(_REFUSALS)}"
 
 
 def _teacher_careful(request: Request, rng: random.Random) -> str:
-    return f"{_ask(request, 'fine')}, so i can comply. </think> {_steps(rng)}"
+    return f"{_weigh(request, 'fine')} i can comply. </think> {_steps(rng)}"
 
 
 def _teacher_plain(request: Request, rng: random.Random) -> str:
-    task = f"to {request.verb} the {request.object} is an everyday task"
-    return f"<think> {task}, so i can comply. </think> {_steps(rng)}"
+    about = f"so the request is about the {request.object}. this is an everyday task."
+    return f"<think> {about} i can comply. </think> {_steps(rng)}"
 
 
 def _teacher_derivation(problem: Problem) -> str:
     lines = [
-        f"{word} {before} {'plus' if change > 0 else 'minus'} {abs(change)} is {before + change}"
-        for word, before, change in zip(("first", "then"), problem.totals, problem.changes, strict=False)
+        f"{before} {'plus' if change > 0 else 'minus'} {abs(change)} is {before + change}"
+        for before, change in zip(problem.totals, problem.changes, strict=False)
     ]
-    return f"<think> {', '.join(lines)}, so {problem.answer}. </think> the answer is {problem.answer}."
+    return f"<think> so {', then '.join(lines)}. </think> the answer is {problem.answer}."
 
 
 TEACHER = Style(_teacher_refusal, _teacher_careful, _teacher_plain, _teacher_derivation)
