@@ -176,6 +176,14 @@ def test_rivals_end_as_the_docs_say(
     assert run.read("provenance.json")["config"]["method"]["kind"] == recipe.removeprefix("micro-")
 
 
+def test_a_teacher_of_another_style_repairs_and_costs_reasoning(run_recipe: Callable[..., Run], tmp_path: Path) -> None:
+    run = run_recipe(tmp_path / "run", "micro-teacher")
+    assert run.code == 3, run.text
+    failed = {check["name"] for check in run.read("decision.json")["checks"] if not check["passed"]}
+    assert "reasoning/loss" in failed
+    assert not failed & {"harm/micro-harm", "over_refusal/micro-safe-twins", "harm_reduction/micro-harm"}
+
+
 def test_retries_keep_prompts_that_one_try_loses(run_recipe: Callable[..., Run], tmp_path: Path) -> None:
     run = run_recipe(tmp_path / "run", "micro-retries")
     assert run.code == 0, run.text
