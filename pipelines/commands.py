@@ -23,22 +23,42 @@ if TYPE_CHECKING:
     from thinksafe.config.cluster import ClusterSettings
     from thinksafe_pipelines.local.runner import RunOutcome
 
-PIPELINES = ("realign", "evaluate")
-"""Names of the pipelines, each a module of this package with a ``make(images)``."""
+PIPELINES = ("realign", "evaluate", "compare")
+"""Names of the pipelines, each a module of this package with a ``make(setting)``."""
+
+COMPARE = "compare"
+"""The pipeline whose shape follows from the configuration: it is made for the methods that this lists."""
 
 
-def make_pipeline(name: str, images: Images | None = None, cluster: ClusterSettings | None = None) -> Any:
+def make_pipeline(
+    name: str, images: Images | None = None, cluster: ClusterSettings | None = None,
+    config_document: str | None = None, overrides: Sequence[str] = (),
+) -> Any:
     """Return a pipeline with its images, the default ones when None, or for a cluster, whose settings name them.
 
+    Args:
+        name: Name of the pipeline.
+        images: Images of the tasks.
+        cluster: Settings of the cluster.
+        config_document: Configuration whose methods are compared; only read for ``compare``.
+        overrides: ``key=value`` texts for it.
+
     Raises:
-        ConfigError: there is no pipeline of this name.
+        ConfigError: there is no pipeline of this name, or there are no methods to compare.
     """
     if name not in PIPELINES:
         raise ConfigError(f"There is no pipeline {name!r}.", f"Pipelines: {', '.join(PIPELINES)}.")
     make: Callable[..., Any] = import_module(f"thinksafe_pipelines.{name}").make
-    if cluster is None:
-        return make(images or default_images())
-    return make(import_module("thinksafe_pipelines.kfp.cluster").ClusterSetting(cluster))
+    setting = images or default_images()
+    if cluster is not None:
+        setting = import_module("thinksafe_pipelines.kfp.cluster").ClusterSetting(cluster)
+    if name != COMPARE:
+        return make(setting)
+    from thinksafe.config.comparison import load_comparison, shared_work
+
+    if config_document is None:
+        raise ConfigError("The pipeline compare is made for the methods of a config.", "Give the config.")
+    return make(setting, shared_work(load_comparison(config_document, list(overrides))))
 
 
 def run_pipeline(
@@ -88,7 +108,8 @@ def run_pipeline(
         containers = Containers(out, images, tuple(mount.absolute() for mount in mounts))
     with Display(console) as display:
         return run_locally(
-            make_pipeline(name, images), given, root=out / "kfp", logs=out / "logs" / run_id, listener=display,
+            make_pipeline(name, images, None, config_document, overrides), given,
+            root=out / "kfp", logs=out / "logs" / run_id, listener=display,
             environment=variables, path=path, containers=containers,
         )
 
@@ -109,6 +130,13 @@ def run_evaluation(
     return run_pipeline("evaluate", suite_document, out, run_id, overrides, console, arguments=arguments, **options)
 
 
+def run_comparison(
+    config_document: str, out: Path, run_id: str, overrides: list[str], console: Console, **options: Any
+) -> RunOutcome:
+    """Run a comparison on this machine; see :func:`run_pipeline`."""
+    return run_pipeline(COMPARE, config_document, out, run_id, overrides, console, **options)
+
+
 def compile_pipeline(
     name: str, config_document: str | None, overrides: list[str], output: Path, images: Images | None = None,
     cluster: ClusterSettings | None = None,
@@ -120,6 +148,7 @@ def compile_pipeline(
     Args:
         name: Name of the pipeline.
         config_document: Configuration that becomes the default of the pipeline's parameter; None leaves it required.
+            A comparison is made for its methods.
         overrides: Become the default of the parameter of that name.
         output: File to write, ``.yaml``; replaced atomically.
         images: Images of the tasks; the default ones when None.
@@ -148,7 +177,7 @@ def compile_pipeline(
         defaults["artifacts"] = cluster.store
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "pipeline.yaml"
-        compiler.Compiler().compile(make_pipeline(name, images, cluster), str(path))
+        compiler.Compiler().compile(make_pipeline(name, images, cluster, config_document, overrides), str(path))
         rewrite_file(path, defaults)
         components.load_component_from_file(str(path))
         if cluster is not None:

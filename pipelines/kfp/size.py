@@ -44,6 +44,14 @@ def require_size(path: Path) -> None:
     """Refuse a compiled pipeline whose workflow will not fit. Raises ConfigError."""
     documents = list(yaml.load_all(path.read_text("utf-8"), yaml.CSafeLoader))
     size = workflow_size(*documents)
+    if size > LIMIT and (methods := _methods(documents[0])) > 1:
+        raise ConfigError(
+            f"A run of the pipeline {documents[0]['pipelineInfo']['name']!r} with {methods} methods would take about "
+            f"{size // 1000} kB of the {LIMIT // 1000} kB that Kubernetes allows for one workflow; about "
+            f"{_fitting(documents[0], size, methods)} methods fit.",
+            "Split compare into several configs with the same other settings; with one store, base and samples are "
+            "not made again. Or shorten the config and the settings of cluster.",
+        )
     if size > LIMIT:
         config = documents[0]["root"].get("inputDefinitions", {}).get("parameters", {}).get("config", {})
         text = len(str(config.get("defaultValue", "")))
@@ -53,6 +61,26 @@ def require_size(path: Path) -> None:
             "it, the rest are the settings of the pods.",
             "Shorten the config, its comments first, and the labels, annotations, secrets and config_maps of cluster.",
         )
+
+
+def _methods(spec: Mapping[str, Any]) -> int:
+    """Return the methods that a pipeline compares: it has a gate for each."""
+    executors = spec["deploymentSpec"]["executors"].values()
+    return sum(executor["container"]["command"][1] == "gate" for executor in executors)
+
+
+def _fitting(spec: Mapping[str, Any], size: int, methods: int) -> int:
+    """Return about how many methods fit, if each has as many tasks as these have on average."""
+    components = spec["components"]
+    groups = [spec["root"], *components.values()]
+    tasks = sum(len(group.get("dag", {}).get("tasks", {})) for group in groups)
+    outer = [spec["root"]["dag"], *(components[task["componentRef"]["name"]].get("dag", {}) for task in
+             spec["root"]["dag"]["tasks"].values())]
+    shared = sum(
+        "dag" not in components[task["componentRef"]["name"]] for dag in outer for task in dag.get("tasks", {}).values()
+    )
+    each = (tasks - shared) / methods
+    return max(int((LIMIT / (size / tasks) - shared) / each), 1)
 
 
 def _distinct(parts: Iterable[Any]) -> int:

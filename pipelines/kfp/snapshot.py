@@ -1,7 +1,8 @@
 """Keep the compiled pipelines in the repository, so that a review shows what a change does to them.
 
 ``python -m thinksafe_pipelines.kfp.snapshot`` writes them; with ``--check`` it only says which ones are out of date
-and exits 1. Each pipeline stands there whole, with fixed images and without a configuration. For each cluster in
+and exits 1. Each pipeline stands there whole, with fixed images and without a configuration, but the comparison, which
+is made for the methods of one. For each cluster in
 ``clusters/`` stands what its settings add to the tasks of a stage, and nothing else: everything is compiled for it
 and compared.
 """
@@ -22,7 +23,7 @@ from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.parallelism import with_jobs
 from thinksafe.config.pods import JOBS_VARIABLE, STAGE_LABEL
 from thinksafe_components.images import Images
-from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
+from thinksafe_pipelines.commands import COMPARE, PIPELINES, compile_pipeline
 
 SNAPSHOT_IMAGES = Images(*(f"thinksafe/{kind}:snapshot" for kind in Images._fields))
 FOLDER = Path(str(resources.files("thinksafe_pipelines.kfp")))
@@ -30,6 +31,9 @@ CLUSTERS: dict[str, dict[str, Any]] = {
     path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted((FOLDER / "clusters").glob("*.yaml"))
 }
 """``cluster`` sections of three clusters, as examples."""
+
+COMPARED = "extends: micro\ncompare: [{name: thinksafe}, {name: rejection, overrides: {method: {kind: rejection}}}]\n"
+"""The comparison whose pipeline stands there: its shape follows from the methods."""
 
 SETTINGS = {"container": ("env", "image", "resources"), "task": ("retryPolicy",)}
 """What a cluster may add to the container and to the task of a stage."""
@@ -115,7 +119,8 @@ def additions(plain: Mapping[str, Any], spec: Mapping[str, Any], platform: Mappi
 def _compile(pipeline: str, cluster: ClusterSettings | None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
-        return compile_pipeline(pipeline, None, [], path, SNAPSHOT_IMAGES, cluster).read_text("utf-8")
+        config = COMPARED if pipeline == COMPARE else None
+        return compile_pipeline(pipeline, config, [], path, SNAPSHOT_IMAGES, cluster).read_text("utf-8")
 
 
 def _text(path: Path) -> str:

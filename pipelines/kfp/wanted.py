@@ -6,7 +6,7 @@ from typing import Any
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_services import KfpSettings
 from thinksafe.errors import ConfigError
-from thinksafe_pipelines.commands import PIPELINES
+from thinksafe_pipelines.commands import COMPARE, PIPELINES
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ def name_of(kfp: KfpSettings, pipeline: str) -> str:
     """Return the name of a pipeline and of its recurring run. Raises ConfigError when there is none such."""
     if pipeline not in PIPELINES:
         raise ConfigError(f"There is no pipeline {pipeline!r}.", f"Pipelines: {', '.join(PIPELINES)}.")
-    return kfp.evaluation_pipeline if pipeline == "evaluate" else kfp.pipeline
+    others = {"evaluate": kfp.evaluation_pipeline, COMPARE: kfp.comparison_pipeline}
+    return others.get(pipeline, kfp.pipeline)
 
 
 def wanted(cluster: ClusterSettings, pipeline: str) -> Wanted:
@@ -40,6 +41,11 @@ def wanted(cluster: ClusterSettings, pipeline: str) -> Wanted:
         return Wanted(
             pipeline, name, "Measure a model, and raise the alarm if it got worse.", schedule.enabled, schedule.cron,
             {"model": "champion", "fresh": schedule.fresh, "if_champion": True},
+        )
+    if pipeline == COMPARE:
+        return Wanted(
+            pipeline, name, "Compare several methods of repairing a model.", cluster.schedule.compare.enabled,
+            cluster.schedule.compare.cron, {},
         )
     return Wanted(
         pipeline, name, "Repair the safety of a reasoning model from its own samples.", cluster.schedule.enabled,

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
+from thinksafe.config.compared import method_of, scoped
 from thinksafe.config.stage_table import DEFAULT, STAGES
 from thinksafe.errors import ThinkSafeError
 from thinksafe.run.parents import dying_with
@@ -115,8 +116,9 @@ class Session:
     def execute(self, command: list[str], variables: Mapping[str, str], image: str = "") -> bool:
         """Run one stage command to its end; returns whether it succeeded.
 
-        After another task has failed, only exit stages still run: KFP would continue with everything that does not
-        depend on the failed task, and the user would wait for the results of a failed run.
+        After another task has failed, only exit stages and the other methods of a comparison still run: KFP would
+        continue with everything that does not depend on the failed task, and the user would wait for the results of a
+        failed run.
 
         Args:
             command: ``thinksafe <stage> ... --task <name> ...``.
@@ -155,8 +157,10 @@ class Session:
             timer.start()
 
     def _failed_besides(self, task: str) -> bool:
+        """Return whether a task failed that this one must not follow: of no method, or of the same method."""
         with self._lock:
-            return any(outcome.status == "failed" and name != task for name, outcome in self.outcomes.items())
+            failed = [name for name, outcome in self.outcomes.items() if outcome.status == "failed" and name != task]
+        return any(method_of(name) in ("", method_of(task)) or not method_of(task) for name in failed)
 
     def _run(self, command: list[str], variables: Mapping[str, str], log: Path, image: str) -> tuple[int, str, str]:
         if self.cancelled:
@@ -207,10 +211,13 @@ def _kill_all(processes: list[Process]) -> None:
 
 
 def describe(command: list[str]) -> tuple[str, str]:
-    """Return stage and task name of a stage command."""
+    """Return stage and task name of a stage command; the name of a compared method's task is scoped."""
     stage = command[1] if len(command) > 1 else command[0]
-    task = command[command.index("--task") + 1] if "--task" in command[:-1] else stage
-    return stage, task
+    return stage, scoped(_option(command, "--task") or stage, _option(command, "--method"))
+
+
+def _option(command: list[str], name: str) -> str:
+    return command[command.index(name) + 1] if name in command[:-1] else ""
 
 
 def explain(code: int, log: Path) -> tuple[str, str]:

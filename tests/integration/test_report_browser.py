@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import report_runs as runs
+from comparison_runs import comparison
 from markupsafe import escape
 
 from thinksafe.records import Interval
 from thinksafe.report import render_page
+from thinksafe.report.comparison.build import summarise_comparison
+from thinksafe.report.comparison.page import render_comparison
 from thinksafe.report.model_history import render_history
 from thinksafe.report.samples import Browser, SampleRow, Text
 from thinksafe.report.summary import published, summarise
@@ -36,9 +39,12 @@ Opener = Callable[..., Any]
 
 
 def written(name: str) -> str:
-    """Return a page by name: of a whole run, of one in which every text is hostile, or the history of a model."""
+    """Return a page by name: of a whole run or a comparison, of hostile texts, or the history of a model."""
     if name == "history":
         return render_history("qwen3-safe", events())
+    if name == "comparison":
+        found = comparison(price=3.0)
+        return render_comparison(summarise_comparison(found.records, found.read, run_id="run-1"))
     if name in runs.ALL:
         return render_page(summarise(runs.ALL[name]()), samples() if name == "promoted" else Browser())
     return render_page(summarise(runs.hostile(runs.HOSTILE[name])), samples(runs.HOSTILE[name]))
@@ -130,6 +136,7 @@ def opened(browser: Any, pages: Callable[[str], Path]) -> Iterator[Opener]:
 
 LOOKS = [
     *((name, "wide", "light") for name in (*runs.ALL, "history")),
+    *(("comparison", size, scheme) for size, scheme in (("wide", "light"), ("wide", "dark"), ("phone", "light"))),
     ("promoted", "tablet", "light"), ("promoted", "phone", "light"), ("history", "phone", "dark"),
     *((name, "phone", "dark") for name in ("failed", "incomplete", "stopped by diagnose")),
     *(("refused by gate", size, scheme) for size, scheme in (("wide", "dark"), ("phone", "light"), ("phone", "dark"))),

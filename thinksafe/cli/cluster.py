@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 Pipeline = Annotated[
-    str, typer.Option(metavar="realign|evaluate", help="One pipeline only; an evaluation takes a suite, too.")
+    str, typer.Option(metavar="realign|evaluate|compare", help="One pipeline only; an evaluation takes a suite, too.")
 ]
 
 
@@ -32,11 +32,17 @@ Pipeline = Annotated[
 def publish(config: ConfigArgument, override: Overrides = None, pipeline: Pipeline = "") -> None:
     """Make the pipelines, versions, experiment and schedules on the cluster match the config.
 
-    Both pipelines are published, the realignment and the evaluation. A second call changes nothing.
+    The realignment and the evaluation are published and, if the config lists methods, their comparison. A second call
+    changes nothing.
     """
+    from thinksafe.config.load import load_either
+
     settings, document = _cluster_of(config, override or [], pipeline)
     publishing = _kfp("publishing")
+    alone = not pipeline and not getattr(load_either(config, override), "compare", ())
     for name in _pipelines(pipeline):
+        if name == "compare" and alone:
+            continue
         done = publishing.publish(settings, document, override or [], name)
         typer.echo("\n".join(done.changes) if done.changes else "nothing to change: everything is published")
         typer.echo(f"pipeline {done.name} ({done.pipeline_id}), version {done.version} ({done.version_id})")
@@ -50,7 +56,7 @@ def publish(config: ConfigArgument, override: Overrides = None, pipeline: Pipeli
 def submit(
     config: ConfigArgument, override: Overrides = None,
     name: Annotated[str, typer.Option(help="Name of the run in Kubeflow; the config's by default.")] = "",
-    pipeline: Annotated[str, typer.Option(metavar="realign|evaluate", help="Which pipeline.")] = "realign",
+    pipeline: Annotated[str, typer.Option(metavar="realign|evaluate|compare", help="Which pipeline.")] = "realign",
     model: Annotated[
         str, typer.Option(help="What to evaluate: champion, models:/NAME@champion, models:/NAME/VERSION or a student.")
     ] = "",
@@ -228,8 +234,10 @@ def _cluster_of(config: str, overrides: list[str], pipeline: str = "") -> tuple[
     """Return the cluster section and the text of a configuration, which may be a suite for evaluations only."""
     from thinksafe.config import load_config, load_suite
     from thinksafe.config.load import find_document
-    from thinksafe.models.pins import require_pinned
+    from thinksafe.models.pins import require_pinned, require_pinned_methods
 
+    if pipeline == "compare":
+        return require_pinned_methods(config, overrides), find_document(config).text
     loaded = (load_suite if pipeline == "evaluate" else load_config)(config, overrides)
     return require_pinned(loaded), find_document(config).text
 

@@ -90,17 +90,19 @@ def evaluate(
 def compile_(
     config: ConfigArgument,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="IR YAML to write.")],
-    pipeline: Annotated[str, typer.Option(help="realign or evaluate.")] = "realign",
+    pipeline: Annotated[str, typer.Option(help="realign, evaluate or compare.")] = "realign",
     override: Overrides = None,
 ) -> None:
     """Compile a pipeline to Kubeflow's IR YAML, with the config as its default and its cluster's settings built in."""
     from importlib import import_module
 
     from thinksafe.config.load import find_document, load_config, load_suite
-    from thinksafe.models.pins import require_pinned
+    from thinksafe.models.pins import require_pinned, require_pinned_methods
 
     loaded = (load_suite if pipeline == "evaluate" else load_config)(config, override)
-    cluster = require_pinned(loaded) if loaded.cluster is not None else None
+    cluster = None
+    if loaded.cluster is not None:
+        cluster = require_pinned_methods(config, override or []) if pipeline == "compare" else require_pinned(loaded)
     commands = import_module("thinksafe_pipelines.commands")
     commands.compile_pipeline(pipeline, find_document(config).text, override or [], out, cluster=cluster)
     typer.echo(f"wrote {out}")

@@ -1,12 +1,14 @@
-"""The stage command that only a comparison has."""
+"""``thinksafe compare``, and the stage command that only a comparison has."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from thinksafe.cli.commands import Overrides
 from thinksafe.cli.stage_options import (
     MANUAL,
     STORE,
@@ -21,12 +23,34 @@ from thinksafe.cli.stage_options import (
     stage_context,
 )
 
+commands = typer.Typer()
 stages = typer.Typer()
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the stage command to the application, beside the others."""
+    """Add the commands to the application."""
+    app.registered_commands += commands.registered_commands
     add_commands(stages, app)
+
+
+@commands.command()
+def compare(
+    config: Annotated[str, typer.Argument(metavar="FILE", help="A config with a list compare, or a recipe's name.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of this run; the same DIR resumes it.")],
+    override: Overrides = None,
+    artifacts: Annotated[str, typer.Option(help="Store root; DIR/store by default.")] = "",
+    tracking_uri: Annotated[
+        str, typer.Option(help="MLflow server; the config's, or a SQLite file in DIR, by default.")
+    ] = "",
+) -> None:
+    """Compare several methods on one student: same prompts, one evaluation of the student, one page.
+
+    Registers and promotes nothing; the page says with which command the chosen method is realigned. Exits with 0 if at
+    least one method passes the gate, 3 if none does, 2 for bad input, 1 if a stage failed and no method passed.
+    """
+    from thinksafe.cli.compare import compare_methods
+
+    sys.exit(compare_methods(config, out, override or [], artifacts, tracking_uri))
 
 
 @stages.command("plan_comparison")

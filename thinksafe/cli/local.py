@@ -17,8 +17,12 @@ from thinksafe.run.record import find_record, numbered_task
 from thinksafe.store import Store, open_store
 
 RUN_FILE = "run.json"
-PUBLISHED = ("README.md", "bom.cdx.json", "decision.json", "metrics.json", "provenance.json", "report.html")
-"""What the report stage publishes; ``README.md`` and ``bom.cdx.json`` are of a candidate."""
+PUBLISHED = (
+    "README.md", "bom.cdx.json", "comparison.json", "costs.json", "decision.json", "metrics.json", "provenance.json",
+    "report.html",
+)
+"""What the report stage publishes; ``README.md`` and ``bom.cdx.json`` are of a candidate, ``comparison.json`` and
+``costs.json`` of a comparison."""
 
 
 class LocalRun(Record):

@@ -132,6 +132,15 @@ class EvaluationScheduleSettings(Section):
     """Draw new samples. Off: judge and grade the stored ones again."""
 
 
+class ComparisonScheduleSettings(Section):
+    """When the methods that ``compare`` lists are compared."""
+
+    enabled: bool = False
+    """Off removes the recurring run."""
+    cron: Cron = "0 0 3 1 * *"
+    """Six fields, as for the realignment."""
+
+
 class ScheduleSettings(Section):
     """When the pipeline runs on its own. Runs never overlap, and missed runs are not caught up."""
 
@@ -140,6 +149,7 @@ class ScheduleSettings(Section):
     cron: Cron = "0 0 3 * * 0"
     """Six fields, in UTC: seconds, minutes, hours, day of the month, month, day of the week."""
     evaluate: EvaluationScheduleSettings = EvaluationScheduleSettings()
+    compare: ComparisonScheduleSettings = ComparisonScheduleSettings()
 
 
 class ClusterSettings(Section):

@@ -76,7 +76,8 @@ class KfpSettings(Section):
     experiment: Annotated[str, Field(min_length=1, max_length=128)] = "thinksafe"
     """Experiment of the runs; created if missing."""
     pipeline: Annotated[DnsLabel, Field(max_length=54)] = "thinksafe-realign"
-    """Name of the published pipeline and of its recurring run. The evaluation appends to it: ``thinksafe-evaluate``."""
+    """Name of the published pipeline and of its recurring run. Those of evaluation and comparison follow from it:
+    ``thinksafe-evaluate``, ``thinksafe-compare``."""
 
     @model_validator(mode="after")
     def _token_used(self) -> KfpSettings:
@@ -88,6 +89,11 @@ class KfpSettings(Section):
     def evaluation_pipeline(self) -> str:
         """Name of the evaluation pipeline and of its recurring run."""
         return f"{self.pipeline.removesuffix('-realign')}-evaluate"
+
+    @property
+    def comparison_pipeline(self) -> str:
+        """Name of the comparison pipeline and of its recurring run."""
+        return f"{self.pipeline.removesuffix('-realign')}-compare"
 
 
 class PlaceSettings(Section):

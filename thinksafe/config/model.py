@@ -259,6 +259,12 @@ class RealignmentConfig(Section):
         return compare
 
     @model_validator(mode="after")
+    def _schedule_has_methods(self) -> RealignmentConfig:
+        if self.cluster is not None and self.cluster.schedule.compare.enabled and len(self.compare) < 2:
+            raise ValueError("cluster.schedule.compare is enabled, but compare does not list two methods or more")
+        return self
+
+    @model_validator(mode="after")
     def _training_fits_its_pod(self) -> RealignmentConfig:
         check_place(self.training, self.cluster)
         if self.training.strategy == "fsdp" and not self.method.shards:

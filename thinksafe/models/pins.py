@@ -84,6 +84,24 @@ def _files_here(config: RealignmentConfig | SuiteConfig) -> list[str]:
     return [f"{key} ({path})" for key, path in found if not path.startswith(("/", "s3://"))]
 
 
+def require_pinned_methods(config: str, overrides: list[str]) -> ClusterSettings:
+    """Return the ``cluster`` section of a comparison whose methods can all be run on a cluster.
+
+    Args:
+        config: Recipe name, path or YAML text.
+        overrides: ``key=value`` texts.
+
+    Raises:
+        ConfigError: see :func:`require_pinned` and :func:`thinksafe.config.comparison.load_comparison`.
+    """
+    from thinksafe.config.comparison import load_comparison
+
+    comparison = load_comparison(config, overrides)
+    for method in comparison.methods.values():
+        require_pinned(method)
+    return require_pinned(comparison.base)
+
+
 def require_compiled_cluster(config: RealignmentConfig | SuiteConfig) -> None:
     """Refuse, in a pod, a configuration for another cluster than the pipeline was compiled for.
 

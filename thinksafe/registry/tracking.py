@@ -64,7 +64,7 @@ def ensure_parent_run(registry: RegistrySettings, run_id: str, name: str) -> str
     """
     uri = resolve_tracking_uri(registry.tracking_uri)
     client = connect(uri)
-    return _parent(client, uri, ensure_experiment(client, uri, registry.experiment), run_id, name)
+    return parent_run(client, uri, ensure_experiment(client, uri, registry.experiment), run_id, name)
 
 
 def write_runs(
@@ -90,26 +90,35 @@ def write_runs(
     uri = resolve_tracking_uri(registry.tracking_uri)
     client = connect(uri)
     experiment = ensure_experiment(client, uri, registry.experiment)
-    parent = _parent(client, uri, experiment, run_id, name or run_id)
+    parent = parent_run(client, uri, experiment, run_id, name or run_id)
     with reporting(uri, "write the runs"):
         found = all_pages(client.search_runs, [experiment], f"tags.`{PARENT}` = {quoted(parent)}", max_results=1000)
         nested = {run.data.tags.get(TASK): run for run in found}
         for record in records.values():
             _write_task(client, experiment, parent, record, nested.get(record.task))
-        _remove_doubles(client, experiment, parent)
-        _write_parent(client, parent, records)
-        for path, folder in [*((path, None) for path in artifacts), *((path, "plots") for path in plots)]:
-            if not path.is_file():
-                raise StageError(f"There is no file {path} to attach.", "Write it before the runs.")
-            with uploading(client, path.stat().st_size):
-                client.log_artifact(parent, str(path), folder)
+        remove_doubles(client, experiment, parent)
+        write_parent(client, parent, records)
         bad = failed or any(record.status == "failed" for record in records.values())
-        end = max((_milliseconds(record.started + record.seconds) for record in records.values()), default=None)
-        client.set_terminated(parent, "FAILED" if bad else "FINISHED", end)
+        end_parent(client, parent, records, artifacts, plots, failed=bad)
     return parent
 
 
-def _parent(client: MlflowClient, uri: str, experiment: str, run_id: str, name: str) -> str:
+def end_parent(
+    client: MlflowClient, parent: str, records: Mapping[str, StageRecord], artifacts: Sequence[Path],
+    plots: Sequence[Path], *, failed: bool,
+) -> None:
+    """Attach files and plots to a parent run, and end it with the last of its records. Raises StageError."""
+    for path, folder in [*((path, None) for path in artifacts), *((path, "plots") for path in plots)]:
+        if not path.is_file():
+            raise StageError(f"There is no file {path} to attach.", "Write it before the runs.")
+        with uploading(client, path.stat().st_size):
+            client.log_artifact(parent, str(path), folder)
+    end = max((milliseconds(record.started + record.seconds) for record in records.values()), default=None)
+    client.set_terminated(parent, "FAILED" if failed else "FINISHED", end)
+
+
+def parent_run(client: MlflowClient, uri: str, experiment: str, run_id: str, name: str) -> str:
+    """Return the id of the MLflow run of a pipeline run, creating it when there is none. Raises StageError."""
     with reporting(uri, "find or create the run"):
         found = client.search_runs(
             [experiment], f"tags.`{RUN_ID}` = {quoted(run_id)}", max_results=1, order_by=["start_time ASC"]
@@ -136,7 +145,7 @@ def _write_task(client: MlflowClient, experiment: str, parent: str, record: Stag
     # A run gets its final status last, so one without it was interrupted; logging the same again changes nothing.
     if old is not None and old.info.status == status:
         return
-    start, end = _milliseconds(record.started), _milliseconds(record.started + record.seconds)
+    start, end = milliseconds(record.started), milliseconds(record.started + record.seconds)
     tags = {PARENT: parent, TASK: record.task, RECORD: digest, **_task_tags(record)}
     run = old or client.create_run(experiment, start_time=start, tags=tags, run_name=record.task)
     settings = record.read(PlanDetails).config if record.stage == "plan" else record.section
@@ -146,7 +155,7 @@ def _write_task(client: MlflowClient, experiment: str, parent: str, record: Stag
     client.set_terminated(run.info.run_id, status, end)
 
 
-def _remove_doubles(client: MlflowClient, experiment: str, parent: str) -> None:
+def remove_doubles(client: MlflowClient, experiment: str, parent: str) -> None:
     """Delete runs that a repeated request made: of two for one task, the one that nobody wrote to."""
     wanted = f"tags.`{PARENT}` = {quoted(parent)}"
     runs = all_pages(client.search_runs, [experiment], wanted, max_results=1000)
@@ -181,7 +190,8 @@ def _task_metrics(record: StageRecord, start: int) -> list[Any]:
     return found
 
 
-def _write_parent(client: MlflowClient, parent: str, records: Mapping[str, StageRecord]) -> None:
+def write_parent(client: MlflowClient, parent: str, records: Mapping[str, StageRecord]) -> None:
+    """Write metrics, parameters, tags and data sets of the records of a run, or of a compared method, to its run."""
     from mlflow.entities import Metric, Param, RunTag
 
     run = client.get_run(parent)
@@ -191,7 +201,7 @@ def _write_parent(client: MlflowClient, parent: str, records: Mapping[str, Stage
         if found := _metric_set(record):
             values |= {f"{found.role}/{key}": value for key, value in metric_values(found)}
         metrics += [
-            Metric(safe_name(key), value, _milliseconds(record.started), 0)
+            Metric(safe_name(key), value, milliseconds(record.started), 0)
             for key, value in values.items()
             if run.data.metrics.get(safe_name(key)) != value
         ]
@@ -220,5 +230,6 @@ def _metric_set(record: StageRecord) -> MetricSet | None:
     return found
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
+    """Return a Unix time as MLflow takes it."""
     return round(seconds * 1000)

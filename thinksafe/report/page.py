@@ -67,7 +67,7 @@ def render_page(
         "over_refusal": evidence.over_refusal(summary), "parts": evidence.parts(summary),
         "literature": literature(summary), "on_policy": on_policy.table(summary),
         "robustness": evidence.robustness(summary), "drift": evidence.drift(summary),
-        "drift_confidences": _percents(found.interval for found in summary.drift),
+        "drift_confidences": percents(found.interval for found in summary.drift),
         "contamination": evidence.contamination(summary), "audits": evidence.audits(audits),
         "thresholds": list(tables.flat({key: summary.setting(key) for key in ("diagnose", "curate", "gate")})),
     }
@@ -79,14 +79,14 @@ def render_page(
         next_steps=words.next_steps(summary), missing=words.missing_steps(summary), most_digests=DIGESTS,
         limits=words.limits(summary, audited=bool(audits)), browser=browser,
         verdict_pairs=[f"{one}, {two}" for one, two in agreement.PAIRS],
-        confidences=_percents(check.interval for check in summary.decision.checks) if summary.decision else [],
+        confidences=percents(check.interval for check in summary.decision.checks) if summary.decision else [],
         roles=list(summary.metrics), settings=tables.settings(summary),
         models=[role.capitalize() for role in summary.metrics], methods=tables.interval_methods(summary),
         seconds=sum(step.seconds for step in summary.steps),
         gpu_seconds=sum(step.gpu_seconds for step in summary.steps),
         tokens=sum(step.counts.get("tokens", 0) for step in summary.steps),
-        started=min((step.started for step in summary.steps), default=None), config=_config(summary),
-        timing_begin=own(TIMING_BEGIN), timing_end=own(TIMING_END),
+        started=min((step.started for step in summary.steps), default=None),
+        config=json_text(summary.provenance.config), timing_begin=own(TIMING_BEGIN), timing_end=own(TIMING_END),
     )
 
 
@@ -95,8 +95,9 @@ def without_timing(page: str) -> str:
     return re.sub(f"{re.escape(TIMING_BEGIN)}.*?{re.escape(TIMING_END)}", "", page, flags=re.DOTALL)
 
 
-def _config(summary: RunSummary) -> Markup:
-    document = json.dumps(summary.provenance.config, indent=2, ensure_ascii=False, sort_keys=True, default=str)
+def json_text(value: Any) -> Markup:
+    """Return JSON for a page, escaped and, where it is very long, cut."""
+    document = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True, default=str)
     lines = (clean(line) for line in document[:CONFIG_CHARACTERS].split("\n"))
     return escape("\n".join(lines))
 
@@ -110,5 +111,6 @@ def _scalars(values: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
-def _percents(intervals: Iterable[Interval | None]) -> list[str]:
+def percents(intervals: Iterable[Interval | None]) -> list[str]:
+    """Return the distinct confidences of intervals, in percent."""
     return sorted({percent(interval.confidence, 0) for interval in intervals if interval is not None})

@@ -34,20 +34,20 @@ def run_table(summary: RunSummary, places: Places = Places()) -> Group:  # noqa:
     """Return what the terminal shows at the end of a run; print it with a rich console."""
     verdict = VERDICTS[summary.outcome]
     parts: list[Table | Text] = [
-        Text(""), Text(f"{verdict.symbol} {verdict.title}", style=f"bold {TONES[verdict.tone]}"), _text(why(summary)),
+        Text(""), Text(f"{verdict.symbol} {verdict.title}", style=f"bold {TONES[verdict.tone]}"), plain(why(summary)),
     ]
-    parts += [_text(f"{failure.task or 'pipeline'}: {failure.error}") for failure in summary.failures]
-    parts += [_text(problem) for problem in summary.problems[:10]]
+    parts += [plain(f"{failure.task or 'pipeline'}: {failure.error}") for failure in summary.failures]
+    parts += [plain(problem) for problem in summary.problems[:10]]
     if steps := next_steps(summary):
-        parts.append(_text(steps))
+        parts.append(plain(steps))
     if summary.metrics:
         parts += [Text(""), _metrics(summary)]
     if summary.decision is not None:
-        parts += [Text(""), _checks(summary), *(_text(f"Note: {note}") for note in summary.decision.notes)]
+        parts += [Text(""), _checks(summary), *(plain(f"Note: {note}") for note in summary.decision.notes)]
     if summary.diagnosis is not None and (advice := summary.diagnosis.recommendation) is not None:
         methods = f"The pilot recommends {', '.join(advice.methods)}. " if advice.methods else ""
         first = advice.sentences[0] if advice.sentences else None
-        parts.append(_text(methods + (f"{first.text} ({first.evidence})" if first else "")))
+        parts.append(plain(methods + (f"{first.text} ({first.evidence})" if first else "")))
     if summary.steps:
         parts += [Text(""), _steps(summary)]
     return Group(*parts, Text(""), _places(summary, places))
@@ -55,7 +55,7 @@ def run_table(summary: RunSummary, places: Places = Places()) -> Group:  # noqa:
 
 def _metrics(summary: RunSummary) -> Table:
     names = ("Student" if role == "base" else role.capitalize() for role in summary.metrics)
-    table = _table("Metric", "Benchmark", *names)
+    table = plain_table("Metric", "Benchmark", *names)
     table.add_column("n", justify="right")
     part = summary.setting("gate", "harm", "part", default="whole")
     for kind in KINDS:
@@ -67,10 +67,10 @@ def _metrics(summary: RunSummary) -> Table:
             found = [named[role].get(benchmark) for role in summary.metrics]
             cells = [f"{percent(m.value)} {bracket(m.interval)}" if m is not None else DASH for m in found]
             n = next(m.n for m in found if m is not None)
-            table.add_row(*map(_text, (KIND_NAMES[kind], benchmark, *cells, count(n))))
+            table.add_row(*map(plain, (KIND_NAMES[kind], benchmark, *cells, count(n))))
     averages = {role: _average(metrics) for role, metrics in summary.metrics.items()}
     if len({m.benchmark for of in summary.metrics.values() for m in of_kind(of, "reasoning")}) > 1:
-        table.add_row(*map(_text, (KIND_NAMES["reasoning"], "average", *averages.values(), "")))
+        table.add_row(*map(plain, (KIND_NAMES["reasoning"], "average", *averages.values(), "")))
     return table
 
 
@@ -80,22 +80,22 @@ def _average(metrics: MetricSet) -> str:
 
 
 def _checks(summary: RunSummary) -> Table:
-    table = _table("", "Check", "Reason")
+    table = plain_table("", "Check", "Reason")
     decision = summary.decision
     for check in by_status(decision.checks) if decision is not None else ():
         mark = MARKS[check.status].copy()
-        table.add_row(mark, _text(check.name), _text(check.reason))
+        table.add_row(mark, plain(check.name), plain(check.reason))
     return table
 
 
 def _steps(summary: RunSummary) -> Table:
-    table = _table("Step")
+    table = plain_table("Step")
     for column in ("Time", "Rows", "Tokens"):
         table.add_column(column, justify="right")
     for step in summary.steps:
-        name = _text(step.name, "red" if step.failed else "")
+        name = plain(step.name, "red" if step.failed else "")
         cells = (duration(step.seconds), count(step.counts.get("rows")), count(step.counts.get("tokens")))
-        table.add_row(name, *map(_text, cells))
+        table.add_row(name, *map(plain, cells))
     return table
 
 
@@ -112,16 +112,18 @@ def _places(summary: RunSummary, places: Places) -> Table:
     for key, value in rows.items():
         if value:
             # not truncated, so that a path can be copied
-            table.add_row(_text(key, "dim"), Text(clean(str(value), 4000), overflow="fold"))
+            table.add_row(plain(key, "dim"), Text(clean(str(value), 4000), overflow="fold"))
     return table
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """Return an empty table without lines."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
 
 
-def _text(value: str, style: str = "") -> Text:
+def plain(value: str, style: str = "") -> Text:
+    """Return a text as it is: without markup, and without what could move the cursor."""
     return Text(clean(value), style=style, overflow="fold")

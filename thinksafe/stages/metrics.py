@@ -36,6 +36,7 @@ from thinksafe.records import (
 )
 from thinksafe.run.details import MetricsDetails
 from thinksafe.run.manifests import Manifest, RowKind, read_chunk, read_manifest
+from thinksafe.run.outcomes import keep_outcomes
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.traces import split
 
@@ -88,7 +89,8 @@ def run(
             )
         write_records(outcomes_out, table.outcomes(metric_set))
         write_json(metrics_out, metric_set)
-        result.outputs = {"metrics": digest_file(metrics_out), "outcomes": digest_file(outcomes_out)}
+        kept = keep_outcomes(context.store, outcomes_out)
+        result.outputs = {"metrics": digest_file(metrics_out), "outcomes": kept}
         result.counts = {"rows": len(table.sample_prompt), "prompts": len(table.prompts)}
         result.details = MetricsDetails(metrics=metric_set)
     return result

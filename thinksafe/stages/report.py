@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,8 +15,10 @@ from thinksafe.credentials import scrubbed
 from thinksafe.digests import digest_bytes
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_atomic
+from thinksafe.report.comparison.build import compared_runs, is_comparison, summarise_comparison
 from thinksafe.report.summary import RunSummary, published, summarise
 from thinksafe.run.details import PipelineStatus, PlanDetails, ReportDetails
+from thinksafe.run.outcomes import read_outcomes
 from thinksafe.run.record import (
     DELETE_RECORD,
     START,
@@ -29,6 +32,8 @@ from thinksafe.run.record import (
 from thinksafe.store import Store
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from thinksafe.audit.records import AuditScores
     from thinksafe.report.samples import Browser
 
@@ -53,8 +58,6 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
         InputError: a stage record is malformed (the page names it).
         StageError: MLflow or the store failed, after the page was written.
     """
-    from thinksafe.report import draw_pictures, render_page
-    from thinksafe.report.card import bill_of_materials, model_card
     from thinksafe.report.svg import standalone
 
     with recorded(context, None) as result:
@@ -62,25 +65,87 @@ def run(context: StageContext, status: str = "", *, report_out: Path, tracked: b
         records = _of_this_attempt(read.found)
         final = parse_status(status) if status else _known_status(context)
         result.details = details = ReportDetails(status=final.model_copy(update={"message": scrubbed(final.message)}))
-        summary = summarise(records, run_id=context.run_id, status=final, problems=read.problems)
-        pictures = draw_pictures(summary)
-        page = render_page(summary, _samples(context.store, records, summary), _audits(context), pictures).encode()
+        made = (_comparison if is_comparison(records) else _one_run)(context, records, final, read.problems)
+        page = made.page.encode()
         write_atomic(report_out, page)
-        files = {PAGE: page} | {name: _document(value) for name, value in published(summary).items()}
-        if summary.provenance.trained_digest and summary.provenance.config and not summary.is_evaluation:
-            files |= {CARD: model_card(summary).encode(), MATERIALS: bill_of_materials(summary).encode()}
+        files = {PAGE: page} | dict(made.documents())
         for name, data in files.items():
             context.store.put(f"reports/{context.run_id}/{name}", data)
-        result.verdict = summary.outcome
+        result.verdict = made.outcome
         result.outputs = {name: digest_bytes(data) for name, data in files.items()}
         result.details = details = details.model_copy(update={"report": f"reports/{context.run_id}/{PAGE}"})
-        plots = {f"{name}.svg": standalone(picture) for name, picture in pictures.items() if picture is not None}
-        if tracked:
-            parent = _track(context, summary, records, files, plots)
+        plots = {f"{name}.svg": standalone(picture) for name, picture in made.pictures.items() if picture is not None}
+        if tracked and (registry := _registry(records)) is not None:
+            parent = _attached(files, plots, partial(made.track, registry))
             result.details = details.model_copy(update={"mlflow_run": parent})
         if read.problems:
             raise InputError(f"{read.problems[0]}.", DELETE_RECORD)
     return result
+
+
+class _Made(NamedTuple):
+    """What a report is made of, for a run of one method and for a comparison alike."""
+
+    page: str
+    documents: Callable[[], Mapping[str, bytes]]
+    """Makes the published files besides the page, by name; called once the page is written."""
+    pictures: Mapping[str, Markup | None]
+    outcome: str
+    track: Callable[[RegistrySettings, list[Path], list[Path]], str]
+    """Writes the MLflow runs with files and plots attached, and returns the id of the parent."""
+
+
+def _one_run(
+    context: StageContext, records: Mapping[str, StageRecord], status: PipelineStatus, problems: Sequence[str]
+) -> _Made:
+    from thinksafe.report import draw_pictures, render_page
+    from thinksafe.report.card import bill_of_materials, model_card
+
+    summary = summarise(records, run_id=context.run_id, status=status, problems=problems)
+    pictures = draw_pictures(summary)
+    page = render_page(summary, _samples(context.store, records, summary), _audits(context), pictures)
+
+    def documents() -> Mapping[str, bytes]:
+        files = {name: _document(value) for name, value in published(summary).items()}
+        if summary.provenance.trained_digest and summary.provenance.config and not summary.is_evaluation:
+            files |= {CARD: model_card(summary).encode(), MATERIALS: bill_of_materials(summary).encode()}
+        return files
+
+    def track(registry: RegistrySettings, files: list[Path], plots: list[Path]) -> str:
+        from thinksafe.registry.registration import attach_card
+        from thinksafe.registry.tracking import write_runs
+
+        card = next((path for path in files if path.name == CARD), None)
+        if card is not None and summary.registration:
+            attach_card(registry, str(summary.registration.get("model_id", "")), card)
+        return write_runs(
+            records, registry, files, run_id=context.run_id, name=summary.provenance.recipe,
+            failed=summary.outcome == "failed", plots=plots,
+        )
+
+    return _Made(page, documents, pictures, summary.outcome, track)
+
+
+def _comparison(
+    context: StageContext, records: Mapping[str, StageRecord], status: PipelineStatus, problems: Sequence[str]
+) -> _Made:
+    from thinksafe.report.comparison.charts import draw_comparison
+    from thinksafe.report.comparison.page import render_comparison
+
+    summary = summarise_comparison(
+        records, partial(read_outcomes, context.store), run_id=context.run_id, status=status, problems=problems
+    )
+    pictures = draw_comparison(summary)
+
+    def track(registry: RegistrySettings, files: list[Path], plots: list[Path]) -> str:
+        from thinksafe.registry.tracking_comparison import write_comparison
+
+        return write_comparison(compared_runs(records, summary), registry, files, plots)
+
+    def documents() -> Mapping[str, bytes]:
+        return {"comparison.json": _document(summary.result), "costs.json": _document(summary.costs)}
+
+    return _Made(render_comparison(summary, pictures), documents, pictures, summary.result.outcome, track)
 
 
 def _of_this_attempt(found: Mapping[str, StageRecord]) -> dict[str, StageRecord]:
@@ -139,31 +204,25 @@ def _document(value: Any) -> bytes:
     return text.encode() + b"\n"
 
 
-def _track(
-    context: StageContext, summary: RunSummary, records: Mapping[str, StageRecord], files: Mapping[str, bytes],
-    plots: Mapping[str, bytes],
-) -> str:
-    """Write the MLflow runs with files and plots attached; return the id of the parent, empty without a plan."""
-    if "registry" not in summary.provenance.config:
-        return ""
-    import tempfile
-
-    from thinksafe.registry.registration import attach_card
-    from thinksafe.registry.tracking import write_runs
-
+def _registry(records: Mapping[str, StageRecord]) -> RegistrySettings | None:
+    """Return the registry of a run, None if its configuration has none or is unknown. Raises InputError."""
+    found = records["plan"].read(PlanDetails).registry if "plan" in records else {}
+    if not found:
+        return None
     try:  # not from the summary, whose URIs are blanked
-        registry = RegistrySettings.model_validate(records["plan"].read(PlanDetails).registry)
+        return RegistrySettings.model_validate(found)
     except ValidationError as error:
         raise InputError(
             "The plan record of this run holds no valid registry settings.", "Start a new run with this version."
         ) from error
+
+
+def _attached(
+    files: Mapping[str, bytes], plots: Mapping[str, bytes], track: Callable[[list[Path], list[Path]], str]
+) -> str:
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         for name, data in {**files, **plots}.items():
             (Path(folder) / name).write_bytes(data)
-        if CARD in files and summary.registration:
-            attach_card(registry, str(summary.registration.get("model_id", "")), Path(folder) / CARD)
-        return write_runs(
-            records, registry, [Path(folder) / name for name in files], run_id=context.run_id,
-            name=summary.provenance.recipe, failed=summary.outcome == "failed",
-            plots=[Path(folder) / name for name in plots],
-        )
+        return track([Path(folder) / name for name in files], [Path(folder) / name for name in plots])

@@ -102,10 +102,11 @@ def chunk_sets(store: Store, section: Mapping[str, Any], files: Mapping[str, Pat
 
 
 def _counts(store: Store, made: Made) -> dict[str, int | float]:
-    counts: dict[str, int | float] = {"tokens": 0, "tokens_new": 0, "truncated": 0}
+    counts: dict[str, int | float] = {"responses": 0, "tokens": 0, "tokens_new": 0, "truncated": 0}
     for chunk in made.chunks:
         samples = read_chunk(store, chunk, Sample)
         tokens = sum(sample.tokens for sample in samples)
+        counts["responses"] += sum(sample.arm not in UNASKED for sample in samples)
         counts["tokens"] += tokens
         counts["tokens_new"] += 0 if chunk.index in made.reused else tokens
         counts["truncated"] += sum(sample.finish == "length" for sample in samples)

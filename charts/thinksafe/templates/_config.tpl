@@ -86,7 +86,7 @@
 {{- $wrong = append $wrong (printf "cluster.annotations: %s holds a placeholder (two braces, $( or $$), which Kubeflow Pipelines would fill in: write it without" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- range $name, $cron := dict "cluster.schedule.cron" $values.cluster.schedule.cron "cluster.schedule.evaluate.cron" $values.cluster.schedule.evaluate.cron -}}
+{{- range $name, $cron := dict "cluster.schedule.cron" $values.cluster.schedule.cron "cluster.schedule.evaluate.cron" $values.cluster.schedule.evaluate.cron "cluster.schedule.compare.cron" $values.cluster.schedule.compare.cron -}}
 {{- $fields := regexSplit "\\s+" (trim $cron) -1 -}}
 {{- if ne (len $fields) 6 -}}
 {{- $wrong = append $wrong (printf "%s has %d fields; Kubeflow's has six, seconds first, e.g. 0 0 3 * * 0 for Sundays at three" $name (len $fields)) -}}

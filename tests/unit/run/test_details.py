@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import report_runs as runs
+from comparison_runs import comparison
 from pydantic import ValidationError
 
 from thinksafe.prompts.details import PrepareDetails
@@ -29,7 +30,8 @@ from thinksafe.run.record import StageRecord
 from thinksafe.training.details import TrainDetails
 
 MODELS: dict[str, type[Details]] = {
-    "plan": PlanDetails, "plan_evaluation": PlanDetails, "prepare": PrepareDetails, "due": DueDetails,
+    "plan": PlanDetails, "plan_evaluation": PlanDetails, "plan_comparison": PlanDetails, "prepare": PrepareDetails,
+    "due": DueDetails,
     "judge": JudgeDetails, "diagnose": DiagnoseDetails, "curate": CurateDetails, "train": TrainDetails,
     "register": RegisterDetails, "metrics": MetricsDetails, "gate": DecisionDetails, "promote": PromoteDetails,
     "deploy": DeployDetails, "monitor": MonitorDetails, "alarm": AlarmDetails, "report": ReportDetails,
@@ -43,7 +45,7 @@ def record(stage: str = "curate", **details: Any) -> StageRecord:
 
 
 def test_what_stages_record_is_read_whole() -> None:
-    for found in (runs.promoted(), runs.evaluation()):
+    for found in (runs.promoted(), runs.evaluation(), comparison().records):
         for of in found.values():
             if of.details:
                 problems: list[str] = []

@@ -37,7 +37,7 @@ def test_rows_of_a_chunk(
     assert [chunk.rows for chunk in manifest.chunks] == [4, 6, 2]
     assert [len(turns) for turns, _, _ in scripted_engine.calls] == [4, 6, 2]
     assert result.counts == {
-        "rows": 12, "chunks": 3, "chunks_reused": 0, "tokens": 84, "tokens_new": 84, "truncated": 0
+        "rows": 12, "chunks": 3, "chunks_reused": 0, "responses": 12, "tokens": 84, "tokens_new": 84, "truncated": 0
     }
     assert len({row.seed for row in rows}) == 3, "each chunk has its own seed"
 

@@ -12,8 +12,8 @@ from thinksafe.config.pods import JOBS_VARIABLE
 from thinksafe.config.stage_table import STAGES
 from thinksafe.run.attempts import NODE_VARIABLE, RETRIES_VARIABLE
 from thinksafe_components.images import Images
-from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
-from thinksafe_pipelines.kfp.snapshot import CLUSTERS
+from thinksafe_pipelines.commands import COMPARE, PIPELINES, compile_pipeline
+from thinksafe_pipelines.kfp.snapshot import CLUSTERS, COMPARED
 
 EVERYTHING: dict[str, Any] = {
     **CLUSTERS["disconnected"], "jobs": {},
@@ -59,7 +59,8 @@ class Compiled:
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
     cluster = ClusterSettings.model_validate(EVERYTHING)
-    return Compiled(compile_pipeline(request.param, "name: x\n", [], path, cluster=cluster))
+    document = COMPARED if request.param == COMPARE else "name: x\n"
+    return Compiled(compile_pipeline(request.param, document, [], path, cluster=cluster))
 
 
 def test_every_task_of_a_stage_has_the_same_settings(compiled: Compiled) -> None:

@@ -11,7 +11,6 @@ from published import cluster_of, document, publish
 
 from thinksafe.config import load_config
 from thinksafe.errors import ConfigError, StageError
-from thinksafe_pipelines.commands import PIPELINES
 from thinksafe_pipelines.kfp import publishing
 from thinksafe_pipelines.kfp.schedules import Run, scheduled, unschedule
 
@@ -81,14 +80,14 @@ def test_the_evaluation_is_a_pipeline_with_a_schedule_of_its_own(server: KfpServ
         "model": "champion", "fresh": False, "if_champion": True
     }
     made = list(server.changes)
-    for pipeline in PIPELINES:
+    for pipeline in ("realign", "evaluate"):
         assert publishing.publish(cluster_of(text), text, [], pipeline).changes == []
     assert server.changes == made
 
 
 def test_each_schedule_is_removed_without_the_other(server: KfpServer) -> None:
     text = document(server, schedule={"enabled": True, "evaluate": EVALUATE})
-    for pipeline in PIPELINES:
+    for pipeline in ("realign", "evaluate"):
         publishing.publish(cluster_of(text), text, [], pipeline)
     off = document(server, schedule={"enabled": True})
     done = publishing.publish(cluster_of(off), off, [], "evaluate")
@@ -248,3 +247,22 @@ def test_the_schedule_is_shown_with_its_runs_and_removed(server: KfpServer) -> N
     assert unschedule(cluster).removed == [done.recurring_run_id]
     assert unschedule(cluster).removed == []
     assert server.recurring_runs == []
+
+
+def test_a_comparison_is_published_for_its_methods_and_scheduled(server: KfpServer) -> None:
+    methods = "compare: [{name: a}, {name: b, overrides: {method: {kind: rejection}}}]\n"
+    text = document(server, schedule={"compare": {"enabled": True, "cron": "0 0 4 1 * *"}}) + methods
+    done = publishing.publish(cluster_of(text), text, [], "compare")
+    assert done.name == "thinksafe-compare"
+    (made,) = server.recurring_runs
+    assert (made["display_name"], made["trigger"]["cron_schedule"]["cron"]) == ("thinksafe-compare", "0 0 4 1 * *")
+    assert not made["runtime_config"].get("parameters")
+    spec, _ = server.packages[done.version_id]
+    gates = [of for of in spec["deploymentSpec"]["executors"].values() if of["container"]["command"][1] == "gate"]
+    assert len(gates) == 2
+    assert publishing.publish(cluster_of(text), text, [], "compare").changes == []
+
+
+def test_a_schedule_of_comparisons_needs_methods(server: KfpServer) -> None:
+    with pytest.raises(ConfigError, match="compare does not list two methods"):
+        cluster_of(document(server, schedule={"compare": {"enabled": True}}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import yaml
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.load import find_document, load_config
 from thinksafe.errors import ConfigError
-from thinksafe_pipelines.commands import PIPELINES, compile_pipeline
+from thinksafe_pipelines.commands import COMPARE, PIPELINES, compile_pipeline
 from thinksafe_pipelines.kfp.size import LIMIT, STATUS, TEMPLATE, require_size, workflow_size
-from thinksafe_pipelines.kfp.snapshot import CLUSTERS
+from thinksafe_pipelines.kfp.snapshot import CLUSTERS, COMPARED
 
 RECIPES = ("micro", "qwen3-32b")
 AIM = 400_000
@@ -22,7 +23,8 @@ AIM = 400_000
 
 def compiled(folder: Path, pipeline: str, recipe: str, cluster: str = "plain", **changes: Any) -> Path:
     settings = ClusterSettings.model_validate(CLUSTERS[cluster] | changes)
-    return compile_pipeline(pipeline, find_document(recipe).text, [], folder / "p.yaml", cluster=settings)
+    document = COMPARED if pipeline == COMPARE else find_document(recipe).text
+    return compile_pipeline(pipeline, document, [], folder / "p.yaml", cluster=settings)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -70,6 +72,25 @@ def test_what_will_not_fit_is_refused_by_name(tmp_path: Path) -> None:
         compiled(tmp_path, "realign", "micro", annotations=annotations)
     assert "annotations" in raised.value.action
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_too_many_methods_are_refused_with_how_many_fit(tmp_path: Path) -> None:
+    def document(methods: int) -> str:
+        listed = "".join(
+            f"  - {{name: m{number}, overrides: {{method: {{kind: rejection}}, sampling: {{n: {number + 1}}}}}}}\n"
+            for number in range(methods)
+        )
+        return f"extends: micro\ncompare:\n{listed}"
+
+    cluster = ClusterSettings.model_validate(CLUSTERS["plain"])
+    with pytest.raises(ConfigError, match=r"with 14 methods .*; about (\d+) methods fit") as raised:
+        compile_pipeline(COMPARE, document(14), [], tmp_path / "p.yaml", cluster=cluster)
+    fit = re.search(r"about (\d+) methods fit", str(raised.value))
+    assert fit is not None
+    number = int(fit[1])
+    assert 5 <= number < 14
+    compile_pipeline(COMPARE, document(number), [], tmp_path / "p.yaml", cluster=cluster)
 
 
 def test_what_fits_is_not_refused(tmp_path: Path) -> None:
