@@ -42,8 +42,6 @@ def check_on_policy(method: Method, guards: GuardsSettings, training: TrainingSe
     if not isinstance(objective, OnPolicy):
         return
     kind = f"method.kind is {method.kind}"
-    if training.strategy == "fsdp":
-        raise ValueError(f"{kind}, which samples from the whole student on each GPU: training.strategy must be ddp")
     if training.batch_size % objective.rollouts:
         raise ValueError(
             f"{kind} with {objective.rollouts} responses to each prompt: training.batch_size {training.batch_size} "

@@ -17,6 +17,7 @@ class OnPolicyMethod(Method, ABC):
     """Base of these methods. Nothing is filtered: the student learns from what it writes while it is trained."""
 
     needs_latent_safety: ClassVar[bool] = False
+    shards: ClassVar[bool] = False
     temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
     """Temperature at which training samples the student."""
     max_tokens: Count = 4096
