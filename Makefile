@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test e2e slow accept check bench faults helm vllm images install lock check-locks clean
+.PHONY: run test e2e slow accept check bench faults study helm vllm images install lock check-locks clean
 
 run: install  ## run the embedded micro recipe into runs/micro
 	$(BIN)/thinksafe run micro --out runs/micro
@@ -40,6 +40,9 @@ check: install check-locks  ## lint, types, generated files, locks
 
 bench: install  ## speed and cost against references, about 20 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks.performance --page docs/performance.md --json build/performance.json
+
+study: install  ## all methods on five micro students, three seeds: writes docs/study.md (about an hour; goes on where it was)
+	$(BIN)/python -m benchmarks.study --out runs/study --page docs/study.md
 
 helm: install  ## helm and kubectl, for the tests of the chart
 	.ci/helm

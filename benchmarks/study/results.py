@@ -1,0 +1,165 @@
+"""What the comparisons measured, and what it says about students in general: the student is the unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from thinksafe.report.comparison.model import ComparisonResult, MethodResult, Number
+
+BASE = "student"
+MEASURES = ("harm", "over_refusal", "reasoning")
+
+
+class Reading(NamedTuple):
+    """A number of one method in one comparison."""
+
+    value: float
+    error: float
+    """Standard error from prompts and samples alone; 0 where it is not known."""
+
+
+Read = Callable[[MethodResult], Reading | None]
+"""Takes a number out of a method's result; None where the method has none."""
+
+
+def measure(name: str) -> Read:
+    """Return the reader of a measure: harm, over_refusal or reasoning."""
+    return lambda method: _reading(method.measures.get(name))  # type: ignore[call-overload]
+
+
+def drift(of: str, label: str) -> Read:
+    """Return the reader of a drift number (nats a token) of one label."""
+
+    def read(method: MethodResult) -> Reading | None:
+        found = [one for one in method.drift if (one.measure, one.label) == (of, label)]
+        return Reading(found[0].value, _error(found[0].interval)) if found else None
+
+    return read
+
+
+def responses(method: MethodResult) -> Reading | None:
+    """Return how many training responses a model wrote."""
+    return Reading(float(method.work.responses), 0.0)
+
+
+def _reading(found: Number | None) -> Reading | None:
+    return None if found is None else Reading(found.value, _error(found.interval))
+
+
+def _error(interval: object) -> float:
+    from scipy.stats import norm
+
+    low, high = getattr(interval, "low", None), getattr(interval, "high", None)
+    if low is None or high is None:
+        return 0.0
+    return float(high - low) / 2 / float(norm.ppf(0.5 + getattr(interval, "confidence", 0.9) / 2))
+
+
+@dataclass(frozen=True)
+class Study:
+    """All comparisons, by student and seed."""
+
+    cells: Mapping[tuple[int, int], ComparisonResult]
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods, in the order of the recipe."""
+        first = next(iter(self.cells.values()))
+        return [method.name for method in first.methods]
+
+    @property
+    def students(self) -> list[int]:
+        """Numbers of the students."""
+        return sorted({student for student, _ in self.cells})
+
+    def result(self, cell: tuple[int, int], name: str) -> MethodResult | None:
+        """Return a method's result in a comparison."""
+        return next((method for method in self.cells[cell].methods if method.name == name), None)
+
+    def by_student(self, name: str, read: Read) -> dict[int, Reading]:
+        """Return a method's number by student, averaged over the seeds that have one."""
+        found: dict[int, list[Reading]] = {}
+        for cell in self.cells:
+            method = self.result(cell, name)
+            reading = read(method) if method is not None else None
+            if reading is not None:
+                found.setdefault(cell[0], []).append(reading)
+        return {student: _mean(of) for student, of in found.items()}
+
+    def base(self, name: str) -> dict[int, Reading]:
+        """Return a measure of the students as they are."""
+        found: dict[int, list[Reading]] = {}
+        for (student, _), result in self.cells.items():
+            number = result.base.get(name)  # type: ignore[call-overload]
+            if (reading := _reading(number)) is not None:
+                found.setdefault(student, []).append(reading)
+        return {student: _mean(of) for student, of in found.items()}
+
+    def outcomes(self, name: str) -> dict[str, int]:
+        """Return how often a method's comparison ended how."""
+        counts: dict[str, int] = {}
+        for cell in self.cells:
+            method = self.result(cell, name)
+            outcome = method.outcome if method is not None else "missing"
+            counts[outcome] = counts.get(outcome, 0) + 1
+        return counts
+
+    def difference(self, first: str, second: str, read: Read) -> dict[int, Reading]:
+        """Return first minus second by student: both at the same seeds, on the same prompts."""
+        found: dict[int, list[Reading]] = {}
+        for cell in self.cells:
+            methods = [self.result(cell, name) for name in (first, second)]
+            readings = [read(method) if method is not None else None for method in methods]
+            one, other = readings
+            if one is not None and other is not None:
+                gap = Reading(one.value - other.value, math.hypot(one.error, other.error))
+                found.setdefault(cell[0], []).append(gap)
+        return {student: _mean(of) for student, of in found.items()}
+
+    def ratio(self, first: str, second: str, read: Read) -> dict[int, Reading]:
+        """Return first by second, by student."""
+        found: dict[int, list[Reading]] = {}
+        for cell in self.cells:
+            methods = [self.result(cell, name) for name in (first, second)]
+            one, other = (read(method) if method is not None else None for method in methods)
+            if one is not None and other is not None and other.value:
+                found.setdefault(cell[0], []).append(Reading(one.value / other.value, 0.0))
+        return {student: _mean(of) for student, of in found.items()}
+
+
+def _mean(readings: list[Reading]) -> Reading:
+    """Return the mean over seeds; the prompts are the same for all of them, so that the error does not shrink."""
+    return Reading(
+        math.fsum(one.value for one in readings) / len(readings),
+        math.fsum(one.error for one in readings) / len(readings),
+    )
+
+
+class Estimate(NamedTuple):
+    """A mean over students with its interval."""
+
+    value: float
+    low: float
+    high: float
+    students: int
+
+
+def estimate(found: Mapping[int, Reading], confidence: float) -> Estimate | None:
+    """Return the mean over students with Student's t interval; None with fewer than two students.
+
+    The variance between students contains that of prompts and samples. Where all students happen to agree it would be
+    zero, so it is taken to be at least the mean squared error of one student.
+    """
+    from scipy.stats import t
+
+    if len(found) < 2:
+        return None
+    values = [reading.value for reading in found.values()]
+    n, mean = len(values), math.fsum(values) / len(values)
+    between = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    within = math.fsum(reading.error**2 for reading in found.values()) / n
+    half = float(t.ppf(0.5 + confidence / 2, n - 1)) * math.sqrt(max(between, within) / n)
+    return Estimate(mean, mean - half, mean + half, n)
