@@ -54,7 +54,7 @@ def load_comparison(config: str, overrides: list[str] | None = None) -> Comparis
             f"{document.name} names {len(base.compare)} methods to compare.",
             "List two or more under compare, each with a name and overrides (docs/compare.md).",
         )
-    shared = {key: item for key, item in value.items() if key != "compare"}
+    shared = _alone(value)
     methods = {}
     for entry in base.compare:
         below = inherited(copy.deepcopy(shared), entry.overrides)
@@ -63,6 +63,14 @@ def load_comparison(config: str, overrides: list[str] | None = None) -> Comparis
         _require_same_pods(found, base, entry.name)
         methods[entry.name] = found
     return Comparison(base, methods)
+
+
+def _alone(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a document without the list of methods and its schedule."""
+    found = {key: copy.deepcopy(item) for key, item in value.items() if key != "compare"}
+    schedule = (found.get("cluster") or {}).get("schedule") or {}
+    schedule.pop("compare", None)
+    return found
 
 
 def _require_same_pods(config: RealignmentConfig, base: RealignmentConfig, name: str) -> None:

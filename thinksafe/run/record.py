@@ -281,11 +281,12 @@ def list_records(store: Store, run_id: str) -> RunRecords:
 def numbered_task(store: Store, run_id: str) -> str:
     """Return a task of a run whose name ends in a number; empty if there is none.
 
-    Earlier versions named tasks so, one for each shard. Their runs can be neither resumed nor audited.
+    Earlier versions named tasks so, one for each shard. Their runs can be neither resumed nor audited. Behind a dot
+    stands the name of a compared method.
     """
     prefix = f"runs/{run_id}/"
     names = (key.removeprefix(prefix).removesuffix(".json") for key in store.keys(prefix))
-    return next((name for name in names if re.search(r"-\d+$", name)), "")
+    return next((name for name in names if "." not in name and re.search(r"-\d+$", name)), "")
 
 
 def _parse(key: str, data: bytes) -> StageRecord | str:

@@ -54,7 +54,7 @@ def test_a_run_for_each_method(settings: RegistrySettings, tmp_path: Path) -> No
     assert first.tags["thinksafe.outcome"] == "passed"
     assert first.tags["thinksafe.decision"] == "passed"
     assert first.params["method.kind"] == "thinksafe"
-    assert first.metrics["candidate/harm/harmbench"] == pytest.approx(0.0325)
+    assert first.metrics["candidate/harm/harmbench"] == pytest.approx(0.03)
     assert first.metrics["cost/responses"] == 9000
     assert first.metrics["cost/money"] > 0
     assert "drift/kl/benign" in first.metrics

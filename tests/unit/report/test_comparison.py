@@ -132,6 +132,16 @@ def test_outcomes(methods: dict, state: str, outcome: str) -> None:  # type: ign
         assert "ended without a record" in summary.result.methods[1].why
 
 
+def test_a_pod_that_did_not_start_takes_nothing_from_methods_that_had_ended() -> None:
+    found = comparison({name: METHODS[name] for name in ("thinksafe", "rejection")})
+    start = found.records["prepare"].model_copy(
+        update={"task": "start", "stage": "train", "status": "failed", "error": "No GPU is free.", "action": "Wait."}
+    )
+    summary = summarise_comparison({**found.records, "start": start}, found.read, status=PipelineStatus(state="FAILED"))
+    assert [of.outcome for of in summary.result.methods] == ["passed", "refused by gate"]
+    assert [failure.task for failure in summary.failures] == ["start"]
+
+
 def test_a_comparison_that_failed_at_its_plan_has_a_page() -> None:
     plan = comparison().records["plan"].model_copy(
         update={"status": "failed", "details": {}, "error": "No such recipe.", "action": "Name another."}

@@ -31,7 +31,7 @@ from thinksafe.report.summary.build import FAILED_STATES
 from thinksafe.report.summary.model import Failure, Step
 from thinksafe.report.words import why
 from thinksafe.run.details import MetricsDetails, PipelineStatus, PlanDetails
-from thinksafe.run.record import StageRecord
+from thinksafe.run.record import START, StageRecord
 
 PLAN = "plan_comparison"
 BASE = "base"
@@ -53,7 +53,8 @@ def view(records: Mapping[str, StageRecord], shared: Shared) -> dict[str, StageR
     """Return the records of one method as those of a realignment, by task name without a method."""
     plan = records["plan"]
     config = plan.read(PlanDetails).methods.get(shared.method, {})
-    found = {task: record for task, record in records.items() if not method_of(task)}
+    # a pod that did not start is of the comparison: it ended the run, not the methods that had come to their end
+    found = {task: record for task, record in records.items() if not method_of(task) and task != START}
     found["plan"] = plan.model_copy(update={"details": {**plan.details, "config": config}})
     owners = {"sample-pilot": shared.pilot, "judge-pilot": shared.pilot, "diagnose": shared.diagnosis}
     owners |= {"sample-training": shared.samples, "judge-training": shared.samples}
