@@ -34,7 +34,8 @@ RECIPES = {
 RIVALS = ("qwen3-0.6b-star-1", "qwen3-0.6b-full", "qwen3-0.6b-safechain", "qwen3-0.6b-safekey")
 """Recipes that train the first student on the data of other papers."""
 ON_POLICY = tuple(
-    f"{student}-{kind}" for student in ("qwen3-0.6b", "qwen3-8b") for kind in ("grpo", "on-policy-distillation")
+    f"{student}-{kind}" for student in ("qwen3-0.6b", "qwen3-8b")
+    for kind in ("grpo", "on-policy-distillation", "self-distillation")
 )
 """Recipes whose training samples the responses itself."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -244,7 +245,7 @@ def small(folder: Path, student: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ON_POLICY[:2])
+@pytest.mark.parametrize("recipe", ON_POLICY[:3])
 def test_training_that_samples_runs_with_a_tiny_student(recipe: str, tmp_path: Path) -> None:
     student = teach(write_student("qwen3", tmp_path / "student"))
     granite = "granite-guardian-3.3"
@@ -256,7 +257,7 @@ def test_training_that_samples_runs_with_a_tiny_student(recipe: str, tmp_path: P
     values: dict[str, Any] = {"method.max_tokens": 40, "training.batch_size": 8, "training.checkpoint_steps": 2}
     if recipe.endswith("grpo"):
         values["guard"] = guards
-    else:
+    elif recipe.endswith("on-policy-distillation"):
         values["method.teacher"] = {"model": str(student), "dtype": "float32"}
     overrides = [*small(tmp_path, student), *(f"{key}={json.dumps(value)}" for key, value in values.items())]
     run = execute(tmp_path / "run", recipe, *(word for override in overrides for word in ("--set", override)))

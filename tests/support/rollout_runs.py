@@ -11,7 +11,8 @@ from training_runs import Student
 from thinksafe.config.guard import GuardSettings
 from thinksafe.config.model import TrainingSettings
 from thinksafe.config.sections import TeacherSection, TrainSection
-from thinksafe.methods.objectives import Distillation, Grpo
+from thinksafe.methods.objectives import Distillation, Grpo, OnPolicy
+from thinksafe.methods.self_distillation import SelfDistillation
 from thinksafe.micro.world import prompts
 from thinksafe.models.loading import end_tokens, resolve_student
 from thinksafe.models.references import ModelReference
@@ -25,6 +26,7 @@ from thinksafe.training.fit import Training, _trainer, train_student
 
 GRPO = Grpo(rollouts=4, max_tokens=32, beta=0.04, epsilon=0.2, compliance=True, max_unknown=0.5)
 DISTILLATION = Distillation(max_tokens=32)
+SELF_DISTILLATION = SelfDistillation(max_tokens=32).minimises()
 
 
 def micro(name: str) -> ModelReference:
@@ -37,7 +39,7 @@ def micro_student(folder: Path) -> Student:
     return Student(micro("default"), LocalStore(folder / "store"))
 
 
-def section(objective: Grpo | Distillation = GRPO, **changes: Any) -> TrainSection:
+def section(objective: OnPolicy = GRPO, **changes: Any) -> TrainSection:
     """Return the section of a training of two epochs of three steps (:func:`examples`), which moves the student."""
     settings: dict[str, Any] = {
         "lora_rank": 4, "lora_dropout": 0.5, "learning_rate": 2e-3, "batch_size": 8, "micro_batch_size": 4, "epochs": 2,
@@ -63,7 +65,7 @@ def rows(student: Student, each: int = 3) -> list[Row]:
     return encode_examples(tokenizer, examples(each), end_tokens(model, tokenizer, "the student"), 128, room=32).rows
 
 
-def trainer(folder: Path, objective: Grpo | Distillation, **changes: Any) -> Any:
+def trainer(folder: Path, objective: OnPolicy, **changes: Any) -> Any:
     """Return a trainer as :mod:`thinksafe.training.fit` makes it."""
     student, given = micro_student(folder), section(objective, **changes)
     model, tokenizer = student.load()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, GRADIENTS, MOMENTS = 4, 4, 8
 """Bytes a parameter."""
-FROZEN = {"kl": 2, "grpo": 4}
+FROZEN = {"kl": 2, "self-distillation": 2, "grpo": 4}
 """Bytes a parameter of a frozen copy, by kind of objective: in bfloat16, and in float32 where TRL makes it."""
 GIB = 2**30
 _NAMED = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BM])(?![A-Za-z0-9])", re.IGNORECASE)
@@ -48,7 +48,7 @@ def told(parameters: float, processes: int, objective: str) -> str:
     need = bytes_needed(parameters, processes, objective) / GIB
     parts = f"{WEIGHTS} bytes for the weight, {GRADIENTS} for the gradient and {MOMENTS} for AdamW"
     among = f", divided among {processes} processes" if processes > 1 else ""
-    copy = f", and {FROZEN[objective]} for the frozen copy of the KL" if objective in FROZEN else ""
+    copy = f", and {FROZEN[objective]} for the frozen copy" if objective in FROZEN else ""
     return (
         f"training all weights of {parameters / 1e9:.3g} billion parameters takes {need:.0f} GiB on each GPU ({parts} "
         f"a parameter{among}{copy}), activations not counted"

@@ -16,11 +16,13 @@ from thinksafe.methods.on_policy_distillation import OnPolicyDistillation
 from thinksafe.methods.rejection import Rejection
 from thinksafe.methods.safekey import SafeKey
 from thinksafe.methods.safepath import SafePath
+from thinksafe.methods.self_distillation import SelfDistillation
 from thinksafe.methods.teacher import Teacher
 from thinksafe.methods.thinksafe import ThinkSafe
 
 METHODS: tuple[type[Method], ...] = (
     ThinkSafe, Rejection, NoReasoning, DirectRefusal, SafePath, Given, SafeKey, Teacher, Grpo, OnPolicyDistillation,
+    SelfDistillation,
 )
 """All methods; the configuration, its schema and the table of docs/methods.md follow from it."""
 

@@ -66,7 +66,18 @@ class Distillation(OnPolicy):
     kind: Literal["distillation"] = "distillation"
 
 
-Objective = Annotated[Sft | Kl | SafeKey | Grpo | Distillation, Field(discriminator="kind")]
+class SelfDistillation(OnPolicy):
+    """Half forward, half reverse KL from the original student at each token that the student samples.
+
+    On harmful rows the original student reads the prompt in the context, on benign ones as it is.
+    """
+
+    kind: Literal["self-distillation"] = "self-distillation"
+    context: str
+    """Text with ``{prompt}`` once."""
+
+
+Objective = Annotated[Sft | Kl | SafeKey | Grpo | Distillation | SelfDistillation, Field(discriminator="kind")]
 
 BenignLoss = Literal["cross-entropy", "kl"]
 """Loss of benign rows, an option of the methods that train on the student's own samples."""

@@ -53,6 +53,22 @@ def forward_kl(
     return _chunked(piece, chunk, student, reference.detach())
 
 
+def symmetric_kl(
+    project: Project, student: Tensor, reference: Tensor, chunk: int, original: Project | None = None
+) -> Tensor:
+    """Return the mean of KL(reference || student) and KL(student || reference); see :func:`forward_kl`."""
+    import torch
+
+    def piece(student: Tensor, reference: Tensor) -> Tensor:
+        with torch.no_grad():
+            log_q = (original or project)(reference).log_softmax(-1)
+        log_p = project(student).log_softmax(-1)
+        # both divergences in one sum
+        return 0.5 * ((log_q.exp() - log_p.exp()) * (log_q - log_p)).sum(-1)
+
+    return _chunked(piece, chunk, student, reference.detach())
+
+
 def cross_entropy(project: Project, student: Tensor, targets: Tensor, chunk: int) -> Tensor:
     """Return the negative log-likelihood of ``targets`` [tokens], in nats, for each token; see :func:`forward_kl`."""
     import torch
@@ -168,8 +184,8 @@ def check_projection(model: Any) -> None:
     if found is None or not torch.allclose(found, expected.to(found.dtype), rtol=1e-2, atol=1e-3):
         raise ConfigError(
             f"It is unknown how {type(model).__name__} computes its logits, which method.benign_loss: kl, "
-            "method.kind: safekey and training.strategy: fsdp need.",
-            "Set method.benign_loss: cross-entropy, method.kind: given and training.strategy: ddp.",
+            "method.kind: safekey or self-distillation and training.strategy: fsdp need.",
+            "Set method.benign_loss: cross-entropy, another method.kind and training.strategy: ddp.",
         )
 
 

@@ -29,6 +29,7 @@ def kind_of(method: type[Method]) -> str:
 NEEDED: dict[str, dict[str, Any]] = {
     "teacher": {"teacher": {"model": "micro://default"}}, "grpo": {"max_tokens": 48},
     "on-policy-distillation": {"teacher": {"model": "micro://default"}, "max_tokens": 48},
+    "self-distillation": {"max_tokens": 48},
 }
 """Options without a default, or whose default does not fit the micro world, by kind."""
 RECIPE = {"given": "micro-given", "safekey": "micro-given"}

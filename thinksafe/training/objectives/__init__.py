@@ -23,6 +23,7 @@ MODULES = {
     "sft": "thinksafe.training.objectives.sft", "kl": "thinksafe.training.objectives.kl",
     "safekey": "thinksafe.training.objectives.safekey",
     "grpo": "thinksafe.training.objectives.grpo", "distillation": "thinksafe.training.objectives.distillation",
+    "self-distillation": "thinksafe.training.objectives.self_distillation",
 }
 """Module of each objective by kind; imported only where training happens."""
 

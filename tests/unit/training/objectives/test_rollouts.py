@@ -1,4 +1,4 @@
-"""Trainings that sample: what both of TRL's trainers share here."""
+"""Trainings that sample: what all of them share here."""
 
 from __future__ import annotations
 
@@ -7,25 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollout_runs import DISTILLATION, GRPO, Stopped, fit, micro_student, rows, section, trainer
+from rollout_runs import (
+    DISTILLATION,
+    GRPO,
+    SELF_DISTILLATION,
+    Stopped,
+    fit,
+    micro_student,
+    rows,
+    section,
+    trainer,
+)
 
 from thinksafe.errors import ConfigError
-from thinksafe.methods.objectives import Distillation, Grpo
+from thinksafe.methods.objectives import Distillation, Grpo, OnPolicy
 from thinksafe.training.fit import step_count, warmup_steps
 from thinksafe.training.replies import replies
 
 pytestmark = pytest.mark.slow  # the import of TRL alone
 
 
-both = pytest.mark.parametrize("objective", [GRPO, DISTILLATION], ids=lambda objective: objective.kind)
+each = pytest.mark.parametrize(
+    "objective", [GRPO, DISTILLATION, SELF_DISTILLATION], ids=lambda objective: objective.kind
+)
 
 
 @pytest.mark.parametrize(
-    ("objective", "parameters"), [(GRPO, "lora"), (DISTILLATION, "lora"), (GRPO, "full")],
+    ("objective", "parameters"),
+    [
+        (GRPO, "lora"), (DISTILLATION, "lora"), (SELF_DISTILLATION, "lora"), (GRPO, "full"),
+        (SELF_DISTILLATION, "full"),
+    ],
     ids=lambda of: of if isinstance(of, str) else of.kind,
 )
 def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
-    objective: Grpo | Distillation, parameters: str, tmp_path: Path
+    objective: OnPolicy, parameters: str, tmp_path: Path
 ) -> None:
     student = micro_student(tmp_path)
     given = {"parameters": parameters, "learning_rate": 2e-3 if parameters == "lora" else 3e-4}
@@ -48,8 +64,8 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
     assert {found.label for found in whole.drift if found.measure == "kl"} == {"harmful", "benign"}
 
 
-@both
-def test_no_default_of_the_library_decides(objective: Grpo | Distillation, tmp_path: Path) -> None:
+@each
+def test_no_default_of_the_library_decides(objective: OnPolicy, tmp_path: Path) -> None:
     made = trainer(tmp_path, objective)
     arguments = made.args
     assert not arguments.bf16, "on by default, on CPUs as well"
@@ -64,13 +80,13 @@ def test_no_default_of_the_library_decides(objective: Grpo | Distillation, tmp_p
         assert (arguments.beta, arguments.epsilon, arguments.loss_type, arguments.num_iterations) == (
             0.04, 0.2, "grpo", 1
         )
-    else:
+    elif isinstance(objective, Distillation):
         assert arguments.beta == 1.0, "the reverse KL"
     assert made.args.warmup_steps == warmup_steps(6, section(objective).training) < 6
 
 
-@both
-def test_nothing_is_sent(objective: Grpo | Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@each
+def test_nothing_is_sent(objective: OnPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import trl.trainer.base_trainer as base
 
     monkeypatch.delenv("CI", raising=False)
