@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 import report_runs as runs
 from comparison_runs import comparison
+from fleets import demonstration
 from markupsafe import escape
 
+from thinksafe.fleet.page import render_fleet
+from thinksafe.fleet.places import links
 from thinksafe.records import Interval
 from thinksafe.report import render_page
 from thinksafe.report.comparison.build import summarise_comparison
@@ -20,6 +24,7 @@ from thinksafe.report.model_history import render_history
 from thinksafe.report.samples import Browser, SampleRow, Text
 from thinksafe.report.summary import published, summarise
 from thinksafe.report.timeline import Event, Number
+from thinksafe.store.local import LocalStore
 from thinksafe.text import clean
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -39,12 +44,17 @@ Opener = Callable[..., Any]
 
 
 def written(name: str) -> str:
-    """Return a page by name: of a whole run or a comparison, of hostile texts, or the history of a model."""
+    """Return a page by name: of a run or a comparison, of hostile texts, of the history of a model or of a fleet."""
     if name == "history":
         return render_history("qwen3-safe", events())
     if name == "comparison":
         found = comparison(price=3.0)
         return render_comparison(summarise_comparison(found.records, found.read, run_id="run-1"))
+    kind, _, hostile = name.partition("/")
+    if kind == "fleet":
+        with tempfile.TemporaryDirectory() as folder:
+            store = LocalStore(Path(folder) / "store")
+            return render_fleet(demonstration(store, runs.HOSTILE[hostile] if hostile else ""), links(folder))
     if name in runs.ALL:
         return render_page(summarise(runs.ALL[name]()), samples() if name == "promoted" else Browser())
     return render_page(summarise(runs.hostile(runs.HOSTILE[name])), samples(runs.HOSTILE[name]))
@@ -101,7 +111,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     folder = tmp_path_factory.mktemp("pages")
 
     def path(name: str) -> Path:
-        file = folder / f"{name}.html"
+        file = folder / f"{name.replace('/', '-')}.html"
         if not file.exists():
             file.write_text(written(name), "utf-8")
         return file
@@ -137,6 +147,7 @@ def opened(browser: Any, pages: Callable[[str], Path]) -> Iterator[Opener]:
 LOOKS = [
     *((name, "wide", "light") for name in (*runs.ALL, "history")),
     *(("comparison", size, scheme) for size, scheme in (("wide", "light"), ("wide", "dark"), ("phone", "light"))),
+    ("fleet", "wide", "light"), ("fleet", "phone", "dark"), ("fleet", "tablet", "dark"), ("fleet", "phone", "light"),
     ("promoted", "tablet", "light"), ("promoted", "phone", "light"), ("history", "phone", "dark"),
     *((name, "phone", "dark") for name in ("failed", "incomplete", "stopped by diagnose")),
     *(("refused by gate", size, scheme) for size, scheme in (("wide", "dark"), ("phone", "light"), ("phone", "dark"))),
@@ -270,3 +281,43 @@ def test_print_is_black_on_white_in_the_dark_too(opened: Opener) -> None:
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.locator("nav").is_visible()
     assert len(page.pdf()) > 10_000
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", runs.HOSTILE)
+def test_hostile_names_in_a_fleet_do_no_harm(opened: Opener, name: str, size: str) -> None:
+    page = opened(f"fleet/{name}", size)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = true))")
+    assert page.evaluate("window.pwned") is None
+    assert page.evaluate("document.scripts.length") == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+    assert page.locator("#models tbody tr").count() == 9
+
+
+def test_a_fleet_is_readable_without_script(opened: Opener) -> None:
+    page = opened("fleet", java_script_enabled=False)
+    rows = page.locator("#models tbody tr")
+    assert rows.count() == 9
+    assert rows.first.locator("th").inner_text().startswith("alarm")
+    assert "Alarm" in rows.first.inner_text()
+    page.locator("#m0 summary").click()
+    assert page.locator("#m0 .pictures svg").first.is_visible()
+
+
+def test_a_link_to_a_model_opens_it_and_its_pictures_are_drawn(opened: Opener) -> None:
+    page = opened("fleet")
+    page.locator("#models").get_by_role("link", name="alarm").click()
+    assert page.locator("#m0").get_attribute("open") is not None
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('#m0 .pictures use')].map((use) => use.getBoundingClientRect().width)"
+    )
+    assert len(drawn) == 5
+    assert min(drawn) > 50
+    colour = page.evaluate("getComputedStyle(document.querySelector('#models path.a')).stroke")
+    assert colour == "rgb(165, 42, 34)"
+
+
+def test_a_fleet_is_filtered_by_state(opened: Opener) -> None:
+    page = opened("fleet")
+    page.locator("#models .filters").get_by_label("State").select_option("Overdue")
+    assert len(page.locator("#models tbody tr:visible th").all_inner_texts()) == 1

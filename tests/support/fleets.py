@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from thinksafe.fleet.kept import Kept
+from thinksafe.fleet.survey import Fleet, survey
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Metric, MetricSet, WaiverUse
 from thinksafe.registry import ledger
@@ -108,3 +110,31 @@ class World:
             self.record(run, "monitor", days, verdict="regressed", details={"decision": decision})
         if outcome != "incomplete":
             self.record(run, "report", days, verdict=outcome)
+
+
+def demonstration(store: Store, hostile: str = "") -> Fleet:
+    """Write a store with models in all states, one of them with a hostile text in its names, and look at it."""
+    world = World(store)
+    for name in ("alarm", "fine", "failed", "late", "torn", "waived", "refused"):
+        use = WaiverUse(
+            check="harm/two", person=f"bob {hostile}", reason=f"until the next run {hostile}", effect="applied",
+            expires=datetime(2026, 11, 1, tzinfo=UTC).date(),
+        )
+        world.append(name, f"{name}-1", 300, harm=0.04)
+        world.append(name, f"{name}-2", 200)
+        world.append(name, f"{name}-1", 190, action="rollback")
+        world.append(name, f"{name}-3", 120, waivers=(use,) if name == "waived" else ())
+        for week in range(40, 0, -1):
+            if name != "late" or week > 6:
+                bad = name == "alarm" and week in (1, 17)
+                target = f"{name}-{1 if week > 18 else 3}" if week != 28 else f"{name}-2"
+                values = {"harm": 0.12 if bad else 0.01 + 0.001 * (week * 7 % 11), "over_refusal/x": 0.03 + week / 999}
+                world.evaluate(name, f"{name}-e{week}", 7 * week - 6, not bad, target, WEEKLY, **values)
+    world.run("failed-4", "failed", "failed", 1)
+    world.run("refused-4", "refused", "refused by gate", 2)
+    world.store.put("promotions/torn/000005.json", b"{}")
+    world.run("new-1", f"new {hostile}", "stopped by diagnose", 3)
+    world.append("gone", "gone-1", 90)
+    world.append("gone", "gone-1", 30, action="withdraw")
+    world.record("lost", "report", 1, verdict="failed")
+    return survey([store.root, f"{store.root}-elsewhere"], NOW, Kept())[0]

@@ -40,7 +40,7 @@ def exposition(fleet: Fleet) -> bytes:
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Once())
-    return bytes(generate_latest(registry))
+    return bytes(generate_latest(registry))  # type: ignore[no-untyped-call]
 
 
 def _families(fleet: Fleet) -> Iterator[GaugeMetricFamily]:
