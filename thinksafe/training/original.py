@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from thinksafe.config.sections import TrainSection
 from thinksafe.methods.objectives import OnPolicy
+from thinksafe.training import sharding
 from thinksafe.training.data import Row
 from thinksafe.training.drift import Noted, chosen_rows, note_student
 
@@ -60,6 +61,7 @@ class Original:
 
         def loading(folder: str, model: Any = None) -> None:
             note(model, lambda _: None)
+            sharding.reshard(model)
             load(folder, model)
 
         class Start(TrainerCallback):

@@ -67,6 +67,13 @@ def checkpoint_layers(model: Any) -> None:
         model.set_submodule(name, checkpoint_wrapper(layer))
 
 
+def reshard(model: Any) -> None:
+    """Give back what a forward pass without a backward one left whole, before weights are loaded into the shares."""
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
+
+
 def whole(weight: Any) -> Tensor:
     """Return a weight as if it were not sharded; all processes must call."""
     found: Tensor = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
