@@ -31,7 +31,8 @@ def compiled(folder: Path, pipeline: str, recipe: str, cluster: str = "plain", *
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_the_workflow_of_a_recipe_is_small(tmp_path: Path, pipeline: str, recipe: str) -> None:
     size = workflow_size(*yaml.safe_load_all(compiled(tmp_path, pipeline, recipe).read_text()))
-    assert 50_000 < size < AIM
+    # a comparison of two methods; others have about as many more tasks each
+    assert 50_000 < size < (AIM if pipeline != COMPARE else LIMIT / 2)
 
 
 @pytest.mark.parametrize("cluster", sorted(CLUSTERS))
