@@ -8,6 +8,7 @@ from thinksafe.config import load_config, sections_of
 from thinksafe.config.compared import method_of, scoped
 from thinksafe.config.comparison import USED, comparison_plan, load_comparison, shared_work
 from thinksafe.errors import ConfigError
+from thinksafe.methods import METHODS
 
 DOCUMENT = """
 extends: micro
@@ -96,3 +97,8 @@ def test_a_method_that_needs_more_gpus_than_the_compiled_pods_is_refused() -> No
 def test_scoped_names() -> None:
     assert (scoped("train", ""), scoped("train", "kl")) == ("train", "train.kl")
     assert (method_of("train"), method_of("sample-candidate.kl")) == ("", "kl")
+
+
+def test_the_recipe_has_every_kind_of_method() -> None:
+    methods = load_comparison("micro-compare").methods.values()
+    assert {of.method.kind for of in methods} == {kind.model_fields["kind"].default for kind in METHODS}
