@@ -10,6 +10,8 @@ from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import StageRecord, find_record, list_records
 from thinksafe.store import Store
 
+PLANS: dict[str, Pipeline] = {"plan": "realign", "plan_evaluation": "evaluate"}
+"""Pipelines by the stage that plans them; others, such as a comparison, promote and measure no champion."""
 REGISTERED = re.compile(r"models:/([^@/]+)(@.+|/\d+)")
 
 
@@ -28,10 +30,10 @@ def read_note(store: Store, run_id: str) -> RunNote | None:
         outcome = outcome or summarise(found.found, run_id=run_id).outcome
         started = min((record.started for record in found.found.values()), default=0.0)
     planned = plan.read(PlanDetails) if plan is not None else PlanDetails()
-    pipeline: Pipeline = "evaluate" if plan is not None and plan.stage == "plan_evaluation" else "realign"
+    pipeline = PLANS.get(plan.stage) if plan is not None else None
     return RunNote(
-        run_id=run_id, pipeline=pipeline, model=_model(planned, pipeline), outcome=outcome, started=started,
-        planned=bool(planned.config),
+        run_id=run_id, pipeline=pipeline or "realign", model=_model(planned, pipeline) if pipeline else "",
+        outcome=outcome, started=started, planned=bool(planned.config),
     )
 
 

@@ -200,6 +200,16 @@ def test_evaluations_of_others_say_nothing_of_the_champion(world: World) -> None
     assert states(row(world)) == ["Failed"]
 
 
+def test_a_comparison_says_nothing_of_the_champion(world: World) -> None:
+    world.append("safe", "one", 5)
+    config = {"registry": {"model": "safe"}}
+    world.record("compared", "plan", 1, stage="plan_comparison", details={"config": config})
+    world.record("compared", "train", 1, status="failed", error="Out of memory.", action="Use less.")
+    fleet = look(world)
+    assert [(of.model.name, of.state) for of in fleet.rows] == [("safe", "In order")]
+    assert fleet.stores[0].lost == []
+
+
 def test_damage_is_a_problem_of_its_model_only(world: World) -> None:
     for name in ("a", "b"):
         world.append(name, f"{name}-1", 5)
