@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -75,9 +76,9 @@ class TransformersEngine:
         # the last position predicts what would follow; the one before the response predicts its first token
         logits = self._model(input_ids=ids, use_cache=False, logits_to_keep=len(response) + 1).logits[0, :-1]
         targets = ids[0, len(prompt) :]
-        total = sum(
+        total = math.fsum(
             float(torch.nn.functional.cross_entropy(part.float(), wanted, reduction="sum"))
-            for part, wanted in zip(logits.split(CHUNK), targets.split(CHUNK), strict=True)
+            for part, wanted in zip(torch.split(logits, CHUNK), torch.split(targets, CHUNK), strict=True)
         )
         return total / len(response)
 

@@ -81,7 +81,8 @@ class SelfDistillationTrainer(Rollouts, TrlTrainer):
             self._read[tuple(ids[mask.bool()].tolist())]
             for ids, mask in zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True)
         ]
-        width, pad = max(map(len, rows)), self.processing_class.pad_token_id
+        tokenizer: Any = self.processing_class
+        width, pad = max(map(len, rows)), tokenizer.pad_token_id
         like = inputs["prompt_ids"]
         ids = like.new_tensor([[pad] * (width - len(row)) + row for row in rows])
         return ids, like.new_tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
