@@ -29,6 +29,7 @@ def test_bytes() -> None:
     assert bytes_needed(1e9, 1, "sft") == 16e9
     assert bytes_needed(1e9, 4, "sft") == 4e9
     assert bytes_needed(1e9, 1, "kl") == 18e9
+    assert bytes_needed(1e9, 1, "self-distillation") == 18e9
     assert bytes_needed(1e9, 1, "grpo") == 20e9
 
 
