@@ -31,8 +31,8 @@ RECIPES = {
     "r1-distill-7b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", 1, 0),
     "r1-distill-8b": ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", 1, 0),
 }
-RIVALS = ("qwen3-0.6b-star-1", "qwen3-0.6b-full", "qwen3-0.6b-safechain", "qwen3-0.6b-safekey")
-"""Recipes that train the first student on the data of other papers."""
+RIVALS = ("qwen3-0.6b-star-1", "qwen3-0.6b-full", "qwen3-0.6b-safechain", "qwen3-0.6b-safekey", "qwen3-8b-safekey")
+"""Recipes that train a student on the data of other papers."""
 ON_POLICY = tuple(
     f"{student}-{kind}" for student in ("qwen3-0.6b", "qwen3-8b")
     for kind in ("grpo", "on-policy-distillation", "self-distillation")
@@ -102,7 +102,7 @@ def test_the_pair_with_terms_is_one_line_away() -> None:
 
 @pytest.mark.parametrize("recipe", RIVALS)
 def test_rivals_are_measured_as_the_recipe_is(recipe: str) -> None:
-    config, own = load_config(recipe), load_config("qwen3-0.6b")
+    config, own = load_config(recipe), load_config(recipe[: recipe.index("b-") + 1])
     assert (config.student, config.evaluation, config.guard, config.gate) == (
         own.student, own.evaluation, own.guard, own.gate
     )
@@ -116,7 +116,8 @@ def test_training_that_samples_is_measured_as_the_recipe_is(recipe: str) -> None
     assert (config.guard.filter, config.guard.evaluate) == (own.guard.filter, own.guard.evaluate)
     assert config.method.kind == recipe.removeprefix(f"{own.name}-")
     training = config.training
-    assert (training.learning_rate, training.batch_size, training.epochs) == (1e-5, 64, 1)
+    epochs = 3 if config.method.kind == "self-distillation" else 1
+    assert (training.learning_rate, training.batch_size, training.epochs) == (1e-5, 64, epochs)
     assert training.target_modules == ("q_proj", "v_proj")
     teacher = config.method.other()
     reward = sections_of(config).train.guard

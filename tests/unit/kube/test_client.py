@@ -313,8 +313,8 @@ class TestKserve:
         ("pods", "reason"),
         [
             ([], "0 of 0 pods have"), ([pod("e" * 64)], "0 of 1 pods have"),
-            ([pod("e" * 64), pod(DIGEST)], "1 of 2 pods have the new adapter, 1 of these are ready"),
-            ([pod(DIGEST), pod(DIGEST, "False")], "2 of 2 pods have the new adapter, 1 of these are ready"),
+            ([pod("e" * 64), pod(DIGEST)], "1 of 2 pods have the new model, 1 of these are ready"),
+            ([pod(DIGEST), pod(DIGEST, "False")], "2 of 2 pods have the new model, 1 of these are ready"),
         ],
     )
     def test_pods_that_are_old_or_not_ready(

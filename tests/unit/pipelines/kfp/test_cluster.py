@@ -59,8 +59,11 @@ class Compiled:
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
     cluster = ClusterSettings.model_validate(EVERYTHING)
-    document = COMPARED if request.param == COMPARE else "name: x\n"
-    return Compiled(compile_pipeline(request.param, document, [], path, cluster=cluster))
+    return Compiled(compile_pipeline(request.param, document(request.param), [], path, cluster=cluster))
+
+
+def document(pipeline: str) -> str:
+    return COMPARED if pipeline == COMPARE else "name: x\n"
 
 
 def test_every_task_of_a_stage_has_the_same_settings(compiled: Compiled) -> None:
@@ -130,7 +133,8 @@ def test_retries_and_caching(compiled: Compiled) -> None:
 def test_the_trainer_gets_all_that_the_config_says(compiled: Compiled) -> None:
     if "train" not in compiled.stages:
         pytest.skip("an evaluation trains nothing")
-    (_, container, pod), = compiled.stages["train"]
+    (_, container, pod), *others = compiled.stages["train"]
+    assert all((of["resources"], placed) == (container["resources"], pod) for _, of, placed in others)
     resources = container["resources"]
     assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
     assert resources["accelerator"]["resourceCount"] == "4"
@@ -219,7 +223,8 @@ def test_only_plans_know_the_digest_of_the_cluster(compiled: Compiled) -> None:
 def test_the_store_is_the_default_of_the_parameter(compiled: Compiled) -> None:
     parameters = compiled.spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["artifacts"]["defaultValue"] == "s3://thinksafe/prod"
-    assert parameters["config"]["defaultValue"] == "name: x\n"
+    name = compiled.spec["pipelineInfo"]["name"]
+    assert parameters["config"]["defaultValue"] == document(name)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)

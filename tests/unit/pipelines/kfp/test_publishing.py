@@ -105,8 +105,8 @@ def test_a_pipeline_of_another_name_has_an_evaluation_of_another_name(server: Kf
 
 def test_an_unknown_pipeline_is_refused(server: KfpServer) -> None:
     text = document(server)
-    with pytest.raises(ConfigError, match="no pipeline 'compare'"):
-        publishing.publish(cluster_of(text), text, [], "compare")
+    with pytest.raises(ConfigError, match="no pipeline 'repair'"):
+        publishing.publish(cluster_of(text), text, [], "repair")
     assert server.changes == []
 
 
