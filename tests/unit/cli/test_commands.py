@@ -62,7 +62,7 @@ def test_config_check_says_who_tells_refusals(cli: Callable[..., Any]) -> None:
     ]
     phrases, _ = told("guard.filter={kind: llama-guard-3}")
     assert phrases.startswith("warning guard.filter Whether a text declines is told by phrases")
-    assert "(qwen3guard, wildguard), with every_n: 1 and filter: true" in phrases
+    assert "(qwen3guard, polyguard, wildguard), with every_n: 1 and filter: true" in phrases
     asked, _ = told("guard.filter={kind: llama-guard-3}", "guard.second={kind: wildguard, every_n: 1, filter: true}")
     assert asked == "ok guard.filter Whether a text declines is what guard.second (wildguard) answers."
     off, _ = told("guard.filter={kind: llama-guard-3, match_refusals: false}")
