@@ -101,9 +101,9 @@ def test_a_model_is_named_for_an_evaluation_only(cli: Callable[..., Any], tmp_pa
 def test_an_unknown_pipeline_is_bad_input(cli: Callable[..., Any], tmp_path: Path, command: str) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(cluster_document(kfp={"host": "http://127.0.0.1:9"}))
-    ended = cli(command, config, "--pipeline", "compare")
+    ended = cli(command, config, "--pipeline", "repair")
     assert ended.code == 2
-    assert "Pipelines: realign, evaluate." in ended.err
+    assert "Pipelines: realign, evaluate, compare." in ended.err
 
 
 def test_an_unreachable_server_exits_1_and_says_what_to_do(cli: Callable[..., Any], tmp_path: Path) -> None:

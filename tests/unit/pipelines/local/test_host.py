@@ -218,7 +218,7 @@ def test_a_signal_to_the_group_reaches_the_stages(hanging: Any) -> None:
 def test_a_run_that_is_told_to_stop_stops_its_stages_first(hanging: Any, number: int, code: int, task: str) -> None:
     run, pid = hanging(task)
     run.send_signal(number)
-    assert run.wait(20) == code
+    assert run.wait(60) == code
     assert not alive(pid)
 
 
