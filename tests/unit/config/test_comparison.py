@@ -102,3 +102,10 @@ def test_scoped_names() -> None:
 def test_the_recipe_has_every_kind_of_method() -> None:
     methods = load_comparison("micro-compare").methods.values()
     assert {of.method.kind for of in methods} == {kind.model_fields["kind"].default for kind in METHODS}
+
+
+def test_micro_compare_has_the_methods_and_training_of_the_micro_recipes() -> None:
+    recipes = {"thinksafe": "micro", "thinksafe-kl": "micro-kl"}
+    for name, config in load_comparison("micro-compare").methods.items():
+        alone = load_config(recipes.get(name, f"micro-{name}"))
+        assert (config.method, config.training) == (alone.method, alone.training), name
