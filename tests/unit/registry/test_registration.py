@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,88 +10,21 @@ from typing import Any
 
 import pytest
 from kills import Killed
+from registrations import DECISION, add_adapter, add_weights, client_of, entry_of, register
 
 from thinksafe.config.model import RegistrySettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import ConfigError, StageError, StoreError
 from thinksafe.models.references import ModelReference
 from thinksafe.models.trained import ADAPTER_FILES
-from thinksafe.records import Check, Decision, WaiverUse
-from thinksafe.registry import ledger, registration
+from thinksafe.registry import registration
 from thinksafe.registry.decision_tags import tag_decision
-from thinksafe.registry.ledger import Digests, LedgerEntry
-from thinksafe.registry.mlflow_client import connect
 from thinksafe.registry.registration import (
-    Registration,
     attach_card,
     check_base,
-    register_candidate,
-    set_champion,
 )
 from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
-
-STUDENT = StudentSettings(model="micro://default")
-DECISION = Decision(
-    passed=True, stopped_by=None, summary="passed",
-    checks=(Check(name="harm", passed=True, value=0.0, threshold=0.1, n=300, reason="ok"),),
-)
-
-
-@pytest.fixture
-def settings(mlflow_tables: Path, tmp_path: Path) -> RegistrySettings:
-    shutil.copy(mlflow_tables, tmp_path / "mlflow.db")
-    return RegistrySettings(model="m", tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
-
-
-def client_of(settings: RegistrySettings) -> Any:
-    return connect(settings.tracking_uri)
-
-
-def add_adapter(store: LocalStore, name: str, *, student: StudentSettings = STUDENT, **config: Any) -> ModelReference:
-    """Put an adapter into the store as training does and return its reference."""
-    folder = Path(store.root) / f"adapters/{name}"
-    folder.mkdir(parents=True)
-    noted = {"base_model_name_or_path": student.model, "revision": student.revision or None, "r": 4, **config}
-    (folder / "adapter_config.json").write_text(json.dumps(noted))
-    (folder / "adapter_model.safetensors").write_bytes(name.encode() * 100)
-    return ModelReference(
-        role="candidate", student=student, base_digest="base", adapter=f"adapters/{name}",
-        adapter_digest=digest_folder(folder, ADAPTER_FILES),
-    )
-
-
-def add_weights(store: LocalStore, name: str) -> ModelReference:
-    """Put all weights into the store as training does and return their reference."""
-    folder = Path(store.root) / f"weights/{name}"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(name.encode() * 100)
-    return ModelReference(
-        role="candidate", student=STUDENT, base_digest="base", weights=f"weights/{name}",
-        weights_digest=digest_folder(folder),
-    )
-
-
-def register(
-    store: LocalStore, settings: RegistrySettings, candidate: ModelReference, run_id: str = "run-1"
-) -> Registration:
-    return register_candidate(store, candidate, settings, run_id=run_id, data_digest="data", config_digest="config")
-
-
-def entry_of(registration: Registration, candidate: ModelReference, generation: int) -> LedgerEntry:
-    return LedgerEntry(
-        model=registration.name, generation=generation, previous=generation - 1 or None, action="promote",
-        target=candidate.model_copy(update={"role": "champion"}), version=registration.version,
-        run_id=registration.run_id,
-        digests=Digests(adapter=candidate.adapter_digest, weights=candidate.weights_digest, base="base"),
-        reason="passed", who="ann", created=ledger.now(),
-    )
 
 
 def test_a_candidate_becomes_a_version_that_can_be_downloaded(
@@ -345,92 +277,6 @@ def test_an_adapter_must_name_its_base_as_the_config_does(
     else:
         with pytest.raises(StageError, match=r"adapter_config\.json"):
             check_base(tmp_path, candidate)
-
-
-def test_the_decision_is_tagged(store: LocalStore, settings: RegistrySettings) -> None:
-    registration = register(store, settings, add_adapter(store, "one"))
-    tag_decision(registration, DECISION)
-    client = client_of(settings)
-    tags = client.get_model_version("m", "1").tags
-    assert tags["thinksafe.decision"] == "passed"
-    refused = DECISION.model_copy(update={"passed": False})
-    tag_decision(registration, refused)
-    tag_decision(registration, refused)
-    changed = client.get_model_version("m", "1")
-    assert changed.description.startswith("**The gate refused this version.**")
-    assert changed.tags["thinksafe.decision"] == "refused"
-    assert changed.tags["thinksafe.decision_digest"] != tags["thinksafe.decision_digest"]
-
-
-def test_a_waiver_is_in_tag_and_description_and_goes_with_it(store: LocalStore, settings: RegistrySettings) -> None:
-    registration = register(store, settings, add_adapter(store, "one"))
-    use = WaiverUse(
-        check="harm", person="Ann", reason="A known\ngap. " + "x" * 9000, expires="2999-12-31", effect="applied"
-    )
-    failed = DECISION.checks[0].model_copy(update={"passed": False, "status": "waived"})
-    tag_decision(registration, DECISION.model_copy(update={"checks": (failed,), "waivers": (use,)}))
-    client = client_of(settings)
-    version = client.get_model_version("m", "1")
-    assert version.tags["thinksafe.decision"] == "passed with waivers"
-    assert version.tags["thinksafe.waivers"].startswith("harm (waived by Ann until 2999-12-31): A known gap. xxx")
-    assert version.description.startswith("**The gate passed this version with waivers.**")
-    tag_decision(registration, DECISION)
-    tags = client.get_model_version("m", "1").tags
-    assert tags["thinksafe.decision"] == "passed"
-    assert "thinksafe.waivers" not in tags
-
-
-def test_the_alias_follows_the_newest_generation(store: LocalStore, settings: RegistrySettings) -> None:
-    uri, client = settings.tracking_uri, client_of(settings)
-    one, two = add_adapter(store, "one"), add_adapter(store, "two")
-    first, second = register(store, settings, one), register(store, settings, two)
-    with pytest.raises(StageError, match="Nothing has been promoted"):
-        set_champion(store, "m", client, uri)
-    ledger.append(store, entry_of(first, one, 1))
-    set_champion(store, "m", client, uri)
-    assert registration.champion_version(client, uri, "m") == "1"
-    ledger.append(store, entry_of(second, two, 2))
-    assert set_champion(store, "m", client, uri) == set_champion(store, "m", client, uri)
-    assert registration.champion_version(client, uri, "m") == "2"
-    client.set_registered_model_alias("m", "champion", "1")  # by hand
-    set_champion(store, "m", client, uri)
-    assert registration.champion_version(client, uri, "m") == "2"
-
-
-def test_a_writer_that_was_overtaken_corrects_the_alias(
-    store: LocalStore, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mlflow import MlflowClient
-
-    uri, client = settings.tracking_uri, client_of(settings)
-    one, two = add_adapter(store, "one"), add_adapter(store, "two")
-    first, second = register(store, settings, one), register(store, settings, two)
-    ledger.append(store, entry_of(first, one, 1))
-    real = MlflowClient.set_registered_model_alias
-
-    def slow(self: Any, name: str, alias: str, version: str) -> None:
-        if version == "1":  # meanwhile another writer does both its steps
-            ledger.append(store, entry_of(second, two, 2))
-            real(self, name, alias, "2")
-        real(self, name, alias, version)
-
-    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", slow)
-    assert set_champion(store, "m", client, uri).generation == 2
-    assert registration.champion_version(client, uri, "m") == "2"
-
-
-def test_a_version_is_verified(store: LocalStore, settings: RegistrySettings) -> None:
-    candidate = add_adapter(store, "one")
-    register(store, settings, candidate)
-    client, uri = client_of(settings), settings.tracking_uri
-    trained = registration.trained_of(candidate)
-    registration.verify_version(client, uri, "m", "1", trained)
-    for other in (trained._replace(digest="other"), trained._replace(parameters="full")):
-        with pytest.raises(StageError, match="other weights"):
-            registration.verify_version(client, uri, "m", "1", other)
-    client.delete_model_version("m", "1")
-    with pytest.raises(StageError, match="is not in MLflow"):
-        registration.verify_version(client, uri, "m", "1", trained)
 
 
 def test_a_server_must_be_named(
