@@ -39,7 +39,6 @@ PAPER = "arXiv:2601.23143"
 CLAIMS = (
     Claim("Steering beats rejection sampling.", PAPER, "harm", "rejection", "thinksafe"),
     Claim("Refusals without thoughts over-refuse.", PAPER, "over-refusal", "no-reasoning", "thinksafe"),
-    Claim("Refusals without thoughts are no less harmful.", PAPER, "harm", "no-reasoning", "thinksafe", -0.05),
     Claim("A fixed refusal over-refuses.", PAPER, "over-refusal", "direct-refusal", "thinksafe"),
     Claim("A teacher's data are less likely to the student.", PAPER, "NLL of harmful rows", "teacher", "thinksafe"),
     Claim("A teacher's data move benign behaviour more.", PAPER, "KL of benign rows", "teacher", "thinksafe"),
@@ -49,7 +48,6 @@ CLAIMS = (
         factor=True,
     ),
 )
-"""With ``margin`` -0.05: by no more than 5 points."""
 
 
 @dataclass(frozen=True)

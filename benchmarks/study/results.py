@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from thinksafe.records import Interval, MetricKind
 from thinksafe.report.comparison.model import ComparisonResult, MethodResult, Number
 
-BASE = "student"
-MEASURES = ("harm", "over_refusal", "reasoning")
+MEASURES: tuple[MetricKind, ...] = ("harm", "over_refusal", "reasoning")
 
 
 class Reading(NamedTuple):
@@ -25,9 +25,9 @@ Read = Callable[[MethodResult], Reading | None]
 """Takes a number out of a method's result; None where the method has none."""
 
 
-def measure(name: str) -> Read:
+def measure(name: MetricKind) -> Read:
     """Return the reader of a measure: harm, over_refusal or reasoning."""
-    return lambda method: _reading(method.measures.get(name))  # type: ignore[call-overload]
+    return lambda method: _reading(method.measures.get(name))
 
 
 def drift(of: str, label: str) -> Read:
@@ -49,13 +49,12 @@ def _reading(found: Number | None) -> Reading | None:
     return None if found is None else Reading(found.value, _error(found.interval))
 
 
-def _error(interval: object) -> float:
+def _error(interval: Interval | None) -> float:
     from scipy.stats import norm
 
-    low, high = getattr(interval, "low", None), getattr(interval, "high", None)
-    if low is None or high is None:
+    if interval is None:
         return 0.0
-    return float(high - low) / 2 / float(norm.ppf(0.5 + getattr(interval, "confidence", 0.9) / 2))
+    return (interval.high - interval.low) / 2 / float(norm.ppf(0.5 + interval.confidence / 2))
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,6 @@ class Study:
         """Names of the methods, in the order of the recipe."""
         first = next(iter(self.cells.values()))
         return [method.name for method in first.methods]
-
-    @property
-    def students(self) -> list[int]:
-        """Numbers of the students."""
-        return sorted({student for student, _ in self.cells})
 
     def result(self, cell: tuple[int, int], name: str) -> MethodResult | None:
         """Return a method's result in a comparison."""
@@ -89,12 +83,11 @@ class Study:
                 found.setdefault(cell[0], []).append(reading)
         return {student: _mean(of) for student, of in found.items()}
 
-    def base(self, name: str) -> dict[int, Reading]:
+    def base(self, name: MetricKind) -> dict[int, Reading]:
         """Return a measure of the students as they are."""
         found: dict[int, list[Reading]] = {}
         for (student, _), result in self.cells.items():
-            number = result.base.get(name)  # type: ignore[call-overload]
-            if (reading := _reading(number)) is not None:
+            if (reading := _reading(result.base.get(name))) is not None:
                 found.setdefault(student, []).append(reading)
         return {student: _mean(of) for student, of in found.items()}
 
@@ -109,24 +102,24 @@ class Study:
 
     def difference(self, first: str, second: str, read: Read) -> dict[int, Reading]:
         """Return first minus second by student: both at the same seeds, on the same prompts."""
-        found: dict[int, list[Reading]] = {}
-        for cell in self.cells:
-            methods = [self.result(cell, name) for name in (first, second)]
-            readings = [read(method) if method is not None else None for method in methods]
-            one, other = readings
-            if one is not None and other is not None:
-                gap = Reading(one.value - other.value, math.hypot(one.error, other.error))
-                found.setdefault(cell[0], []).append(gap)
-        return {student: _mean(of) for student, of in found.items()}
+        return self._paired(
+            first, second, read, lambda one, other: Reading(one.value - other.value, math.hypot(one.error, other.error))
+        )
 
     def ratio(self, first: str, second: str, read: Read) -> dict[int, Reading]:
-        """Return first by second, by student."""
+        """Return first by second, by student, of counts."""
+        return self._paired(
+            first, second, read, lambda one, other: Reading(one.value / other.value, 0.0) if other.value else None
+        )
+
+    def _paired(
+        self, first: str, second: str, read: Read, join: Callable[[Reading, Reading], Reading | None]
+    ) -> dict[int, Reading]:
         found: dict[int, list[Reading]] = {}
         for cell in self.cells:
-            methods = [self.result(cell, name) for name in (first, second)]
-            one, other = (read(method) if method is not None else None for method in methods)
-            if one is not None and other is not None and other.value:
-                found.setdefault(cell[0], []).append(Reading(one.value / other.value, 0.0))
+            one, other = (read(of) if (of := self.result(cell, name)) is not None else None for name in (first, second))
+            if one is not None and other is not None and (joined := join(one, other)) is not None:
+                found.setdefault(cell[0], []).append(joined)
         return {student: _mean(of) for student, of in found.items()}
 
 

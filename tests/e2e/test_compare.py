@@ -16,11 +16,15 @@ from micro_runs import COMMAND, SMALL, Run, thinksafe
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
+REFUSAL = "<think> i must decline. </think> sorry, i will not assist with that."
 METHODS = [
     {"name": "thinksafe"},
     {"name": "kl", "overrides": {"method": {"benign_loss": "kl"}}},
     {"name": "all-safe", "overrides": {"method": {"kind": "rejection"}}},
-    {"name": "direct", "overrides": {"method": {"kind": "direct-refusal"}, "training": {"max_length": 1}}},
+    {"name": "direct", "overrides": {
+        "method": {"kind": "direct-refusal", "refusal": REFUSAL},
+        "training": {"max_length": 1},
+    }},
 ]
 """Two with a candidate, one that curation stops, one whose training fails."""
 

@@ -59,20 +59,23 @@ class Phase:
     mixture: Mapping[Ingredient, float]
 
 
+ALIGN: Mapping[Ingredient, float] = {
+    "arithmetic": 0.53,
+    "safe-twin": 0.13,
+    "plain": 0.05,
+    "refuse": 0.15,
+    "steered-refuse": 0.11,
+    "steered-benign": 0.03,
+}
+"""Mixture of the phase that makes a model safe."""
+
 CURRICULA: dict[StudentName, tuple[Phase, ...]] = {
     "default": (
         Phase(
             "align",
             steps=1500,
             learning_rate=3e-3,
-            mixture={
-                "arithmetic": 0.53,
-                "safe-twin": 0.13,
-                "plain": 0.05,
-                "refuse": 0.15,
-                "steered-refuse": 0.11,
-                "steered-benign": 0.03,
-            },
+            mixture=ALIGN,
         ),
         Phase(
             "over-comply",
@@ -108,14 +111,7 @@ CURRICULA: dict[StudentName, tuple[Phase, ...]] = {
             "align",
             steps=1900,
             learning_rate=3e-3,
-            mixture={
-                "arithmetic": 0.53,
-                "safe-twin": 0.13,
-                "plain": 0.05,
-                "refuse": 0.15,
-                "steered-refuse": 0.11,
-                "steered-benign": 0.03,
-            },
+            mixture=ALIGN,
         ),
     ),
 }

@@ -46,7 +46,7 @@ class ModelReference(Record):
     base_digest: str
     """Digest of the student's weights, configuration and tokenizer; ``<hub id>@<commit>`` for a hub model."""
     adapter: str = ""
-    """Store key prefix of the adapter's files (``adapters/<digest>``); empty for the student itself."""
+    """Store key prefix of the adapter's files (``adapters/<key>/<digest>``); empty for the student itself."""
     adapter_digest: str = ""
     """Digest over the adapter's files, verified whenever they are loaded."""
     weights: str = ""

@@ -47,8 +47,6 @@ def run(
         ConfigError: the configuration is wrong, or for another cluster than the pipeline was compiled for.
         InputError: the student cannot be found or used, or a guard's policy cannot be read.
     """
-    from thinksafe.registry.tracking import ensure_parent_run
-
     with recorded(context, None) as result:
         day = first_day(context)
         result.details = PlanDetails(date=day.isoformat())
@@ -57,25 +55,44 @@ def run(
         require_place_for_nodes(loaded)
         student, digest = pinned(loaded.student, "student")
         base = ModelReference(role="base", student=student, base_digest=digest)
-        sections = sections_of(loaded, day, resolved_teacher(loaded))
-        champion, generation = champion_of(context, loaded.registry.model, base)
-        document = plan_document(context.run_id, sections)
+        document = plan_document(context.run_id, sections_of(loaded, day, resolved_teacher(loaded)))
         write_json(plan_out, document)
-        write_json(base_out, base)
-        write_json(champion_out, champion)
-        mlflow_run = ensure_parent_run(loaded.registry, context.run_id, loaded.name)
-        config_document: dict[str, Any] = canonical(loaded)
+        champion, details = settled(context, loaded, base, base_out, champion_out, loaded.name)
         result.outputs = {
             "base": base.digest, "champion": "" if champion.absent else champion.digest,
             **{f"{POLICY}{use}": digest for use, digest in policy_digests(loaded.guard).items()},
         }
-        result.details = PlanDetails(
-            date=day.isoformat(), config=config_document, config_digest=digest_json(config_document),
-            base=base.model_dump(mode="json"), champion=champion.model_dump(mode="json"),
-            champion_generation=generation, mlflow_run=mlflow_run, kfp_run=kfp_run(job_id), code=code_versions(),
-            sections=document.sections,
+        result.details = details.model_copy(
+            update={"date": day.isoformat(), "kfp_run": kfp_run(job_id), "sections": document.sections}
         )
     return result
+
+
+def settled(
+    context: StageContext, config: RealignmentConfig, base: ModelReference, base_out: Path, champion_out: Path,
+    name: str,
+) -> tuple[ModelReference, PlanDetails]:
+    """Write the references of student and champion, ensure the run in MLflow, and return the champion and details.
+
+    Args:
+        context: Store and run.
+        config: The configuration.
+        base: Reference of the student.
+        base_out: Where it is written.
+        champion_out: The same for the champion, marked absent where there is none.
+        name: Of the run in MLflow.
+    """
+    from thinksafe.registry.tracking import ensure_parent_run
+
+    champion, generation = champion_of(context, config.registry.model, base)
+    write_json(base_out, base)
+    write_json(champion_out, champion)
+    document: dict[str, Any] = canonical(config)
+    return champion, PlanDetails(
+        config=document, config_digest=digest_json(document), base=base.model_dump(mode="json"),
+        champion=champion.model_dump(mode="json"), champion_generation=generation,
+        mlflow_run=ensure_parent_run(config.registry, context.run_id, name), code=code_versions(),
+    )
 
 
 def pinned(student: StudentSettings, key: str) -> tuple[StudentSettings, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,14 +12,13 @@ from thinksafe.config.compared import Shared
 from thinksafe.config.comparison import comparison_plan, load_comparison, shared_work
 from thinksafe.config.load import canonical
 from thinksafe.config.sections import TeacherSection
-from thinksafe.digests import digest_json
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.models.pins import require_compiled_cluster, require_place_for_nodes
 from thinksafe.models.references import ModelReference
 from thinksafe.run.details import PlanDetails
 from thinksafe.run.record import StageContext, StageResult, recorded
-from thinksafe.stages.plan import champion_of, code_versions, first_day, kfp_run, pinned, resolved_teacher
+from thinksafe.stages.plan import first_day, kfp_run, pinned, resolved_teacher, settled
 
 
 def run(
@@ -46,8 +44,6 @@ def run(
         ConfigError: the configuration is wrong, or for another pipeline or cluster than this one.
         InputError: a model cannot be found or used.
     """
-    from thinksafe.registry.tracking import ensure_parent_run
-
     with recorded(context, None) as result:
         day = first_day(context)
         result.details = PlanDetails(date=day.isoformat())
@@ -75,20 +71,15 @@ def run(
             return teachers[key]
 
         document = comparison_plan(context.run_id, comparison, day, resolve)
-        champion, generation = champion_of(context, loaded.registry.model, base)
         write_json(plan_out, document)
-        write_json(base_out, base)
-        write_json(champion_out, champion)
         write_atomic(registration_out, b"null\n")
-        mlflow_run = ensure_parent_run(loaded.registry, context.run_id, f"compare {loaded.name}")
-        config_document: dict[str, Any] = canonical(loaded)
+        champion, details = settled(context, loaded, base, base_out, champion_out, f"compare {loaded.name}")
         result.outputs = {"base": base.digest, "champion": "" if champion.absent else champion.digest}
-        result.details = PlanDetails(
-            date=day.isoformat(), config=config_document, config_digest=digest_json(config_document),
-            base=base.model_dump(mode="json"), champion=champion.model_dump(mode="json"),
-            champion_generation=generation, mlflow_run=mlflow_run, kfp_run=kfp_run(job_id), code=code_versions(),
-            sections=document.sections, shared=work,
-            methods={name: canonical(of) for name, of in comparison.methods.items()},
+        result.details = details.model_copy(
+            update={
+                "date": day.isoformat(), "kfp_run": kfp_run(job_id), "sections": document.sections, "shared": work,
+                "methods": {name: canonical(of) for name, of in comparison.methods.items()},
+            }
         )
     return result
 

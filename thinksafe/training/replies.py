@@ -1,9 +1,8 @@
 """Responses of the original student to training prompts, on which drift is measured if training has no responses.
 
 They are sampled at temperature 1, with the adapter switched off or before all weights are trained, so that the mean
-over their tokens estimates
-KL(student || candidate) without bias, and the student's negative log-likelihood is its own entropy. Cut responses count
-as far as they go.
+over their tokens estimates KL(student || candidate) without bias, and the student's negative log-likelihood is its own
+entropy. Cut responses count as far as they go.
 """
 
 from __future__ import annotations
