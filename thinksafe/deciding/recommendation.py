@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from thinksafe.methods.grpo import ROLLOUTS
 from thinksafe.run.details import (
     DiagnoseDetails,
     Finding,
@@ -19,8 +20,6 @@ data of ThinkSafe and STAR-1 are 1.6 nats a token apart under Qwen3-1.7B (perple
 """
 NEVER = 0.1
 """Share of prompts below which, by its upper bound, steering counts as without effect."""
-GROUP = 8
-"""Responses of a group of GRPO."""
 
 
 def recommend(found: DiagnoseDetails, finding: Finding | None) -> Recommendation:
@@ -93,7 +92,7 @@ def _hardly(found: DiagnoseDetails) -> list[Sentence]:
         ),
         Sentence(
             text="grpo needs no accepted sample beforehand, but groups in which the responses differ.",
-            evidence=f"at most {_groups(rate)} of groups of {GROUP} would hold an accepted response, if steered",
+            evidence=f"at most {_groups(rate)} of groups of {ROLLOUTS} would hold an accepted response, if steered",
         ),
     ]
 
@@ -108,7 +107,7 @@ def _not_at_all(found: DiagnoseDetails) -> list[Sentence]:
         Sentence(
             text="Reinforcement learning (grpo) can bring out what is rare, not what is absent: expect many rollouts "
             "without a signal.",
-            evidence=f"at most {_groups(_hardest(found))} of groups of {GROUP} would hold an accepted response, if "
+            evidence=f"at most {_groups(_hardest(found))} of groups of {ROLLOUTS} would hold an accepted response, if "
             "steered",
         ),
     ]
@@ -209,4 +208,4 @@ def _samples(of: Prediction | None) -> str:
 def _groups(rate: Rate | None) -> str:
     """Return the largest share of groups with an accepted response, by the upper bound of a rate."""
     high = rate.interval.high if rate is not None and rate.interval is not None else 1.0
-    return percent(1 - (1 - high) ** GROUP, 0)
+    return percent(1 - (1 - high) ** ROLLOUTS, 0)

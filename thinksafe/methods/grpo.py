@@ -11,6 +11,8 @@ from thinksafe.methods.on_policy import OnPolicyMethod
 from thinksafe.records import Share
 from thinksafe.settings import Count, Section
 
+ROLLOUTS = 8
+"""Responses to each prompt, as published."""
 WITHOUT_HELP = (
     "method.reward.benign is none: nothing rewards help on benign prompts, so to decline everything earns as much, and "
     "the gate's limit on over-refusal may refuse the candidate."
@@ -37,7 +39,7 @@ class Grpo(OnPolicyMethod):
     )
     kind: Literal["grpo"] = "grpo"
     """Reinforcement learning with a guard's reward."""
-    rollouts: Annotated[Count, Field(ge=2)] = 8
+    rollouts: Annotated[Count, Field(ge=2)] = ROLLOUTS
     """Responses to each prompt of a step; `training.batch_size` counts responses and must be a multiple."""
     beta: Annotated[float, Field(ge=0.0)] = 0.04
     """Weight of the KL from the student as it was."""

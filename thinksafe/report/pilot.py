@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from thinksafe.deciding.recommendation import in_words
+from thinksafe.methods.grpo import ROLLOUTS
 from thinksafe.methods.rejection import Rejection
 from thinksafe.report.evidence import Row, Table
 from thinksafe.report.summary import RunSummary
@@ -12,8 +13,6 @@ from thinksafe.report.tables import NONE, Cell, whole
 from thinksafe.run.details import Prediction
 from thinksafe.text import count, percent
 
-ROLLOUTS = 8
-"""Responses of GRPO to a prompt."""
 EMPTY = Table((), (), ())
 
 
@@ -85,7 +84,7 @@ def costs(summary: RunSummary) -> Table:
     new = 0.0 if step is None else step.counts.get("tokens_new", 0)
     gpus = 0.0 if step is None or not step.seconds else step.gpu_seconds / step.seconds
     rate = new / step.seconds if step is not None and step.seconds else 0.0
-    unit = "GPU-hours" if gpus else "CPU-hours"
+    unit = "GPU-hours" if gpus else "Hours of this machine"
     rows = []
     for method, (low, high) in tokens.items():
         hours = [each / rate / 3600 * (gpus or 1) if rate else None for each in (low, high)]

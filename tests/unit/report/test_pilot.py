@@ -64,7 +64,7 @@ def test_costs_are_tokens_of_the_training_prompts_at_the_pilots_rate(summary: Ru
     assert float(rows["thinksafe"][0].value) == sizes["harmful"] * 50 + sizes["benign"] * 100
     assert float(rows["grpo, an epoch"][0].value) == 8 * (sizes["harmful"] + sizes["benign"]) * 100
     step: Any = summary.step("sample-pilot")
-    assert table.columns[1] == ("GPU-hours" if step.gpu_seconds else "CPU-hours")
+    assert table.columns[1] == ("GPU-hours" if step.gpu_seconds else "Hours of this machine")
 
 
 def test_the_terminal_has_a_line(summary: RunSummary) -> None:
