@@ -13,24 +13,25 @@ import binascii
 import getpass
 import json
 import os
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from thinksafe.config.model import Name
-from thinksafe.errors import ConfigError, ConflictError, StoreError
+from thinksafe.errors import ConflictError
 from thinksafe.models.references import ModelReference
 from thinksafe.records import Record, Text, WaiverUse
+from thinksafe.registry.series import Series, model_folder
 from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
 
 ACTOR_VARIABLE = "THINKSAFE_ACTOR"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+ROOT = "promotions"
+"""Folder of the ledgers."""
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _CI_USERS = {"GITHUB_ACTOR": "github", "GITLAB_USER_LOGIN": "gitlab"}
 
@@ -89,7 +90,7 @@ class LedgerEntry(Record):
 
 def entry_key(model: str, generation: int) -> str:
     """Return the store key of a generation. Raises ConfigError for a name that cannot be a registered model."""
-    return f"{_prefix(model)}{generation:06d}.json"
+    return f"{model_folder(ROOT, model)}{generation:06d}.json"
 
 
 def entries(store: Store, model: str) -> list[LedgerEntry]:
@@ -98,7 +99,7 @@ def entries(store: Store, model: str) -> list[LedgerEntry]:
     Raises:
         StoreError: a generation is missing or malformed; names its key.
     """
-    return [_read(store, model, generation) for generation in range(1, _count(store, model) + 1)]
+    return _series(store, model).all()
 
 
 def newest(store: Store, model: str) -> LedgerEntry | None:
@@ -107,8 +108,9 @@ def newest(store: Store, model: str) -> LedgerEntry | None:
     Raises:
         StoreError: see :func:`entries`.
     """
-    count = _count(store, model)
-    return _read(store, model, count) if count else None
+    series = _series(store, model)
+    count = series.count()
+    return series.read(count) if count else None
 
 
 def champion(store: Store, model: str) -> LedgerEntry | None:
@@ -202,17 +204,11 @@ def append(store: Store, entry: LedgerEntry) -> None:
         StoreError: the generation before is missing, or the store failed (whether the entry was written is then
             unknown: read before writing again).
     """
-    key = entry_key(entry.model, entry.generation)
-    if entry.previous is not None and not store.exists(entry_key(entry.model, entry.previous)):
-        raise _gap(store, entry.model, entry.previous)
-    data = entry.model_dump_json(indent=2).encode() + b"\n"
+    series = _series(store, entry.model)
     try:
-        store.create(key, data)
+        series.append(entry.generation, entry)
     except ConflictError as error:
-        # A repeated request whose first answer got lost finds its own object.
-        if store.get(key) == data:
-            return
-        winner = _read(store, entry.model, entry.generation)
+        winner = series.read(entry.generation)
         raise ConflictError(
             f"Generation {entry.generation} of {entry.model!r} went to {describe(winner)}.",
             "Nothing was changed here; decide again, against the new champion.",
@@ -255,48 +251,12 @@ def _service_account() -> str:
     return subject if isinstance(subject, str) else ""
 
 
-def _prefix(model: str) -> str:
-    if not _NAME.fullmatch(model):
-        raise ConfigError(
-            f"{model[:80]!r} is not a registered model name.", "Use lower-case letters, digits, '.', '_' and '-'."
-        )
-    return f"promotions/{model}/"
+def _series(store: Store, model: str) -> Series[LedgerEntry]:
+    def stranger(entry: LedgerEntry, generation: int) -> str:
+        if (entry.model, entry.generation) == (model, generation):
+            return ""
+        return f"the entry of generation {entry.generation} of {entry.model!r}"
 
-
-def _count(store: Store, model: str) -> int:
-    prefix = _prefix(model)
-    found = set(store.keys(prefix))
-    for generation in range(1, len(found) + 1):
-        if entry_key(model, generation) not in found:
-            stray = sorted(key for key in found if not re.fullmatch(r"[0-9]{6,}\.json", key.removeprefix(prefix)))
-            if stray:
-                raise StoreError(
-                    f"{store.uri(stray[0])} does not belong in the promotion ledger.", "Move it elsewhere."
-                )
-            raise _gap(store, model, generation)
-    return len(found)
-
-
-def _gap(store: Store, model: str, generation: int) -> StoreError:
-    return StoreError(
-        f"The promotion ledger lacks {store.uri(entry_key(model, generation))}.",
-        "Restore it from a backup of the store; the ledger must have no gaps.",
+    return Series(
+        store, model_folder(ROOT, model), LedgerEntry, "the promotion ledger", "a ledger entry", stranger
     )
-
-
-def _read(store: Store, model: str, generation: int) -> LedgerEntry:
-    key = entry_key(model, generation)
-    try:
-        entry = LedgerEntry.model_validate_json(store.get(key))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "entry"
-        raise StoreError(
-            f"{store.uri(key)} is not a ledger entry ({where}: {first['msg']}).", "Restore it from a backup."
-        ) from error
-    if (entry.model, entry.generation) != (model, generation):
-        raise StoreError(
-            f"{store.uri(key)} is the entry of generation {entry.generation} of {entry.model!r}.",
-            "Restore it from a backup.",
-        )
-    return entry
