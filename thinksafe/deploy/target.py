@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from thinksafe.registry.registration import trained_of
 from thinksafe.settings import Parameters
 from thinksafe.store import Store
 from thinksafe.training.trained_store import TrainedManifest
+
+_ADDRESS = re.compile(rf"(?P<root>.*[^/])/(?P<place>(?P<folder>{'|'.join(FOLDERS.values())})/.+)")
 
 
 @dataclass(frozen=True)
@@ -100,22 +103,38 @@ def fetch(address: str, digest: str, folder: Path) -> None:
     """Copy an adapter, or all weights, into a folder and check them: the work of the init container.
 
     Args:
-        address: ``s3://bucket/prefix/adapters/...`` or ``s3://bucket/prefix/weights/...``, or the path of a folder.
+        address: ``ROOT/adapters/KEY/DIGEST`` or ``ROOT/weights/KEY/DIGEST``, below the root of a store.
         digest: Digest over the files.
         folder: Created here; vLLM loads from it.
 
     Raises:
-        ConfigError: the address has no folder name.
+        ConfigError: the address is not of that form.
         StoreError: there are no files, or they are not those that the digest names.
     """
     from thinksafe.store import open_store
 
-    root, slash, name = address.rstrip("/").rpartition("/")
-    if not slash or not root or root.endswith("/"):
+    found = _ADDRESS.fullmatch(address.rstrip("/"))
+    if found is None:
         raise ConfigError(
             f"{address[:200]!r} is not the address of an adapter or of weights.",
             "Write s3://bucket/prefix/adapters/KEY/DIGEST or s3://bucket/prefix/weights/KEY/DIGEST.",
         )
+    parameters = next(kind for kind, name in FOLDERS.items() if name == found["folder"])
+    release(open_store(found["root"]), Trained(parameters, found["place"], digest), folder)
+
+
+def release(store: Store, trained: Trained, folder: Path) -> None:
+    """Copy what was trained out of the store, to be served or given away, and check it.
+
+    Whatever leaves the store goes through here: serving pods (``fetch-trained``) and ``thinksafe export``.
+
+    Args:
+        store: Holds it.
+        trained: Its place and digest.
+        folder: Created here.
+
+    Raises:
+        StoreError: there are no files, or they are not those that the digest names.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    # which of the two it is makes no difference here
-    fetch_trained(open_store(root), Trained("lora", name, digest), folder)
+    fetch_trained(store, trained, folder)
