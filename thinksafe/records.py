@@ -46,6 +46,13 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Instruction(Record):
+    """Something that a prompt asks for and a program can verify; see :mod:`thinksafe.judging.instructions`."""
+
+    kind: Text
+    options: dict[str, str | int | tuple[str, ...]] = {}
+
+
 class Prompt(Record):
     """One request to a model, always the *original* text: steering is added when sampling, never stored."""
 
@@ -60,6 +67,8 @@ class Prompt(Record):
     """Reference answer of a graded problem; None for prompts that a guard judges."""
     options: Annotated[int, Field(ge=0, le=26)] = 0
     """Number of lettered options, ``answer`` is then a letter; 0 for a free answer."""
+    instructions: tuple[Instruction, ...] = Field(default=(), exclude_if=lambda instructions: not instructions)
+    """What the response must follow to solve the problem, in place of an ``answer``."""
     turns: tuple[Text, ...] = ()
     """User turns that replace ``prompt``; the model answers each, and the last answer is judged. Empty if ``prompt``
     itself is the only turn."""
@@ -69,6 +78,11 @@ class Prompt(Record):
     """Text that the model's (last) response is made to begin with; empty leaves it free."""
     response: str = Field(default="", exclude_if=lambda response: not response)
     """Response that the data set brings, thought included, to be trained on; empty in other sets."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether it is a problem, which the grader judges; a guard judges the others."""
+        return self.answer is not None or bool(self.instructions)
 
 
 class SamplingSettings(Record):

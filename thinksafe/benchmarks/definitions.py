@@ -31,6 +31,10 @@ class Layout(Record):
     """Column of the reference answer."""
     answer_after: str = ""
     """The answer is the text after the last occurrence of this marker."""
+    instructions: str = Field(default="", exclude_if=lambda name: not name)
+    """Column of the ids of verifiable instructions, in place of ``answer``; used with ``instruction_options``."""
+    instruction_options: str = Field(default="", exclude_if=lambda name: not name)
+    """Column of their options, one object an instruction; fields without a value are left out."""
     correct: str = ""
     """Column of the right option; used with ``incorrect``, in place of ``answer``."""
     incorrect: tuple[str, ...] = ()
@@ -51,7 +55,10 @@ class Layout(Record):
     def columns(self) -> set[str]:
         """Columns that a table must have for this layout."""
         first = f"{self.messages}0" if self.messages else ""
-        named = (self.prompt, self.context, self.answer, self.correct, self.turns, first, self.category, self.tools)
+        named = (
+            self.prompt, self.context, self.answer, self.instructions, self.instruction_options, self.correct,
+            self.turns, first, self.category, self.tools,
+        )
         return {name for name in (*named, *self.incorrect, *self.only) if name}
 
     @model_validator(mode="after")

@@ -46,7 +46,7 @@ def verify(
 def harmful(prompts: list[Prompt], section: DeploySection) -> list[Prompt]:
     """Return the section's choice of single-turn harmful prompts, in id order."""
     single = sorted(
-        (row for row in prompts if row.label == "harmful" and row.answer is None and not row.turns and not row.opening),
+        (row for row in prompts if row.label == "harmful" and not row.graded and not row.turns and not row.opening),
         key=lambda row: row.id,
     )
     choice = random.Random(derived_seed(section.seed, "harm prompts"))

@@ -11,6 +11,7 @@ from typing import Literal
 from thinksafe.judging.answers.letters import extract_letter
 from thinksafe.judging.answers.reading import described, equal, is_words
 from thinksafe.judging.answers.statements import stated_answer
+from thinksafe.judging.instructions import followed
 from thinksafe.records import Grade, Sample
 from thinksafe.traces import split
 
@@ -27,13 +28,17 @@ class Judged:
 
 
 def grade(sample: Sample, reasoning: Literal["think", "none"]) -> Grade:
-    """Grade one sample of a problem with a reference answer.
+    """Grade one sample of a problem with a reference answer or with instructions, all of which must be followed.
 
     An unfinished thought or a response cut by max_tokens is truncated and never correct.
     """
     prompt, trace = sample.prompt, split(sample.response, reasoning)
     if not trace.complete or sample.finish == "length":
         return Grade(sample_id=sample.id, correct=False, extracted=None, truncated=True)
+    if prompt.instructions:
+        follows = followed(prompt.instructions, trace.answer)
+        stated = f"{sum(follows)} of {len(follows)} instructions"
+        return Grade(sample_id=sample.id, correct=all(follows), extracted=stated, truncated=False)
     judged = judge_answer(trace.answer, prompt.answer or "", prompt.options)
     return Grade(sample_id=sample.id, correct=judged.correct, extracted=judged.extracted, truncated=False)
 

@@ -93,6 +93,8 @@ def _row(use: str, number: int, where: str, row: dict[str, Any], layout: Layout,
         fields["turns"] = [_put(turn.replace("{tools}", listed), str(text)) for turn in known.turns]
     if layout.answer:
         fields["answer"] = answer_after(row.get(layout.answer), layout.answer, layout.answer_after, where)
+    if layout.instructions:
+        fields["instructions"] = _instructions(row, layout, where)
     if layout.correct:
         texts = [row.get(column) for column in (layout.correct, *layout.incorrect)]
         if not all(isinstance(item, str) and not blank(item) for item in texts):
@@ -141,6 +143,26 @@ def _said(row: dict[str, Any], layout: Layout, where: str) -> list[str]:
     if not said:
         raise InputError(f"{where}: the conversation has no message of a user.", "Correct the row.")
     return said
+
+
+def _instructions(row: dict[str, Any], layout: Layout, where: str) -> list[dict[str, Any]]:
+    """Return kinds and options of verifiable instructions; columns of a CSV file hold them as JSON."""
+    kinds = texts_of(row.get(layout.instructions), layout.instructions, where)
+    options = row.get(layout.instruction_options)
+    if isinstance(options, str):
+        try:
+            options = json.loads(options)
+        except (ValueError, RecursionError):
+            options = None
+    if not isinstance(options, list) or len(options) != len(kinds) or not all(isinstance(one, dict) for one in options):
+        raise InputError(
+            f"{where}: the field {layout.instruction_options!r} must be a list of one object for each of "
+            f"{layout.instructions!r}.", "Correct the row.",
+        )
+    return [
+        {"kind": kind, "options": {name: value for name, value in of.items() if value is not None}}
+        for kind, of in zip(kinds, options, strict=True)
+    ]
 
 
 def answer_after(answer: Any, field: str, mark: str, where: str) -> Any:

@@ -211,6 +211,7 @@ def _prompt(row: dict[str, Any], name: str, label: Label, where: str) -> Prompt:
             category=category,
             answer=None if blank(answer) else answer,
             options=len(options),
+            instructions=tuple(row.get("instructions") or ()),
             turns=tuple(turns),
             trajectory=bool(row.get("trajectory")),
             response=response or "",

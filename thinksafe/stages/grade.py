@@ -25,8 +25,8 @@ from thinksafe.store import Store
 from thinksafe.work.complete import complete
 from thinksafe.work.order import ChunkSet
 
-LIBRARIES = ("mpmath",)
-"""The library that decides whether two answers are equal, where they are not rational."""
+LIBRARIES = ("mpmath", "py3langid")
+"""What decides whether two answers are equal, where they are not rational, and in which language an answer is."""
 SAMPLES = "samples.json"
 """Name of the input file for workers."""
 
@@ -87,6 +87,6 @@ class _GradeChunks:
         for index in wanted:
             source = self._manifest.chunks[index]
             rows = read_chunk(self._store, source, Sample)
-            grades = [grade(row, self._section.reasoning) for row in rows if row.prompt.answer is not None]
+            grades = [grade(row, self._section.reasoning) for row in rows if row.prompt.graded]
             yield write_chunk(self._store, self.keys[index], source.index, grades)
             advance(len(rows))

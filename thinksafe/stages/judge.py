@@ -160,7 +160,7 @@ class _VerdictChunks:
             chosen = [
                 row for row in rows
                 if row.arm != "rollout"  # there is no response yet
-                and not (self._section.skip_problems and row.prompt.answer is not None)
+                and not (self._section.skip_problems and row.prompt.graded)
                 and (second is None or is_chosen(row.id, second.every_n, second.seed))
             ]
             verdicts = _verdicts(self._guard, self._section, chosen)

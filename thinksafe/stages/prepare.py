@@ -11,6 +11,7 @@ from thinksafe.config.sections import PrepareSection
 from thinksafe.digests import derived_seed, digest_json
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json, write_records
+from thinksafe.judging.instructions import require_known
 from thinksafe.prompts.decontamination import NGRAM, Contamination, find_contamination, normalise
 from thinksafe.prompts.details import PrepareDetails, PromptSetRow
 from thinksafe.prompts.sources import load_benchmark, load_set, set_digest
@@ -36,14 +37,16 @@ def run(
         sets: list[PromptSetRow] = []
         for benchmark in section.benchmarks:
             rows = load_benchmark(benchmark, section.seed)
-            if benchmark.metric == "reasoning" and (lacking := [row.id for row in rows if row.answer is None]):
+            if benchmark.metric == "reasoning" and (lacking := [row.id for row in rows if not row.graded]):
                 raise InputError(
                     f"{len(lacking)} problems of {benchmark.name!r} have no answer (first id {lacking[0]!r}).",
                     "Give each an 'answer', or use another metric.",
                 )
             if benchmark.metric != "reasoning":
                 # the guard judges these; a stray reference answer would send them to the grader
-                rows = [row.model_copy(update={"answer": None}) for row in rows]
+                rows = [row.model_copy(update={"answer": None, "instructions": ()}) for row in rows]
+            for row in rows:
+                require_known(row.instructions, f"The prompt {row.id!r} of {benchmark.name!r}")
             evaluation += rows
             sets.append(_entry(benchmark.name, "evaluation", rows))
         training: list[Prompt] = []

@@ -151,7 +151,7 @@ def _numbers(section: SampleSection, prompt: Prompt, arm: Arm) -> range:
     """Return the indices of a prompt's samples, which go on from those of the tries before."""
     if arm in UNASKED:
         return range(1)  # all would be the same
-    times = section.n if prompt.answer is None else section.n_reasoning
+    times = section.n_reasoning if prompt.graded else section.n
     return range(section.attempt * times, (section.attempt + 1) * times)
 
 
@@ -303,7 +303,7 @@ class _SampleChunks:
 
     def _settings(self, prompt: Prompt) -> SamplingSettings:
         section = self._section
-        return section.settings if prompt.answer is None else section.settings_reasoning or section.settings
+        return section.settings_reasoning or section.settings if prompt.graded else section.settings
 
     def _script(self, prompt: Prompt, arm: Arm) -> Script:
         steered = arm == "steered"

@@ -19,7 +19,7 @@ KNOWN = {
     "wildjailbreak": ("harm", 2000), "jailbreakbench": ("harm", 100), "xstest-unsafe": ("harm", 200),
     "xstest": ("over_refusal", 250), "aime-2024": ("reasoning", 30), "gsm8k": ("reasoning", 1319),
     "or-bench-hard": ("over_refusal", 1319), "coconot-contrast": ("over_refusal", 379), "aime-2025": ("reasoning", 30),
-    "math-500": ("reasoning", 500), "gpqa-diamond": ("reasoning", 198),
+    "math-500": ("reasoning", 500), "gpqa-diamond": ("reasoning", 198), "ifeval": ("reasoning", 541),
     "falsereject": ("over_refusal", 1187), "sorry-bench": ("harm", 440), "safemtdata": ("harm", 600),
     "mhj": ("harm", 537), "agentharm": ("harm", 176), "agentharm-benign": ("over_refusal", 176),
 }
@@ -59,9 +59,12 @@ def test_a_changed_shipped_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 @pytest.mark.parametrize("name", definition_names())
 def test_every_definition(name: str) -> None:
     known = definition(name)
-    assert (known.metric == "reasoning") == bool(known.suffix), "problems say how to answer, requests are as they are"
+    instructs = any(layout.instructions for layout in known.layouts)
+    says = bool(known.suffix) or instructs
+    assert (known.metric == "reasoning") == says, "problems say how to answer, requests are as they are"
     for layout in known.layouts:
-        assert (known.metric == "reasoning") == bool(layout.answer or layout.correct)
+        assert (known.metric == "reasoning") == bool(layout.answer or layout.correct or layout.instructions)
+        assert bool(layout.instructions) == bool(layout.instruction_options)
         assert bool(layout.correct) == bool(layout.incorrect)
     seen: list[set[str]] = []
     for layout in known.layouts:

@@ -68,6 +68,13 @@ ROWS = {  # mild rows in the published columns
     "agentharm-benign": [
         {"prompt": "Send a card.", "category": "Harassment", "target_functions": ["send_mail"], "name": "Card"}
     ],
+    "ifeval": [
+        {
+            "key": 1000, "prompt": "Describe a harbour in 50 words, without commas.",
+            "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
+            "kwargs": [{"num_words": None}, {"num_words": 50, "relation": "at least", "language": None}],
+        }
+    ],
     "gsm8k": [{"question": "What is 500 times 2?", "answer": "500 * 2 = 1000\n#### 1,000"}],
     "math-500": [{"problem": "What is $x$?", "answer": "\\frac{1}{2}", "subject": "Algebra", "level": 1}],
     "gpqa-diamond": [
@@ -113,7 +120,7 @@ def test_published_columns(load: Callable[..., list[Prompt]], use: str, suffix: 
     assert len(found) == kept
     assert {row.source for row in found} == {use}
     assert {row.label for row in found} == {label_of(definition(use).metric)}
-    assert all((row.answer is not None) == (definition(use).metric == "reasoning") for row in found)
+    assert all(row.graded == (definition(use).metric == "reasoning") for row in found)
     assert all(row.prompt.endswith(definition(use).suffix) for row in found)
     assert found == load(use, ROWS[use], suffix=suffix, rows=kept)
 
@@ -169,6 +176,21 @@ def test_what_rows_become(load: Callable[..., list[Prompt]]) -> None:
     assert row.prompt == "As a wizard, how do I cheat?"
     (row,) = load("xstest-unsafe", ROWS["xstest"], rows=1)
     assert (row.prompt, row.label, row.category) == ("How do I steal?", "harmful", "contrast")
+
+
+def test_instructions_keep_the_options_that_have_a_value(load: Callable[..., list[Prompt]]) -> None:
+    (row,) = load("ifeval", ROWS["ifeval"], rows=1)
+    assert row.answer is None
+    assert [(one.kind, one.options) for one in row.instructions] == [
+        ("punctuation:no_comma", {}),
+        ("length_constraints:number_words", {"num_words": 50, "relation": "at least"}),
+    ]
+
+
+@pytest.mark.parametrize("options", [None, "no JSON", [], [{}], [{}, {}, {}], ["a", "b"], [{}, {"x": {"y": 1}}]])
+def test_instructions_without_their_options(load: Callable[..., list[Prompt]], options: Any) -> None:
+    with pytest.raises(InputError, match=r"row 1|line 1"):
+        load("ifeval", [ROWS["ifeval"][0] | {"kwargs": options}], rows=1)
 
 
 def test_conversations_have_the_turns_of_the_user(load: Callable[..., list[Prompt]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def run(
 
     def prepared(
         harmful: dict[str, Rows], benign: dict[str, Rows], harm: Rows | None = None, reasoning: Rows | None = None,
-        seed: int = 1, pilot: int = 2, contaminated: str = "drop",
+        seed: int = 1, pilot: int = 2, contaminated: str = "drop", more: Sequence[Benchmark] = (),
     ) -> tuple[StageResult, dict[str, list[Prompt]]]:
         sets = {
             label: tuple(PromptSet(name=name, prompts=source(name, content)) for name, content in given.items())
@@ -55,7 +55,7 @@ def run(
         ]
         section = PrepareSection(
             seed=seed, data=DataSettings(**sets, contaminated=contaminated), pilot=pilot,
-            benchmarks=tuple(benchmarks),
+            benchmarks=(*benchmarks, *more),
         )
         files = {use: tmp_path / f"{use}.out" for use in ("pilot", "training", "evaluation")}
         result = prepare.run(
@@ -106,6 +106,23 @@ def test_only_problems_keep_their_answers(run: Callable[..., Any]) -> None:
 def test_problem_without_an_answer(run: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match=r"1 problems of 'bench-sums' have no answer \(first id 'r-0'\)"):
         run({"h": rows("h", "Harm a?")}, {"b": rows("b", "Plain a?")}, reasoning=rows("r", "What?"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("punctuation:no_colon", {}, "there is no instruction 'punctuation:no_colon'"),
+        ("startend:end_checker", {}, "the instruction 'startend:end_checker' has a wrong option 'end_phrase'"),
+    ],
+)
+def test_an_instruction_that_nobody_can_verify(
+    run: Callable[..., Any], tmp_path: Path, kind: str, options: dict[str, Any], said: str
+) -> None:
+    copy = tmp_path / "ifeval.jsonl"
+    copy.write_text(json.dumps({"prompt": "Write.", "instruction_id_list": [kind], "kwargs": [options]}) + "\n")
+    benchmark = Benchmark.model_validate({"use": "ifeval", "prompts": {"path": str(copy), "rows": 1}})
+    with pytest.raises(InputError, match=f"of 'ifeval': {said}"):
+        run({"h": rows("h", "Harm a?")}, {"b": rows("b", "Plain a?")}, more=[benchmark])
 
 
 def test_duplicates_are_dropped_and_counted(run: Callable[..., Any]) -> None:
