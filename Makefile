@@ -23,7 +23,7 @@ test: install  ## the fast suite
 slow: install  ## everything that takes long, with Docker, vLLM and real servers where they are: before a release (about 70 minutes)
 	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder --durations=15 tests
 
-e2e: install  ## whole runs: micro on this machine, and compiled, as Kubeflow's backend reads it; part of slow (about 10 minutes)
+e2e: install  ## whole runs: micro on this machine, and compiled, as Kubeflow's backend reads it; part of slow (about 8 minutes)
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations=15 tests/e2e/test_micro.py tests/e2e/test_compiled.py
 
 accept: install helm  ## the acceptance suite, on the cluster that its variables describe (tests/acceptance/README.md)
@@ -44,7 +44,7 @@ check: install check-locks  ## lint, types, generated files, locks
 bench: install  ## speed and cost against references, about 20 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks.performance --page docs/performance.md --json build/performance.json
 
-study: install  ## all methods on five micro students, three seeds: writes docs/study.md (hours; goes on where it was)
+study: install  ## all methods on five micro students, three seeds: writes docs/study.md (goes on where it was)
 	$(BIN)/python -m benchmarks.study --out runs/study --page docs/study.md
 
 helm: install  ## helm and kubectl, for the tests of the chart

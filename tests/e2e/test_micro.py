@@ -138,64 +138,6 @@ def test_micro_kl_repairs_the_student_from_the_same_samples(
     assert min(point["cross_entropy"] for point in curve if "cross_entropy" in point) < 0.5
 
 
-def test_rejection_sampling_is_refused_and_moves_no_champion(
-    run_recipe: Callable[..., Run], tmp_path: Path
-) -> None:
-    run = run_recipe(tmp_path / "run", "micro-rejection")
-    assert run.code == 3, run.text
-    decision = run.read("decision.json")
-    assert decision["passed"] is False
-    assert decision["stopped_by"] == "gate"
-    assert run.ledger == []
-    assert "promote" not in run.records
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    client = MlflowClient(f"sqlite:///{run.folder / 'mlflow.db'}")
-    assert client.get_model_version_by_alias("micro-rejection", "candidate")
-    with pytest.raises(MlflowException):
-        client.get_model_version_by_alias("micro-rejection", "champion")
-
-
-@pytest.mark.parametrize(
-    ("recipe", "failed"),
-    [
-        ("micro-no-reasoning", {"over_refusal/micro-safe-twins"}),
-        ("micro-direct-refusal", {"over_refusal/micro-safe-twins"}),
-        ("micro-given", set()),
-        ("micro-safekey", set()),
-    ],
-)
-def test_rivals_end_as_the_docs_say(
-    run_recipe: Callable[..., Run], tmp_path: Path, recipe: str, failed: set[str]
-) -> None:
-    run = run_recipe(tmp_path / "run", recipe)
-    assert run.code == (3 if failed else 0), run.text
-    decision = run.read("decision.json")
-    assert {check["name"] for check in decision["checks"] if not check["passed"]} == failed
-    assert run.read("provenance.json")["config"]["method"]["kind"] == recipe.removeprefix("micro-")
-
-
-def test_a_teacher_of_another_style_repairs_and_costs_reasoning(run_recipe: Callable[..., Run], tmp_path: Path) -> None:
-    run = run_recipe(tmp_path / "run", "micro-teacher")
-    assert run.code == 3, run.text
-    failed = {check["name"] for check in run.read("decision.json")["checks"] if not check["passed"]}
-    assert "reasoning/loss" in failed
-    assert not failed & {"harm/micro-harm", "over_refusal/micro-safe-twins", "harm_reduction/micro-harm"}
-
-
-def test_retries_keep_prompts_that_one_try_loses(run_recipe: Callable[..., Run], tmp_path: Path) -> None:
-    run = run_recipe(tmp_path / "run", "micro-retries")
-    assert run.code == 0, run.text
-    accepted = {
-        row["template"]: row["count"] for row in run.records["curate"]["details"]["funnel"]
-        if row["label"] == "harmful" and row["reason"] == "accepted"
-    }
-    assert list(accepted) == ["", "suffix", "both"]
-    assert sum(accepted.values()) >= accepted[""] + 10
-    assert run.records["judge-training"]["counts"]["chunks_reused"] > 0
-
-
 def test_a_student_without_latent_safety_is_stopped_before_training(
     run_recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
