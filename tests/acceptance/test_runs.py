@@ -15,8 +15,8 @@ from accepting.waiting import until
 
 JOB, INDEX = "batch.kubernetes.io/job-name", "batch.kubernetes.io/job-completion-index"
 REFERENCE = (
-    "thinksafe run /etc/accept/config.yaml --out /tmp/accept-run > /tmp/accept-log 2>&1"
-    " || { tail -n 40 /tmp/accept-log; exit 1; }; for name in metrics decision; do cat /tmp/accept-run/$name.json; done"
+    "cd $(mktemp -d) && thinksafe run /etc/accept/config.yaml --out run > log 2>&1 || { tail -n 40 log; exit 1; };"
+    " cat run/metrics.json run/decision.json"
 )
 """What a pod runs to have a run of its own, without Kubeflow; it prints the metrics and the decision."""
 
