@@ -20,6 +20,8 @@ Arm = Literal["plain", "steered", "template", "given", "rollout"]
 """How the response came to be: the model was asked ``plain``, or with the steering template around the prompt; or no
 model was asked, as the method has one response for all prompts (``template``), the data set brings it (``given``), or
 there is none yet, because training itself samples it (``rollout``)."""
+UNASKED: frozenset[Arm] = frozenset({"template", "given", "rollout"})
+"""Arms whose responses no model writes when they are sampled."""
 Part = Literal["whole", "thought", "answer"]
 VerdictValue = Literal["safe", "unsafe", "unknown"]
 Finish = Literal["stop", "length"]

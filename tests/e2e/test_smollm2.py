@@ -9,7 +9,8 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from micro_runs import Run
+from estimated_runs import check, require_done_anew
+from micro_runs import Run, thinksafe
 from smollm2 import require_vllm, smollm2_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -57,6 +58,21 @@ def test_a_real_model_runs_through_every_stage(run_recipe: Callable[..., Run], t
         for role in ("base", "candidate"):
             assert 0.0 <= run.metric(role, name) <= 1.0
     assert run.records["train"]["counts"]["steps"] > 0
+
+    store, changed = str(run.folder / "store"), ("--set", "seed=43")
+    told = thinksafe("estimate", str(config), *changed, "--artifacts", store, "--json")
+    assert told.returncode == 0, told.stderr
+    estimate = json.loads(told.stdout)
+    assert estimate["unknown"] == []
+    tracking = f"sqlite:///{run.folder / 'mlflow.db'}"
+    again = run_recipe(
+        tmp_path / "again", str(config), *changed, "--artifacts", store, "--tracking-uri", tracking
+    )
+    assert again.code in (0, 3), again.text
+    found = Path(store, "runs", again.read("run.json")["run_id"]).glob("*.json")
+    records = {path.stem: json.loads(path.read_text("utf-8")) for path in found}
+    require_done_anew(records, {task["task"] for task in estimate["tasks"]})
+    check(records, estimate)
 
 
 def prompts(folder: Path, use: str) -> dict[str, object]:

@@ -40,9 +40,10 @@ def publish(config: ConfigArgument, override: Overrides = None, pipeline: Pipeli
     settings, document = _cluster_of(config, override or [], pipeline)
     publishing = _kfp("publishing")
     alone = not pipeline and not getattr(load_either(config, override), "compare", ())
-    for name in _pipelines(pipeline):
-        if name == "compare" and alone:
-            continue
+    names = [name for name in _pipelines(pipeline) if name != "compare" or not alone]
+    for name, told in _estimates(config, override or [], names).items():
+        typer.echo(f"{name}: {told}")
+    for name in names:
         done = publishing.publish(settings, document, override or [], name)
         typer.echo("\n".join(done.changes) if done.changes else "nothing to change: everything is published")
         typer.echo(f"pipeline {done.name} ({done.pipeline_id}), version {done.version} ({done.version_id})")
@@ -82,6 +83,7 @@ def submit(
                 f"--{option} {text[:80]!r} contains a placeholder of Kubeflow.", "Write it without {{, $( and $$."
             )
     settings, document = _cluster_of(config, override or [], pipeline)
+    typer.echo(_estimates(config, override or [], [pipeline])[pipeline])
     title = name or (load_suite if pipeline == "evaluate" else load_config)(config, override).name
     done, run = _kfp("publishing").submit(settings, document, override or [], title, pipeline, given)
     typer.echo("\n".join([*done.changes, f"submitted run {run}, version {done.version}"]))
@@ -240,6 +242,18 @@ def _cluster_of(config: str, overrides: list[str], pipeline: str = "") -> tuple[
         return require_pinned_methods(config, overrides), find_document(config).text
     loaded = (load_suite if pipeline == "evaluate" else load_config)(config, overrides)
     return require_pinned(loaded), find_document(config).text
+
+
+def _estimates(config: str, overrides: list[str], pipelines: list[str]) -> dict[str, str]:
+    """Return what a run of each pipeline takes, in a line. Raises ConfigError if one is above the config's limit."""
+    from thinksafe.cli.estimate import estimate_of, known_of
+    from thinksafe.estimating.words import require_within_limit, told
+
+    known = known_of(config, overrides)
+    found = {name: estimate_of(config, overrides, name, known) for name in pipelines}
+    for one in found.values():
+        require_within_limit(one)
+    return {name: told(one) for name, one in found.items()}
 
 
 def _section_of(config: str, overrides: list[str], pipeline: str = "") -> tuple[ClusterSettings, str]:

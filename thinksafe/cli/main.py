@@ -17,7 +17,9 @@ from thinksafe.cli import (
     cluster,
     commands,
     comparison,
+    estimate,
     evaluation_stages,
+    export,
     fleet,
     guards,
     rollout_stages,
@@ -56,6 +58,8 @@ def _root(
 commands.add_to(app)
 cluster.add_to(app)
 audit.add_to(app)
+estimate.add_to(app)
+export.add_to(app)
 fleet.add_to(app)
 guards.add_to(app)
 benchmarks.add_to(app)

@@ -42,12 +42,15 @@ ComparedMethods = Annotated[tuple[ComparedMethod, ...], Field(max_length=MOST)]
 
 
 class CostSettings(Section):
-    """What work costs, for the page of a comparison."""
+    """What work costs, for estimates and for the page of a comparison."""
 
     gpu_hour: Annotated[float, Field(gt=0.0)] | None = None
     """Price of one GPU for an hour; without it no money is shown."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     """ISO 4217 code of the price."""
+    limit_gpu_hours: float | None = Field(default=None, gt=0.0, exclude_if=lambda limit: limit is None)
+    """`thinksafe submit` and `publish` refuse a configuration whose estimate is above this; by default nothing is
+    refused."""
 
 
 class Shared(Section):

@@ -1,8 +1,9 @@
-"""The model of an evaluation: the champion, a registered version, or a plain student."""
+"""Which model is meant: the champion, a registered version, or a plain student."""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -12,7 +13,8 @@ from thinksafe.errors import ConfigError, InputError, StageError
 from thinksafe.models.references import ModelReference
 from thinksafe.registry import ledger
 from thinksafe.registry.registration import RUN_ID, digest_tag
-from thinksafe.run.details import PlanDetails
+from thinksafe.run.details import PlanDetails, RegisterDetails
+from thinksafe.run.past import records_of
 from thinksafe.run.record import find_evidence
 from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
@@ -39,7 +41,7 @@ def resolve_model(text: str, suite: SuiteConfig, store: Store) -> ModelReference
         StoreError: the ledger is malformed.
     """
     if text == CHAMPION:
-        return _champion(store, _registry(suite).model)
+        return _evaluated(_champion_entry(store, _registry(suite).model).target)
     if text.startswith("models:"):
         if not (found := _VERSION.fullmatch(text)) or found["alias"] not in (None, CHAMPION):
             raise ConfigError(
@@ -47,7 +49,7 @@ def resolve_model(text: str, suite: SuiteConfig, store: Store) -> ModelReference
                 "Write models:/<name>@champion or models:/<name>/<version>.",
             )
         if found["alias"]:
-            return _champion(store, found["name"])
+            return _evaluated(_champion_entry(store, found["name"]).target)
         return _version(store, suite, found["name"], found["version"])
     return _student(text, suite)
 
@@ -76,7 +78,7 @@ def _registry(suite: SuiteConfig) -> RegistrySettings:
     return suite.registry
 
 
-def _champion(store: Store, name: str) -> ModelReference:
+def _champion_entry(store: Store, name: str) -> ledger.LedgerEntry:
     entry = ledger.newest(store, name)
     if entry is None:
         raise InputError(
@@ -88,7 +90,7 @@ def _champion(store: Store, name: str) -> ModelReference:
             f"{name!r} has no champion: the last is {ledger.describe(entry)}.",
             "Promote another candidate, or return to a generation with `thinksafe rollback --to`.",
         )
-    return _evaluated(entry.target)
+    return entry
 
 
 def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> ModelReference:
@@ -103,6 +105,70 @@ def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> Model
         raise InputError(
             f"Version {version} of {name!r} was not registered by a realignment.", "Name a version that was."
         )
+    found = _made_by(store, run_id, name, version)
+    trained = found.trained
+    if trained is None or tags.get(digest_tag(trained)) != trained.digest:
+        raise StageError(
+            f"Version {version} of {name!r} is not what run {run_id} made.",
+            "Do not deploy it; register the run's candidate again.",
+        )
+    return _evaluated(found)
+
+
+class Release(NamedTuple):
+    """A registered version that can be given away."""
+
+    reference: ModelReference
+    version: str
+    run_id: str
+    """Run that made it."""
+    was_champion: bool
+
+
+def find_release(store: Store, name: str, version: str = "") -> Release:
+    """Return the champion of a registered model, or a version of it, by the ledger and the records of the store.
+
+    Args:
+        store: Holds the ledger and the records of the runs.
+        name: Registered model.
+        version: Number of the version; empty for the champion.
+
+    Raises:
+        ConfigError: the name cannot be that of a registered model.
+        InputError: there is no champion, or the store knows no such version.
+        StageError: records of runs name different models for the version.
+        StoreError: the ledger is malformed, or the store failed.
+    """
+    if not version:
+        entry = _champion_entry(store, name)
+        return Release(entry.target, entry.version, entry.run_id, was_champion=True)
+    if named := [entry for entry in ledger.entries(store, name) if entry.version == version]:
+        return Release(named[-1].target, version, named[-1].run_id, was_champion=True)
+    found = {}
+    for record in records_of(store, "register"):
+        registered = record.read(RegisterDetails).registration
+        if (registered.get("name"), str(registered.get("version"))) == (name, version):
+            found[str(registered.get("candidate"))] = record.run_id
+    if len(found) > 1:
+        raise StageError(
+            f"Several runs registered a version {version} of {name!r}: {', '.join(sorted(found.values()))}.",
+            "Their MLflow servers differ; keep a store for each.",
+        )
+    for candidate, run_id in found.items():
+        reference = _made_by(store, run_id, name, version)
+        if reference.digest != candidate:
+            raise StageError(
+                f"Version {version} of {name!r} is not what run {run_id} made.", "Register the run's candidate again."
+            )
+        return Release(reference, version, run_id, was_champion=False)
+    raise InputError(
+        f"{store.root} has no version {version} of {name!r}.",
+        "`thinksafe history` lists its versions; name the store of the run that made it (--artifacts).",
+    )
+
+
+def _made_by(store: Store, run_id: str, name: str, version: str) -> ModelReference:
+    """Return what a run has trained, by its records of plan and train."""
     plan, train = (find_evidence(store, run_id, task) for task in ("plan", "train"))
     if plan is None or train is None:
         raise InputError(
@@ -114,17 +180,10 @@ def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> Model
     except ValidationError as error:
         raise StageError(f"The plan record of the run {run_id} is malformed.", "Restore it from a backup.") from error
     made = train.read(TrainDetails)
-    found = base.model_copy(update={
-        "adapter": made.adapter, "adapter_digest": made.adapter_digest, "weights": made.weights,
+    return base.model_copy(update={
+        "role": "candidate", "adapter": made.adapter, "adapter_digest": made.adapter_digest, "weights": made.weights,
         "weights_digest": made.weights_digest,
     })
-    trained = found.trained
-    if trained is None or tags.get(digest_tag(trained)) != trained.digest:
-        raise StageError(
-            f"Version {version} of {name!r} is not what run {run_id} made.",
-            "Do not deploy it; register the run's candidate again.",
-        )
-    return _evaluated(found)
 
 
 def _student(text: str, suite: SuiteConfig) -> ModelReference:

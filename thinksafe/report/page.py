@@ -75,7 +75,7 @@ def render_page(
     subject = summary.setting("registry", "model") or summary.setting("student", "model") or "realignment"
     return render(
         "report.html.jinja", f"{verdict.title}: {label(str(subject), 80)}", "decision", **pictures, **rows,
-        summary=summary, verdict=verdict, why=words.why(summary),
+        summary=summary, verdict=verdict, why=words.why(summary), estimate=words.estimated(summary),
         next_steps=words.next_steps(summary), missing=words.missing_steps(summary), most_digests=DIGESTS,
         limits=words.limits(summary, audited=bool(audits)), browser=browser,
         verdict_pairs=[f"{one}, {two}" for one, two in agreement.PAIRS],

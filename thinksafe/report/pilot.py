@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from thinksafe.deciding.recommendation import in_words
-from thinksafe.methods.grpo import ROLLOUTS
+from thinksafe.estimating.measured import Speed
+from thinksafe.estimating.work import drawn_by, retried, tokens_of
+from thinksafe.methods.grpo import Grpo
 from thinksafe.methods.rejection import Rejection
+from thinksafe.methods.self_distillation import SelfDistillation
+from thinksafe.methods.thinksafe import ThinkSafe
+from thinksafe.records import Label
 from thinksafe.report.evidence import Row, Table
 from thinksafe.report.summary import RunSummary
+from thinksafe.report.summary.model import Step
 from thinksafe.report.tables import NONE, Cell, whole
-from thinksafe.run.details import Prediction
 from thinksafe.text import count, percent
 
 EMPTY = Table((), (), ())
+LABELS: tuple[Label, ...] = ("harmful", "benign")
 
 
 def numbers(summary: RunSummary) -> Table:
@@ -65,36 +71,36 @@ def costs(summary: RunSummary) -> Table:
     of, step = summary.diagnosis, summary.step("sample-pilot")
     if of is None or not of.tokens or not of.predictions:
         return EMPTY
-    plain, steered = of.tokens.get("plain", 0.0), of.tokens.get("steered", 0.0)
-    prompts = {
+    lengths = {"plain": of.tokens.get("plain", 0.0), "steered": of.tokens.get("steered", 0.0)}
+    prompts: dict[Label, int] = {
         label: sum(each.rows for each in summary.prompt_sets if each.use == "training" and each.label == label)
-        for label in ("harmful", "benign")
+        for label in LABELS
     }
-    harmful, benign = prompts["harmful"], prompts["benign"] * plain
-    whole_set = harmful * plain + benign
-    retries = next((each for each in of.predictions if each.method == "retries"), None)
+    parts = drawn_by(ThinkSafe(), prompts)
+    steered = tokens_of((part for part in parts if part.arm == "steered"), lengths)
+    once = tokens_of(parts, lengths)
+    most = retried(next((each for each in of.predictions if each.method == "retries"), None))
     epochs = summary.setting("training", "epochs", default=1)
     tokens: dict[str, tuple[float, float]] = {
-        "thinksafe": (harmful * steered + benign,) * 2,
-        "retries": _retried(retries, harmful * steered, benign),
-        "rejection": (Rejection.samples * whole_set,) * 2,
-        "self-distillation, on-policy-distillation": (epochs * whole_set,) * 2,
-        "grpo, an epoch": (ROLLOUTS * whole_set,) * 2,
+        "thinksafe": (once, once),
+        "retries": (once + (most[0] - 1) * steered, once + (most[1] - 1) * steered),
+        "rejection": (tokens_of(drawn_by(Rejection(), prompts), lengths),) * 2,
+        "self-distillation, on-policy-distillation": (
+            tokens_of(drawn_by(SelfDistillation(), prompts, epochs), lengths),
+        ) * 2,
+        "grpo, an epoch": (tokens_of(drawn_by(Grpo(), prompts), lengths),) * 2,
     }
-    new = 0.0 if step is None else step.counts.get("tokens_new", 0)
-    gpus = 0.0 if step is None or not step.seconds else step.gpu_seconds / step.seconds
-    rate = new / step.seconds if step is not None and step.seconds else 0.0
-    unit = "GPU-hours" if gpus else "Hours of this machine"
+    speed = _speed(step)
+    unit = "GPU-hours" if speed is not None and speed.gpus else "Hours of this machine"
     rows = []
     for method, (low, high) in tokens.items():
-        hours = [each / rate / 3600 * (gpus or 1) if rate else None for each in (low, high)]
-        rows.append(Row((method,), (
-            _range(low, high, count),
-            NONE if hours[0] is None else _range(hours[0], hours[1], lambda value: f"{value:.2g}"),
-        )))
+        hours = NONE if speed is None else _range(speed.hours(low), speed.hours(high), lambda value: f"{value:.2g}")
+        rows.append(Row((method,), (_range(low, high, count), hours)))
     return Table(("Method",), ("Tokens to sample", unit), tuple(rows))
 
 
-def _retried(found: Prediction | None, harmful: float, benign: float) -> tuple[float, float]:
-    low, high = (1.0, 1.0) if found is None else (found.drawn_low, found.drawn_high)
-    return low * harmful + benign, high * harmful + benign
+def _speed(step: Step | None) -> Speed | None:
+    new = 0.0 if step is None else step.counts.get("tokens_new", 0)
+    if step is None or not new or not step.seconds:
+        return None
+    return Speed.of(new, step.seconds, round(step.gpu_seconds / step.seconds))

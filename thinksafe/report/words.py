@@ -61,6 +61,22 @@ def why(summary: RunSummary) -> str:
     return f"The run has reached {last}; there is no decision yet." if last else "No stage has left a record."
 
 
+def estimated(summary: RunSummary) -> str:
+    """Return what the run was estimated to take, and what it took; empty without an estimate."""
+    of, spent = summary.estimate, summary.spent
+    if of is None or spent is None:
+        return ""
+    unit = "GPU-hours" if of.gpus else "hours of this machine"
+    least = "" if of.complete else "at least "
+    share = f", {spent / of.point:.2f} times the estimate" if of.point else ""
+    by = f" by run {of.runs[0]}" if of.runs else ""
+    reused = any(step.counts.get("chunks_reused") or step.counts.get("reused") for step in summary.steps)
+    less = "; part of the work was found in the store" if reused else ""
+    return (
+        f"{least}{of.point:.3g} {unit} ({of.low:.3g} to {of.high:.3g}){by}; spent {spent:.3g}{share}{less}"
+    )
+
+
 def next_steps(summary: RunSummary) -> str:
     """Return what a reader can do now; empty when there is nothing to do."""
     match summary.outcome:

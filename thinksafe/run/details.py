@@ -145,6 +145,20 @@ class PipelineStatus(Lenient):
     message: str = ""
 
 
+class EstimatedHours(Lenient):
+    """What a run was estimated to take, before it started."""
+
+    low: Measured
+    point: Measured
+    """GPU-hours, or hours of the machine."""
+    high: Measured
+    gpus: bool
+    runs: tuple[str, ...] = ()
+    """Earlier runs that it rests on."""
+    complete: bool = True
+    """Whether the time of every task was known."""
+
+
 class PlanDetails(Details):
     """Of plan, plan_evaluation and plan_comparison."""
 
@@ -169,6 +183,8 @@ class PlanDetails(Details):
     """Version of this package and of the libraries under it."""
     sections: dict[str, Any] = {}
     """Section of each stage by name."""
+    estimate: EstimatedHours | None = None
+    """None where no earlier run tells the time, and there are no GPUs."""
     methods: dict[str, dict[str, Any]] = {}
     """Of a comparison: the whole configuration of each method by name."""
     shared: tuple[Shared, ...] = ()

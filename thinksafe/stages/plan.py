@@ -15,11 +15,13 @@ from thinksafe.config.load import canonical
 from thinksafe.config.plan_document import plan_document
 from thinksafe.config.policy import policy_digests
 from thinksafe.config.sections import TeacherSection
+from thinksafe.config.suite import SuiteConfig
 from thinksafe.digests import digest_json, library_versions
+from thinksafe.errors import ThinkSafeError
 from thinksafe.jsonl import write_json
 from thinksafe.models.pins import require_compiled_cluster, require_place_for_nodes
 from thinksafe.models.references import ModelReference
-from thinksafe.run.details import PlanDetails
+from thinksafe.run.details import EstimatedHours, PlanDetails
 from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 from thinksafe.settings import StudentSettings
 
@@ -63,9 +65,27 @@ def run(
             **{f"{POLICY}{use}": digest for use, digest in policy_digests(loaded.guard).items()},
         }
         result.details = details.model_copy(
-            update={"date": day.isoformat(), "kfp_run": kfp_run(job_id), "sections": document.sections}
+            update={
+                "date": day.isoformat(), "kfp_run": kfp_run(job_id), "sections": document.sections,
+                "estimate": estimated(context, loaded),
+            }
         )
     return result
+
+
+def estimated(context: StageContext, config: RealignmentConfig | SuiteConfig) -> EstimatedHours | None:
+    """Return what the run is estimated to take, by earlier runs in its store; None if it cannot be told.
+
+    The report compares it with what the run takes. No run fails for its estimate.
+    """
+    from thinksafe.estimating.build import estimate
+    from thinksafe.estimating.known import known_in
+    from thinksafe.models.shapes import Shapes
+
+    with suppress(ThinkSafeError):
+        known = known_in(context.store, config, run_id=context.run_id, here=True)
+        return estimate(config, known, Shapes(hub=False)).note
+    return None
 
 
 def settled(

@@ -18,7 +18,7 @@ from thinksafe.run.details import PlanDetails
 from thinksafe.run.manifests import write_manifest
 from thinksafe.run.record import StageContext, StageResult, recorded
 from thinksafe.stages.due import NOTHING
-from thinksafe.stages.plan import code_versions, first_day, kfp_run
+from thinksafe.stages.plan import code_versions, estimated, first_day, kfp_run
 
 
 def run(
@@ -83,5 +83,6 @@ def run(
             model_name=model or (student.model if student is not None else ""),
             fresh=fresh, if_champion=if_champion,
             mlflow_run=mlflow_run, kfp_run=kfp_run(job_id), code=code_versions(), sections=document.sections,
+            estimate=estimated(context, loaded),
         )
     return result

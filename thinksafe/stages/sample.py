@@ -15,7 +15,7 @@ from thinksafe.errors import InputError
 from thinksafe.jsonl import read_records
 from thinksafe.methods.steering import steer, steering_template
 from thinksafe.models.references import ModelReference, read_reference
-from thinksafe.records import Arm, Prompt, Sample, SamplingSettings
+from thinksafe.records import UNASKED, Arm, Prompt, Sample, SamplingSettings
 from thinksafe.run.formats import format_of
 from thinksafe.run.manifests import Chunk, Manifest, read_chunk, write_chunk, write_manifest
 from thinksafe.run.record import Advance, StageContext, StageResult, recorded
@@ -38,9 +38,6 @@ from thinksafe.work.order import ChunkSet
 
 MODEL, PROMPTS = "model.json", "prompts.jsonl"
 """Names of the input files for workers."""
-
-UNASKED: frozenset[Arm] = frozenset({"template", "given", "rollout"})
-"""Arms whose responses no model writes."""
 
 Row = tuple[Prompt, Arm, int]
 

@@ -8,9 +8,10 @@ import report_runs as runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thinksafe.report import render_page, without_timing
 from thinksafe.report.summary import of_kind, published, reasoning_average, summarise
 from thinksafe.report.tables import steps
-from thinksafe.report.words import VERDICTS, missing_steps, next_steps, why
+from thinksafe.report.words import VERDICTS, estimated, missing_steps, next_steps, why
 from thinksafe.run.attempts import Attempt
 from thinksafe.run.details import PipelineStatus
 from thinksafe.run.record import StageRecord
@@ -266,3 +267,24 @@ def test_setting_reads_the_configuration() -> None:
     assert summary.setting("gate", "harm", "max") == 0.10
     assert summary.setting("gate", "nothing", default=7) == 7
     assert summarise({}).setting("gate", "harm", "max") is None
+
+
+def test_an_estimate_is_held_against_what_was_spent() -> None:
+    records = runs.promoted()
+    assert estimated(summarise(records)) == ""
+    spent = sum(record.seconds for record in records.values()) / 3600
+    note = {"low": spent / 4, "point": spent / 2, "high": spent * 2, "gpus": False, "runs": ["earlier"]}
+    plan = records["plan"]
+    records["plan"] = plan.model_copy(update={"details": plan.details | {"estimate": note}})
+    summary = summarise(records)
+    assert summary.spent == pytest.approx(spent)
+    told = estimated(summary)
+    assert "hours of this machine" in told
+    assert f"by run earlier; spent {spent:.3g}, 2.00 times the estimate" in told
+    page, before = (render_page(summarise(of)) for of in (records, runs.promoted()))
+    assert "Estimated before" in page
+    assert "Estimated before" not in before
+    assert without_timing(page) == without_timing(before)
+    records["plan"] = plan.model_copy(update={"details": plan.details | {"estimate": {"point": "much"}}})
+    broken = summarise(records)
+    assert (broken.estimate, broken.problems) == (None, ("plan: estimate cannot be read (gpus, high, low, point)",))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from measured_runs import leave_run
 
 from thinksafe.config import Sections, load_config, sections_of
 from thinksafe.config.plan_document import read_plan
@@ -213,3 +214,16 @@ def test_missing_student(run: Callable[..., Any]) -> None:
 def test_reference_files_are_records(run: Callable[..., Any], tmp_path: Path) -> None:
     run()
     assert read_record(tmp_path / "out" / "base", ModelReference).role == "base"
+
+
+def test_the_plan_keeps_what_earlier_runs_say_about_its_time(run: Callable[..., Any], store: LocalStore) -> None:
+    result, _ = run()
+    assert result.details.estimate is None, "nothing was measured yet"
+    records = leave_run(store, load_config("micro"), "earlier")
+    result, files = run("micro", run_id="run-2")
+    kept = result.details.estimate
+    assert kept is not None
+    assert (kept.runs, kept.gpus, kept.complete) == (("earlier",), False, True)
+    spent = sum(record.seconds for task, record in records.items() if task != "plan") / 3600
+    assert kept.point == pytest.approx(spent, rel=0.01), "the newest plan was of the run before"
+    assert "estimate" not in files["plan"], "no stage reads it"

@@ -99,6 +99,7 @@ def summarise(
         previous=monitor.previous or {}, taken_back=_blanked(read.details("due", DueDetails).taken_back or {}),
         dropped=prepare.dropped,
         registration=registration, promotion=promotion, problems=tuple(read.problems), provenance=provenance,
+        estimate=plan.estimate,
     )
 
 

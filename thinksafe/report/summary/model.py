@@ -11,7 +11,7 @@ from thinksafe.measuring.statistics import Estimate, stratified_average
 from thinksafe.prompts.decontamination import Contamination
 from thinksafe.prompts.details import PromptSetRow
 from thinksafe.records import Count, Decision, Metric, MetricKind, MetricSet, Record, Role
-from thinksafe.run.details import FunnelRow, Prediction, Quantity, Rate, Recommendation
+from thinksafe.run.details import EstimatedHours, FunnelRow, Prediction, Quantity, Rate, Recommendation
 from thinksafe.training.details import CurvePoint
 from thinksafe.training.drift import Drift
 
@@ -178,6 +178,8 @@ class RunSummary(Record):
     problems: tuple[str, ...]
     """Parts of records that could not be read."""
     provenance: Provenance
+    estimate: EstimatedHours | None = None
+    """What the run was estimated to take before it started; None if that was not known."""
 
     @property
     def is_evaluation(self) -> bool:
@@ -194,6 +196,13 @@ class RunSummary(Record):
     def step(self, name: str) -> Step | None:
         """Return a step by name, or None when it did not run."""
         return next((step for step in self.steps if step.name == name), None)
+
+    @property
+    def spent(self) -> float | None:
+        """What the run took so far, in the unit of its estimate; None without an estimate."""
+        if self.estimate is None:
+            return None
+        return sum(step.gpu_seconds if self.estimate.gpus else step.seconds for step in self.steps) / 3600
 
     def setting(self, *path: str, default: Any = None) -> Any:
         """Return a value of the configuration, or ``default`` when the plan is missing or lacks it."""
