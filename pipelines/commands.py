@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from thinksafe.config.placeholders import escape_document, escape_json, require_short
+from thinksafe.config.placeholders import escape_document, escape_json, holds_placeholder, require_short
 from thinksafe.errors import ConfigError
 from thinksafe.jsonl import write_atomic
 from thinksafe_components.images import Images, default_images
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from thinksafe.config.cluster import ClusterSettings
     from thinksafe_pipelines.local.runner import RunOutcome
 
-PIPELINES = ("realign", "evaluate", "compare")
+PIPELINES = ("realign", "evaluate", "compare", "promote")
 """Names of the pipelines, each a module of this package with a ``make(setting)``."""
 
 COMPARE = "compare"
 """The pipeline whose shape follows from the configuration: it is made for the methods that this lists."""
+
+
+PROMOTE = "promote"
+"""The pipeline that goes on with a run, by the run's records: it takes no configuration."""
 
 
 def make_pipeline(
@@ -139,7 +143,7 @@ def run_comparison(
 
 def compile_pipeline(
     name: str, config_document: str | None, overrides: list[str], output: Path, images: Images | None = None,
-    cluster: ClusterSettings | None = None,
+    cluster: ClusterSettings | None = None, author: str = "",
 ) -> Path:
     """Write a pipeline as KFP's IR YAML, which can be uploaded to a cluster.
 
@@ -153,13 +157,14 @@ def compile_pipeline(
         output: File to write, ``.yaml``; replaced atomically.
         images: Images of the tasks; the default ones when None.
         cluster: Settings of the cluster, its images among them; its store becomes the default of ``artifacts``.
+        author: Becomes the default of the parameter of that name; empty leaves it empty.
 
     Returns:
         The file.
 
     Raises:
-        ConfigError: no pipeline of this name, the file's name does not end in ``.yaml``, or the configuration or the
-            workflow is too large for a cluster.
+        ConfigError: no pipeline of this name, the file's name does not end in ``.yaml``, the author's name holds a
+            placeholder, or the configuration or the workflow is too large for a cluster.
         StageError: the file could not be written.
     """
     from kfp import compiler, components
@@ -169,9 +174,14 @@ def compile_pipeline(
 
     if output.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"The output {output} is not a YAML file.", "Name a file that ends in .yaml.")
-    defaults = {} if config_document is None else {"config": escape_document(config_document)}
-    if overrides:
+    if holds_placeholder(author):
+        raise ConfigError(f"The author {author[:80]!r} contains a placeholder of Kubeflow.", "Act as somebody else.")
+    takes = name != PROMOTE
+    defaults = {"config": escape_document(config_document)} if takes and config_document is not None else {}
+    if takes and overrides:
         defaults["overrides"] = escape_json(json.dumps(overrides))
+    if author:
+        defaults["author"] = author
     if cluster is not None:
         require_short(defaults.get("config", ""), defaults.get("overrides", ""))
         defaults["artifacts"] = cluster.store

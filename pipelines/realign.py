@@ -19,13 +19,15 @@ def make(setting: Setting) -> Any:
 
     @dsl.pipeline(name="realign", description="Repair the safety of a reasoning model from its own samples.")
     def realign(
-        config: str, overrides: str = "[]", run_id: str = "", artifacts: str = "", if_changed: bool = False
+        config: str, overrides: str = "[]", author: str = "", run_id: str = "", artifacts: str = "",
+        if_changed: bool = False,
     ):
         """Repair the safety of a reasoning model from its own samples.
 
         Args:
             config: Configuration: YAML text, or the name of a shipped recipe.
             overrides: JSON list of key=value texts that replace settings.
+            author: Who published, submitted or started the run; needed where the author's approval does not count.
             run_id: Run id; empty takes KFP's job id.
             artifacts: Store root: a folder or s3://bucket/prefix.
             if_changed: End with nothing to do where the champion was made from the same inputs.
@@ -33,8 +35,8 @@ def make(setting: Setting) -> Any:
         report = stages.report(job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, artifacts=artifacts, run_id=run_id)
         with dsl.ExitHandler(report, name="realignment"):
             planned = stages.plan(
-                config=config, overrides=overrides, job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, artifacts=artifacts,
-                run_id=run_id,
+                config=config, overrides=overrides, author=author, job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                artifacts=artifacts, run_id=run_id,
             ).outputs
             where = {"plan": planned["plan"], "artifacts": artifacts}
             prompts = stages.prepare(**where).outputs

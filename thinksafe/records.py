@@ -342,6 +342,17 @@ class WaiverUse(Record):
     cannot be waived): it failed and stops it. ``not needed``: it passed or was not made."""
 
 
+class ApprovalUse(Record):
+    """An approval that counted when a model was promoted."""
+
+    person: Text
+    confirmed_by: str
+    """Address of the Kubernetes API that confirmed who this is; empty if nobody did."""
+    reason: Text
+    created: Text
+    """ISO 8601, UTC."""
+
+
 class Decision(Record):
     """Outcome of diagnose, curate, train, gate or monitor. Holds no time, path, run id or version."""
 

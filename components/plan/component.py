@@ -12,6 +12,7 @@ def make(image: str):
     def plan(
         config: str,
         overrides: str,
+        author: str,
         job_id: str,
         plan: dsl.Output[dsl.Artifact],
         base: dsl.Output[dsl.Artifact],
@@ -24,6 +25,7 @@ def make(image: str):
         Args:
             config: Configuration: YAML text, path or recipe name.
             overrides: JSON list of key=value texts that replace settings.
+            author: Who published, submitted or started the run; only needed where approval is required.
             job_id: KFP's job id, which is the run id if none is given.
             plan: Plan of the run, as JSON.
             base: Reference of the model to repair, as JSON.
@@ -33,7 +35,7 @@ def make(image: str):
         """
         return stage_container(
             image, "plan", task="plan", run_id=run_id, artifacts=artifacts, config=config, overrides=overrides,
-            job_id=job_id, plan_out=plan.path, base_out=base.path, champion_out=champion.path,
+            author=author, job_id=job_id, plan_out=plan.path, base_out=base.path, champion_out=champion.path,
         )
 
     return plan

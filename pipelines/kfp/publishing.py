@@ -44,7 +44,7 @@ class Published:
 
 def publish(
     cluster: ClusterSettings, config_document: str, overrides: list[str], pipeline: str = "realign", *,
-    schedule: bool = True,
+    schedule: bool = True, author: str = "",
 ) -> Published:
     """Bring a pipeline, its version, experiment and recurring run to what the configuration says.
 
@@ -54,6 +54,7 @@ def publish(
         overrides: ``key=value`` texts.
         pipeline: Which pipeline.
         schedule: Leave the recurring run alone when False.
+        author: Who publishes, where the author's approval does not count; part of the version.
 
     Raises:
         ConfigError: there is no pipeline of this name, or the access is not set up.
@@ -63,7 +64,8 @@ def publish(
     client, done = connect(cluster), Published(name=want.name)
     text, changed = without_reach(config_document, overrides)
     with tempfile.TemporaryDirectory() as folder, speaking(cluster):
-        package = compile_pipeline(pipeline, text, changed, Path(folder) / "pipeline.yaml", cluster=cluster)
+        package = Path(folder) / "pipeline.yaml"
+        compile_pipeline(pipeline, text, changed, package, cluster=cluster, author=author)
         done.version = f"sha256-{digest_bytes(package.read_bytes())[:32]}"
         done.pipeline_id = _pipeline(client, cluster, want, done)
         done.version_id = _version(client, package, done)
@@ -76,7 +78,7 @@ def publish(
 
 def submit(
     cluster: ClusterSettings, config_document: str, overrides: list[str], name: str, pipeline: str = "realign",
-    parameters: dict[str, Any] | None = None,
+    parameters: dict[str, Any] | None = None, *, author: str = "",
 ) -> tuple[Published, str]:
     """Start one run of a configuration, publishing its version first where it is not; returns the run's id.
 
@@ -87,11 +89,12 @@ def submit(
         name: Name of the run.
         pipeline: Which pipeline.
         parameters: Parameters of the pipeline that differ from its defaults.
+        author: Who submits, where the author's approval does not count.
 
     Raises:
         ConfigError, StageError: see :func:`publish`.
     """
-    done = publish(cluster, config_document, overrides, pipeline, schedule=False)
+    done = publish(cluster, config_document, overrides, pipeline, schedule=False, author=author)
     client = connect(cluster)
     with speaking(cluster):
         run = client.run_pipeline(

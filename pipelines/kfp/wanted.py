@@ -6,7 +6,7 @@ from typing import Any
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.config.cluster_services import KfpSettings
 from thinksafe.errors import ConfigError
-from thinksafe_pipelines.commands import COMPARE, PIPELINES
+from thinksafe_pipelines.commands import COMPARE, PIPELINES, PROMOTE
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ def name_of(kfp: KfpSettings, pipeline: str) -> str:
     """Return the name of a pipeline and of its recurring run. Raises ConfigError when there is none such."""
     if pipeline not in PIPELINES:
         raise ConfigError(f"There is no pipeline {pipeline!r}.", f"Pipelines: {', '.join(PIPELINES)}.")
-    others = {"evaluate": kfp.evaluation_pipeline, COMPARE: kfp.comparison_pipeline}
+    others = {
+        "evaluate": kfp.evaluation_pipeline, COMPARE: kfp.comparison_pipeline, PROMOTE: kfp.promotion_pipeline,
+    }
     return others.get(pipeline, kfp.pipeline)
 
 
@@ -47,6 +49,8 @@ def wanted(cluster: ClusterSettings, pipeline: str) -> Wanted:
             pipeline, name, "Compare several methods of repairing a model.", cluster.schedule.compare.enabled,
             cluster.schedule.compare.cron, {},
         )
+    if pipeline == PROMOTE:
+        return Wanted(pipeline, name, "Promote a model that people approved, and roll it out.", False, "", {})
     return Wanted(
         pipeline, name, "Repair the safety of a reasoning model from its own samples.", cluster.schedule.enabled,
         cluster.schedule.cron, {"if_changed": True},

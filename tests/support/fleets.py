@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from thinksafe.fleet.kept import Kept
 from thinksafe.fleet.survey import Fleet, survey
 from thinksafe.models.references import ModelReference
-from thinksafe.records import Metric, MetricSet, WaiverUse
-from thinksafe.registry import ledger
+from thinksafe.records import Decision, Metric, MetricSet, WaiverUse
+from thinksafe.registry import ledger, sign_off
+from thinksafe.registry.approvals import Entry
 from thinksafe.registry.evaluations import Evaluation
 from thinksafe.registry.ledger import Digests, LedgerEntry
-from thinksafe.run.record import StageRecord, write_stage_record
+from thinksafe.registry.registration import Registration
+from thinksafe.run.record import StageRecord, find_record, write_stage_record
 from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
 
@@ -110,6 +112,52 @@ class World:
             self.record(run, "monitor", days, verdict="regressed", details={"decision": decision})
         if outcome != "incomplete":
             self.record(run, "report", days, verdict=outcome)
+
+
+    def ask(
+        self, model: str, run: str, version: str, days: float, said: tuple[tuple[str, str], ...] = (),
+        required: int = 2, expires: str = "14d",
+    ) -> None:
+        """Write a run that asked for approval so many days ago, and what people said since."""
+        section = {
+            "registry": {"model": model}, "rollout": False,
+            "promotion": {"approval": {
+                "required": required, "by": ["ann", "bob", "cid"], "expires": expires, "identity": "system",
+            }},
+        }
+        champion = ledger.champion(self.store, model)
+        absent = self.target("none").model_copy(update={"absent": True})
+        compared = champion.target if champion is not None else absent
+        decision = {"passed": True, "stopped_by": None, "summary": "Passed.", "checks": [
+            {"name": "harm", "passed": True, "value": 0.0, "n": 300, "reason": "r"}
+        ]}
+        registration = Registration(
+            name=model, version=version, run_id=run, candidate=f"candidate of {run}", adapter_digest=run,
+            data_digest="d", config_digest="c", model_id="m", mlflow_run="r",
+        )
+        self.run(run, model, "awaiting approval", days)
+        plan = find_record(self.store, run, "plan")
+        assert plan is not None
+        self.record(run, "plan", days, details={
+            **plan.details, "sections": {"promote": section}, "champion": compared.model_dump(mode="json"),
+            "author": "author",
+        })
+        self.record(run, "gate", days, section={"gate": {}}, details={"decision": decision})
+        self.record(run, "register", days, details={"registration": registration.model_dump(mode="json")})
+        subject = sign_off.subject_of(self.store, registration, Decision.model_validate(decision), compared)
+        until = datetime.fromtimestamp(NOW - days * DAY, UTC) + timedelta(days=int(expires[:-1]))
+        entries = [Entry(
+            number=1, action="request", subject=subject, who="system", reason="Passed.", created=iso(days),
+            expires=until.isoformat(timespec="seconds"),
+        )]
+        for action, who in said:
+            entries.append(Entry.model_validate({
+                "number": len(entries) + 1, "action": action, "subject": subject, "who": who, "reason": "not yet",
+                "created": iso(days),
+            }))
+        for entry in entries:
+            key = f"approvals/{model}/{version}/{entry.number:06d}.json"
+            self.store.put(key, entry.model_dump_json().encode())
 
 
 def demonstration(store: Store, hostile: str = "") -> Fleet:

@@ -41,6 +41,8 @@ class KubeContents:
     """``verb resource`` that a SelfSubjectAccessReview denies."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Attributes of all reviews."""
+    user: Any = "system:serviceaccount:serving:rollout"
+    """Who a SelfSubjectReview says that the caller is."""
     services: dict[str, str] = field(default_factory=dict)
     """Address behind each service's proxy, by ``namespace/name``."""
     proxied: list[str] = field(default_factory=list)
@@ -128,6 +130,8 @@ class KubeContents:
         time.sleep(self.delay)
         if any(path.endswith(end) for end in self.forbidden):
             return 403, {"kind": "Status", "reason": "Forbidden"}
+        if method == "POST" and path.endswith("selfsubjectreviews"):
+            return 201, {**body, "status": {"userInfo": {"username": self.user, "groups": ["system:authenticated"]}}}
         if method == "POST" and path.endswith("subjectaccessreviews"):
             wanted = body["spec"]["resourceAttributes"]
             self.asked.append({**wanted, **{key: body["spec"][key] for key in ("user",) if key in body["spec"]}})

@@ -177,7 +177,7 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
             if single and plural == "pods" and (found := [one for one in api.pods if one["metadata"]["name"] == name]):
                 return self.send(200, {"apiVersion": "v1", "kind": "Pod", **found[0]})
             looking = method == "GET" and (single or (plural not in ("pods", "events") and not query and not log))
-            if looking or plural.endswith("subjectaccessreviews"):
+            if looking or plural.endswith(("subjectaccessreviews", "selfsubjectreviews")):
                 code, found = api.contents.answer(method, where, body)
                 if looking and not single and where not in api.contents.objects and code in (200, 404) and any(
                     of == plural for of, _ in api.objects

@@ -326,8 +326,31 @@ def passed_not_promoted(**settings: Any) -> dict[str, StageRecord]:
     return records
 
 
+def awaiting(state: str = "waiting", text: str = "fine", **settings: Any) -> dict[str, StageRecord]:
+    """A run whose candidate awaits a second approval, or that ``text`` rejected."""
+    records = promoted(**settings)
+    promote = records["promote"]
+    tally = "1 of 2 approvals, by ann" if state == "waiting" else f"rejected by bob: {text}"
+    approval = {
+        "state": state, "tally": tally, "words": f"{tally}; open until {promote.started}", "missing": 1, "persons": [],
+        "since": "2026-09-21T14:13:20+00:00", "expires": f"{promote.started}", "decision": "d" * 64,
+        "approvals": [{"person": "ann", "confirmed_by": "", "reason": text, "created": f"at {promote.started}"}],
+    }
+    verdict = "awaiting approval" if state == "waiting" else "rejected"
+    records["promote"] = promote.model_copy(
+        update={"verdict": verdict, "outputs": {}, "details": {"approval": approval}}
+    )
+    return records
+
+
+def rejected(**settings: Any) -> dict[str, StageRecord]:
+    return awaiting("rejected", "not yet", **settings)
+
+
 ALL = {
     "promoted": promoted,
+    "awaiting approval": awaiting,
+    "rejected": rejected,
     "passed, not promoted": passed_not_promoted,
     "refused by gate": refused,
     "stopped by diagnose": diagnosed,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thinksafe.cli.commands import ConfigArgument, Overrides, config
+from thinksafe.cli.sign_off import approved_run, author_of
 
 if TYPE_CHECKING:
     from thinksafe.config.cluster import ClusterSettings
@@ -24,7 +25,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 Pipeline = Annotated[
-    str, typer.Option(metavar="realign|evaluate|compare", help="One pipeline only; an evaluation takes a suite, too.")
+    str,
+    typer.Option(
+        metavar="realign|evaluate|compare|promote", help="One pipeline only; an evaluation takes a suite, too."
+    ),
 ]
 
 
@@ -32,19 +36,26 @@ Pipeline = Annotated[
 def publish(config: ConfigArgument, override: Overrides = None, pipeline: Pipeline = "") -> None:
     """Make the pipelines, versions, experiment and schedules on the cluster match the config.
 
-    The realignment and the evaluation are published and, if the config lists methods, their comparison. A second call
-    changes nothing.
+    The realignment and the evaluation are published, if the config lists methods their comparison, and if it requires
+    approvals the promotion. A second call changes nothing.
     """
+    from thinksafe.config import RealignmentConfig
     from thinksafe.config.load import load_either
 
     settings, document = _cluster_of(config, override or [], pipeline)
     publishing = _kfp("publishing")
-    alone = not pipeline and not getattr(load_either(config, override), "compare", ())
-    names = [name for name in _pipelines(pipeline) if name != "compare" or not alone]
+    loaded, author = load_either(config, override), ""
+    wanted = {"realign", "evaluate", pipeline}
+    if isinstance(loaded, RealignmentConfig):
+        author = author_of(loaded) if pipeline in ("", "realign") else ""
+        wanted |= {name for name, use in (
+            ("compare", loaded.compare), ("promote", loaded.promotion.approval.required),
+        ) if use}
+    names = [name for name in _pipelines(pipeline) if name in wanted]
     for name, told in _estimates(config, override or [], names).items():
         typer.echo(f"{name}: {told}")
     for name in names:
-        done = publishing.publish(settings, document, override or [], name)
+        done = publishing.publish(settings, document, override or [], name, author=author if name == "realign" else "")
         typer.echo("\n".join(done.changes) if done.changes else "nothing to change: everything is published")
         typer.echo(f"pipeline {done.name} ({done.pipeline_id}), version {done.version} ({done.version_id})")
         if done.recurring_run_id:
@@ -62,6 +73,9 @@ def submit(
         str, typer.Option(help="What to evaluate: champion, models:/NAME@champion, models:/NAME/VERSION or a student.")
     ] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Evaluate new samples.")] = False,
+    promote: Annotated[
+        str, typer.Option("--promote", metavar="N", help="Promote version N, which people approved, and roll it out.")
+    ] = "",
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the run's end, and end it if a pod of it does not start.")
     ] = False,
@@ -74,6 +88,8 @@ def submit(
     from thinksafe.config.placeholders import holds_placeholder
     from thinksafe.errors import ConfigError
 
+    if promote and pipeline != "realign":
+        raise ConfigError("--promote and --pipeline exclude each other.", "Use only one of them.")
     given = {key: value for key, value in (("model", model), ("fresh", fresh)) if value}
     if given and pipeline != "evaluate":
         raise ConfigError(f"--{next(iter(given))} is for evaluations.", "Add --pipeline evaluate, or leave it out.")
@@ -83,9 +99,18 @@ def submit(
                 f"--{option} {text[:80]!r} contains a placeholder of Kubeflow.", "Write it without {{, $( and $$."
             )
     settings, document = _cluster_of(config, override or [], pipeline)
-    typer.echo(_estimates(config, override or [], [pipeline])[pipeline])
-    title = name or (load_suite if pipeline == "evaluate" else load_config)(config, override).name
-    done, run = _kfp("publishing").submit(settings, document, override or [], title, pipeline, given)
+    author, title = "", (load_suite if pipeline == "evaluate" else load_config)(config, override).name
+    if pipeline == "realign":
+        loaded = load_config(config, override)
+        if promote:
+            pipeline, given = "promote", {"run_id": approved_run(settings.store, loaded.registry.model, promote)}
+        else:
+            author = author_of(loaded)
+    for told in _estimates(config, override or [], [pipeline]).values():
+        typer.echo(told)
+    done, run = _kfp("publishing").submit(
+        settings, document, override or [], name or title, pipeline, given, author=author
+    )
     typer.echo("\n".join([*done.changes, f"submitted run {run}, version {done.version}"]))
     if wait:
         for line in _kfp("starting").follow(settings, run):
@@ -245,12 +270,16 @@ def _cluster_of(config: str, overrides: list[str], pipeline: str = "") -> tuple[
 
 
 def _estimates(config: str, overrides: list[str], pipelines: list[str]) -> dict[str, str]:
-    """Return what a run of each pipeline takes, in a line. Raises ConfigError if one is above the config's limit."""
+    """Return what a run of each pipeline takes, in a line; nothing of a promotion, which goes on with a run.
+
+    Raises:
+        ConfigError: one is above the config's limit.
+    """
     from thinksafe.cli.estimate import estimate_of, known_of
     from thinksafe.estimating.words import require_within_limit, told
 
     known = known_of(config, overrides)
-    found = {name: estimate_of(config, overrides, name, known) for name in pipelines}
+    found = {name: estimate_of(config, overrides, name, known) for name in pipelines if name != "promote"}
     for one in found.values():
         require_within_limit(one)
     return {name: told(one) for name, one in found.items()}

@@ -48,8 +48,8 @@ def run(
 ) -> None:
     """Run a whole realignment on this machine.
 
-    Exits with 0 if the candidate was promoted or there was nothing to do, 3 if a verdict stopped the run, 2 for bad
-    input, 1 if a stage failed.
+    Exits with 0 if the candidate was promoted or awaits approval or there was nothing to do, 3 if a verdict stopped the
+    run, 2 for bad input, 1 if a stage failed.
     """
     from thinksafe.cli.run import run_recipe
 

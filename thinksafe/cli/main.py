@@ -23,6 +23,7 @@ from thinksafe.cli import (
     fleet,
     guards,
     rollout_stages,
+    sign_off,
     stages,
 )
 from thinksafe.errors import ThinkSafeError, known_error
@@ -57,6 +58,7 @@ def _root(
 
 commands.add_to(app)
 cluster.add_to(app)
+sign_off.add_to(app)
 audit.add_to(app)
 estimate.add_to(app)
 export.add_to(app)

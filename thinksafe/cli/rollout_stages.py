@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thinksafe.cli.stage_options import (
+    MANUAL,
     STORE,
     Artifacts,
     Executor,
+    JobId,
     PlanFile,
     RunId,
     Section,
@@ -18,6 +20,7 @@ from thinksafe.cli.stage_options import (
     add_commands,
     finish,
     open_stage,
+    stage_context,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +52,25 @@ def deploy(
     stage.run(
         *open_stage("deploy", DeploySection, plan, section, artifacts, run_id, task), promotion, prompts, samples,
         rollout_out=rollout_out,
+    )
+    finish(executor_input)
+
+
+@stages.command("plan_promotion")
+def plan_promotion(
+    plan_out: Annotated[Path, typer.Option()], decision_out: Annotated[Path, typer.Option()],
+    registration_out: Annotated[Path, typer.Option()], candidate_out: Annotated[Path, typer.Option()],
+    champion_out: Annotated[Path, typer.Option()],
+    job_id: JobId = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
+    executor_input: Executor = "",
+) -> None:
+    """Read plan, decision, registration and models of a run that awaits approval from its records."""
+    from thinksafe.stages import plan_promotion as stage
+
+    stage.run(
+        stage_context("plan_promotion", artifacts, run_id or job_id or MANUAL, task), plan_out=plan_out,
+        decision_out=decision_out, registration_out=registration_out, candidate_out=candidate_out,
+        champion_out=champion_out,
     )
     finish(executor_input)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from thinksafe.cli.local import LocalRun, claimed, local_tracking_uri, publish, store_root
+from thinksafe.cli.sign_off import author_of
 from thinksafe.config import RealignmentConfig, load_config
 from thinksafe.config.load import canonical, find_document
 from thinksafe.credentials import shown
@@ -60,7 +61,8 @@ def run_recipe(
         root = store_root(out)
         outcome = import_module("thinksafe_pipelines.commands").run_realign(
             document.text, out, run.run_id, overrides, console, artifacts=root,
-            environment={"MLFLOW_TRACKING_URI": tracking}, arguments={"if_changed": if_changed}, runner=runner,
+            environment={"MLFLOW_TRACKING_URI": tracking},
+            arguments={"if_changed": if_changed, "author": author_of(loaded)}, runner=runner,
             mounts=mounts,
         )
         summary = conclude(
@@ -119,7 +121,7 @@ def _ledger_entry(summary: RunSummary, config: RealignmentConfig, address: Calla
 
 
 def _verdict(summary: RunSummary, run: LocalRun) -> int:
-    if summary.outcome == "nothing to do":
+    if summary.outcome in ("nothing to do", "awaiting approval"):
         return EXIT_OK
     if summary.decision is None:
         raise StageError(f"The run {run.run_id} ended without a decision.", "Start the same command again.")

@@ -76,8 +76,8 @@ class KfpSettings(Section):
     experiment: Annotated[str, Field(min_length=1, max_length=128)] = "thinksafe"
     """Experiment of the runs; created if missing."""
     pipeline: Annotated[DnsLabel, Field(max_length=54)] = "thinksafe-realign"
-    """Name of the published pipeline and of its recurring run. Those of evaluation and comparison follow from it:
-    ``thinksafe-evaluate``, ``thinksafe-compare``."""
+    """Name of the published pipeline and of its recurring run. Those of evaluation, comparison and promotion follow
+    from it: ``thinksafe-evaluate``, ``thinksafe-compare``, ``thinksafe-promote``."""
 
     @model_validator(mode="after")
     def _token_used(self) -> KfpSettings:
@@ -94,6 +94,11 @@ class KfpSettings(Section):
     def comparison_pipeline(self) -> str:
         """Name of the comparison pipeline and of its recurring run."""
         return f"{self.pipeline.removesuffix('-realign')}-compare"
+
+    @property
+    def promotion_pipeline(self) -> str:
+        """Name of the pipeline that promotes what people approved."""
+        return f"{self.pipeline.removesuffix('-realign')}-promote"
 
 
 class PlaceSettings(Section):

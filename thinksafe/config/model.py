@@ -22,6 +22,7 @@ from thinksafe.config.guard import GuardSettings, GuardsSettings
 from thinksafe.config.memory import check_memory
 from thinksafe.config.on_policy import check_on_policy, with_sampler
 from thinksafe.config.parallelism import with_jobs
+from thinksafe.config.promotion import PromotionSettings, check_waivers
 from thinksafe.config.registry import CardSettings, RegistrySettings, ReportSettings
 from thinksafe.config.shape import check_place, check_shape
 from thinksafe.config.vllm import EngineOptions
@@ -226,6 +227,7 @@ class RealignmentConfig(Section):
     evaluation: EvaluationSettings
     gate: GateSettings = GateSettings()
     registry: RegistrySettings
+    promotion: PromotionSettings = PromotionSettings()
     deploy: DeploySettings = DeploySettings()
     report: ReportSettings = ReportSettings()
     card: CardSettings = CardSettings()
@@ -257,6 +259,11 @@ class RealignmentConfig(Section):
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two methods have the name {twice}")
         return compare
+
+    @model_validator(mode="after")
+    def _waivers_by_approvers(self) -> RealignmentConfig:
+        check_waivers(self.promotion.approval, self.gate.waivers)
+        return self
 
     @model_validator(mode="after")
     def _schedule_has_methods(self) -> RealignmentConfig:

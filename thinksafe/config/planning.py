@@ -181,7 +181,10 @@ def sections_of(
             known_checks=tuple(check_names(("gate",), evaluation.gated, second is not None)) if waivers else (),
         ),
         registry=RegisterSection(registry=config.registry),
-        promote=PromoteSection(registry=config.registry, rollout=config.deploy.kind != "none"),
+        promote=PromoteSection(
+            registry=config.registry, rollout=config.deploy.kind != "none",
+            promotion=config.promotion.demanded(on_cluster=config.cluster is not None),
+        ),
         sample_rollout=measured.sample.model_copy(
             update={
                 "seed": derived_seed(config.seed, "sample", "rollout"), "n": 1, "n_reasoning": 1,

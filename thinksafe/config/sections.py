@@ -25,6 +25,7 @@ from thinksafe.config.model import (
     Section,
     TrainingSettings,
 )
+from thinksafe.config.promotion import PromotionSettings
 from thinksafe.methods.forms import Form
 from thinksafe.methods.objectives import Objective
 from thinksafe.methods.rules import Keep, Rule
@@ -211,6 +212,8 @@ class PromoteSection(Section):
     registry: RegistrySettings
     rollout: bool
     """Whether a rollout follows."""
+    promotion: PromotionSettings | None = Field(default=None, exclude_if=lambda promotion: promotion is None)
+    """Whose approval it needs; None where it needs none."""
 
 
 class DeploySection(Section):

@@ -53,6 +53,7 @@ STAGES: dict[str, StageSpec] = {
     "deploy": StageSpec("sampler", reads_models=True, mlflow=True, cached=False),
     "plan_evaluation": StageSpec(plans=True, reads_models=True, mlflow=True, cached=False),
     "plan_comparison": StageSpec(plans=True, reads_models=True, mlflow=True, cached=False),
+    "plan_promotion": StageSpec(cached=False),
     "monitor": StageSpec(cached=False, retried=False),
     "alarm": StageSpec(cached=False, retried=False),
     "report": StageSpec(mlflow=True, cached=False, runs_after_failure=True),

@@ -35,12 +35,18 @@ def _iso_date(value: Any) -> Any:
     return value
 
 
+Person = Annotated[
+    str, Field(pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$", max_length=200)
+]
+"""Name of a person: one line, not blank."""
+
+
 class Waiver(Section):
     """A named person's decision that, for a time, a failed check does not stop the candidate."""
 
     check: Text
     """Name of the check, as in the decision."""
-    person: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$", max_length=200)]
+    person: Person
     """Person who is responsible for it."""
     reason: Annotated[str, Field(pattern=r"\S", max_length=1000)]
     """Why it is acceptable."""

@@ -15,7 +15,8 @@ from thinksafe.fleet.facts import PIPELINES, ModelFacts, Reason, Schedule
 from thinksafe.text import plural
 
 STATES = (
-    "Alarm", "Damaged", "Failed", "Waiver expired", "Overdue", "No champion", "Not promoted", "In order",
+    "Alarm", "Damaged", "Failed", "Waiver expired", "Overdue", "Awaiting approval", "No champion", "Not promoted",
+    "In order",
 )
 """States of a model, the most urgent first."""
 
@@ -26,7 +27,7 @@ LONG_DAYS = 7
 """How long a run may take: no attempt of a stage starts later, by default."""
 
 NOT_PROMOTED = frozenset({
-    "rolled back", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate",
+    "rolled back", "rejected", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate",
     "stopped by train",
 })
 
@@ -59,7 +60,8 @@ def reasons(model: ModelFacts, now: float) -> list[Reason]:
     """Return why a model needs a person, the most urgent reason first; one that says so if it does not."""
     found = [
         *(Reason("Alarm", words) for words in model.alarms.values()), *_damaged(model), *_failed(model, now),
-        *_waived(model, now), *_overdue(model, now), *_headless(model), *_not_promoted(model),
+        *_waived(model, now), *_overdue(model, now), *_awaiting(model, now), *_headless(model),
+        *_not_promoted(model),
     ]
     return sorted(found, key=lambda reason: STATES.index(reason.state)) or [
         Reason("In order", "The champion's last checks held." if _checked(model) else "Nothing is known against it.")
@@ -113,6 +115,23 @@ def _overdue(model: ModelFacts, now: float) -> list[Reason]:
     return found
 
 
+def _awaiting(model: ModelFacts, now: float) -> list[Reason]:
+    found = []
+    for one in model.waiting:
+        since = f"Version {one.version} has awaited approval since {day(one.since)}"
+        if one.state == "waiting":
+            left = "" if one.expires is None else f", for {ago(now, one.expires)} more"
+            found.append(Reason("Awaiting approval", f"{since}: {one.words}{left}."))
+        elif one.state == "approved":
+            words = f"Version {one.version} is approved and not promoted: {one.words}."
+            found.append(Reason("Awaiting approval", words))
+        elif one.state == "expired":
+            found.append(Reason("Not promoted", f"{since}, in vain: {one.words}."))
+        elif one.state == "rejected":
+            found.append(Reason("Not promoted", f"Version {one.version} was {one.words}."))
+    return found
+
+
 def _running(model: ModelFacts, pipeline: str) -> bool:
     newest = next((note for note in reversed(model.notes) if note.pipeline == pipeline), None)
     return newest is not None and newest.outcome == "incomplete"
@@ -132,6 +151,8 @@ def _not_promoted(model: ModelFacts) -> list[Reason]:
         note for note in reversed(model.notes) if note.pipeline == "realign" and note.outcome != "nothing to do"
     ), None)
     if newest is None or newest.outcome not in NOT_PROMOTED or failed(model, "realign"):
+        return []
+    if newest.run_id in [one.run_id for one in model.waiting]:
         return []
     words = {"rolled back": "promoted, failed once served and was rolled back"}.get(newest.outcome, newest.outcome)
     return [Reason("Not promoted", f"The candidate of {day(newest.started)} was {words}.")]

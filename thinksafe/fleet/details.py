@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from thinksafe.errors import StoreError
-from thinksafe.fleet.facts import PIPELINES, ModelFacts, Pipeline, Point
+from datetime import UTC, datetime
+
+from thinksafe.errors import InputError, StoreError
+from thinksafe.fleet.facts import PIPELINES, ModelFacts, Pipeline, Point, Waiting, moment
 from thinksafe.fleet.runs import planned, read_failure
+from thinksafe.registry import sign_off
 from thinksafe.report.summary.model import dig
-from thinksafe.run.details import MonitorDetails
+from thinksafe.run.details import MonitorDetails, RegisterDetails
 from thinksafe.run.record import find_evidence, find_record
 from thinksafe.store import Store
 
@@ -16,7 +19,13 @@ SWITCHES: dict[Pipeline, tuple[str, ...]] = {
 """Where the configuration says when a pipeline runs."""
 
 
-def add_details(store: Store, model: ModelFacts) -> None:
+ASKED = frozenset({"awaiting approval", "rejected"})
+"""Outcomes of runs that asked people."""
+MOST = 10
+"""Runs of a model that are looked at for what people said."""
+
+
+def add_details(store: Store, model: ModelFacts, now: float) -> None:
     """Add the configuration of the last run, the reasons of its failures and the words of its alarms."""
     points = [point for of in model.evaluations.values() for point in of]
     runs = [(note.started, note.run_id) for note in model.notes] + [(point.time, point.run_id) for point in points]
@@ -26,6 +35,7 @@ def add_details(store: Store, model: ModelFacts) -> None:
         for pipeline in PIPELINES:
             if run := failed(model, pipeline):
                 model.failures.append(read_failure(store, run))
+        model.waiting = waiting(store, model, now)
         for point in alarming(model):
             record = find_record(store, point.run_id, "monitor")
             decision = record.read(MonitorDetails).decision if record is not None else None
@@ -33,6 +43,34 @@ def add_details(store: Store, model: ModelFacts) -> None:
             model.alarms[point.run_id] = summary.removeprefix("Alarm: ")
     except StoreError as error:
         model.problems.append(str(error))
+
+
+def waiting(store: Store, model: ModelFacts, now: float) -> list[Waiting]:
+    """Return the newest versions for which people were asked, oldest first, that the ledger has not left behind.
+
+    Raises:
+        StoreError: an entry or a record is damaged.
+    """
+    asked = [note for note in model.notes if note.outcome in ASKED][-MOST:]
+    found = []
+    for note in asked:
+        record = find_evidence(store, note.run_id, "register")
+        registration = record.read(RegisterDetails).registration if record is not None else {}
+        try:
+            standing = sign_off.standing(
+                store, model.name, str(registration.get("version", "")), now=datetime.fromtimestamp(now, UTC)
+            )
+        except InputError:  # it was promoted since
+            continue
+        review = standing.review
+        if standing.moved is None and standing.subject.run_id == note.run_id:
+            request = review.request
+            found.append(Waiting(
+                note.run_id, standing.subject.version, review.state, review.words, review.missing,
+                moment(request.created) if request is not None else None,
+                moment(request.expires) if request is not None else None,
+            ))
+    return [one for one in found if one.state != "not asked"]
 
 
 def _configure(store: Store, model: ModelFacts, run_id: str) -> None:

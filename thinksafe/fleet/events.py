@@ -28,7 +28,8 @@ def events(model: ModelFacts) -> list[Event]:
             )
             for point in points
         ]
-    reasons = {failure.run_id: f"{failure.task}: {failure.error}" for failure in model.failures}
+    said = {one.run_id: f"Version {one.version}: {one.words}" for one in model.waiting}
+    reasons = said | {failure.run_id: f"{failure.task}: {failure.error}" for failure in model.failures}
     found += [
         Event(
             note.started, note.outcome.capitalize() if note.pipeline == "realign" else f"Evaluation {note.outcome}",

@@ -17,10 +17,10 @@ Pipeline = Literal["realign", "evaluate"]
 PIPELINES: tuple[Pipeline, ...] = ("realign", "evaluate")
 
 FINAL = frozenset({
-    "promoted", "rolled back", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate",
-    "stopped by train", "evaluated", "regressed", "nothing to do",
+    "promoted", "rolled back", "rejected", "passed, not promoted", "refused by gate", "stopped by diagnose",
+    "stopped by curate", "stopped by train", "evaluated", "regressed", "nothing to do",
 })
-"""Outcomes of runs that ended; a failed or unfinished one may be started again."""
+"""Outcomes of runs that ended; one that failed, did not finish or awaits approval may go on."""
 
 
 class Span(NamedTuple):
@@ -69,6 +69,21 @@ class Failure(NamedTuple):
     task: str
     error: str
     action: str
+
+
+class Waiting(NamedTuple):
+    """A version that awaits approval, or whose approval came to nothing."""
+
+    run_id: str
+    version: str
+    state: str
+    """``waiting``, ``approved``, ``rejected`` or ``expired``; see :class:`thinksafe.registry.approvals.Review`."""
+    words: str
+    """The state as a clause."""
+    missing: int
+    since: float | None
+    """Unix time of the request."""
+    expires: float | None
 
 
 class Schedule(NamedTuple):
@@ -125,6 +140,8 @@ class ModelFacts:
     crons: dict[Pipeline, str] = field(default_factory=dict)
     """Schedules that the configuration of the last run enables."""
     failures: list[Failure] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    """Versions for which people were asked, oldest first, unless the ledger has moved on since."""
     alarms: dict[str, str] = field(default_factory=dict)
     """What the alarms of now say, by run."""
     problems: list[str] = field(default_factory=list)

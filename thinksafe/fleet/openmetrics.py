@@ -62,6 +62,10 @@ def _families(fleet: Fleet) -> Iterator[GaugeMetricFamily]:
         "model_next_run_timestamp_seconds", "Next start of a pipeline, as configured in the last run",
         (*MODEL, "pipeline"),
     )
+    missing = _family("model_approvals_missing", "Approvals that a version still needs", (*MODEL, "version"))
+    expires = _family(
+        "model_approval_expires_timestamp_seconds", "When the request for approval expires", (*MODEL, "version")
+    )
     numbers = {
         (measure, end): _family(f"model_{measure}{end}_ratio", f"{WORDS[measure]}: {words}", MODEL)
         for measure in MEASURES for end, words in LIMITS.items()
@@ -78,6 +82,11 @@ def _families(fleet: Fleet) -> Iterator[GaugeMetricFamily]:
         for name in attention.STATES:
             state.add_metric((*key, name), float(name in states))
         evaluations.add_metric(key, sum(map(len, model.evaluations.values())))
+        for asked in model.waiting:
+            if asked.state == "waiting":
+                missing.add_metric((*key, asked.version), asked.missing)
+                if asked.expires is not None:
+                    expires.add_metric((*key, asked.version), asked.expires)
         if model.champion is not None:
             version.add_metric(key, float(model.champion.version))
         if model.since is not None:
@@ -95,7 +104,9 @@ def _families(fleet: Fleet) -> Iterator[GaugeMetricFamily]:
             if (span := number(newest.numbers, measure, model.part)) is not None:
                 for end, value in zip(LIMITS, span, strict=True):
                     numbers[measure, end].add_metric(key, value)
-    yield from (state, version, since, measured, evaluations, following, limits, *numbers.values())
+    yield from (
+        state, version, since, measured, evaluations, following, limits, missing, expires, *numbers.values()
+    )
 
 
 def _family(name: str, words: str, labels: tuple[str, ...]) -> GaugeMetricFamily:

@@ -33,7 +33,7 @@ PASSED = {"passed": True, "regressed": False}
 """Verdicts of monitor, for evaluations that do not say themselves whether their checks held."""
 
 
-def read_store(root: str, kept: KeptStore) -> tuple[StoreFacts, KeptStore]:
+def read_store(root: str, kept: KeptStore, now: float) -> tuple[StoreFacts, KeptStore]:
     """Return what a store says, and what of it need not be read again.
 
     Whatever cannot be read is a problem of its model or of the store, and costs nothing else.
@@ -46,7 +46,7 @@ def read_store(root: str, kept: KeptStore) -> tuple[StoreFacts, KeptStore]:
         if "://" not in root and not Path(root).is_dir():
             raise StoreError(f"There is no folder {root}.", "Check the address.")
         with ThreadPoolExecutor(WORKERS) as pool:
-            return _Reader(open_store(root), pool, kept).read()
+            return _Reader(open_store(root), pool, kept).read(now)
     except StoreError as error:
         return StoreFacts(root, problem=str(error)), kept
 
@@ -59,7 +59,7 @@ class _Reader:
         self._facts = StoreFacts(store.root)
         self._models: dict[str, ModelFacts] = {}
 
-    def read(self) -> tuple[StoreFacts, KeptStore]:
+    def read(self, now: float) -> tuple[StoreFacts, KeptStore]:
         listed = self._pool.map(self._store.folders, ("promotions/", "runs/", "evaluations/"))
         names, runs, digests = listed
         self._ledgers(names)
@@ -67,7 +67,7 @@ class _Reader:
         found = self._evaluations(digests)
         measured = {point.run_id for _, point in found.values()}
         notes = self._notes(run for run in runs if run not in measured)
-        self._each(lambda model: add_details(self._store, model), self._models.values(), self._of_model)
+        self._each(lambda model: add_details(self._store, model, now), self._models.values(), self._of_model)
         self._facts.models = list(self._models.values())
         final = {run: note for run, note in notes.items() if note.outcome in FINAL and note.planned}
         return self._facts, KeptStore(evaluations=found, promoted=promoted, notes=final)

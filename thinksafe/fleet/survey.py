@@ -61,7 +61,7 @@ def survey(roots: Sequence[str], now: float, kept: Kept) -> tuple[Fleet, Kept]:
     """
     unique = list(dict.fromkeys(roots))
     with ThreadPoolExecutor(max(len(unique), 1)) as pool:
-        read = list(pool.map(lambda root: read_store(root, kept.stores.get(root, KeptStore())), unique))
+        read = list(pool.map(lambda root: read_store(root, kept.stores.get(root, KeptStore()), now), unique))
     stores = tuple(facts for facts, _ in read)
     rows = [
         Row(model, tuple(attention.reasons(model, now))) for store in stores for model in store.models

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
 
+from thinksafe.credentials import scrubbed
 from thinksafe.errors import ConfigError, StageError
 from thinksafe.kube.refusals import explained
 from thinksafe.kube.resources import RESOURCES, Resource
@@ -99,6 +100,11 @@ class KubernetesClient:
         other = copy.copy(self)
         other.namespace = namespace
         return other
+
+    @property
+    def address(self) -> str:
+        """Address of the API, without credentials."""
+        return scrubbed(str(self._client.configuration.host))
 
     def apply(self, manifest: Object, *, force: bool) -> Object:
         """Apply the fields of a manifest (server-side) and return the object.

@@ -45,6 +45,7 @@ RESOURCES = {
     "StorageClass": Resource("storage.k8s.io", "v1", "storageclasses", namespaced=False),
     "PriorityClass": Resource("scheduling.k8s.io", "v1", "priorityclasses", namespaced=False),
     "RuntimeClass": Resource("node.k8s.io", "v1", "runtimeclasses", namespaced=False),
+    "SelfSubjectReview": Resource("authentication.k8s.io", "v1", "selfsubjectreviews", namespaced=False),
     "SelfSubjectAccessReview": Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False),
     "LocalSubjectAccessReview": Resource("authorization.k8s.io", "v1", "localsubjectaccessreviews"),
     "InferenceService": Resource("serving.kserve.io", "v1beta1", "inferenceservices"),

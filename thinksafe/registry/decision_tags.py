@@ -5,6 +5,7 @@ from __future__ import annotations
 from thinksafe.deciding.waivers import applied, decision_word, described
 from thinksafe.digests import digest_json
 from thinksafe.records import Decision
+from thinksafe.registry.approvals import Review
 from thinksafe.registry.mlflow_client import connect, reporting, resolve_tracking_uri
 from thinksafe.registry.registration import Registration
 
@@ -64,3 +65,18 @@ def description(registration: Registration, decision: Decision) -> str:
         f"among the artifacts of the MLflow run {registration.mlflow_run}."
     )
     return "\n".join(lines)[: DESCRIPTION - len(last) - 2] + "\n\n" + last
+
+
+def tag_approval(registration: Registration, review: Review) -> None:
+    """Tag a version with where it stands: ``thinksafe.approval`` is the state, ``thinksafe.approvals`` who and why.
+
+    Raises:
+        ConfigError: no tracking URI.
+        StageError: MLflow failed.
+    """
+    uri = resolve_tracking_uri(registration.tracking_uri)
+    client = connect(uri)
+    state = "awaiting approval" if review.state == "waiting" else review.state
+    with reporting(uri, f"tag version {registration.version} of {registration.name!r}"):
+        for key, value in (("thinksafe.approval", state), ("thinksafe.approvals", review.words[:TAG])):
+            client.set_model_version_tag(registration.name, registration.version, key, value)

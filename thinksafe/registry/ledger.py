@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from thinksafe.config.model import Name
 from thinksafe.errors import ConflictError
 from thinksafe.models.references import ModelReference
-from thinksafe.records import Record, Text, WaiverUse
+from thinksafe.records import ApprovalUse, Record, Text, WaiverUse
 from thinksafe.registry.series import Series, model_folder
 from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
@@ -77,6 +77,8 @@ class LedgerEntry(Record):
     """ISO 8601, UTC."""
     waivers: tuple[WaiverUse, ...] = ()
     """Waivers without which the gate would have refused the target; a rollback has those of the promotion."""
+    approvals: tuple[ApprovalUse, ...] = Field(default=(), exclude_if=lambda approvals: not approvals)
+    """Approvals that the promotion needed; a rollback has those of the promotion."""
 
     @model_validator(mode="after")
     def _consistent(self) -> LedgerEntry:

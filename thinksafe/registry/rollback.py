@@ -69,7 +69,7 @@ def rollback(
         model=model, generation=current.generation + 1, previous=current.generation, action="rollback",
         target=target.target, version=target.version, run_id=target.run_id, digests=target.digests,
         reason=" ".join(reason.split()) or "none given", who=who or ledger.actor(), created=ledger.now(),
-        waivers=target.waivers,
+        waivers=target.waivers, approvals=target.approvals,
     )
     ledger.append(store, entry)
     _follow(store, model, client, uri)

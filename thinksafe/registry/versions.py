@@ -105,7 +105,7 @@ def _version(store: Store, suite: SuiteConfig, name: str, version: str) -> Model
         raise InputError(
             f"Version {version} of {name!r} was not registered by a realignment.", "Name a version that was."
         )
-    found = _made_by(store, run_id, name, version)
+    found = made_by(store, run_id, name, version)
     trained = found.trained
     if trained is None or tags.get(digest_tag(trained)) != trained.digest:
         raise StageError(
@@ -155,7 +155,7 @@ def find_release(store: Store, name: str, version: str = "") -> Release:
             "Their MLflow servers differ; keep a store for each.",
         )
     for candidate, run_id in found.items():
-        reference = _made_by(store, run_id, name, version)
+        reference = made_by(store, run_id, name, version)
         if reference.digest != candidate:
             raise StageError(
                 f"Version {version} of {name!r} is not what run {run_id} made.", "Register the run's candidate again."
@@ -167,7 +167,7 @@ def find_release(store: Store, name: str, version: str = "") -> Release:
     )
 
 
-def _made_by(store: Store, run_id: str, name: str, version: str) -> ModelReference:
+def made_by(store: Store, run_id: str, name: str, version: str) -> ModelReference:
     """Return what a run has trained, by its records of plan and train."""
     plan, train = (find_evidence(store, run_id, task) for task in ("plan", "train"))
     if plan is None or train is None:

@@ -40,8 +40,8 @@ def history_table(events: Sequence[Event]) -> Table:
                 Text(clean(text).replace(" [", "\n[").replace("until ", "until\n"), overflow="fold")
                 for text in (
                     DASH if event.generation is None else str(event.generation), event.version, event.action,
-                    event.decision or DASH, _number(event.harm), _number(event.reasoning), event.who or DASH,
-                    minute(event.created), champion_words(event), event.deployed or DASH,
+                    event.decision or event.reason or DASH, _number(event.harm), _number(event.reasoning),
+                    event.who or DASH, minute(event.created), champion_words(event), event.deployed or DASH,
                 )
             ),
             style="bold" if event.champion else "",

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from thinksafe.audit.records import AuditScores
 from thinksafe.records import Interval
 from thinksafe.report import agreement, charts, evidence, on_policy, pilot, tables, training_charts, words
+from thinksafe.report.approved import approvals_of
 from thinksafe.report.html import own, render
 from thinksafe.report.literature import literature
 from thinksafe.report.samples import Browser
@@ -75,7 +76,8 @@ def render_page(
     subject = summary.setting("registry", "model") or summary.setting("student", "model") or "realignment"
     return render(
         "report.html.jinja", f"{verdict.title}: {label(str(subject), 80)}", "decision", **pictures, **rows,
-        summary=summary, verdict=verdict, why=words.why(summary), estimate=words.estimated(summary),
+        summary=summary, verdict=verdict, approvals=approvals_of(summary),
+        approve=words.approve_command(summary), why=words.why(summary), estimate=words.estimated(summary),
         next_steps=words.next_steps(summary), missing=words.missing_steps(summary), most_digests=DIGESTS,
         limits=words.limits(summary, audited=bool(audits)), browser=browser,
         verdict_pairs=[f"{one}, {two}" for one, two in agreement.PAIRS],

@@ -14,7 +14,7 @@ from rich.text import Text
 from thinksafe.records import MetricKind, MetricSet
 from thinksafe.report.summary import RunSummary, of_kind, reasoning_average
 from thinksafe.report.tables import KIND_NAMES, by_status
-from thinksafe.report.words import VERDICTS, next_steps, why
+from thinksafe.report.words import VERDICTS, approve_command, next_steps, why
 from thinksafe.text import DASH, bracket, clean, count, duration, percent
 
 TONES = {"good": "green", "bad": "red", "even": "yellow"}
@@ -40,6 +40,8 @@ def run_table(summary: RunSummary, places: Places = Places()) -> Group:  # noqa:
     parts += [plain(problem) for problem in summary.problems[:10]]
     if steps := next_steps(summary):
         parts.append(plain(steps))
+    if summary.outcome == "awaiting approval":
+        parts.append(Text(clean(approve_command(summary)), overflow="fold"))
     if summary.metrics:
         parts += [Text(""), _metrics(summary)]
     if summary.decision is not None:

@@ -1,4 +1,4 @@
-"""The history of a registered model: its versions with their decisions, and the generations of its ledger.
+"""The history of a registered model: its versions with their decisions, the generations of its ledger, and approvals.
 
 All of it is in the store. The ledger says which version was champion when. The stage records of the runs say what was
 measured and decided, even for versions that were refused and never entered the ledger.
@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeVar
 from thinksafe.deciding.waivers import decision_word
 from thinksafe.measuring.statistics import Estimate
 from thinksafe.records import Count, Interval, Record
-from thinksafe.registry import ledger
+from thinksafe.registry import approvals, ledger
+from thinksafe.registry.approvals import Entry
 from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.report.summary import of_kind, reasoning_average
 from thinksafe.run.details import DecisionDetails, Details, MetricsDetails, PlanDetails, RegisterDetails
@@ -39,7 +40,8 @@ class Event(Record):
     """Run that made the version."""
     generation: int | None
     """None for a version that was not promoted."""
-    action: Literal["registered", "promote", "rollback", "withdraw"]
+    action: Literal["registered", "promote", "rollback", "withdraw", "request", "approve", "reject"]
+    """``request``: its run asked for approval; ``approve`` and ``reject``: what a person said."""
     decision: str
     """``passed``, ``passed with waivers`` or ``refused``; empty if the gate's record is missing."""
     harm: Number | None
@@ -55,6 +57,8 @@ class Event(Record):
     """Whether this is the newest generation and not a withdrawal."""
     deployed: str = ""
     """Outcome of the run's deploy stage, if it had one, and its time (ISO 8601, UTC)."""
+    reason: str = ""
+    """Of an approval or a rejection."""
 
 
 def timeline(store: Store, model: str) -> list[Event]:
@@ -64,7 +68,7 @@ def timeline(store: Store, model: str) -> list[Event]:
 
     Raises:
         ConfigError: the name is not valid for a registered model.
-        StoreError: the ledger is malformed, or the store failed.
+        StoreError: the ledger or an approval is malformed, or the store failed.
     """
     entries = ledger.entries(store, model)
     promoted = {entry.run_id for entry in entries}
@@ -78,6 +82,8 @@ def timeline(store: Store, model: str) -> list[Event]:
             registration = record.read(RegisterDetails).registration
             if registration.get("name") == model:
                 found.append(_registered(store, record, registration))
+    for version in approvals.versions(store, model):
+        found += [_said(entry) for entry in approvals.entries(store, model, version)]
     return sorted(found, key=lambda event: (event.created, event.generation or 0, event.version))
 
 
@@ -94,6 +100,15 @@ def _registered(store: Store, record: StageRecord, registration: dict[str, Any])
         version=str(registration.get("version", "")), run_id=record.run_id, generation=None, action="registered",
         who="", created=_utc(record.started), until="",
         champion=False, **_measured(store, record.run_id),
+    )
+
+
+def _said(entry: Entry) -> Event:
+    unverified = "" if entry.confirmed_by or entry.action == "request" else " (unverified)"
+    return Event(
+        version=entry.subject.version, run_id=entry.subject.run_id, generation=None, action=entry.action, decision="",
+        harm=None, reasoning=None, who=f"{entry.who}{unverified}", created=entry.created, until="", champion=False,
+        reason="" if entry.action == "request" else entry.reason,
     )
 
 

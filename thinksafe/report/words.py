@@ -7,7 +7,14 @@ from typing import NamedTuple
 from thinksafe.benchmarks.definitions import known_definition
 from thinksafe.deciding.waivers import applied
 from thinksafe.report.summary import RunSummary
-from thinksafe.report.summary.model import EVALUATION_ONLY, REALIGNMENT_ONLY, ROLLOUT_ONLY, STEPS, RunOutcome
+from thinksafe.report.summary.model import (
+    EVALUATION_ONLY,
+    LATER_ONLY,
+    REALIGNMENT_ONLY,
+    ROLLOUT_ONLY,
+    STEPS,
+    RunOutcome,
+)
 from thinksafe.text import plural
 
 
@@ -22,6 +29,8 @@ class Verdict(NamedTuple):
 VERDICTS: dict[RunOutcome, Verdict] = {
     "promoted": Verdict("Promoted", "✓", "good"),
     "rolled back": Verdict("Rolled back", "✕", "bad"),
+    "awaiting approval": Verdict("Awaiting approval", "…", "even"),
+    "rejected": Verdict("Rejected by an approver", "✕", "bad"),
     "passed, not promoted": Verdict("Passed, not promoted", "✓", "even"),
     "refused by gate": Verdict("Refused by the gate", "✕", "bad"),
     "stopped by diagnose": Verdict("Stopped by the diagnosis", "✕", "bad"),
@@ -45,6 +54,10 @@ def why(summary: RunSummary) -> str:
         return f"The run failed {where}{tail}."
     if summary.outcome == "rolled back":
         return "The candidate passed the gate and was promoted, but failed a check once served and was rolled back."
+    if summary.outcome == "awaiting approval":
+        return f"The gate passed the candidate, which awaits approval: {summary.approval.get('tally', '')}."
+    if summary.outcome == "rejected":
+        return f"The gate passed the candidate, which was {summary.approval.get('tally', 'rejected')}."
     if decision is not None:
         return decision.summary
     if summary.outcome == "nothing to do" and summary.is_evaluation:
@@ -54,6 +67,11 @@ def why(summary: RunSummary) -> str:
             f"Student, prompts, settings and code are the same as in run {taken.get('run_id')}, whose candidate "
             f"(generation {taken.get('generation')}, version {taken.get('version')}) was rolled back: "
             f"{str(taken.get('reason', '')).rstrip('.')}. It was not made again."
+        )
+    if summary.outcome == "nothing to do" and (asked := summary.asked):
+        return (
+            f"Student, prompts, settings and code are the same as in run {asked.get('run_id')}, about whose candidate "
+            f"(version {asked.get('version')}) people were asked: {asked.get('words')}. It was not made again."
         )
     if summary.outcome == "nothing to do":
         return "Student, prompts, settings and code have not changed since the champion was made, so it stays."
@@ -103,6 +121,15 @@ def next_steps(summary: RunSummary) -> str:
                 "No candidate was registered and the champion is unchanged. Raise training.learning_rate or the number "
                 "of steps: more examples or epochs, or a smaller training.batch_size."
             )
+        case "awaiting approval":
+            return (
+                "Nothing was moved. People in promotion.approval.by decide on "
+                f"{str(summary.approval.get('decision', ''))[:12]} with `thinksafe approve` or `thinksafe reject`. "
+                "Then the same run promotes it: locally the same `thinksafe run` command, on a cluster "
+                "`thinksafe submit CONFIG --promote VERSION`."
+            )
+        case "rejected":
+            return "Nothing was moved. The rejection is final for this decision; a new run decides and asks again."
         case "rolled back":
             return (
                 "The record of deploy names the check and what is served now. Compare the serving image, its options "
@@ -118,6 +145,10 @@ def next_steps(summary: RunSummary) -> str:
                 "Fix what the reason names and run again. To serve that candidate anyway, run `thinksafe rollback "
                 f"--to {taken.get('generation')}`. To make it again, start a run without if_changed."
             )
+        case "nothing to do" if asked := summary.asked:
+            if asked.get("state") == "rejected":
+                return "Change what the rejection names and run again, or start a run without if_changed."
+            return "Approve or reject that version, or start a run without if_changed."
         case "passed, not promoted":
             return (
                 "The champion is unchanged. Look at the promote stage: another run may have promoted first, in which "
@@ -129,10 +160,17 @@ def next_steps(summary: RunSummary) -> str:
             return ""
 
 
+def approve_command(summary: RunSummary) -> str:
+    """Return the command that approves the candidate of a run."""
+    name, version = (summary.registration.get(key) or key.upper() for key in ("name", "version"))
+    seen = str(summary.approval.get("decision", ""))[:12]
+    return f"thinksafe approve {name} --version {version} --decision {seen} --reason TEXT"
+
+
 def missing_steps(summary: RunSummary) -> list[str]:
     """Return the steps without a record, in reading order."""
     done = {step.name for step in summary.steps}
-    foreign = REALIGNMENT_ONLY if summary.is_evaluation else EVALUATION_ONLY
+    foreign = LATER_ONLY | (REALIGNMENT_ONLY if summary.is_evaluation else EVALUATION_ONLY)
     if summary.setting("deploy", "kind", default="none") == "none":
         foreign |= ROLLOUT_ONLY
     if done - {"plan", "prepare"}:

@@ -179,6 +179,8 @@ class PlanDetails(Details):
     if_champion: bool = False
     mlflow_run: str = ""
     kfp_run: str = ""
+    author: str = ""
+    """Who published, submitted or started the run; empty where no approval is required."""
     code: dict[str, Any] = {}
     """Version of this package and of the libraries under it."""
     sections: dict[str, Any] = {}
@@ -219,6 +221,8 @@ class DueDetails(Details):
     champion_generation: int | None = None
     taken_back: dict[str, Any] | None = None
     """The rolled-back candidate that this run would make again."""
+    asked: dict[str, Any] | None = None
+    """The candidate that this run would make again and that awaits approval or was rejected."""
 
 
 class JudgeDetails(Details):
@@ -294,6 +298,8 @@ class PromoteDetails(Details):
 
     entry: dict[str, Any] = {}
     """:class:`thinksafe.registry.ledger.LedgerEntry`."""
+    approval: dict[str, Any] = {}
+    """Where the candidate stood when it was not promoted (:func:`thinksafe.registry.approvals.shown`)."""
 
 
 class DeployDetails(Details):

@@ -2,25 +2,30 @@
 
 A schedule starts runs whether or not there is a reason. A run with the same student, prompts, settings and code as the
 champion's run would make the same adapter again, so it ends here, with nothing to do. The same holds for a run that
-would make a rolled-back candidate again: a schedule must not undo a failed rollout or a manual rollback.
+would make a rolled-back candidate again: a schedule must not undo a failed rollout or a manual rollback. And it holds
+for a candidate that awaits approval or was rejected: nobody is asked the same twice.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from thinksafe.digests import digest_file, digest_json
-from thinksafe.errors import StageError
+from thinksafe.errors import DamagedError, InputError, StageError
 from thinksafe.jsonl import write_atomic
-from thinksafe.registry import ledger
+from thinksafe.registry import approvals, ledger
 from thinksafe.registry.ledger import TakenBack
+from thinksafe.registry.sign_off import Standing, standing
 from thinksafe.run.details import DueDetails, PlanDetails
 from thinksafe.run.record import StageContext, StageResult, find_record, recorded
 from thinksafe.stages.plan import POLICY
 from thinksafe.store import Store
 
 NOTHING = "nothing to do"
+MOST = 20
+"""Versions that are looked at for what people were asked, the newest first."""
 _NO_INPUT = frozenset({"report"})
 """Sections of the plan that change no adapter and no decision."""
 
@@ -30,7 +35,8 @@ def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_
 
     It compares the digests in the records of ``plan`` and ``prepare``: student, each section of the configuration, each
     prompt set, each guard's policy, version of thinksafe and its libraries. They are compared with those of the
-    champion's run and of the runs whose candidates were rolled back. A run whose records are gone counts as different.
+    champion's run, of the runs whose candidates were rolled back, and of those that asked people. A run whose records
+    are gone counts as different.
 
     Args:
         context: Store and run.
@@ -57,7 +63,8 @@ def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_
             changed = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         same = changed == []
         taken = None if same else _taken_back(context, model, ours)
-        goes_on = not ((same or taken is not None) and if_changed)
+        asked = None if same or taken is not None else _asked(context, model, ours)
+        goes_on = not ((same or taken is not None or asked is not None) and if_changed)
         result.verdict = "due" if goes_on else NOTHING
         result.outputs = {"inputs": digest_json(ours)}
         result.details = DueDetails(
@@ -68,6 +75,10 @@ def run(context: StageContext, contamination: Path, *, if_changed: bool, passed_
                 "run_id": taken.entry.run_id, "generation": taken.entry.generation, "version": taken.entry.version,
                 "action": taken.by.action, "by_generation": taken.by.generation, "reason": taken.by.reason,
             } if taken is not None else None,
+            asked={
+                "run_id": asked.subject.run_id, "version": asked.subject.version, "state": asked.review.state,
+                "words": asked.review.words,
+            } if asked is not None else None,
         )
         write_atomic(passed_out, b"true" if goes_on else b"false")
     return result
@@ -80,6 +91,18 @@ def _taken_back(context: StageContext, model: str, ours: dict[str, str]) -> Take
     for taken in found:
         if taken.entry.run_id != context.run_id and run_inputs(context.store, taken.entry.run_id) == ours:
             return taken
+    return None
+
+
+def _asked(context: StageContext, model: str, ours: dict[str, str]) -> Standing | None:
+    """Return where the newest candidate stands that this run would make again and about which people were asked."""
+    for version in approvals.versions(context.store, model)[:MOST]:
+        with suppress(InputError, DamagedError):  # it was promoted since, or its run's records are gone
+            found = standing(context.store, model, version)
+            open_ = found.moved is None and found.review.state in ("waiting", "approved", "rejected")
+            run_id = found.subject.run_id
+            if open_ and run_id != context.run_id and run_inputs(context.store, run_id) == ours:
+                return found
     return None
 
 

@@ -17,7 +17,7 @@ from thinksafe.config.policy import policy_digests
 from thinksafe.config.sections import TeacherSection
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.digests import digest_json, library_versions
-from thinksafe.errors import ThinkSafeError
+from thinksafe.errors import ConfigError, ThinkSafeError
 from thinksafe.jsonl import write_json
 from thinksafe.models.pins import require_compiled_cluster, require_place_for_nodes
 from thinksafe.models.references import ModelReference
@@ -32,7 +32,7 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp"
 
 def run(
     context: StageContext, config: str, overrides: list[str],
-    *, plan_out: Path, base_out: Path, champion_out: Path, job_id: str = "",
+    *, plan_out: Path, base_out: Path, champion_out: Path, job_id: str = "", author: str = "",
 ) -> StageResult:
     """Validate the configuration and write the inputs of the other stages.
 
@@ -44,9 +44,11 @@ def run(
         base_out: Reference of the student.
         champion_out: Reference of the champion, marked absent where there is none.
         job_id: What KFP calls the run (:func:`kfp_run`).
+        author: Who published, submitted or started the run.
 
     Raises:
-        ConfigError: the configuration is wrong, or for another cluster than the pipeline was compiled for.
+        ConfigError: the configuration is wrong, or for another cluster than the pipeline was compiled for, or it wants
+            approvals by others than its author and nobody says who that is.
         InputError: the student cannot be found or used, or a guard's policy cannot be read.
     """
     with recorded(context, None) as result:
@@ -55,6 +57,12 @@ def run(
         loaded = load_config(config, overrides)
         require_compiled_cluster(loaded)
         require_place_for_nodes(loaded)
+        wanted = loaded.promotion.approval
+        if wanted.required and wanted.distinct_from_author and not author:
+            raise ConfigError(
+                "promotion.approval.distinct_from_author is on, and nobody says who the author of this run is.",
+                "Start it with `thinksafe submit`, or by a version that `thinksafe publish` made.",
+            )
         student, digest = pinned(loaded.student, "student")
         base = ModelReference(role="base", student=student, base_digest=digest)
         document = plan_document(context.run_id, sections_of(loaded, day, resolved_teacher(loaded)))
@@ -68,6 +76,7 @@ def run(
             update={
                 "date": day.isoformat(), "kfp_run": kfp_run(job_id), "sections": document.sections,
                 "estimate": estimated(context, loaded),
+                **({"author": author} if wanted.required else {}),
             }
         )
     return result

@@ -12,6 +12,7 @@ from thinksafe.jsonl import read_record, write_atomic, write_json
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Decision
 from thinksafe.registry import ledger
+from thinksafe.registry.approvals import Review
 from thinksafe.registry.ledger import Digests, LedgerEntry
 from thinksafe.registry.mlflow_client import connect, resolve_tracking_uri
 from thinksafe.registry.registration import (
@@ -21,8 +22,10 @@ from thinksafe.registry.registration import (
     verify_candidate,
     verify_version,
 )
+from thinksafe.registry.sign_off import subject_of
 from thinksafe.run.details import MetricsDetails, PromoteDetails
 from thinksafe.run.record import StageContext, StageResult, find_evidence, recorded
+from thinksafe.stages.approval import AWAITING, REJECTED, announced, reviewed
 
 _DECIDE_AGAIN = "Start a new run: it decides again, against the current champion."
 
@@ -37,6 +40,8 @@ def run(
     nothing; it completes the alias, which follows the ledger's newest generation (of another run, if the ledger has
     moved on).
 
+    Where the section demands approvals and they are missing, the stage asks for them, and the run ends awaiting them.
+
     Args:
         context: Store, run and task.
         section: Where the candidate is registered, and whether it is rolled out.
@@ -44,7 +49,7 @@ def run(
         registration: Registration of the candidate.
         candidate: ModelReference of the candidate.
         champion: ModelReference that the gate compared with; may be absent.
-        promotion_out: Where the LedgerEntry is written.
+        promotion_out: Where the LedgerEntry is written; JSON ``null`` where approvals are missing.
         passed_out: Where it is written whether a rollout follows, ``true`` or ``false``.
 
     Raises:
@@ -68,9 +73,20 @@ def run(
         uri = resolve_tracking_uri(section.registry.tracking_uri)
         client = connect(uri)
         verify_version(client, uri, name, registered.version, trained_of(reference))
-        entry = _own_entry(context, name, reference) or _append(
-            context, name, decided, registered, reference, compared
-        )
+        demanded, review = section.promotion, None
+        # before the look for an own entry: one that a parallel attempt writes afterwards leaves the subject as it is
+        subject = subject_of(context.store, registered, decided, compared) if demanded is not None else None
+        entry = _own_entry(context, name, reference)
+        if entry is None and demanded is not None and subject is not None:
+            _require_compared(context, name, compared)
+            review = reviewed(context, demanded, subject, registered, decided)
+            if review.state != "approved":
+                write_atomic(promotion_out, b"null\n")
+                write_atomic(passed_out, b"false")
+                result.verdict = REJECTED if review.state == "rejected" else AWAITING
+                result.details = PromoteDetails(approval=announced(context, demanded, subject, decided, review))
+                return result
+        entry = entry or _append(context, name, decided, registered, reference, compared, review)
         set_champion(context.store, name, client, uri)
         write_json(promotion_out, entry)
         write_atomic(passed_out, b"true" if section.rollout else b"false")
@@ -103,7 +119,7 @@ def _own_entry(context: StageContext, name: str, candidate: ModelReference) -> L
 
 def _append(
     context: StageContext, name: str, decision: Decision, registration: Registration, candidate: ModelReference,
-    compared: ModelReference,
+    compared: ModelReference, review: Review | None,
 ) -> LedgerEntry:
     waivers = applied(decision)
     today = ledger.now()[:10]
@@ -115,16 +131,18 @@ def _append(
                 "Renew or remove the waiver in the configuration, and start a new run.",
             )
     newest = ledger.newest(context.store, name)
-    rival = ledger.champion_for_run(context.store, name, context.run_id)
-    if _identity(rival.target if rival is not None else None) != _identity(compared):
-        now = f"The champion is now {ledger.describe(rival)}" if rival is not None else "There is no champion now"
-        raise StageError(f"{now}; the gate compared {name!r} with another.", _DECIDE_AGAIN)
+    _require_compared(context, name, compared)
+    before = review.request.subject.generation if review is not None and review.request is not None else None
+    if before is not None and newest is not None and newest.generation != before:
+        if own := _own_entry(context, name, candidate):  # a parallel attempt of this run
+            return own
+        raise StageError(f"The approvals are void: meanwhile there was {ledger.describe(newest)}.", _DECIDE_AGAIN)
     entry = LedgerEntry(
         model=name, generation=newest.generation + 1 if newest is not None else 1,
         previous=newest.generation if newest is not None else None, action="promote",
         target=candidate.model_copy(update={"role": "champion"}), version=registration.version,
         run_id=context.run_id, reason=decision.summary, who=ledger.actor(), created=ledger.now(),
-        waivers=tuple(waivers),
+        waivers=tuple(waivers), approvals=review.uses if review is not None else (),
         digests=Digests(
             adapter=candidate.adapter_digest, weights=candidate.weights_digest, base=candidate.base_digest,
             data=registration.data_digest,
@@ -138,6 +156,13 @@ def _append(
             return own
         raise StageError(lost.problem, _DECIDE_AGAIN) from lost
     return entry
+
+
+def _require_compared(context: StageContext, name: str, compared: ModelReference) -> None:
+    rival = ledger.champion_for_run(context.store, name, context.run_id)
+    if _identity(rival.target if rival is not None else None) != _identity(compared):
+        now = f"The champion is now {ledger.describe(rival)}" if rival is not None else "There is no champion now"
+        raise StageError(f"{now}; the gate compared {name!r} with another.", _DECIDE_AGAIN)
 
 
 def _identity(model: ModelReference | None) -> str:

@@ -297,3 +297,54 @@ def test_as_many_objects_at_a_time_as_connections() -> None:
     from botocore.config import Config
 
     assert Config().max_pool_connections in (None, reading.WORKERS)
+
+
+def test_what_awaits_approval_says_who_approved_what_is_missing_and_until_when(world: World) -> None:
+    world.append("waits", "one", 9)
+    world.ask("waits", "two", "2", 1, (("approve", "ann"),))
+    world.ask("new", "first", "1", 1)
+    world.append("done", "three", 9)
+    world.ask("done", "four", "2", 1, (("approve", "ann"), ("approve", "bob")))
+    found = {of.model.name: of.reasons for of in look(world).rows}
+    (reason,) = found["waits"]
+    assert reason.state == "Awaiting approval"
+    assert reason.words == (
+        "Version 2 has awaited approval since 2026-11-29: 1 of 2 approvals, by ann; open until 2026-12-13 12:00 UTC, "
+        "for 13 days more."
+    )
+    assert found["done"][0].words.startswith("Version 2 is approved and not promoted: 2 of 2 approvals, by ann, bob")
+    assert [reason.state for reason in found["new"]] == ["Awaiting approval", "No champion"]
+
+
+def test_what_was_rejected_expired_or_overtaken_does_not_wait(world: World) -> None:
+    for name in ("rejected", "expired", "overtaken"):
+        world.append(name, f"{name}-1", 40)
+        world.evaluate(name, f"{name}-e", 1)
+        said = (("reject", "bob"),) if name == "rejected" else ()
+        world.ask(name, f"{name}-2", "2", 20 if name == "expired" else 5, said)
+    world.append("overtaken", "overtaken-3", 2)
+    world.ask("stranger", "s", "1", 1, (("approve", "mallory"), ("approve", "author")))
+    found = {of.model.name: of.reasons for of in look(world).rows}
+    assert found["rejected"] == (("Not promoted", "Version 2 was rejected by bob: not yet (2026-11-25)."),)
+    assert found["expired"][0].state == "Not promoted"
+    assert "expired on 2026-11-24" in found["expired"][0].words
+    assert [reason.state for reason in found["overtaken"]] == ["In order"]
+    assert "0 of 2 approvals" in found["stranger"][0].words
+
+
+def test_a_run_that_waited_is_read_again(world: World) -> None:
+    world.ask("m", "one", "1", 1)
+    first, kept = survey([world.store.root], NOW, Kept())
+    assert states(first.rows[0])[0] == "Awaiting approval"
+    world.append("m", "one", 0)
+    world.run("one", "m", "promoted", 1)
+    again, _ = survey([world.store.root], NOW, kept)
+    assert states(again.rows[0]) == ["In order"]
+
+
+def test_a_damaged_approval_is_a_problem_of_its_model(world: World) -> None:
+    world.ask("m", "one", "1", 1)
+    world.store.put("approvals/m/1/000002.json", b"{}")
+    (of,) = look(world).rows
+    assert "Damaged" in states(of)
+    assert "approvals/m/1/000002.json" in of.model.problems[0]

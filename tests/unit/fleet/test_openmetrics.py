@@ -50,7 +50,7 @@ def test_the_numbers_are_those_of_the_page(text: bytes) -> None:
     assert found["thinksafe_model_champion_timestamp_seconds", "safe"] == NOW - 5 * DAY
     assert found["thinksafe_model_measured_timestamp_seconds", "safe"] == NOW - DAY
     assert found["thinksafe_model_next_run_timestamp_seconds", "safe", "evaluate"] == NOW + 5.625 * DAY
-    assert [found["thinksafe_model_state", "safe", state] for state in attention.STATES] == [1, *[0] * 7]
+    assert [found["thinksafe_model_state", "safe", state] for state in attention.STATES] == [1, *[0] * 8]
     assert {found["thinksafe_model_state", "new", state] for state in ("No champion", "Not promoted")} == {1}
     assert ("thinksafe_model_harm_ratio", "new") not in found, "what is not known has no line"
 

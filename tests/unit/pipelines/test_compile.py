@@ -19,7 +19,7 @@ from thinksafe.config.placeholders import holds_placeholder
 from thinksafe.config.stage_table import STAGES
 from thinksafe.errors import ConfigError, StageError
 from thinksafe_components.images import Images
-from thinksafe_pipelines.commands import COMPARE, PIPELINES, compile_pipeline
+from thinksafe_pipelines.commands import COMPARE, PIPELINES, PROMOTE, compile_pipeline
 from thinksafe_pipelines.kfp.canonical import canonicalise
 from thinksafe_pipelines.kfp.snapshot import CLUSTERS, COMPARED
 
@@ -45,17 +45,29 @@ def stage_of(spec: dict[str, Any], task: dict[str, Any]) -> str:
     return spec["deploymentSpec"]["executors"][label]["container"]["command"][1] if label else ""
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", [name for name in PIPELINES if name != PROMOTE])
 def test_kfp_loads_what_was_compiled(tmp_path: Path, name: str) -> None:
     document = COMPARED if name == COMPARE else "name: x\nseed: 1\n"
     path = compile_pipeline(name, document, ["seed=7"], tmp_path / "new" / "pipeline.yaml", IMAGES)
     component = load_component_from_file(str(path))
     inputs = component.component_spec.inputs
-    own = {"evaluate": {"model", "fresh", "if_champion"}, "realign": {"if_changed"}, COMPARE: set()}[name]
+    own = {"evaluate": {"model", "fresh", "if_champion"}, "realign": {"author", "if_changed"}, COMPARE: set()}[name]
     assert set(inputs) == {"config", "overrides", "run_id", "artifacts"} | own
     assert inputs["config"].default == document
     assert inputs["overrides"].default == '["seed=7"]'
     assert [path.name for path in path.parent.iterdir()] == ["pipeline.yaml"]
+
+
+def test_a_promotion_takes_the_run_and_no_configuration(tmp_path: Path) -> None:
+    path = compile_pipeline(PROMOTE, "name: x\n", ["seed=7"], tmp_path / "pipeline.yaml", IMAGES)
+    assert set(load_component_from_file(str(path)).component_spec.inputs) == {"run_id", "artifacts"}
+
+
+def test_the_author_is_a_default_of_the_version_that_somebody_publishes(tmp_path: Path) -> None:
+    path = compile_pipeline("realign", "name: x\n", [], tmp_path / "pipeline.yaml", IMAGES, author="ann@example.com")
+    assert load_component_from_file(str(path)).component_spec.inputs["author"].default == "ann@example.com"
+    with pytest.raises(ConfigError, match="placeholder"):
+        compile_pipeline("realign", "name: x\n", [], path, IMAGES, author="{{workflow.name}}")
 
 
 def test_without_a_configuration_the_parameter_is_required(tmp_path: Path) -> None:
@@ -118,7 +130,8 @@ def chain_of(spec: dict[str, Any], dag: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "tasks", "groups", "chain"), [("realign", 40, 8, 44), ("evaluate", 12, 4, 22), (COMPARE, 36, 10, 44)]
+    ("name", "tasks", "groups", "chain"),
+    [("realign", 40, 8, 44), ("evaluate", 12, 4, 22), (COMPARE, 36, 10, 44), (PROMOTE, 6, 2, 15)],
 )
 def test_a_run_has_few_tasks_whatever_the_width(
     tmp_path: Path, name: str, tasks: int, groups: int, chain: int
@@ -144,6 +157,7 @@ CONDITIONS = {
         **dict.fromkeys(("samples-thinksafe", "thinksafe", "samples-rejection", "rejection"), "diagnose-passed"),
         "enough-examples": "curate-passed", "changed": "train-passed",
     },
+    PROMOTE: {"rolled-out": "promote-passed"},
 }
 
 
@@ -182,7 +196,9 @@ def test_the_report_is_the_exit_task_and_depends_on_nothing_else(tmp_path: Path)
 def test_all_stages_but_plan_and_report_take_the_plan(tmp_path: Path, name: str) -> None:
     # it holds the run id; the pipeline's own parameter is empty in a scheduled run
     spec = compiled(tmp_path, name)
-    plan = {"realign": "plan", "evaluate": "plan-evaluation", COMPARE: "plan-comparison"}[name]
+    plan = {
+        "realign": "plan", "evaluate": "plan-evaluation", COMPARE: "plan-comparison", PROMOTE: "plan-promotion"
+    }[name]
     channel = f"pipelinechannel--{plan}-plan"
     made = {"taskOutputArtifact": {"outputArtifactKey": "plan", "producerTask": plan}}
     for group, task in tasks_of(spec):

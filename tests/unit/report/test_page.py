@@ -126,6 +126,12 @@ def test_the_outcome_and_its_reason_are_read_first(outcome: str, page: str) -> N
     opening = text[begin : begin + 400]
     expected = {
         "promoted": ("Promoted", "Passed: all 31 checks hold."),
+        "awaiting approval": (
+            "Awaiting approval", "The gate passed the candidate, which awaits approval: 1 of 2 approvals, by ann."
+        ),
+        "rejected": (
+            "Rejected by an approver", "The gate passed the candidate, which was rejected by bob: not yet."
+        ),
         "passed, not promoted": ("Passed, not promoted", "Passed: all 31 checks hold."),
         "refused by gate": ("Refused by the gate", "6 of 31 checks failed (2 because there are too few prompts)"),
         "stopped by diagnose": ("Stopped by the diagnosis", "No latent safety knowledge: 2 of 2 checks failed."),

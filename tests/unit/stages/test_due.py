@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleets import World as Fleet
 from registry_runs import World
 
 from thinksafe.errors import StageError
@@ -14,6 +15,7 @@ from thinksafe.run.record import (
     StageContext,
     StageRecord,
     StageResult,
+    find_record,
     list_records,
     silent,
     write_stage_record,
@@ -192,3 +194,29 @@ def test_what_was_reinstated_counts_as_the_champion(world: World) -> None:
     result, _ = ask(world)
     assert (result.details.same, result.details.champion_run) == (True, "bad")
     assert result.details.taken_back is None
+
+
+@pytest.mark.parametrize(("said", "state"), [((), "waiting"), ((("reject", "bob"),), "rejected")])
+def test_people_are_not_asked_the_same_twice(world: World, said: Any, state: str) -> None:
+    fleet = Fleet(world.store)
+    fleet.ask("m", "asks", "7", 0, said, expires="9999d")
+    asking = find_record(world.store, "asks", "plan")
+    assert asking is not None
+    section = asking.details["sections"]["promote"]
+    # the plan of the run that asked, with the inputs of the new one
+    write(world.store, "asks", train={"seed": 2}, promote=section)
+    plan = find_record(world.store, "asks", "plan")
+    assert plan is not None
+    details = {**plan.details, "champion": asking.details["champion"], "author": "author"}
+    write_stage_record(world.store, plan.model_copy(update={"details": details}))
+    write(world.store, "new", train={"seed": 2}, promote=section)
+    result, flag = ask(world)
+    assert (flag, result.verdict) == ("false", "nothing to do")
+    assert (result.details.asked["version"], result.details.asked["state"]) == ("7", state)
+    summary = summarise(list_records(world.store, "new").found)
+    assert "about whose candidate (version 7) people were asked" in why(summary)
+    assert "without if_changed" in next_steps(summary)
+    assert ask(world, if_changed=False)[1] == "true"
+    assert ask(world, "asks")[1] == "true", "the run that asked goes on"
+    write(world.store, "new", train={"seed": 3}, promote=section)
+    assert ask(world)[1] == "true"

@@ -35,11 +35,11 @@ def run(
     )
 
     def planned(
-        config: str = "micro", *overrides: str, **changes: Any
+        config: str = "micro", *overrides: str, author: str = "", **changes: Any
     ) -> tuple[StageResult, dict[str, str]]:
         folder = tmp_path / "out"
         outputs = {f"{name}_out": folder / name for name in FILES}
-        result = plan.run(make_context("plan", **changes), config, list(overrides), **outputs)
+        result = plan.run(make_context("plan", **changes), config, list(overrides), author=author, **outputs)
         files = {path.name: path.read_text() for path in folder.iterdir()}
         return result, files | {
             name: json.dumps(section) for name, section in json.loads(files["plan"])["sections"].items()
@@ -227,3 +227,39 @@ def test_the_plan_keeps_what_earlier_runs_say_about_its_time(run: Callable[..., 
     spent = sum(record.seconds for task, record in records.items() if task != "plan") / 3600
     assert kept.point == pytest.approx(spent, rel=0.01), "the newest plan was of the run before"
     assert "estimate" not in files["plan"], "no stage reads it"
+
+
+APPROVAL = ("promotion.approval.required=1", "promotion.approval.by=[ann]")
+
+
+def test_without_approvals_the_plan_says_nothing_of_them(run: Callable[..., Any], store: LocalStore) -> None:
+    _, files = run(author="ann")
+    assert "promotion" not in json.loads(files["promote"])
+    assert "author" not in list_records(store, "run-1").found["plan"].details
+
+
+def test_the_plan_holds_whose_approval_counts_and_the_record_who_started_it(
+    run: Callable[..., Any], store: LocalStore
+) -> None:
+    _, files = run("micro", *APPROVAL, author="bob")
+    approval = json.loads(files["promote"])["promotion"]["approval"]
+    assert (approval["required"], approval["by"], approval["identity"]) == (1, ["ann"], "system")
+    assert list_records(store, "run-1").found["plan"].details["author"] == "bob"
+
+
+def test_four_eyes_need_an_author(run: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigError, match="nobody says who the author"):
+        run("micro", *APPROVAL)
+    run("micro", *APPROVAL, "promotion.approval.distinct_from_author=false")
+
+
+@pytest.mark.parametrize(("waiver", "fine"), [("ann", True), ("Ann", False), ("mallory", False)])
+def test_waivers_may_be_for_approvers_only(run: Callable[..., Any], waiver: str, fine: bool) -> None:
+    given = f"gate.waivers=[{{check: decided/evidence, person: {waiver}, reason: r, expires: 2999-01-01}}]"
+    given = given.replace("decided/evidence", "harm/micro-harm")
+    overrides = [*APPROVAL, "promotion.approval.waivers=approvers", given]
+    if fine:
+        run("micro", *overrides, author="bob")
+    else:
+        with pytest.raises(ConfigError, match="who waives"):
+            run("micro", *overrides, author="bob")

@@ -11,6 +11,7 @@ from thinksafe.benchmarks.definitions import definition, definition_names
 from thinksafe.deciding.waivers import applied
 from thinksafe.methods import METHODS
 from thinksafe.records import Role
+from thinksafe.report.approved import approvals_of
 from thinksafe.report.card import sources
 from thinksafe.report.summary import RunSummary
 from thinksafe.report.tables import KIND_NAMES
@@ -76,7 +77,7 @@ def model_card(summary: RunSummary) -> str:
         notes=decision.notes if decision is not None else (), waived=applied(decision) if decision is not None else (),
         intended_use=str(summary.setting("card", "intended_use", default="")),
         contact=str(summary.setting("card", "contact", default="")), training=summary.setting("training", default={}),
-        promotion=summary.promotion, registration=summary.registration,
+        promotion=summary.promotion, approvals=approvals_of(summary), registration=summary.registration,
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}", ignore_metadata_errors=False))
 

@@ -77,7 +77,8 @@ def summarise(
         decision = train.decision
     steps = tuple(_step(found[task]) for task in sorted(found, key=_place))
     registration = _blanked(read.details("register", RegisterDetails).registration)
-    promotion = _blanked(read.details("promote", PromoteDetails).entry)
+    promote, due = read.details("promote", PromoteDetails), read.details("due", DueDetails)
+    promotion, approval = _blanked(promote.entry), _blanked(promote.approval)
     config = _blanked(plan.config)
     run_id = run_id or next((record.run_id for record in found.values()), "")
     provenance = Provenance(
@@ -96,10 +97,10 @@ def summarise(
         funnel=curate.funnel, curve=tuple(point for point in train.curve if _finite(point.step, point.loss)),
         training=train.model_dump(exclude={"curve", "drift", "decision"}, exclude_unset=True),
         drift=train.drift, prompt_sets=prepare.sets, contamination=prepare.contamination,
-        previous=monitor.previous or {}, taken_back=_blanked(read.details("due", DueDetails).taken_back or {}),
+        previous=monitor.previous or {}, taken_back=_blanked(due.taken_back or {}), asked=_blanked(due.asked or {}),
         dropped=prepare.dropped,
-        registration=registration, promotion=promotion, problems=tuple(read.problems), provenance=provenance,
-        estimate=plan.estimate,
+        registration=registration, promotion=promotion, approval=approval, problems=tuple(read.problems),
+        provenance=provenance, estimate=plan.estimate,
     )
 
 
@@ -180,6 +181,10 @@ def _outcome(
         return "rolled back"
     if "promote" in records and records["promote"].verdict == "promoted":
         return "promoted"
+    if "promote" in records and records["promote"].verdict == "awaiting approval":
+        return "awaiting approval"
+    if "promote" in records and records["promote"].verdict == "rejected":
+        return "rejected"
     if decision is not None:
         return "passed, not promoted" if decision.passed else "refused by gate"
     if diagnosis is not None and diagnosis.decision is not None and not diagnosis.continues:

@@ -16,8 +16,9 @@ from thinksafe.training.details import CurvePoint
 from thinksafe.training.drift import Drift
 
 RunOutcome = Literal[
-    "promoted", "rolled back", "passed, not promoted", "refused by gate", "stopped by diagnose", "stopped by curate",
-    "stopped by train", "evaluated", "regressed", "nothing to do", "failed", "incomplete",
+    "promoted", "rolled back", "awaiting approval", "rejected", "passed, not promoted", "refused by gate",
+    "stopped by diagnose", "stopped by curate", "stopped by train", "evaluated", "regressed", "nothing to do", "failed",
+    "incomplete",
 ]
 
 STEPS = (
@@ -27,8 +28,8 @@ STEPS = (
         f"{stage}-{role}" for role in get_args(Role) if role != "previous"
         for stage in ("sample", "judge", "grade", "metrics")
     ),
-    "gate", "promote", "sample-rollout", "deploy", "judge-previous", "grade-previous", "metrics-previous", "monitor",
-    "alarm",
+    "gate", "plan-promotion", "promote", "sample-rollout", "deploy", "judge-previous", "grade-previous",
+    "metrics-previous", "monitor", "alarm",
 )
 """Every step of a realignment or evaluation in reading order."""
 
@@ -41,6 +42,8 @@ EVALUATION_ONLY = frozenset(
     }
 )
 """Steps of a standalone evaluation that a realignment does not have."""
+LATER_ONLY = frozenset({"plan-promotion"})
+"""Steps that only a run has whose candidate was promoted later, once people had approved it."""
 ROLLOUT_ONLY = frozenset({"sample-rollout", "deploy"})
 """Steps of a realignment with a rollout."""
 REALIGNMENT_ONLY = frozenset(STEPS) - EVALUATION_ONLY - {"plan", "prepare"} | {"alarm"}
@@ -168,10 +171,15 @@ class RunSummary(Record):
     """The evaluation that this one was compared with: ``number``, ``run_id``, ``created``."""
     taken_back: dict[str, Any]
     """The rolled-back candidate that the run would have made again: ``run_id``, ``generation``, ``reason``."""
+    asked: dict[str, Any] = {}
+    """The candidate that it would have made again and about which people were asked: ``run_id``, ``version``,
+    ``state``, ``words``."""
     prompt_sets: tuple[PromptSetRow, ...]
     dropped: dict[str, int]
     registration: dict[str, Any]
     promotion: dict[str, Any]
+    approval: dict[str, Any] = {}
+    """Where the candidate stood when the run ended, if it awaited approval or was rejected."""
     steps: tuple[Step, ...]
     """In the order of ``STEPS``."""
     failures: tuple[Failure, ...]

