@@ -6,6 +6,7 @@ A run that needs approval appends a request, and people append approvals and rej
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
@@ -26,6 +27,7 @@ REASON = 1000
 """Longest reason, in characters."""
 ATTEMPTS = 20
 """Numbers to try while others append to the same version."""
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 State = Literal["not asked", "waiting", "approved", "rejected", "expired"]
 
@@ -155,7 +157,7 @@ def entries(store: Store, model: str, version: str) -> list[Entry]:
 def versions(store: Store, model: str) -> list[str]:
     """Return the versions about which something was said, newest first. Raises ConfigError, StoreError."""
     names = store.folders(model_folder(ROOT, model))
-    return sorted((name for name in names if name.isdigit()), key=int, reverse=True)
+    return sorted(filter(_VERSION.fullmatch, names), key=int, reverse=True)
 
 
 def review(found: Iterable[Entry], subject: Subject, rule: Rule, now: datetime) -> Review:
@@ -270,7 +272,7 @@ def stamp(time: datetime) -> str:
 
 
 def _series(store: Store, model: str, version: str) -> Series[Entry]:
-    if not version.isdigit():
+    if not _VERSION.fullmatch(version):
         raise InputError(f"{version[:80]!r} is not a version.", "Give the number that MLflow shows.")
 
     def stranger(entry: Entry, number: int) -> str:
@@ -279,10 +281,9 @@ def _series(store: Store, model: str, version: str) -> Series[Entry]:
             return ""
         return f"entry {entry.number} about version {subject.version} of {subject.model!r}"
 
-    prefix = f"{model_folder(ROOT, model)}{int(version)}/"
     return Series(
-        store, prefix, Entry, f"the record of approvals of version {version} of {model!r}", "a request or an approval",
-        stranger,
+        store, f"{model_folder(ROOT, model)}{version}/", Entry,
+        f"the record of approvals of version {version} of {model!r}", "a request or an approval", stranger,
     )
 
 

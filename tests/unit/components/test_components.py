@@ -122,7 +122,7 @@ def test_the_setting_hears_of_stage_and_section_of_each_task() -> None:
     @dsl.pipeline
     def several():
         stages = load_all(heard)
-        planned = stages.plan(config="", overrides="", job_id="", artifacts="", run_id="").outputs
+        planned = stages.plan(config="", overrides="", author="", job_id="", artifacts="", run_id="").outputs
         where = {"plan": planned["plan"], "artifacts": ""}
         for use in ("pilot", "training"):
             given = {"section": f"sample_{use}", "use": use, **where}

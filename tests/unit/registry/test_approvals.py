@@ -192,7 +192,7 @@ def test_a_removed_entry_is_noticed(store: LocalStore) -> None:
 
 
 def test_names_and_versions_that_are_none(store: LocalStore) -> None:
-    for version in ("", "x", "../1", "-1", "1.0"):
+    for version in ("", "x", "../1", "-1", "1.0", "0", "007", "\u00b2", "9" * 19):
         with pytest.raises(InputError, match="not a version"):
             approvals.entries(store, "m", version)
     with pytest.raises(ConfigError, match="registered model name"):

@@ -22,12 +22,16 @@ def compiled_once() -> Iterator[None]:
     """The real compiler, once for each document: it takes longer than all else here."""
     kept: dict[Any, bytes] = {}
 
-    def compile_once(name: str, text: str, overrides: list[str], path: Path, *, cluster: ClusterSettings) -> Path:
+    def compile_once(
+        name: str, text: str, overrides: list[str], path: Path, *, cluster: ClusterSettings, author: str = ""
+    ) -> Path:
         if name == COMPARE:  # its shape follows from the document
             return compile_pipeline(name, text, overrides, path, cluster=cluster)
-        key = (name, cluster.digest, tuple(overrides))
+        key = (name, cluster.digest, tuple(overrides), author)
         if key not in kept:
-            kept[key] = compile_pipeline(name, "DOCUMENT", overrides, path, cluster=cluster).read_bytes()
+            kept[key] = compile_pipeline(
+                name, "DOCUMENT", overrides, path, cluster=cluster, author=author
+            ).read_bytes()
         path.write_bytes(kept[key].replace(b"DOCUMENT", json.dumps(text).encode()))
         return path
 

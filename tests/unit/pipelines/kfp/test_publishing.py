@@ -42,6 +42,24 @@ def test_what_was_uploaded_is_the_compiled_pipeline(server: KfpServer) -> None:
     assert "extends: micro" in spec["root"]["inputDefinitions"]["parameters"]["config"]["defaultValue"]
 
 
+def test_the_author_is_part_of_the_version(server: KfpServer) -> None:
+    text = document(server)
+    first, second, again = (
+        publishing.publish(cluster_of(text), text, [], author=author) for author in ("ann", "bob", "ann")
+    )
+    assert first.version_id == again.version_id != second.version_id
+    spec, _ = server.packages[second.version_id]
+    assert spec["root"]["inputDefinitions"]["parameters"]["author"]["defaultValue"] == "bob"
+
+
+def test_a_promotion_is_started_with_the_run_that_waited(server: KfpServer) -> None:
+    text = document(server)
+    done, _ = publishing.submit(cluster_of(text), text, [], "x", "promote", {"run_id": "one"})
+    assert done.name == "thinksafe-promote"
+    assert server.recurring_runs == []
+    assert server.runs[0]["runtime_config"]["parameters"] == {"run_id": "one"}
+
+
 def test_the_recurring_run_does_not_overlap_and_does_not_catch_up(server: KfpServer) -> None:
     done = publish(server)
     (made,) = server.recurring_runs
