@@ -103,7 +103,7 @@ def test_an_unknown_pipeline_is_bad_input(cli: Callable[..., Any], tmp_path: Pat
     config.write_text(cluster_document(kfp={"host": "http://127.0.0.1:9"}))
     ended = cli(command, config, "--pipeline", "repair")
     assert ended.code == 2
-    assert "Pipelines: realign, evaluate, compare." in ended.err
+    assert "Pipelines: realign, evaluate, compare" in ended.err
 
 
 def test_an_unreachable_server_exits_1_and_says_what_to_do(cli: Callable[..., Any], tmp_path: Path) -> None:
