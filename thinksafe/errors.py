@@ -60,6 +60,10 @@ class DamagedError(StoreError):
     """An object exists, but its content is not what was written."""
 
 
+class SignatureError(StageError):
+    """What was read is not signed by a trusted signer, or is not what was signed."""
+
+
 class ConflictError(StoreError):
     """Another writer created the object first (a conditional create failed)."""
 

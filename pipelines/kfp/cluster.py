@@ -15,9 +15,11 @@ from thinksafe.config.pods import (
     CERTIFICATES,
     POD_NAME_VARIABLE,
     POD_UID_VARIABLE,
+    SIGNING,
     environment,
     pod_labels,
     secret_variables,
+    signing_secret,
 )
 from thinksafe.config.stage_table import STAGES
 from thinksafe.run.attempts import NODE_FIELD, NODE_VARIABLE, RETRIES_VARIABLE, Retries
@@ -147,6 +149,8 @@ def _volumes(cluster: ClusterSettings, settings: StageSettings, stage: str, task
             task, config_map_name=cluster.certificates.config_map, mount_path=CERTIFICATES,
             optional=STAGES[stage].runs_after_failure,
         )
+    if secret := signing_secret(cluster, stage):
+        kubernetes.use_secret_as_volume(task, secret_name=secret, mount_path=SIGNING)
     cache = cluster.model_cache
     if not models:
         return

@@ -11,6 +11,7 @@ from typing import Any
 
 from thinksafe.config.model import RegistrySettings
 from thinksafe.config.sections import PromoteSection, RegisterSection
+from thinksafe.config.sign import SignSettings
 from thinksafe.digests import digest_folder
 from thinksafe.errors import StageError
 from thinksafe.jsonl import read_record, write_json
@@ -121,8 +122,9 @@ class Run:
 
     def register(self) -> StageResult:
         return register.run(
-            self.context("register"), RegisterSection(registry=self.settings), self.folder / "candidate.json",
-            self.folder / "examples.jsonl", registration_out=self.folder / "registration.json",
+            self.context("register"), RegisterSection(registry=self.settings, sign=self.world.sign),
+            self.folder / "candidate.json", self.folder / "examples.jsonl",
+            registration_out=self.folder / "registration.json",
         )
 
     def register_by_hand(self, version: str = "1") -> Registration:
@@ -148,8 +150,8 @@ class Run:
     def promote(self, **changed: Any) -> StageResult:
         inputs = {name: self.folder / f"{name}.json" for name in ("decision", "registration", "candidate", "champion")}
         return promote.run(
-            self.context("promote"), PromoteSection(registry=self.settings, rollout=False), **{**inputs, **changed},
-            promotion_out=self.out, passed_out=self.folder / "rolled-out",
+            self.context("promote"), PromoteSection(registry=self.settings, rollout=False, sign=self.world.sign),
+            **{**inputs, **changed}, promotion_out=self.out, passed_out=self.folder / "rolled-out",
         )
 
     def report(self) -> StageResult:
@@ -175,6 +177,9 @@ class World:
         root: Store root; in ``folder`` by default.
         model: Registered model.
     """
+
+    sign: SignSettings | None = None
+    """Who signs what its runs register and promote."""
 
     def __init__(self, folder: Path, uri: str = "", root: str = "", model: str = "m") -> None:
         self.folder, self.model = folder, model

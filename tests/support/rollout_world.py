@@ -20,7 +20,7 @@ from thinksafe.config.guard import GuardSettings
 from thinksafe.config.sections import DeploySection
 from thinksafe.deploy.rollout import Rollout
 from thinksafe.deploy.target import fetch
-from thinksafe.errors import StoreError
+from thinksafe.errors import SignatureError, StoreError
 from thinksafe.jsonl import read_record, write_json, write_records
 from thinksafe.records import Prompt, Sample, SamplingSettings
 from thinksafe.registry.registration import trained_of
@@ -53,6 +53,8 @@ class RolloutWorld:
     def promoted(self, run_id: str, *, bad: bool = False, full: bool = False) -> Run:
         """Return a run whose candidate was promoted; served, a bad one complies with everything."""
         run = self.world.run(run_id, full=full)
+        if self.world.sign is not None:
+            run.register()  # once more, which signs it
         run.compare()
         run.promote()
         if bad:
@@ -73,7 +75,7 @@ class RolloutWorld:
         section = DeploySection(
             seed=1, alpha=0.05, deploy=self.settings, registry=self.world.settings,
             guard=GuardSettings(kind="refusal-match"), part="whole",
-            settings=SamplingSettings(max_tokens=48), reasoning="think",
+            settings=SamplingSettings(max_tokens=48), reasoning="think", sign=self.world.sign,
         )
         rows = [
             Sample(
@@ -114,8 +116,11 @@ class RolloutWorld:
         options = dict(zip(fetching[::2], fetching[1::2], strict=True))
         self.log.append(options["--digest"])
         try:
-            fetch(options["--place"], options["--digest"], self.folder / "pod" / options["--out"].strip("/"))
-        except StoreError:
+            fetch(
+                options["--place"], options["--digest"], self.folder / "pod" / options["--out"].strip("/"),
+                options.get("--signed-as", ""), options.get("--sign", ""),
+            )
+        except (StoreError, SignatureError):
             return {"observedGeneration": found["metadata"]["generation"], "conditions": [
                 {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
             ]}

@@ -10,9 +10,9 @@ import pytest
 import thinksafe
 
 ROOMS = (
-    "store", "benchmarks", "micro", "methods", "config", "kube", "models", "run", "work", "prompts", "sampling",
-    "judging", "training", "measuring", "deciding", "registry", "estimating", "deploy", "audit", "report", "fleet",
-    "doctor", "stages", "cli",
+    "store", "benchmarks", "micro", "methods", "config", "kube", "models", "signing", "run", "work", "prompts",
+    "sampling", "judging", "training", "measuring", "deciding", "registry", "estimating", "deploy", "audit", "report",
+    "fleet", "doctor", "stages", "cli",
 )
 """From the bottom up. A module at the top level of the package is below all rooms."""
 

@@ -123,11 +123,17 @@ def rollback(
     ] = False,
     deploy: Annotated[bool, typer.Option("--deploy", help="Also serve it on the cluster.")] = False,
     config: Annotated[
-        str, typer.Option(metavar="CONFIG", help="Config with the section deploy; by default that of the target's run.")
+        str, typer.Option(
+            metavar="CONFIG", help="Config with the sections deploy and sign; by default deploy of the target's run."
+        )
+    ] = "",
+    private_key: Annotated[
+        str, typer.Option(metavar="FILE", help="Sign the new generation, where --config has a section sign.")
     ] = "",
 ) -> None:
     """Append a ledger generation that points to an earlier one, and move the alias champion there."""
     from thinksafe.cli.local import existing_root, run_tracking_uri
+    from thinksafe.cli.signatures import seal_for
     from thinksafe.errors import ConfigError
     from thinksafe.registry.rollback import rollback as append
     from thinksafe.registry.rollback import withdraw
@@ -137,12 +143,14 @@ def rollback(
         raise ConfigError("--to and --withdraw exclude each other.", "Use only one of them.")
 
     store = open_store(artifacts or existing_root(out))
+    seal = seal_for(store, model, config, private_key)
     uri = tracking_uri or (run_tracking_uri(out, store) if out is not None else "")
     if leave_none:
         entry = withdraw(store, model, reason=reason, tracking_uri=uri)
         typer.echo(f"{model}: version {entry.version} is withdrawn (generation {entry.generation}); no champion.")
     else:
-        entry = append(store, model, to=to, reason=reason, who=None, tracking_uri=uri)
+        signs = seal is not None and bool(seal.settings.private_key)
+        entry = append(store, model, to=to, reason=reason, who=None, tracking_uri=uri, seal=seal, signs=signs)
         typer.echo(f"{model}: generation {entry.generation} is version {entry.version} (alias champion).")
     if deploy:
         from thinksafe.cli.rollout_stages import deploy_rollback

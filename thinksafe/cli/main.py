@@ -24,6 +24,7 @@ from thinksafe.cli import (
     guards,
     rollout_stages,
     sign_off,
+    signatures,
     stages,
 )
 from thinksafe.errors import ThinkSafeError, known_error
@@ -63,6 +64,7 @@ audit.add_to(app)
 estimate.add_to(app)
 export.add_to(app)
 fleet.add_to(app)
+signatures.add_to(app)
 guards.add_to(app)
 benchmarks.add_to(app)
 stages.add_to(app)

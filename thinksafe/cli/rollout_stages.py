@@ -80,11 +80,13 @@ def fetch_trained(
     place: Annotated[str, typer.Option(help="s3://bucket/prefix/adapters/... or s3://bucket/prefix/weights/...")],
     digest: Annotated[str, typer.Option(help="Digest over the files.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
+    signed_as: Annotated[str, typer.Option(help="NAME@VERSION that the files must be signed as.")] = "",
+    sign: Annotated[str, typer.Option(help="Whose signatures count: the section sign, as JSON.")] = "",
 ) -> None:
-    """Copy an adapter or all weights from the store and check the digest (init container of the serving pods)."""
+    """Copy an adapter or all weights from the store and check digest and signature (init container of serving pods)."""
     from thinksafe.deploy.target import fetch
 
-    fetch(place, digest, out)
+    fetch(place, digest, out, signed_as, sign)
     typer.echo(f"{digest[:12]} is complete")
 
 

@@ -190,6 +190,7 @@ class ClusterSettings(Section):
     """Further ConfigMaps, as environment variables."""
     schedule: ScheduleSettings = ScheduleSettings()
     _wide: frozenset[str] = PrivateAttr(frozenset())
+    _signing: str = PrivateAttr("")
 
     @field_validator("stages")
     @classmethod
@@ -235,8 +236,10 @@ class ClusterSettings(Section):
 
     @property
     def digest(self) -> str:
-        """Digest of what is compiled into the pipeline: all settings except ``kfp`` and ``schedule``, and ``wide``."""
+        """Digest of what is compiled into the pipeline: all but ``kfp`` and ``schedule``, and ``wide``, ``signing``."""
         compiled = self.model_dump(mode="json", exclude={"kfp", "schedule"})
+        if self._signing:
+            compiled["signing"] = self._signing
         return digest_json({**compiled, "wide": sorted(self._wide)})
 
     @property
@@ -251,6 +254,17 @@ class ClusterSettings(Section):
         """Return the same settings with other sections of the plan on which several pods work."""
         found = self.model_copy()
         found._wide = frozenset(sections)
+        return found
+
+    @property
+    def signing(self) -> str:
+        """Secret with the private key, which the stages that sign mount; no setting: it is ``sign.secret``."""
+        return self._signing
+
+    def with_signing(self, secret: str) -> ClusterSettings:
+        """Return the same settings with another Secret for the stages that sign; empty for none."""
+        found = self.model_copy()
+        found._signing = secret
         return found
 
     def stage(self, name: str) -> StageSettings:

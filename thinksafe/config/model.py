@@ -25,6 +25,7 @@ from thinksafe.config.parallelism import with_jobs
 from thinksafe.config.promotion import PromotionSettings, check_waivers
 from thinksafe.config.registry import CardSettings, RegistrySettings, ReportSettings
 from thinksafe.config.shape import check_place, check_shape
+from thinksafe.config.sign import SignSettings
 from thinksafe.config.vllm import EngineOptions
 from thinksafe.methods import AnyMethod
 from thinksafe.methods.thinksafe import ThinkSafe
@@ -235,6 +236,8 @@ class RealignmentConfig(Section):
     compare: ComparedMethods = ()
     """Methods that `thinksafe compare` puts side by side (docs/compare.md); a realignment does not read it."""
     cost: CostSettings = CostSettings()
+    sign: SignSettings | None = Field(default=None, exclude_if=lambda sign: sign is None)
+    """Sign what is registered and promoted, and serve nothing else (docs/governance.md)."""
     cluster: ClusterSettings | None = None
     """Where and how the pipeline runs on Kubeflow; not read by a run on this machine."""
 
@@ -250,6 +253,10 @@ class RealignmentConfig(Section):
         if cluster is None or not needed <= info.data.keys():
             return cluster
         cluster = with_jobs(with_gpus(cluster, gpus_needed(info.data)), info.data)
+        if (sign := info.data.get("sign")) is not None:
+            if not sign.secret and sign.kind != "keyless":
+                raise ValueError("on a cluster, signing takes the private key from a Secret: set sign.secret")
+            cluster = cluster.with_signing(sign.secret)
         return with_sampler(cluster, info.data["method"]) if "method" in info.data else cluster
 
     @field_validator("compare")

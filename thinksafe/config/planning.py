@@ -180,10 +180,10 @@ def sections_of(
             same_guard=config.guard.same, waivers_on=day if waivers else None,
             known_checks=tuple(check_names(("gate",), evaluation.gated, second is not None)) if waivers else (),
         ),
-        registry=RegisterSection(registry=config.registry),
+        registry=RegisterSection(registry=config.registry, sign=config.sign),
         promote=PromoteSection(
             registry=config.registry, rollout=config.deploy.kind != "none",
-            promotion=config.promotion.demanded(on_cluster=config.cluster is not None),
+            promotion=config.promotion.demanded(on_cluster=config.cluster is not None), sign=config.sign,
         ),
         sample_rollout=measured.sample.model_copy(
             update={
@@ -195,7 +195,7 @@ def sections_of(
         deploy=DeploySection(
             seed=derived_seed(config.seed, "deploy"), deploy=config.deploy, alpha=config.gate.alpha,
             registry=config.registry, guard=config.guard.evaluate, part=config.gate.harm.part,
-            settings=evaluation.settings, reasoning=reasoning,
+            settings=evaluation.settings, reasoning=reasoning, sign=config.sign,
         ),
         report=ReportSection(
             report=config.report, registry=config.registry, recipe=config.name, method=method.kind

@@ -27,6 +27,13 @@ NAME_LABELS = {"app.kubernetes.io/name": "thinksafe"}
 STAGE_LABEL = "app.kubernetes.io/component"
 """Label with a pod's stage."""
 
+SIGNING = "/etc/thinksafe/signing"
+"""Folder in the pods that sign, where the Secret with the private key is mounted."""
+SIGNING_VARIABLE = "THINKSAFE_SIGNING"
+"""That folder."""
+SIGNING_FILES = ("private-key.pem", "certificate.pem", "token")
+"""Keys of that Secret: for the kinds key and certificate, for certificate, and for keyless."""
+
 CERTIFICATES = "/etc/thinksafe/certificates"
 """Folder in pods with the certificates of the cluster's own authority."""
 
@@ -53,6 +60,8 @@ def environment(cluster: ClusterSettings, stage: str, *, starts_job: bool = Fals
         found |= {"AWS_CA_BUNDLE": path, "REQUESTS_CA_BUNDLE": path, "SSL_CERT_FILE": path}
     if spec_of(stage).mlflow:
         found["MLFLOW_TRACKING_URI"] = cluster.mlflow.uri
+    if signing_secret(cluster, stage):
+        found[SIGNING_VARIABLE] = SIGNING
     if spec_of(stage).plans:
         found[DIGEST_VARIABLE] = cluster.digest
     if spec_of(stage).reads_models:
@@ -64,6 +73,11 @@ def environment(cluster: ClusterSettings, stage: str, *, starts_job: bool = Fals
         text = cluster.model_dump(mode="json", exclude={"kfp", "schedule"}, exclude_defaults=True)
         found[JOBS_VARIABLE] = canonical_json(text)
     return {name: value for name, value in found.items() if value}
+
+
+def signing_secret(cluster: ClusterSettings, stage: str) -> str:
+    """Return the Secret with the private key that a stage's pods mount at SIGNING; empty for none."""
+    return cluster.signing if spec_of(stage).signs else ""
 
 
 def pod_labels(cluster: ClusterSettings, settings: StageSettings, stage: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ from thinksafe.config.model import (
     TrainingSettings,
 )
 from thinksafe.config.promotion import PromotionSettings
+from thinksafe.config.sign import SignSettings
 from thinksafe.methods.forms import Form
 from thinksafe.methods.objectives import Objective
 from thinksafe.methods.rules import Keep, Rule
@@ -204,6 +205,8 @@ class RegisterSection(Section):
     """Where the candidate is registered."""
 
     registry: RegistrySettings
+    sign: SignSettings | None = Field(default=None, exclude_if=lambda sign: sign is None)
+    """Who signs it; None if nothing is signed."""
 
 
 class PromoteSection(Section):
@@ -214,6 +217,8 @@ class PromoteSection(Section):
     """Whether a rollout follows."""
     promotion: PromotionSettings | None = Field(default=None, exclude_if=lambda promotion: promotion is None)
     """Whose approval it needs; None where it needs none."""
+    sign: SignSettings | None = Field(default=None, exclude_if=lambda sign: sign is None)
+    """Who signs the ledger; None if nothing is signed."""
 
 
 class DeploySection(Section):
@@ -231,6 +236,8 @@ class DeploySection(Section):
     settings: SamplingSettings
     """Sampling settings of the harm check: the evaluation's."""
     reasoning: Literal["think", "none"]
+    sign: SignSettings | None = Field(default=None, exclude_if=lambda sign: sign is None)
+    """Whose signatures count; None if nothing is signed."""
 
 
 class ReportSection(Section):

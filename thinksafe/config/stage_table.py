@@ -23,6 +23,8 @@ class StageSpec:
     """It reads the hub or copies of it: its pods get the hub's token and the model cache."""
     mlflow: bool = False
     """It talks to MLflow: only these pods get its credentials."""
+    signs: bool = False
+    """It signs: only these pods mount the private key."""
     cached: bool = True
     """Kubeflow may reuse the outputs of an earlier task with the same inputs. False if the stage reads or changes
     anything
@@ -45,10 +47,10 @@ STAGES: dict[str, StageSpec] = {
     "diagnose": StageSpec(retried=False),
     "curate": StageSpec(),
     "train": StageSpec("trainer", reads_models=True),
-    "register": StageSpec(mlflow=True, cached=False, preloaded=True),
+    "register": StageSpec(mlflow=True, signs=True, cached=False, preloaded=True),
     "metrics": StageSpec(preloaded=True),
     "gate": StageSpec(mlflow=True, cached=False, retried=False, preloaded=True),
-    "promote": StageSpec(mlflow=True, cached=False),
+    "promote": StageSpec(mlflow=True, signs=True, cached=False),
     # it judges responses of the served model with the guard of the evaluation
     "deploy": StageSpec("sampler", reads_models=True, mlflow=True, cached=False),
     "plan_evaluation": StageSpec(plans=True, reads_models=True, mlflow=True, cached=False),

@@ -188,9 +188,10 @@ _CONFINED: Manifest = {
 def _fetching(settings: DeploySettings, target: Target) -> Manifest:
     environment = [_from_secret(variable, secret, key) for secret, key, variable in s3_variables(settings.s3)]
     environment += _values(AWS_ENDPOINT_URL=settings.s3.endpoint, AWS_REGION=settings.s3.region)
+    signed = ["--signed-as", target.signed_as, "--sign", target.sign] if target.sign else []
     return {
         "name": "fetch", "image": settings.fetch_image, "command": ["thinksafe", "fetch-trained"],
-        "args": ["--place", target.place, "--digest", target.digest, "--out", target.path],
+        "args": ["--place", target.place, "--digest", target.digest, "--out", target.path, *signed],
         "env": environment,
         "resources": {
             "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from thinksafe.config.sections import DeploySection
 from thinksafe.deploy import notices
@@ -17,7 +17,7 @@ from thinksafe.deploy.manifests import GENERATION, KINDS, Manifest, manifests
 from thinksafe.deploy.readiness import Readiness, wait_until_ready
 from thinksafe.deploy.target import Target, target_of
 from thinksafe.deploy.verification import verify
-from thinksafe.errors import ConfigError, ConflictError, StageError
+from thinksafe.errors import ConfigError, ConflictError, SignatureError, StageError
 from thinksafe.kube.client import KubernetesClient
 from thinksafe.records import Check, Prompt, Record, Sample, Text
 from thinksafe.registry import ledger
@@ -28,6 +28,9 @@ from thinksafe.registry.registration import trained_of
 from thinksafe.registry.rollback import complete, earlier, rollback, withdraw
 from thinksafe.store import Store
 from thinksafe.webhook import post
+
+if TYPE_CHECKING:
+    from thinksafe.registry.signed import Seal
 
 TAG, REASON_TAG = "thinksafe.rollout", "thinksafe.rollout_reason"
 """Tags of the model version."""
@@ -90,12 +93,13 @@ class Roller:
             advance: Called with the number of finished requests to the served model.
 
         Raises:
+            SignatureError: signatures are demanded, and the newest generation is not signed; nothing is served anew.
             ConfigError, StageError: the cluster, the store or MLflow refused or did not answer; nothing was decided.
         """
         newest = ledger.newest(self.store, entry.model)
         if newest is None or newest.action == "withdraw" or newest.target.digest != entry.target.digest:
             return self._overtaken(entry, newest)
-        target = target_of(self.store, newest, self.section.deploy)
+        target = self._servable(newest)
         if (served := self._served_generation()) > target.generation:
             return self._end(entry, "superseded", f"Generation {served} is served already.", None)
         state = self._roll(target)
@@ -111,15 +115,19 @@ class Roller:
         return self._take_back(newest, reason, checks)
 
     def serve(self, entry: LedgerEntry) -> Readiness:
-        """Roll a generation out by hand, without verification, and return whether it became ready."""
-        state = self._roll(target_of(self.store, entry, self.section.deploy))
+        """Roll a generation out by hand, without verification, and return whether it became ready.
+
+        Raises:
+            SignatureError: signatures are demanded, and the generation is not signed.
+        """
+        state = self._roll(self._servable(entry))
         if state.ready:
             self._tell("served", f"Generation {entry.generation} of {entry.model} is served.", entry, entry.generation)
         return state
 
     def withdraw(self, entry: LedgerEntry) -> None:
         """Serve nothing, by hand, after a withdrawal. Raises StageError."""
-        self.apply(target_of(self.store, entry, self.section.deploy), withdrawn=True)
+        self.apply(self._target(entry), withdrawn=True)
         self._tell("withdrawn", f"Generation {entry.generation} of {entry.model}: {entry.reason}", entry, None)
 
     def apply(self, target: Target, *, withdrawn: bool = False) -> None:
@@ -127,6 +135,24 @@ class Roller:
         objects: list[Manifest] = manifests(self.section.deploy, target, withdrawn=withdrawn)
         for manifest in objects:
             self.cluster.apply(manifest, force=self.section.deploy.take_over)
+
+    def _target(self, entry: LedgerEntry) -> Target:
+        return target_of(self.store, entry, self.section.deploy, self.section.sign)
+
+    def _servable(self, entry: LedgerEntry) -> Target:
+        """Return a generation as a target. Raises SignatureError if signatures are demanded and it has none."""
+        if (seal := self._seal(entry.model)) is not None and seal.require_servable(entry.generation) != entry:
+            raise SignatureError(
+                f"Generation {entry.generation} of {entry.model!r} is not what is to be served.", "Start again."
+            )
+        return self._target(entry)
+
+    def _seal(self, model: str) -> Seal | None:
+        if self.section.sign is None:
+            return None
+        from thinksafe.registry.signed import Seal
+
+        return Seal(self.store, model, self.section.sign)
 
     def _roll(self, target: Target) -> Readiness:
         self.apply(target)
@@ -147,7 +173,7 @@ class Roller:
         if newest is None:
             raise StageError(f"Nothing was promoted to {entry.model!r}.", "Pass the promotion of this run.")
         if newest.action == "rollback":
-            state = self._roll(target_of(self.store, newest, self.section.deploy))
+            state = self._roll(self._servable(newest))
             if not state.ready:
                 raise StageError(*_not_back(newest, state))
             complete(self.store, entry.model, tracking_uri=self.section.registry.tracking_uri)
@@ -161,18 +187,22 @@ class Roller:
         model, uri = entry.model, self.section.registry.tracking_uri
         try:
             before = earlier(ledger.entries(self.store, model))
-        except ConfigError:
-            self.apply(target_of(self.store, entry, self.section.deploy), withdrawn=True)
-            return self._withdraw(entry, entry.generation, f"{reason} There is no generation before it.", checks)
-        state = self._roll(target_of(self.store, before, self.section.deploy))
+            target = self._servable(before)
+        except (ConfigError, SignatureError) as error:
+            why = f"The one before it is not: {error.problem}" if isinstance(error, SignatureError) else ""
+            self.apply(self._target(entry), withdrawn=True)
+            return self._withdraw(
+                entry, entry.generation, f"{reason} {why or 'There is no generation before it.'}", checks
+            )
+        state = self._roll(target)
         try:
             back = rollback(
                 self.store, model, to=None, reason=f"rollout of generation {entry.generation}: {reason}",
-                tracking_uri=uri, of=entry.generation,
+                tracking_uri=uri, of=entry.generation, seal=self._seal(model),
             )
         except ConflictError as lost:
             raise StageError(lost.problem, "Start the same stage again; it follows the ledger as it is then.") from lost
-        self.apply(target_of(self.store, back, self.section.deploy))  # the same pods, under the new generation
+        self.apply(self._target(back))  # the same pods, under the new generation
         if not state.ready:
             raise StageError(*_not_back(back, state))
         return self._end(entry, "rolled back", reason, back.generation, checks)
@@ -186,7 +216,7 @@ class Roller:
             )
         except ConflictError as lost:
             raise StageError(lost.problem, "Start the same stage again; it follows the ledger as it is then.") from lost
-        self.apply(target_of(self.store, gone, self.section.deploy), withdrawn=True)  # under the new generation
+        self.apply(self._target(gone), withdrawn=True)  # under the new generation
         return self._end(entry, "withdrawn", reason, None, checks)
 
     def _end(

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from thinksafe.config.deploy import DeploySettings
-from thinksafe.errors import ConfigError, StoreError
+from thinksafe.config.sign import SignSettings
+from thinksafe.errors import ConfigError, StoreError, ThinkSafeError
 from thinksafe.models.ranks import max_lora_rank
 from thinksafe.models.references import FOLDERS, NOUNS, Trained
-from thinksafe.models.trained import fetch_trained
+from thinksafe.models.trained import check_files, fetch_trained
 from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.registry.registration import trained_of
 from thinksafe.settings import Parameters
 from thinksafe.store import Store
 from thinksafe.training.trained_store import TrainedManifest
+
+if TYPE_CHECKING:
+    from thinksafe.signing.signers import Trust
 
 _ADDRESS = re.compile(rf"(?P<root>.*[^/])/(?P<place>(?P<folder>{'|'.join(FOLDERS.values())})/.+)")
 
@@ -46,6 +52,10 @@ class Target:
     """Commit of a hub id; empty for a folder."""
     dtype: str
     trust_remote_code: bool
+    signed_as: str = ""
+    """What the files must be signed as; empty where nothing is signed."""
+    sign: str = ""
+    """Whose signatures count, as JSON, for the init container."""
 
     @property
     def noun(self) -> str:
@@ -58,8 +68,16 @@ class Target:
         return f"/{FOLDERS[self.parameters]}/{self.digest}"
 
 
-def target_of(store: Store, entry: LedgerEntry, settings: DeploySettings) -> Target:
+def target_of(
+    store: Store, entry: LedgerEntry, settings: DeploySettings, sign: SignSettings | None = None
+) -> Target:
     """Return a generation as a target. Reads the adapter's configuration, or the size of all weights, from the store.
+
+    Args:
+        store: Holds what is served.
+        entry: The generation.
+        settings: Where and how to serve.
+        sign: Whose signatures the pods accept; None where nothing is signed.
 
     Raises:
         ConfigError: a pod cannot read this store.
@@ -80,7 +98,15 @@ def target_of(store: Store, entry: LedgerEntry, settings: DeploySettings) -> Tar
         parameters=trained.parameters, place=address,
         digest=trained.digest, size=size, rank=rank, model=settings.model or student.model,
         revision=student.revision if own else "", dtype=student.dtype, trust_remote_code=student.trust_remote_code,
+        **(_signed(entry, sign) if sign is not None else {}),
     )
+
+
+def _signed(entry: LedgerEntry, sign: SignSettings) -> dict[str, str]:
+    from thinksafe.signing.trained import subject
+
+    public = sign.model_dump_json(include={"kind", "trust_config", "trusted"}, exclude_defaults=True)
+    return {"signed_as": subject(entry.model, entry.version), "sign": public}
 
 
 def _rank(store: Store, trained: Trained) -> int:
@@ -99,17 +125,20 @@ def _size(store: Store, trained: Trained) -> int:
         raise StoreError(f"{store.uri(key)} is no manifest.", "Start the run again from training.") from error
 
 
-def fetch(address: str, digest: str, folder: Path) -> None:
+def fetch(address: str, digest: str, folder: Path, signed_as: str = "", sign: str = "") -> None:
     """Copy an adapter, or all weights, into a folder and check them: the work of the init container.
 
     Args:
         address: ``ROOT/adapters/KEY/DIGEST`` or ``ROOT/weights/KEY/DIGEST``, below the root of a store.
         digest: Digest over the files.
         folder: Created here; vLLM loads from it.
+        signed_as: What the files must be signed as; empty where nothing is signed.
+        sign: Whose signatures count, as JSON.
 
     Raises:
-        ConfigError: the address is not of that form.
-        StoreError: there are no files, or they are not those that the digest names.
+        ConfigError: the address is not of that form, ``sign`` is not a section of that name, or only one of
+            ``signed_as`` and ``sign`` is given.
+        SignatureError, StoreError: see :func:`release`.
     """
     from thinksafe.store import open_store
 
@@ -119,11 +148,23 @@ def fetch(address: str, digest: str, folder: Path) -> None:
             f"{address[:200]!r} is not the address of an adapter or of weights.",
             "Write s3://bucket/prefix/adapters/KEY/DIGEST or s3://bucket/prefix/weights/KEY/DIGEST.",
         )
+    if bool(signed_as) != bool(sign):
+        raise ConfigError("Only one of --signed-as and --sign is given.", "Give both, or neither.")
+    trust = None
+    if sign:
+        from thinksafe.signing.signers import trust_of
+
+        try:
+            trust = trust_of(SignSettings.model_validate_json(sign))
+        except ValidationError as error:
+            raise ConfigError("--sign is not the JSON of a section sign.", "The stage deploy writes it.") from error
     parameters = next(kind for kind, name in FOLDERS.items() if name == found["folder"])
-    release(open_store(found["root"]), Trained(parameters, found["place"], digest), folder)
+    release(open_store(found["root"]), Trained(parameters, found["place"], digest), folder, signed_as, trust)
 
 
-def release(store: Store, trained: Trained, folder: Path) -> None:
+def release(
+    store: Store, trained: Trained, folder: Path, signed_as: str = "", trust: Trust | None = None
+) -> None:
     """Copy what was trained out of the store, to be served or given away, and check it.
 
     Whatever leaves the store goes through here: serving pods (``fetch-trained``) and ``thinksafe export``.
@@ -132,9 +173,24 @@ def release(store: Store, trained: Trained, folder: Path) -> None:
         store: Holds it.
         trained: Its place and digest.
         folder: Created here.
+        signed_as: What it must be signed as (:func:`thinksafe.signing.trained.subject`).
+        trust: Whose signatures count; None where nothing is signed.
 
     Raises:
+        SignatureError: it is not signed by a trusted signer, or a file differs; the folder is removed then.
         StoreError: there are no files, or they are not those that the digest names.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    fetch_trained(store, trained, folder)
+    if trust is None:
+        fetch_trained(store, trained, folder)
+        return
+    from thinksafe.signing.trained import folder_files, require_signed
+
+    try:
+        # what is verified is what was copied; the signature names the file that differs, so it comes first
+        files = folder_files(fetch_trained(store, trained, folder, checked=False))
+        require_signed(store, trained, signed_as, trust, files)
+        check_files(store, trained, files)
+    except ThinkSafeError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -49,6 +49,9 @@ class Digests(Record):
     decision: str = ""
     metrics: str = ""
     """Digest of the candidate's metric set."""
+    evidence: dict[str, str] = Field(default={}, exclude_if=lambda evidence: not evidence)
+    """Where the ledger is signed: digests of the run's stage records by task, from which report and provenance are
+    made."""
 
 
 class LedgerEntry(Record):

@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
+
 from thinksafe.config.model import RegistrySettings
 from thinksafe.errors import StageError, StoreError, ThinkSafeError
 from thinksafe.jsonl import write_json
@@ -68,6 +70,8 @@ class Registration(Record):
     """Logged model in MLflow that contains the files."""
     mlflow_run: Text
     """Parent run in MLflow."""
+    signature: str = Field(default="", exclude_if=lambda signature: not signature)
+    """Digest of the signature of the files as this version, where they are signed."""
     tracking_uri: str = ""
     """As configured; empty if MLFLOW_TRACKING_URI decides."""
 

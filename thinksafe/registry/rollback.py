@@ -20,6 +20,8 @@ from thinksafe.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from thinksafe.registry.signed import Seal
+
 TAKEN_BACK = "thinksafe.taken_back"
 """Tag of a rolled-back version with the generation that did it; the suffixes ``_by`` and ``_reason`` add who and
 why."""
@@ -27,7 +29,7 @@ why."""
 
 def rollback(
     store: Store, model: str, *, to: int | None, reason: str, who: str | None = None, tracking_uri: str = "",
-    of: int | None = None,
+    of: int | None = None, seal: Seal | None = None, signs: bool = False,
 ) -> LedgerEntry:
     """Make an earlier target champion again and return the new generation.
 
@@ -44,9 +46,13 @@ def rollback(
         who: Who acts; found by :func:`thinksafe.registry.ledger.actor` when None.
         tracking_uri: MLflow server; MLFLOW_TRACKING_URI when empty.
         of: Roll back only this generation; by default the newest, whichever it is.
+        seal: Checks that ledger and target are signed; None where nothing is signed.
+        signs: Sign the new generation, too, with the private key of ``seal``.
 
     Raises:
-        ConfigError: there is nothing earlier, or ``to`` is not an earlier generation with another target.
+        ConfigError: there is nothing earlier, ``to`` is not an earlier generation with another target, or the rollback
+            needs a signature and ``signs`` is off.
+        SignatureError: the ledger or the target's files are not what a trusted signer signed.
         ConflictError: somebody else changed the ledger in the meantime; names them.
         StoreError: the target's files are missing or changed.
         StageError: MLflow failed; the same command can be repeated.
@@ -61,8 +67,13 @@ def rollback(
     if current.action == "rollback":
         unfinished = champion_version(client, uri, model) != current.version
         if unfinished if to is None else _same(past, to):
+            asked = earlier(past[:-1]) if to is None else past[to - 1]
+            if seal is not None and signs and asked.target == current.target:
+                seal.ensure_signed(current.generation)
             return _follow(store, model, client, uri)
     target = earlier(past) if to is None else _named(past, to)
+    if seal is not None:
+        seal.require_servable(target.generation)
     verify_candidate(store, target.target)
     verify_version(client, uri, model, target.version, trained_of(target.target))
     entry = LedgerEntry(
@@ -71,9 +82,27 @@ def rollback(
         reason=" ".join(reason.split()) or "none given", who=who or ledger.actor(), created=ledger.now(),
         waivers=target.waivers, approvals=target.approvals,
     )
+    if seal is not None and signs:
+        seal.require_signer()
+    elif seal is not None:
+        _require_signature(past, entry)
     ledger.append(store, entry)
+    if seal is not None and signs:
+        seal.ensure_signed(entry.generation)
     _follow(store, model, client, uri)
     return entry
+
+
+def _require_signature(past: list[LedgerEntry], entry: LedgerEntry) -> None:
+    """Raise ConfigError for a rollback that nobody will accept unless it is signed."""
+    from thinksafe.registry.signed import follows
+
+    if not follows(past, entry):
+        raise ConfigError(
+            f"This rollback of {entry.model!r} has to be signed: only a return from a promotion to the generation "
+            "before it needs no signature.",
+            "Give the private key (--private-key).",
+        )
 
 
 def withdraw(

@@ -37,6 +37,7 @@ def run(
         InputError: an input file is missing or malformed, or the samples belong to another model.
         StageError: the Kubernetes API or MLflow refused or did not answer.
         StoreError: the adapter or the ledger is missing or changed.
+        SignatureError: signatures are demanded, and the generation is not signed; what was served is still served.
     """
     with recorded(context, section) as result:
         entry, manifest = read_record(promotion, LedgerEntry), read_manifest(samples)

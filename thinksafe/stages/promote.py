@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thinksafe.config.sections import PromoteSection
 from thinksafe.deciding.waivers import applied, described
 from thinksafe.digests import digest_json
-from thinksafe.errors import ConflictError, StageError
+from thinksafe.errors import ConflictError, SignatureError, StageError
 from thinksafe.jsonl import read_record, write_atomic, write_json
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.records import Decision
@@ -26,6 +28,9 @@ from thinksafe.registry.sign_off import subject_of
 from thinksafe.run.details import MetricsDetails, PromoteDetails
 from thinksafe.run.record import StageContext, StageResult, find_evidence, recorded
 from thinksafe.stages.approval import AWAITING, REJECTED, announced, reviewed
+
+if TYPE_CHECKING:
+    from thinksafe.registry.signed import Seal
 
 _DECIDE_AGAIN = "Start a new run: it decides again, against the current champion."
 
@@ -56,8 +61,9 @@ def run(
         StageError: the gate refused, the inputs belong to different candidates, the champion is no longer the one
             that the gate compared with (names who promoted it), a waiver has expired since, or MLflow failed.
         StoreError: the candidate's files are missing or changed, or the ledger or the metrics' record is malformed.
+        SignatureError: where the ledger is signed: the candidate's files or the ledger are not what was signed.
         InputError: an input file is missing or malformed.
-        ConfigError: no MLflow server is named.
+        ConfigError: no MLflow server is named, or the private key is missing.
     """
     with recorded(context, section) as result:
         decided = read_record(decision, Decision)
@@ -69,6 +75,7 @@ def run(
         }
         name = section.registry.model
         _check_inputs(decided, registered, reference, name)
+        signing = _Signing.of(context, section, registered, reference)
         verify_candidate(context.store, reference)
         uri = resolve_tracking_uri(section.registry.tracking_uri)
         client = connect(uri)
@@ -86,7 +93,8 @@ def run(
                 result.verdict = REJECTED if review.state == "rejected" else AWAITING
                 result.details = PromoteDetails(approval=announced(context, demanded, subject, decided, review))
                 return result
-        entry = entry or _append(context, name, decided, registered, reference, compared, review)
+        entry = entry or _append(context, name, decided, registered, reference, compared, review, signing.evidence)
+        signing.sign(entry, decided)
         set_champion(context.store, name, client, uri)
         write_json(promotion_out, entry)
         write_atomic(passed_out, b"true" if section.rollout else b"false")
@@ -94,6 +102,44 @@ def run(
         result.outputs = {"promotion": digest_json(entry)}
         result.details = PromoteDetails(entry=entry.model_dump(mode="json"))
     return result
+
+
+@dataclass
+class _Signing:
+    """Signs the promotion; does nothing where nothing is signed."""
+
+    seal: Seal | None = None
+    version: str = ""
+    evidence: dict[str, str] = field(default_factory=dict)
+    """What the entry says about the run's records."""
+
+    @classmethod
+    def of(
+        cls, context: StageContext, section: PromoteSection, registration: Registration, candidate: ModelReference
+    ) -> _Signing:
+        """Check the candidate's signature, before anything changes. Raises SignatureError."""
+        if section.sign is None:
+            return cls()
+        from thinksafe.registry.signed import Seal, evidence_of
+        from thinksafe.signing.trained import require_signed, subject
+
+        seal = Seal(context.store, registration.name, section.sign)
+        signed_as = subject(registration.name, registration.version)
+        require_signed(context.store, trained_of(candidate), signed_as, seal.trust)
+        seal.require_signer()
+        if _own_entry(context, registration.name, candidate) is None:
+            seal.require_history()
+        return cls(seal, registration.version, evidence_of(context.store, context.run_id))
+
+    def sign(self, entry: LedgerEntry, decision: Decision) -> None:
+        """Sign the ledger with this entry, if it is still the one that this run wrote. Raises SignatureError."""
+        if self.seal is None:
+            return
+        if (entry.version, entry.digests.decision) != (self.version, digest_json(decision)):
+            raise SignatureError(
+                f"Generation {entry.generation} of {entry.model!r} is not as this run wrote it.", "Restore it."
+            )
+        self.seal.ensure_signed(entry.generation)
 
 
 def _check_inputs(decision: Decision, registration: Registration, candidate: ModelReference, name: str) -> None:
@@ -119,7 +165,7 @@ def _own_entry(context: StageContext, name: str, candidate: ModelReference) -> L
 
 def _append(
     context: StageContext, name: str, decision: Decision, registration: Registration, candidate: ModelReference,
-    compared: ModelReference, review: Review | None,
+    compared: ModelReference, review: Review | None, evidence: dict[str, str],
 ) -> LedgerEntry:
     waivers = applied(decision)
     today = ledger.now()[:10]
@@ -147,6 +193,7 @@ def _append(
             adapter=candidate.adapter_digest, weights=candidate.weights_digest, base=candidate.base_digest,
             data=registration.data_digest,
             config=registration.config_digest, decision=digest_json(decision), metrics=_metrics_digest(context),
+            evidence=evidence,
         ),
     )
     try:

@@ -9,7 +9,7 @@ from thinksafe.digests import digest_file, digest_json
 from thinksafe.errors import InputError
 from thinksafe.jsonl import write_json
 from thinksafe.models.references import read_reference
-from thinksafe.registry.registration import register_candidate
+from thinksafe.registry.registration import register_candidate, trained_of
 from thinksafe.run.details import PlanDetails, RegisterDetails
 from thinksafe.run.record import StageContext, StageResult, find_evidence, recorded
 
@@ -17,7 +17,9 @@ from thinksafe.run.record import StageContext, StageResult, find_evidence, recor
 def run(
     context: StageContext, section: RegisterSection, candidate: Path, examples: Path, *, registration_out: Path
 ) -> StageResult:
-    """Register the candidate in MLflow. It can be repeated: what a run made is registered once.
+    """Register the candidate in MLflow, and sign it as that version where the configuration says so.
+
+    It can be repeated: what a run made is registered once.
 
     Args:
         context: Store, run and task.
@@ -27,9 +29,10 @@ def run(
         registration_out: Where the Registration is written.
 
     Raises:
-        ConfigError: no MLflow server is named.
+        ConfigError: no MLflow server is named, or the private key is missing or unsuitable.
         InputError: an input file is missing or malformed.
         StoreError: the candidate's files are missing or changed, or the record of the plan is damaged.
+        SignatureError: the private key is that of no trusted signer.
         StageError: MLflow failed, or the adapter does not name its base as the configuration does.
     """
     with recorded(context, section) as result:
@@ -43,6 +46,12 @@ def run(
             context.store, reference, section.registry, run_id=context.run_id, data_digest=data,
             config_digest=plan.read(PlanDetails).config_digest if plan is not None else "",
         )
+        if section.sign is not None:
+            from thinksafe.signing.trained import ensure_signed, subject
+
+            signed_as = subject(registration.name, registration.version)
+            signature = ensure_signed(context.store, trained_of(reference), signed_as, section.sign)
+            registration = registration.model_copy(update={"signature": signature})
         write_json(registration_out, registration)
         result.inputs = {"candidate": reference.digest, "examples": data}
         result.outputs = {"registration": digest_json(registration)}

@@ -121,6 +121,9 @@
 {{- if regexMatch "://[^/\\s\"@:]*:[^/\\s\"@]+@" (include "thinksafe.config" .) -}}
 {{- fail "\n\nThe values of thinksafe need a correction:\n  - config or cluster holds an address with a password, which would be readable by all who may read ConfigMaps: name a secret\n" -}}
 {{- end -}}
+{{- if contains "PRIVATE KEY" (include "thinksafe.config" .) -}}
+{{- fail "\n\nThe values of thinksafe need a correction:\n  - config holds a private key, which is readable by all who may read ConfigMaps: make a new one, put it into a secret, and name that in config.sign.secret\n" -}}
+{{- end -}}
 {{- if regexMatch "[\\x{7f}-\\x{9f}\\x{feff}\\x{fffe}\\x{ffff}]" (include "thinksafe.config" .) -}}
 {{- fail "\n\nThe values of thinksafe need a correction:\n  - config or cluster holds a control character (U+007F to U+009F, U+FEFF, U+FFFE or U+FFFF): remove it\n" -}}
 {{- end -}}

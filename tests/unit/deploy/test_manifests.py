@@ -83,6 +83,15 @@ def test_pods_satisfy_the_restricted_profile(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_pods_are_told_whose_signatures_count(kind: str) -> None:
+    signed = pod(settings_of(kind=kind), replace(TARGET, signed_as="guarded@12", sign='{"trusted":[]}'))
+    plain = pod(settings_of(kind=kind), TARGET)
+    told = signed["initContainers"][0]["args"]
+    assert told[:-4] == plain["initContainers"][0]["args"]
+    assert told[-4:] == ["--signed-as", "guarded@12", "--sign", '{"trusted":[]}']
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_secrets_are_named_and_never_held(kind: str) -> None:
     settings = settings_of(kind=kind, **FULL)
     spec = pod(settings, TARGET)

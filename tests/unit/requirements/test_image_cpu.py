@@ -16,8 +16,9 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 OUT = {
-    "accelerate", "docker", "formulaic", "gguf", "gunicorn", "hf-xet", "huey", "openai", "patsy", "peft", "safetensors",
-    "scikit-learn", "skops", "statsmodels", "tokenizers", "torch", "transformers", "triton", "trl", "vllm",
+    "accelerate", "asn1crypto", "dnspython", "docker", "email-validator", "formulaic", "gguf", "gunicorn", "hf-xet",
+    "huey", "openai", "patsy", "peft", "safetensors", "scikit-learn", "skops", "statsmodels", "tokenizers", "torch",
+    "transformers", "triton", "trl", "vllm",
 }
 ELSEWHERE = (
     "thinksafe/deploy/verification.py", "thinksafe/judging/guards/", "thinksafe/micro/", "thinksafe/models/fetch.py",

@@ -102,6 +102,24 @@ def test_only_stages_that_need_them_get_credentials(compiled: Compiled) -> None:
         assert {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE"} <= plain
 
 
+def test_only_stages_that_sign_mount_the_private_key(compiled: Compiled, tmp_path: Path) -> None:
+    for found in compiled.stages.values():
+        assert not [pod for _, _, pod in found if pod.get("secretAsVolume")]
+    cluster = ClusterSettings.model_validate(EVERYTHING).with_signing("signing")
+    path = compile_pipeline("realign", document("realign"), [], tmp_path / "signed.yaml", cluster=cluster)
+    text = path.read_text()
+    assert text.count("THINKSAFE_SIGNING") == 2
+    stages = Compiled(path).stages
+    mounted = {stage for stage, found in stages.items() if any(pod.get("secretAsVolume") for _, _, pod in found)}
+    assert mounted == {"register", "promote"}
+    (volume,) = stages["promote"][0][2]["secretAsVolume"]
+    assert volume["mountPath"] == "/etc/thinksafe/signing"
+    assert volume["secretName"] == "signing"
+    assert not volume.get("optional")
+    variables = [of for found in stages.values() for of in found[0][2]["secretAsEnv"] if of["secretName"] == "signing"]
+    assert variables == []
+
+
 def test_only_the_exit_task_starts_without_secrets_and_has_a_deadline_of_its_own(compiled: Compiled) -> None:
     for stage, found in compiled.stages.items():
         _, _, pod = found[0]

@@ -1,0 +1,1 @@
+"""Signatures in OpenSSF's format for models, by its library ``model-signing``."""
