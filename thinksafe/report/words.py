@@ -88,7 +88,9 @@ def estimated(summary: RunSummary) -> str:
     least = "" if of.complete else "at least "
     share = f", {spent / of.point:.2f} times the estimate" if of.point else ""
     by = f" by run {of.runs[0]}" if of.runs else ""
-    reused = any(step.counts.get("chunks_reused") or step.counts.get("reused") for step in summary.steps)
+    reused = any(
+        step.counts.get("chunks_reused" if step.stage == "sample" else "reused") for step in summary.steps
+    )
     less = "; part of the work was found in the store" if reused else ""
     return (
         f"{least}{of.point:.3g} {unit} ({of.low:.3g} to {of.high:.3g}){by}; spent {spent:.3g}{share}{less}"
