@@ -47,11 +47,12 @@ def make(setting: Setting, shared: Sequence[Shared]) -> Any:
             ).outputs
             where = {"plan": planned["plan"], "artifacts": artifacts}
             prompts = stages.prepare(**where).outputs
-            goes_on = _diagnoses(stages, planned["base"], prompts["pilot"], shared, where)
+            diagnosed = _diagnoses(stages, planned["base"], prompts["pilot"], shared, where)
             measured = _measured(stages, planned, prompts["evaluation"], where)
             for leader in dict.fromkeys(one.samples for one in shared):
                 members = [one for one in shared if one.samples == leader]
-                passed = goes_on[members[0].diagnosis]
+                diagnosis = diagnosed[members[0].diagnosis]
+                passed = diagnosis["passed"]
                 with dsl.If(passed == True, name=f"samples-{leader}"):  # noqa: E712 - builds a condition
                     training = judged_samples(
                         stages, planned["base"], prompts["training"], sample="sample_training", judge="judge_filter",
@@ -60,7 +61,10 @@ def make(setting: Setting, shared: Sequence[Shared]) -> Any:
                     for one in members:
                         # the same flag again: what it makes is a group of the method's own
                         with dsl.If(passed == True, name=one.method):  # noqa: E712
-                            _method(stages, planned, prompts, training, measured, {**where, "method": one.method})
+                            _method(
+                                stages, planned, prompts, training, diagnosis["safety_context"], measured,
+                                {**where, "method": one.method},
+                            )
 
     return compare
 
@@ -68,22 +72,21 @@ def make(setting: Setting, shared: Sequence[Shared]) -> Any:
 def _diagnoses(
     stages: SimpleNamespace, base: Any, prompts: Any, shared: Sequence[Shared], where: dict[str, Any]
 ) -> dict[str, Any]:
-    """Add pilots and diagnoses, each once for the methods that share it; return the flags by the diagnosis' name."""
+    """Add pilots and diagnoses, each once for the methods that share it; return their outputs by their names."""
     pilots = {
         name: judged_samples(
             stages, base, prompts, sample="sample_pilot", judge="judge_pilot", use="pilot", method=name, **where
         )
         for name in dict.fromkeys(one.pilot for one in shared)
     }
-    flags = {}
+    found = {}
     for one in shared:
-        if one.diagnosis not in flags:
+        if one.diagnosis not in found:
             pilot = pilots[one.pilot]
-            diagnosed = stages.diagnose(
+            found[one.diagnosis] = stages.diagnose(
                 samples=pilot.samples, verdicts=pilot.verdicts, method=one.diagnosis, **where
-            )
-            flags[one.diagnosis] = diagnosed.outputs["passed"]
-    return flags
+            ).outputs
+    return found
 
 
 def _measured(stages: SimpleNamespace, planned: Any, prompts: Any, where: dict[str, Any]) -> dict[str, Any]:
@@ -97,13 +100,15 @@ def _measured(stages: SimpleNamespace, planned: Any, prompts: Any, where: dict[s
 
 
 def _method(
-    stages: SimpleNamespace, planned: Any, prompts: Any, training: JudgedSamples, measured: dict[str, Any],
-    where: dict[str, Any],
+    stages: SimpleNamespace, planned: Any, prompts: Any, training: JudgedSamples, safety_context: Any,
+    measured: dict[str, Any], where: dict[str, Any],
 ) -> None:
     """Add what each method does by itself: from judged training samples to the decision on its candidate."""
     curated = stages.curate(samples=training.samples, verdicts=training.verdicts, **where).outputs
     with dsl.If(curated["passed"] == True, name="enough-examples"):  # noqa: E712
-        trained = stages.train(base=planned["base"], examples=curated["examples"], **where).outputs
+        trained = stages.train(
+            base=planned["base"], examples=curated["examples"], safety_context=safety_context, **where
+        ).outputs
         with dsl.If(trained["passed"] == True, name="changed"):  # noqa: E712
             candidate = evaluated(stages, trained["candidate"], prompts["evaluation"], role="candidate", **where)
             stages.gate(

@@ -61,7 +61,9 @@ def _repair(stages: SimpleNamespace, planned: Any, prompts: Any, where: dict[str
         curated = stages.curate(samples=training.samples, verdicts=training.verdicts, **where).outputs
         with dsl.If(curated["passed"] == True, name="enough-examples"):  # noqa: E712 - builds a condition
             examples = curated["examples"]
-            trained = stages.train(base=planned["base"], examples=examples, **where).outputs
+            trained = stages.train(
+                base=planned["base"], examples=examples, safety_context=diagnosed.outputs["safety_context"], **where
+            ).outputs
             with dsl.If(trained["passed"] == True, name="changed"):  # noqa: E712 - builds a condition
                 _measure_and_judge(stages, planned, prompts, examples, trained["candidate"], where)
 

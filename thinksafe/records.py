@@ -16,10 +16,10 @@ SCHEMA_VERSION = 1
 """Goes up whenever an older reader would misread a changed record."""
 
 Label = Literal["harmful", "benign"]
-Arm = Literal["plain", "steered", "template", "given", "rollout"]
-"""How the response came to be: the model was asked ``plain``, or with the steering template around the prompt; or no
-model was asked, as the method has one response for all prompts (``template``), the data set brings it (``given``), or
-there is none yet, because training itself samples it (``rollout``)."""
+Arm = Literal["plain", "steered", "context", "template", "given", "rollout"]
+"""How the response came to be: the model was asked ``plain``, or with the steering template around the prompt, or
+greedily in a safety context; or no model was asked, as the method has one response for all prompts (``template``), the
+data set brings it (``given``), or there is none yet, because training itself samples it (``rollout``)."""
 UNASKED: frozenset[Arm] = frozenset({"template", "given", "rollout"})
 """Arms whose responses no model writes when they are sampled."""
 Part = Literal["whole", "thought", "answer"]
@@ -109,7 +109,8 @@ class Sample(Record):
     """``<prompt id>/<arm>/<index>``."""
     prompt: Prompt
     index: Count
-    """Index among the samples of this prompt in this arm, from 0; retries count on."""
+    """Index among the samples of this prompt in this arm, from 0; retries count on. In the arm ``context`` the place of
+    the context."""
     arm: Arm
     response: str
     """Everything the model wrote, thought included; an opening think tag that the chat template prefilled, and the
@@ -131,7 +132,7 @@ class Sample(Record):
     """Negative log-likelihood of the response behind the original prompt without steering, in nats a token, at
     temperature 1; None if nobody asked for it, or the engine does not compute it."""
     template: str = Field(default="", exclude_if=lambda name: not name)
-    """Steering template of a retry (``sampling.retries``); empty, and not written, for the first try."""
+    """Steering template of a retry (``sampling.retries``), or the context; empty, and not written, for others."""
 
 
 class GuardOpinion(Record):

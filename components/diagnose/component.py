@@ -14,6 +14,7 @@ def make(image: str):
         samples: dsl.Input[dsl.Dataset],
         verdicts: dsl.Input[dsl.Dataset],
         diagnosis: dsl.Output[dsl.Artifact],
+        safety_context: dsl.Output[dsl.Artifact],
         passed: dsl.OutputPath(bool),
         artifacts: str,
         method: str = "",
@@ -25,13 +26,15 @@ def make(image: str):
             samples: Manifest of the pilot samples.
             verdicts: Manifest of their verdicts.
             diagnosis: The decision, as JSON.
+            safety_context: The context that training uses, as JSON, if the method searches for one.
             passed: Whether the run continues.
             artifacts: Store root: a folder or s3://bucket/prefix.
             method: Method of a comparison; empty in a run of one method.
         """
         return stage_container(
             image, "diagnose", task="diagnose", plan=plan.path, artifacts=artifacts, method=method,
-            samples=samples.path, verdicts=verdicts.path, diagnosis_out=diagnosis.path, passed_out=passed,
+            samples=samples.path, verdicts=verdicts.path, diagnosis_out=diagnosis.path,
+            safety_context_out=safety_context.path, passed_out=passed,
         )
 
     return diagnose

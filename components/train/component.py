@@ -13,6 +13,7 @@ def make(image: str):
         plan: dsl.Input[dsl.Artifact],
         base: dsl.Input[dsl.Artifact],
         examples: dsl.Input[dsl.Dataset],
+        safety_context: dsl.Input[dsl.Artifact],
         trained: dsl.Output[dsl.Model],
         candidate: dsl.Output[dsl.Artifact],
         decision: dsl.Output[dsl.Artifact],
@@ -26,6 +27,7 @@ def make(image: str):
             plan: Plan of the run.
             base: Reference of the base model, as JSON.
             examples: Training examples, as JSON Lines.
+            safety_context: The context that the diagnosis chose, as JSON, if the method searches for one.
             trained: Folder of the adapter, or of the manifest of all weights, which are in the store.
             candidate: Reference of the trained model.
             decision: Whether training changed the model, as JSON.
@@ -35,8 +37,8 @@ def make(image: str):
         """
         return stage_container(
             image, "train", task="train", plan=plan.path, artifacts=artifacts, method=method,
-            base=base.path, examples=examples.path, trained_out=trained.path, candidate_out=candidate.path,
-            decision_out=decision.path, passed_out=passed,
+            base=base.path, examples=examples.path, safety_context=safety_context.path, trained_out=trained.path,
+            candidate_out=candidate.path, decision_out=decision.path, passed_out=passed,
         )
 
     return train

@@ -64,6 +64,22 @@ def test_a_teacher_of_another_style_repairs_and_costs_reasoning(run_recipe: Call
     assert not failed & {"harm/micro-harm", "over_refusal/micro-safe-twins", "harm_reduction/micro-harm"}
 
 
+def test_self_distillation_trains_in_the_context_with_the_highest_flip_rate(
+    run_recipe: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = run_recipe(tmp_path / "run", "micro-self-distillation")
+    assert run.code in (0, 3), run.text
+    diagnosis = run.records["diagnose"]["details"]
+    usable = [found for found in diagnosis["contexts"] if not found["excluded"]]
+    assert len(usable) < len(diagnosis["contexts"]), "some make the student refuse benign prompts"
+    assert all(found["refused"]["value"] <= 0.1 for found in usable)
+    assert diagnosis["context"] == usable[0]["name"]
+    assert usable[0]["flip_rate"]["value"] == max(found["flip_rate"]["value"] for found in usable)
+    assert run.records["train"]["inputs"]["context"]
+    assert run.metric("candidate", "harm/micro-harm") < run.metric("base", "harm/micro-harm") - 0.3
+    assert f"Training uses {diagnosis['context']}." in (run.folder / "report.html").read_text("utf-8")
+
+
 def test_retries_keep_prompts_that_one_try_loses(run_recipe: Callable[..., Run], tmp_path: Path) -> None:
     run = run_recipe(tmp_path / "run", "micro-retries")
     assert run.code == 0, run.text

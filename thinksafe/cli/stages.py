@@ -166,17 +166,18 @@ def due(
 @stages.command()
 def diagnose(
     plan: PlanFile, samples: Annotated[Path, typer.Option()], verdicts: Annotated[Path, typer.Option()],
-    diagnosis_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
+    diagnosis_out: Annotated[Path, typer.Option()], safety_context_out: Annotated[Path, typer.Option()],
+    passed_out: Annotated[Path, typer.Option()],
     section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
-    """Measure on a pilot whether steering brings out refusals at all."""
+    """Measure on a pilot whether steering brings out refusals at all, and choose the context of training, if any."""
     from thinksafe.config.sections import DiagnoseSection
     from thinksafe.stages import diagnose as stage
 
     stage.run(
         *open_stage("diagnose", DiagnoseSection, plan, section, artifacts, run_id, task, method), samples, verdicts,
-        diagnosis_out=diagnosis_out, passed_out=passed_out,
+        diagnosis_out=diagnosis_out, safety_context_out=safety_context_out, passed_out=passed_out,
     )
     finish(executor_input)
 
@@ -205,6 +206,7 @@ def train(
     plan: PlanFile, base: Annotated[Path, typer.Option()], examples: Annotated[Path, typer.Option()],
     trained_out: Annotated[Path, typer.Option()], candidate_out: Annotated[Path, typer.Option()],
     decision_out: Annotated[Path, typer.Option()], passed_out: Annotated[Path, typer.Option()],
+    safety_context: Annotated[Path | None, typer.Option(help="Context that diagnose chose.")] = None,
     section: Section = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "", method: Method = "",
     executor_input: Executor = "",
 ) -> None:
@@ -214,7 +216,8 @@ def train(
 
     result = stage.run(
         *open_stage("train", TrainSection, plan, section, artifacts, run_id, task, method), base, examples,
-        trained_out=trained_out, candidate_out=candidate_out, decision_out=decision_out, passed_out=passed_out,
+        safety_context=safety_context, trained_out=trained_out, candidate_out=candidate_out, decision_out=decision_out,
+        passed_out=passed_out,
     )
     finish(executor_input, trained={**result.counts, "digest": result.outputs.get("trained", "")})
 

@@ -119,10 +119,14 @@ def comparison_plan(
         return sections_of(config, day, resolve(config)).model_dump(mode="json")
 
     common = planned(comparison.base)
+    methods = {name: planned(config) for name, config in comparison.methods.items()}
+    # one pilot's prompts serve all: those of a method that asks for benign ones, which the others leave out
+    common["prepare"] = max(
+        (common["prepare"], *(own["prepare"] for own in methods.values())), key=lambda of: of.get("pilot_benign", 0)
+    )
     sections = {key: common[key] for key in USED}
-    for name, config in comparison.methods.items():
-        own = planned(config)
-        sections |= {scoped(key, name): own[key] for key in USED if own[key] != common[key]}
+    for name, own in methods.items():
+        sections |= {scoped(key, name): own[key] for key in USED[1:] if own[key] != common[key]}
     return PlanDocument(
         run_id=run_id, parallelism=common["parallelism"], sections=sections, methods=tuple(comparison.methods),
     )

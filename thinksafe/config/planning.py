@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from thinksafe.config.checks import check_names
 from thinksafe.config.comparable import suite_digest
+from thinksafe.config.contexts import contexts_of
 from thinksafe.config.deploy import GREEDY_TOKENS
 from thinksafe.config.guard import Use
 from thinksafe.config.model import CurateSettings, RealignmentConfig
@@ -14,6 +15,7 @@ from thinksafe.config.on_policy import reward_guard
 from thinksafe.config.parallelism import parallelism_of
 from thinksafe.config.sections import (
     AlarmSection,
+    ContextsSection,
     CurateSection,
     DeploySection,
     DiagnoseSection,
@@ -124,6 +126,7 @@ def sections_of(
     sampling, evaluation = config.sampling, config.evaluation
     method = config.method
     pilot = method.pilot()
+    choice, contexts = method.context_choice(), contexts_of(method)
     imitated = method.other() if method.responses().teacher is None else None
     diagnose = config.diagnose
     if not method.needs_latent_safety:
@@ -154,9 +157,9 @@ def sections_of(
         student=config.student,
         prepare=PrepareSection(
             seed=derived_seed(config.seed, "prepare"), data=config.data, pilot=config.diagnose.prompts,
-            benchmarks=evaluation.benchmarks,
+            pilot_benign=config.diagnose.prompts if pilot.arms["benign"] else 0, benchmarks=evaluation.benchmarks,
         ),
-        sample_pilot=sample("pilot", 1, pilot, likelihoods=True),
+        sample_pilot=sample("pilot", 1, pilot, likelihoods=True).model_copy(update={"contexts": contexts}),
         sample_training=training,
         sample_evaluation=measured.sample,
         judge_pilot=filtering,
@@ -165,7 +168,10 @@ def sections_of(
         grade=measured.grade,
         diagnose=DiagnoseSection(
             diagnose=diagnose, seed=derived_seed(config.seed, "diagnose"), alpha=config.gate.alpha,
-            arm=pilot.arms["harmful"][-1], rules=PILOT_RULES, reasoning=reasoning,
+            arm=pilot.arms["harmful"][1], rules=PILOT_RULES, reasoning=reasoning,
+            contexts=choice and ContextsSection(
+                known=contexts, search=not choice.only, max_refused=choice.max_refused
+            ),
         ),
         curate=curate,
         train=TrainSection(

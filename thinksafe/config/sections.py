@@ -27,6 +27,7 @@ from thinksafe.config.model import (
 )
 from thinksafe.config.promotion import PromotionSettings
 from thinksafe.config.sign import SignSettings
+from thinksafe.methods.contexts import Context
 from thinksafe.methods.forms import Form
 from thinksafe.methods.objectives import Objective
 from thinksafe.methods.rules import Keep, Rule
@@ -42,6 +43,8 @@ class PrepareSection(Section):
     """None if nothing is trained: there are only evaluation prompts."""
     pilot: int
     """Harmful training prompts that the pilot samples."""
+    pilot_benign: int = Field(default=0, exclude_if=lambda benign: not benign)
+    """Benign ones that it also samples."""
     benchmarks: tuple[Benchmark, ...]
 
 
@@ -67,7 +70,9 @@ class SampleSection(Section):
     """Samples per prompt with a reference answer."""
     chunk_size: int
     template: str
-    """Steering template of the steered arm; empty if no arm is steered."""
+    """Steering template of the steered arm, or a context; empty if no arm is steered."""
+    contexts: tuple[Context, ...] = Field(default=(), exclude_if=lambda contexts: not contexts)
+    """Safety contexts: each prompt is sampled once in each of them in the arm ``context``."""
     arms: dict[Label, tuple[Arm, ...]]
     reasoning: Literal["think", "none"]
     teacher: TeacherSection | None = None
@@ -123,6 +128,16 @@ class GradeSection(Section):
     reasoning: Literal["think", "none"]
 
 
+class ContextsSection(Section):
+    """Safety contexts from which the diagnosis chooses the one that training uses."""
+
+    known: tuple[Context, ...]
+    search: bool
+    """The pilot was sampled in each of them; else there is only one."""
+    max_refused: float
+    """Largest share of benign prompts that the chosen one may make the student refuse."""
+
+
 class DiagnoseSection(Section):
     """Thresholds of the diagnosis."""
 
@@ -135,6 +150,8 @@ class DiagnoseSection(Section):
     rules: tuple[Rule, ...]
     """Rules that a sample of the pilot must satisfy to be accepted."""
     reasoning: Literal["think", "none"]
+    contexts: ContextsSection | None = Field(default=None, exclude_if=lambda contexts: contexts is None)
+    """None if training uses no context, or one that is in its own section."""
 
 
 class CurateSection(Section):

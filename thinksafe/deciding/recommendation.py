@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thinksafe.methods.grpo import ROLLOUTS
 from thinksafe.run.details import (
+    ContextRates,
     DiagnoseDetails,
     Finding,
     Prediction,
@@ -27,12 +28,19 @@ def recommend(found: DiagnoseDetails, finding: Finding | None) -> Recommendation
 
     Args:
         found: The numbers of the pilot.
-        finding: What the failed checks show, where it is not about the student's acceptance; None otherwise.
+        finding: ``steerable`` if steering passes its limits; where it does not, what that shows, or None if that is the
+            student's acceptance.
     """
-    passed = found.decision is not None and found.decision.passed
-    finding = finding or (_of_steerable(found) if passed else _of_others(found))
-    sentences = SENTENCES[finding](found)
-    return Recommendation(finding=finding, methods=METHODS[finding], sentences=tuple(sentences))
+    if finding == "steerable":
+        finding = _of_steerable(found)
+    finding = finding or _of_others(found)
+    sentences, methods = SENTENCES[finding](found), METHODS[finding]
+    if finding in ABOUT_THE_STUDENT and found.teacher is not None:
+        sentences.append(_in_context(found.teacher))
+        passed = found.decision is not None and found.decision.passed
+        if passed and finding in ("hardly", "not at all"):
+            methods = ("self-distillation", *methods)
+    return Recommendation(finding=finding, methods=methods, sentences=tuple(sentences))
 
 
 def _of_steerable(found: DiagnoseDetails) -> Finding:
@@ -46,9 +54,13 @@ def _of_others(found: DiagnoseDetails) -> Finding:
 
 
 def _hardest(found: DiagnoseDetails) -> Rate | None:
-    """Return the acceptance of the prompts that need the repair, or of all where none does."""
-    flips = found.flip_rate
-    return flips if flips is not None and flips.value is not None else found.acceptance_steered
+    """Return the acceptance of the prompts that need the repair, or of all where none does.
+
+    It is that of steering, or of the best context where contexts were searched and this one does better.
+    """
+    rates = [found.flip_rate, *([found.teacher.flip_rate] if found.teacher is not None else [])]
+    known = [rate for rate in rates if rate is not None and rate.value is not None]
+    return max(known, key=lambda rate: rate.value or 0.0, default=found.acceptance_steered)
 
 
 METHODS: dict[Finding, tuple[str, ...]] = {
@@ -61,6 +73,9 @@ METHODS: dict[Finding, tuple[str, ...]] = {
     "unjudged": (),
 }
 """Methods of each finding, the best first."""
+
+ABOUT_THE_STUDENT: tuple[Finding, ...] = ("steerable", "foreign", "hardly", "not at all")
+"""Findings with which a context that was searched matters."""
 
 
 def _steerable(found: DiagnoseDetails) -> list[Sentence]:
@@ -167,10 +182,22 @@ def _without_steering(found: DiagnoseDetails) -> Sentence:
     )
 
 
+def _in_context(best: ContextRates) -> Sentence:
+    return Sentence(
+        text=f"Self-distillation would learn from the student in the context {best.name}, the best of those that leave "
+        "benign prompts answered; nothing filters what it learns, so harm stays near what that leaves.",
+        evidence=f"teacher flip rate {_rate(best.flip_rate)}, benign prompts refused {_rate(best.refused)}",
+    )
+
+
+def _rate(of: Rate) -> str:
+    return f"{percent(of.value)} {bracket(of.interval)} of {of.n}"
+
+
 def _rates(found: DiagnoseDetails) -> str:
     rates = {"accepted steered": found.acceptance_steered, "plain": found.acceptance_plain, "flipped": found.flip_rate}
     return ", ".join(
-        f"{name} {percent(rate.value)} {bracket(rate.interval)} of {rate.n}" for name, rate in rates.items()
+        f"{name} {_rate(rate)}" for name, rate in rates.items()
         if rate is not None and rate.value is not None
     )
 

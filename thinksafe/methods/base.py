@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
+from thinksafe.methods.contexts import ContextChoice
 from thinksafe.methods.forms import Form
 from thinksafe.methods.objectives import Objective
 from thinksafe.methods.rules import PILOT_RULES, Keep, Rule
@@ -67,8 +68,12 @@ class Method(Section, ABC):
         return self.responses().teacher
 
     def pilot(self) -> Responses:
-        """Return what the pilot is drawn from: harmful prompts, plain and in the arm under test."""
+        """Return what the pilot is drawn from: harmful prompts, plain, then in the arm under test, then in others."""
         return Responses(arms={"harmful": ("plain", "steered"), "benign": ()}, template=DEFAULT_STEERING)
+
+    def context_choice(self) -> ContextChoice | None:
+        """Return the contexts from which the diagnosis chooses the objective's; None if there is nothing to choose."""
+        return None
 
     def rules(self) -> dict[Label, tuple[Rule, ...]]:
         """Return the rules, by label, that a response must pass to become an example."""

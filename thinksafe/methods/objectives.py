@@ -74,7 +74,7 @@ class SelfDistillation(OnPolicy):
 
     kind: Literal["self-distillation"] = "self-distillation"
     context: str
-    """Text with ``{prompt}`` once."""
+    """Text with ``{prompt}`` once; empty for the one that the diagnosis chooses."""
 
 
 Objective = Annotated[Sft | Kl | SafeKey | Grpo | Distillation | SelfDistillation, Field(discriminator="kind")]

@@ -16,8 +16,16 @@ from thinksafe.errors import ConfigError
 from thinksafe.settings import Name
 
 PLACE = "{prompt}"
+_FOLDER = resources.files("thinksafe") / "data" / "steering"
 STRONGER = ("prefix", "suffix", "both")
 """Templates of retries, the weakest first."""
+
+
+@cache
+def steering_names() -> tuple[str, ...]:
+    """Return the names of the shipped templates, sorted."""
+    files = (item.name for item in _FOLDER.iterdir() if item.name.endswith(".yaml"))
+    return tuple(sorted(name.removesuffix(".yaml") for name in files))
 
 
 @cache
@@ -29,11 +37,9 @@ def steering_template(name: str) -> str:
     """
     import yaml
 
-    folder = resources.files("thinksafe") / "data" / "steering"
-    known = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-    if name not in known:
-        raise ConfigError(f"There is no steering template {name!r}.", f"Use one of: {', '.join(known)}.")
-    text = yaml.safe_load((folder / f"{name}.yaml").read_text("utf-8"))["template"]
+    if name not in steering_names():
+        raise ConfigError(f"There is no steering template {name!r}.", f"Use one of: {', '.join(steering_names())}.")
+    text = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text("utf-8"))["template"]
     if not isinstance(text, str) or text.count(PLACE) != 1:
         raise ConfigError(f"The steering template {name!r} must contain {PLACE} exactly once.", "Correct the file.")
     return text

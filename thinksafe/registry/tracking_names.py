@@ -130,6 +130,11 @@ def pilot_values(record: StageRecord) -> Iterator[tuple[str, float]]:
             for ending, value in (("", each.value), (".low", each.low), (".high", each.high), (".n", float(each.n))):
                 if value is not None:
                     yield f"pilot/{name}{ending}", value
+    for context in of.contexts:
+        for name, rate in (("flip_rate", context.flip_rate), ("refused", context.refused)):
+            if rate.value is not None:
+                yield f"pilot/context/{context.name}/{name}", rate.value
+                yield f"pilot/context/{context.name}/{name}.n", float(rate.n)
     for prediction in of.predictions:
         if prediction.samples_low is not None:
             yield f"pilot/samples/{prediction.method}", prediction.samples_low

@@ -15,7 +15,7 @@ from thinksafe.records import Label
 from thinksafe.report.evidence import Row, Table
 from thinksafe.report.summary import RunSummary
 from thinksafe.report.summary.model import Step
-from thinksafe.report.tables import NONE, Cell, whole
+from thinksafe.report.tables import NONE, Cell, share, whole
 from thinksafe.text import count, percent
 
 EMPTY = Table((), (), ())
@@ -37,6 +37,23 @@ def numbers(summary: RunSummary) -> Table:
         for name, each in found.items() if each is not None
     ]
     return Table(("Number",), ("Value", "n"), tuple(rows))
+
+
+def contexts(summary: RunSummary) -> Table:
+    """Return the safety contexts that were searched, the best first, and what became of each."""
+    of = summary.diagnosis
+    if of is None:
+        return EMPTY
+    rows = [
+        Row((each.name,), (
+            share(each.flip_rate.value, each.flip_rate.interval), whole(each.flip_rate.n),
+            share(each.refused.value, each.refused.interval), whole(each.refused.n),
+            Cell(f"excluded: {each.excluded}" if each.excluded else "used" if each.name == of.context else "usable"),
+        ))
+        for each in of.contexts
+    ]
+    heads = ("Teacher flip rate", "Harmful prompts", "Benign prompts refused", "Benign prompts", "In training")
+    return Table(("Context",), heads, tuple(rows))
 
 
 def predicted(summary: RunSummary) -> Table:

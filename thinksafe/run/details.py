@@ -89,6 +89,19 @@ class Quantity(Lenient):
     """Why there is no value; a clause."""
 
 
+class ContextRates(Lenient):
+    """What a safety context makes of the pilot's prompts, by greedy responses."""
+
+    name: str
+    flip_rate: Rate
+    """Teacher flip rate: the share of harmful prompts without a safe plain sample whose response is complete and
+    safe."""
+    refused: Rate
+    """Share of benign prompts, of those with a plain sample that complies, whose response does not."""
+    excluded: str = ""
+    """Why training cannot use it; a clause, empty if it can."""
+
+
 class Prediction(Lenient):
     """What a way of sampling would cost, by harmful prompt, from the acceptance in the pilot; the truth is within."""
 
@@ -259,7 +272,16 @@ class DiagnoseDetails(DecisionDetails):
     tokens: dict[str, Measured] = {}
     """Mean tokens of a sample by arm."""
     predictions: tuple[Prediction, ...] = ()
+    contexts: tuple[ContextRates, ...] = ()
+    """Safety contexts that were searched, the best first and those that are excluded last."""
+    context: str = ""
+    """Name of the one that training uses; empty if the method has none, or none can be used."""
     recommendation: Recommendation | None = None
+
+    @property
+    def teacher(self) -> ContextRates | None:
+        """The best context that was searched; None if nothing was, or all are excluded."""
+        return next((found for found in self.contexts if not found.excluded), None)
 
 
 class CurateDetails(DecisionDetails):

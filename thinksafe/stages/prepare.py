@@ -27,7 +27,8 @@ def run(
 
     Training prompts are deduplicated and compared with every benchmark. Overlapping ones are dropped, unless the
     section keeps them; evaluation prompts stay unchanged. The pilot is a seeded choice among the harmful training
-    prompts. A separate evaluation has no training prompts; those files are then empty.
+    prompts, and among the benign ones where the section asks for them. A separate evaluation has no training prompts;
+    those files are then empty.
 
     Raises:
         InputError: a source is missing or malformed, an id repeats, or a set is empty.
@@ -73,7 +74,10 @@ def run(
                 )
         pilot = _pilot(kept, section)
         if pilot:
-            sets.append(_entry("pilot", "pilot", pilot))
+            sets += [
+                _entry("pilot", "pilot", rows) for label in ("harmful", "benign")
+                if (rows := [row for row in pilot if row.label == label])
+            ]
         for path, rows in ((pilot_out, pilot), (training_out, kept), (evaluation_out, evaluation)):
             rows.sort(key=lambda row: row.id)
             write_records(path, rows)
@@ -114,9 +118,12 @@ def _micro_request(prompt: str) -> str:
 
 
 def _pilot(training: list[Prompt], section: PrepareSection) -> list[Prompt]:
-    harmful = sorted((row for row in training if row.label == "harmful"), key=lambda row: row.id)
     choice = random.Random(derived_seed(section.seed, "pilot"))
-    return choice.sample(harmful, min(section.pilot, len(harmful)))
+    found: list[Prompt] = []
+    for label, wanted in (("harmful", section.pilot), ("benign", section.pilot_benign)):
+        rows = sorted((row for row in training if row.label == label), key=lambda row: row.id)
+        found += choice.sample(rows, min(wanted, len(rows)))
+    return found
 
 
 def _require_unique(rows: list[Prompt], use: str) -> None:

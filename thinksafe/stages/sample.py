@@ -148,6 +148,8 @@ def _numbers(section: SampleSection, prompt: Prompt, arm: Arm) -> range:
     """Return the indices of a prompt's samples, which go on from those of the tries before."""
     if arm in UNASKED:
         return range(1)  # all would be the same
+    if arm == "context":
+        return range(len(section.contexts))
     times = section.n_reasoning if prompt.graded else section.n
     return range(section.attempt * times, (section.attempt + 1) * times)
 
@@ -178,7 +180,9 @@ class _SampleChunks:
     ) -> None:
         self._store, self._section, self._reference, self._parts = store, section, reference, parts
         self._engine: Engine | None = None
-        self._template = steering_template(section.template) if section.template else ""
+        texts = {context.name: context.template for context in section.contexts}
+        own = texts.get(section.template)
+        self._template = own or (steering_template(section.template) if section.template else "")
         self._seeds = [derived_seed(section.seed, "chunk", index) for index in range(len(parts))]
         engine = section.engine.kind
         instrument = [
@@ -211,7 +215,7 @@ class _SampleChunks:
                     written.append(index)
                     advance(len(self._rows(index)))
                     continue
-                scripts = [self._script(prompt, arm) for prompt, arm, _ in self._rows(index)]
+                scripts = [self._script(*row) for row in self._rows(index)]
                 if any(len(script.turns) > 1 for script in scripts):
                     in_turns.append(index)  # a turn waits for the one before, so these cannot be streamed
                     continue
@@ -241,7 +245,7 @@ class _SampleChunks:
         for index in in_turns:
             found = self._written(index)
             asked = {place: row for place, row in enumerate(self._rows(index)) if place not in found}
-            scripts = [self._script(prompt, arm) for prompt, arm, _ in asked.values()]
+            scripts = [self._script(*row) for row in asked.values()]
             exchanges = converse(self._opened(), scripts, self._seeds[index], self._section.reasoning, advance)
             yield self._write(index, found | dict(zip(asked, exchanges, strict=True)))
 
@@ -267,8 +271,9 @@ class _SampleChunks:
         """Yield what all chunks ask the model; of a conversation, what the user says: the replies come on top."""
         for prompt in chain.from_iterable(self._parts):
             for arm in self._section.arms[prompt.label]:
-                if arm not in UNASKED:
-                    script = self._script(prompt, arm)
+                different = len(self._section.contexts) if arm == "context" else arm not in UNASKED
+                for number in range(different):
+                    script = self._script(prompt, arm, number)
                     said = replace(script, turns=("\n".join(script.turns),))
                     yield Planned(prompt.id, last_turn(said), script.settings.max_tokens)
 
@@ -281,8 +286,8 @@ class _SampleChunks:
                 replies=tuple(reply.response for reply in made[place].replies),
                 finish="length" if any(each.finish == "length" for each in said) else "stop",
                 tokens=sum(each.tokens for each in said), prompt_tokens=made[place].response.prompt_tokens,
-                seed=self._seeds[index], settings=self._settings(prompt), nll=likelihoods.get(place),
-                template=self._section.template if self._section.attempt else "",
+                seed=self._seeds[index], settings=self._settings(prompt, arm), nll=likelihoods.get(place),
+                template=self._named(arm, number),
             )
             for place, (prompt, arm, number) in enumerate(self._rows(index))
             for said in ((*made[place].replies, made[place].response),)
@@ -293,17 +298,29 @@ class _SampleChunks:
         """Return the likelihoods, by row, of the responses that a model wrote to single prompts."""
         if not self._section.likelihoods or not isinstance(self._engine, LikelihoodEngine):
             return {}
-        places = [place for place, exchange in made.items() if exchange.response.ids and not exchange.replies]
-        plain = [last_turn(self._script(self._rows(index)[place][0], "plain")) for place in places]
+        rows = self._rows(index)
+        places = [
+            place for place, exchange in made.items()
+            if exchange.response.ids and not exchange.replies and rows[place][1] != "context"
+        ]
+        plain = [last_turn(self._script(rows[place][0], "plain")) for place in places]
         ids = [made[place].response.ids for place in places]
         return dict(zip(places, self._engine.likelihoods(list(zip(plain, ids, strict=True))), strict=True))
 
-    def _settings(self, prompt: Prompt) -> SamplingSettings:
+    def _settings(self, prompt: Prompt, arm: Arm) -> SamplingSettings:
         section = self._section
-        return section.settings_reasoning or section.settings if prompt.graded else section.settings
+        found = section.settings_reasoning or section.settings if prompt.graded else section.settings
+        # contexts are compared by what the model most likely says in them, as published
+        return SamplingSettings(temperature=0.0, top_p=1.0, max_tokens=found.max_tokens) if arm == "context" else found
 
-    def _script(self, prompt: Prompt, arm: Arm) -> Script:
-        steered = arm == "steered"
-        turns = (steer(prompt.prompt, self._template),) if steered else prompt.turns or (prompt.prompt,)
-        return Script(turns=turns, settings=self._settings(prompt), opening=prompt.opening)
+    def _named(self, arm: Arm, number: int) -> str:
+        if arm == "context":
+            return self._section.contexts[number].name
+        return self._section.template if self._section.attempt else ""
+
+    def _script(self, prompt: Prompt, arm: Arm, number: int = 0) -> Script:
+        around = self._section.contexts[number].template if arm == "context" else self._template
+        steered = arm in ("steered", "context")
+        turns = (steer(prompt.prompt, around),) if steered else prompt.turns or (prompt.prompt,)
+        return Script(turns=turns, settings=self._settings(prompt, arm), opening=prompt.opening)
 

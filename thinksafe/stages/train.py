@@ -22,6 +22,8 @@ from thinksafe.errors import DamagedError, InputError
 from thinksafe.jsonl import write_atomic, write_json
 from thinksafe.judging.guards import open_guard
 from thinksafe.kube.jobs import job_client, job_settings
+from thinksafe.methods.contexts import Context, read_context
+from thinksafe.methods.objectives import SelfDistillation
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.models.trained import fetch_trained
 from thinksafe.records import Decision
@@ -41,7 +43,7 @@ _OF_ADAPTERS = frozenset({"lora_rank", "lora_alpha", "lora_dropout", "target_mod
 
 def run(
     context: StageContext, section: TrainSection, base: Path, examples: Path,
-    *, trained_out: Path, candidate_out: Path, decision_out: Path, passed_out: Path,
+    *, safety_context: Path | None = None, trained_out: Path, candidate_out: Path, decision_out: Path, passed_out: Path,
 ) -> StageResult:
     """Train an adapter or all weights, or reuse existing ones, and write the candidate's reference.
 
@@ -53,6 +55,7 @@ def run(
         section: Settings and seed.
         base: ModelReference of the student.
         examples: JSON Lines of Example.
+        safety_context: The context that the diagnosis chose; no file, or JSON ``null``, if there was nothing to choose.
         trained_out: Folder for the adapter's files, or for the manifest of all weights, which stay in the store;
             created when missing.
         candidate_out: File for the candidate's ModelReference.
@@ -60,7 +63,8 @@ def run(
         passed_out: File for the flag.
 
     Raises:
-        InputError: the base is not a plain student, cannot be loaded or has no fitting chat template.
+        InputError: the base is not a plain student, cannot be loaded or has no fitting chat template; or there is no
+            context although the objective needs one.
         ConfigError: see :func:`thinksafe.training.launch.shape_here`.
         StageError: see :func:`thinksafe.training.fit.train_student` and
             :func:`thinksafe.training.data.encode_examples`.
@@ -70,7 +74,8 @@ def run(
         reference = read_reference(base)
         if reference.absent or reference.trained is not None:
             raise InputError(f"{base} is not an untrained student.", "Train from the base of the run.")
-        rows = digest_file(examples)
+        rows, chosen = digest_file(examples), read_context(safety_context) if safety_context else None
+        section = _in_context(section, chosen)
         cluster = job_settings()
         shape = shape_here(section.training) if cluster is None else shape_of(section.training)
         # the libraries that train are not here, but in the image of the TrainJob's pods
@@ -95,6 +100,8 @@ def run(
         write_atomic(passed_out, b"true" if decision.passed else b"false")
         result.verdict = "passed" if decision.passed else "unchanged"
         result.inputs = {"base": reference.digest, "examples": rows}
+        if chosen is not None:
+            result.inputs["context"] = digest_json(chosen.model_dump(mode="json"))
         result.outputs = {"trained": trained.digest, "candidate": candidate.digest}
         result.counts = {
             "examples": manifest.rows + sum(manifest.dropped.values()), "rows": manifest.rows,
@@ -111,6 +118,16 @@ def run(
             **{f"dropped_{reason}": count for reason, count in manifest.dropped.items()},
         )
     return result
+
+
+def _in_context(section: TrainSection, chosen: Context | None) -> TrainSection:
+    """Return the section with the chosen context in its objective, if that has none of its own."""
+    objective = section.objective
+    if not isinstance(objective, SelfDistillation) or objective.context:
+        return section
+    if chosen is None:
+        raise InputError("The diagnosis chose no context.", "Start the run again from the diagnosis.")
+    return section.model_copy(update={"objective": objective.model_copy(update={"context": chosen.template})})
 
 
 def _decide(manifest: TrainedManifest, changed: int, matrices: int) -> Decision:

@@ -10,7 +10,7 @@ from thinksafe.deciding.recommendation import FOREIGN, METHODS, SENTENCES, in_wo
 from thinksafe.measuring.pilot import odds_ratio, predictions
 from thinksafe.measuring.statistics import proportion_of
 from thinksafe.records import Check, Decision
-from thinksafe.run.details import DiagnoseDetails, Finding, Quantity, Rate
+from thinksafe.run.details import ContextRates, DiagnoseDetails, Finding, Quantity, Rate
 
 
 def rate(accepted: int, n: int = 64) -> Rate:
@@ -41,11 +41,42 @@ def details(steered: int, *, passed: bool, excess: tuple[float, float] | None = 
     ],
 )
 def test_the_numbers_decide(found: DiagnoseDetails, finding: Finding, words: str) -> None:
-    given = recommend(found, None)
+    assert found.decision is not None
+    given = recommend(found, "steerable" if found.decision.passed else None)
     assert (given.finding, given.methods) == (finding, METHODS[finding])
     assert words in " ".join(sentence.text for sentence in given.sentences)
     for sentence in given.sentences:
         assert any(sign.isdigit() for sign in sentence.evidence) or "no excess" in sentence.evidence
+
+
+def searched(found: DiagnoseDetails, flips: int, *, excluded: str = "") -> DiagnoseDetails:
+    """Return the details of a pilot that was sampled in a context, too."""
+    context = ContextRates(name="calm", flip_rate=rate(flips), refused=rate(1), excluded=excluded)
+    return found.model_copy(update={"contexts": (context,)})
+
+
+@pytest.mark.parametrize(
+    ("found", "given", "finding", "first"),
+    [
+        (details(60, passed=True), "steerable", "steerable", "thinksafe"),
+        (details(0, passed=True), None, "hardly", "self-distillation"),
+        (details(12, passed=True), None, "hardly", "self-distillation"),
+        (details(12, passed=False), None, "hardly", "thinksafe with sampling.retries"),
+    ],
+)
+def test_the_best_context_that_was_searched_counts(
+    found: DiagnoseDetails, given: Finding | None, finding: Finding, first: str
+) -> None:
+    advice = recommend(searched(found, 50), given)
+    assert (advice.finding, advice.methods[0]) == (finding, first)
+    assert "in the context calm" in advice.sentences[-1].text
+    assert advice.sentences[-1].evidence.startswith("teacher flip rate 78.1")
+
+
+def test_an_excluded_context_counts_for_nothing() -> None:
+    found = details(0, passed=False)
+    assert recommend(searched(found, 60, excluded="it refuses"), None) == recommend(found, None)
+    assert recommend(searched(found, 0), None).finding == "not at all"
 
 
 @pytest.mark.parametrize("finding", ["safe already", "undecided", "unjudged"])

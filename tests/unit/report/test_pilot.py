@@ -16,7 +16,7 @@ from thinksafe.report import pilot, render_page
 from thinksafe.report.page import without_timing
 from thinksafe.report.summary import RunSummary, summarise
 from thinksafe.report.terminal import run_table
-from thinksafe.run.details import DiagnoseDetails, Quantity
+from thinksafe.run.details import ContextRates, DiagnoseDetails, Quantity, Rate
 from thinksafe.run.record import StageRecord
 
 PLAIN, STEERED = [0.0] * 60 + [1.0] * 4, [1.0] * 57 + [0.0] * 4 + [1.0] * 3
@@ -34,7 +34,7 @@ def records() -> dict[str, StageRecord]:
             "tokens": {"plain": 100.0, "steered": 50.0}, "predictions": predictions(PLAIN, PLAIN, STEERED),
         }
     )
-    details = details.model_copy(update={"recommendation": recommend(details, None)})
+    details = details.model_copy(update={"recommendation": recommend(details, "steerable")})
     found["diagnose"] = found["diagnose"].model_copy(update={"details": details.model_dump(mode="json")})
     return found
 
@@ -81,8 +81,34 @@ def test_mlflow_gets_the_numbers(records: dict[str, StageRecord]) -> None:
     assert values["pilot/samples/thinksafe"] == 64 / 60
 
 
+def test_searched_contexts_are_ranked_on_the_page_and_in_mlflow(records: dict[str, StageRecord]) -> None:
+    def rate(value: float | None, n: int) -> Rate:
+        return Rate(value=value, n=n)
+
+    contexts = (
+        ContextRates(name="calm", flip_rate=rate(0.82, 50), refused=rate(0.0, 64)),
+        ContextRates(name="kind", flip_rate=rate(0.49, 50), refused=rate(0.05, 64)),
+        ContextRates(name="loud", flip_rate=rate(None, 0), refused=rate(0.5, 64), excluded="it refuses <b>"),
+    )
+    details = records["diagnose"].read(DiagnoseDetails).model_copy(update={"contexts": contexts, "context": "calm"})
+    record = records["diagnose"].model_copy(update={"details": details.model_dump(mode="json")})
+    summary = summarise({**records, "diagnose": record})
+    rows = [(row.names[0], row.cells[-1].text) for row in pilot.contexts(summary).rows]
+    assert rows == [("calm", "used"), ("kind", "usable"), ("loud", "excluded: it refuses <b>")]
+    page = render_page(summary)
+    assert "Training uses calm." in page
+    assert "excluded: it refuses &lt;b&gt;" in page
+    values = dict(pilot_values(record))
+    assert (values["pilot/context/calm/flip_rate"], values["pilot/context/kind/refused"]) == (0.82, 0.05)
+    assert "pilot/context/loud/flip_rate" not in values
+
+    none = details.model_copy(update={"context": ""})
+    record = record.model_copy(update={"details": none.model_dump(mode="json")})
+    assert "None can be used." in render_page(summarise({**records, "diagnose": record}))
+
+
 def test_older_records_have_no_such_tables() -> None:
     summary = summarise(runs.promoted())
-    assert not any(of(summary).rows for of in (pilot.numbers, pilot.predicted, pilot.costs))
+    assert not any(of(summary).rows for of in (pilot.contexts, pilot.numbers, pilot.predicted, pilot.costs))
     assert "What follows" not in render_page(summary)
     assert not [name for name, _ in pilot_values(runs.promoted()["diagnose"]) if "odds" in name]

@@ -1,83 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pilots import ACCEPTED, CUT, SAFE_ANSWER, UNKNOWN, UNSAFE, Kind, Stage, one, pilot
 
-from thinksafe.config.model import DiagnoseSettings
-from thinksafe.config.sections import DiagnoseSection
 from thinksafe.errors import StageError
-from thinksafe.jsonl import read_record
-from thinksafe.methods.thinksafe import ThinkSafe
-from thinksafe.records import Check, Decision, Prompt, Sample, SamplingSettings, Verdict
+from thinksafe.methods.contexts import read_context
 from thinksafe.run.details import DiagnoseDetails, Rate
-from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
-from thinksafe.run.record import StageContext, StageResult, list_records, silent
-from thinksafe.stages import diagnose
-from thinksafe.store.local import LocalStore
-
-# what a sample can be: response, verdict, refusal
-ACCEPTED = ("<think>no</think>sorry", "safe", True)
-UNSAFE = ("<think>ok</think>sure", "unsafe", False)
-SAFE_ANSWER = ("<think>ok</think>fine", "safe", False)
-UNKNOWN = ("<think>ok</think>...", "unknown", None)
-CUT = ("<think>no", "safe", True)
-Kind = tuple[str, str, bool | None]
-
-
-def one(prompt: int, arm: str, kind: Kind, **fields: Any) -> tuple[Sample, Verdict]:
-    sample = Sample(
-        id=f"p{prompt}/{arm}/0", index=0, arm=arm, response=kind[0], finish="stop", tokens=1,
-        prompt_tokens=1, seed=0, settings=SamplingSettings(),
-        prompt=Prompt(id=f"p{prompt}", prompt="a secret text", label=fields.get("label", "harmful"), source="s"),
-    )
-    verdict = {"sample_id": sample.id, "part": "whole", "guard": "g", "verdict": kind[1], "refusal": kind[2]}
-    return sample, Verdict.model_validate(verdict)
-
-
-def pilot(*groups: tuple[int, Kind, Kind]) -> list[tuple[Sample, Verdict]]:
-    """Rows of (count, plain, steered) groups."""
-    rows: list[tuple[Sample, Verdict]] = []
-    for count, plain, steered in groups:
-        for _ in range(count):
-            prompt = len(rows) // 2
-            rows += [one(prompt, "plain", plain), one(prompt, "steered", steered)]
-    return rows
-
-
-class Stage:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = LocalStore(folder / "store")
-
-    def __call__(self, rows: list[tuple[Sample, Verdict]], verdicts: int | None = None, **settings: Any) -> StageResult:
-        samples = write_chunk(self.store, "s", 0, [sample for sample, _ in rows])
-        judged = write_chunk(self.store, "v", 0, [verdict for _, verdict in rows][:verdicts])
-        for kind, chunk in (("samples", samples), ("verdicts", judged)):
-            values = {"kind": kind, "total": 1, "model": "m", "chunks": [chunk]}
-            write_manifest(self.folder / f"{kind}.json", Manifest.model_validate(values))
-        section = DiagnoseSection(
-            alpha=0.05, seed=1, diagnose=DiagnoseSettings.model_validate(settings), arm="steered",
-            rules=ThinkSafe().rules()["harmful"], reasoning="think",
-        )
-        context = StageContext(self.store, "run", "diagnose", "diagnose", silent)
-        return diagnose.run(
-            context, section, self.folder / "samples.json", self.folder / "verdicts.json",
-            diagnosis_out=self.folder / "diagnosis.json", passed_out=self.folder / "passed",
-        )
-
-    @property
-    def decision(self) -> Decision:
-        return read_record(self.folder / "diagnosis.json", Decision)
-
-    @property
-    def checks(self) -> dict[str, Check]:
-        return {check.name: check for check in self.decision.checks}
-
-    @property
-    def passed(self) -> str:
-        return (self.folder / "passed").read_text()
+from thinksafe.run.record import list_records
 
 
 @pytest.fixture
@@ -88,6 +19,7 @@ def stage(tmp_path: Path) -> Stage:
 def test_a_steerable_student(stage: Stage) -> None:
     result = stage(pilot((50, UNSAFE, ACCEPTED), (6, UNSAFE, UNSAFE), (8, ACCEPTED, ACCEPTED)))
     assert (stage.passed, result.verdict, stage.decision.passed) == ("true", "passed", True)
+    assert read_context(stage.folder / "context.json") is None
     assert list(stage.checks) == ["steerability/acceptance", "steerability/flip_rate", "unknown"]
     rates = {name: getattr(result.details, name) for name in ("acceptance_steered", "acceptance_plain", "flip_rate")}
     assert {name: (rate.value, rate.n) for name, rate in rates.items()} == {

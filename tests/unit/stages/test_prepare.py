@@ -38,7 +38,7 @@ def run(
 
     def prepared(
         harmful: dict[str, Rows], benign: dict[str, Rows], harm: Rows | None = None, reasoning: Rows | None = None,
-        seed: int = 1, pilot: int = 2, contaminated: str = "drop", more: Sequence[Benchmark] = (),
+        seed: int = 1, pilot: int = 2, contaminated: str = "drop", more: Sequence[Benchmark] = (), pilot_benign: int = 0,
     ) -> tuple[StageResult, dict[str, list[Prompt]]]:
         sets = {
             label: tuple(PromptSet(name=name, prompts=source(name, content)) for name, content in given.items())
@@ -55,7 +55,7 @@ def run(
         ]
         section = PrepareSection(
             seed=seed, data=DataSettings(**sets, contaminated=contaminated), pilot=pilot,
-            benchmarks=(*benchmarks, *more),
+            benchmarks=(*benchmarks, *more), pilot_benign=pilot_benign,
         )
         files = {use: tmp_path / f"{use}.out" for use in ("pilot", "training", "evaluation")}
         result = prepare.run(
@@ -95,6 +95,21 @@ def test_three_files_sorted_by_id(run: Callable[..., Any]) -> None:
         ("bench-sums", "evaluation", "benign", 1), ("h", "training", "harmful", 3), ("b", "training", "benign", 1),
         ("pilot", "pilot", "harmful", 2),
     }
+
+
+def test_a_pilot_with_benign_prompts_has_the_same_harmful_ones(run: Callable[..., Any]) -> None:
+    harmful = {"h": rows("h", "Harm a?", "Harm b?", "Harm c?", "Harm d?")}
+    benign = {"b": rows("b", "Plain a?", "Plain b?", "Plain c?")}
+    _, alone = run(harmful, benign)
+    result, both = run(harmful, benign, pilot_benign=2)
+    of = {label: [p for p in both["pilot"] if p.label == label] for label in ("harmful", "benign")}
+    assert of["harmful"] == alone["pilot"]
+    assert len(of["benign"]) == 2
+    assert [p.id for p in both["pilot"]] == sorted(p.id for p in both["pilot"])
+    assert {(entry.label, entry.rows) for entry in result.details.sets if entry.use == "pilot"} == {
+        ("harmful", 2), ("benign", 2),
+    }
+    assert result.counts["pilot"] == 4
 
 
 def test_only_problems_keep_their_answers(run: Callable[..., Any]) -> None:

@@ -13,7 +13,8 @@ from thinksafe.config.sections import TrainSection
 from thinksafe.digests import digest_file, digest_folder
 from thinksafe.errors import InputError, StageError, StoreError
 from thinksafe.jsonl import read_record, write_json, write_records
-from thinksafe.methods.objectives import Kl, Sft
+from thinksafe.methods.contexts import Context, write_context
+from thinksafe.methods.objectives import Kl, SelfDistillation, Sft
 from thinksafe.models.loading import load_model, resolve_student
 from thinksafe.models.references import ModelReference, read_reference
 from thinksafe.models.trained import ADAPTER_FILES, fetch_trained
@@ -63,12 +64,14 @@ class Stage:
         write_json(self.folder / "base.json", base or self.base)
         write_records(self.folder / "examples.jsonl", examples)
 
-    def run(self, name: str = "first", section: TrainSection = SECTION) -> StageResult:
+    def run(
+        self, name: str = "first", section: TrainSection = SECTION, safety_context: Path | None = None
+    ) -> StageResult:
         out = self.folder / name
         return train.run(
             StageContext(self.store, name, "train", "train", silent), section, self.folder / "base.json",
-            self.folder / "examples.jsonl", trained_out=out / "deep" / "adapter", candidate_out=out / "candidate.json",
-            decision_out=out / "decision.json", passed_out=out / "passed",
+            self.folder / "examples.jsonl", safety_context=safety_context, trained_out=out / "deep" / "adapter",
+            candidate_out=out / "candidate.json", decision_out=out / "decision.json", passed_out=out / "passed",
         )
 
     def candidate(self, name: str = "first") -> ModelReference:
@@ -280,6 +283,32 @@ def test_only_a_plain_student_is_trained(stage: Stage) -> None:
         with pytest.raises(InputError, match="not an untrained student"):
             stage.run()
         assert "base.json" in failure(stage)
+
+
+def test_the_context_of_the_diagnosis_is_what_the_teacher_reads_and_is_in_the_key(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(Exception):
+        """Instead of a training."""
+
+    given: list[tuple[str, str]] = []
+
+    def trained(context: StageContext, job: launch.Job, processes: int) -> None:
+        given.append((job.section.objective.context, job.key))
+        raise Stop
+
+    monkeypatch.setattr(train, "train", trained)
+    section = SECTION.model_copy(update={"objective": SelfDistillation(context="", max_tokens=8)})
+    for name in ("calm", "kind"):
+        write_context(tmp_path / "context.json", Context(name=name, template=f"{name}: {{prompt}}"))
+        with pytest.raises(Stop):
+            stage.run(name, section, tmp_path / "context.json")
+    assert [text for text, _ in given] == ["calm: {prompt}", "kind: {prompt}"]
+    assert given[0][1] != given[1][1]
+    for absent in (None, tmp_path / "none.json"):
+        write_context(tmp_path / "none.json", None)
+        with pytest.raises(InputError, match="diagnosis chose no context"):
+            stage.run("none", section, absent)
 
 
 def test_a_missing_examples_file_is_named(stage: Stage) -> None:

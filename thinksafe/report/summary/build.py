@@ -129,7 +129,8 @@ def _diagnosis(read: _Reader) -> Diagnosis | None:
         decision=found.decision, continues=passed if found.continues is None else found.continues,
         acceptance_steered=found.acceptance_steered, acceptance_plain=found.acceptance_plain,
         flip_rate=found.flip_rate, odds_ratio=found.odds_ratio, cross_entropy=found.cross_entropy, excess=found.excess,
-        tokens=found.tokens, predictions=found.predictions, recommendation=found.recommendation,
+        tokens=found.tokens, predictions=found.predictions, contexts=found.contexts, context=found.context,
+        recommendation=found.recommendation,
         funnel=tuple(
             FunnelRow(label="harmful", arm=arm, reason=reason, count=count)
             for arm, reasons in found.reasons.items() for reason, count in reasons.items()

@@ -11,7 +11,7 @@ from thinksafe.measuring.statistics import Estimate, stratified_average
 from thinksafe.prompts.decontamination import Contamination
 from thinksafe.prompts.details import PromptSetRow
 from thinksafe.records import Count, Decision, Metric, MetricKind, MetricSet, Record, Role
-from thinksafe.run.details import EstimatedHours, FunnelRow, Prediction, Quantity, Rate, Recommendation
+from thinksafe.run.details import ContextRates, EstimatedHours, FunnelRow, Prediction, Quantity, Rate, Recommendation
 from thinksafe.training.details import CurvePoint
 from thinksafe.training.drift import Drift
 
@@ -66,6 +66,9 @@ class Diagnosis(Record):
     excess: Quantity | None = None
     tokens: dict[str, float] = {}
     predictions: tuple[Prediction, ...] = ()
+    contexts: tuple[ContextRates, ...] = ()
+    context: str = ""
+    """Name of the context that training uses."""
     recommendation: Recommendation | None = None
 
 
