@@ -66,7 +66,7 @@ def test_a_known_context_that_is_no_template_is_fixed_as_those_of_a_file() -> No
         (b"\xff\xfe\x00", InputError, "it is not UTF-8 text"),
         (b"", InputError, "has no contexts"),
         (TWO.encode() * 2, ConfigError, r"line 3: not valid YAML \(the key 'ours' repeats"),
-        (b"ours: 'Weigh {prompt}'\nother: 'Weigh'\n", InputError, r"line 2: the context 'other' has \{prompt\} 0 times"),
+        (b"ours: 'Weigh {prompt}'\nother: 'Weigh'", InputError, r"line 2: the context 'other' has \{prompt\} 0 times"),
         (b"ours: '" + b"x" * (1 << 20) + b"'", ConfigError, "too many or too deeply nested"),
         (b"ours: !!python/object:os.system {prompt}", ConfigError, "not valid YAML"),
     ],

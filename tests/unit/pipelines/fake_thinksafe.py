@@ -24,7 +24,8 @@ COMMON = ["artifacts", "task", "executor-input"]
 INPUTS = {
     "plan": [], "prepare": [], "due": ["contamination"],
     "sample": ["model", "prompts"], "judge": ["samples"], "grade": ["samples"],
-    "diagnose": ["samples", "verdicts"], "curate": ["samples", "verdicts"], "train": ["base", "examples", "safety-context"],
+    "diagnose": ["samples", "verdicts"], "curate": ["samples", "verdicts"],
+    "train": ["base", "examples", "safety-context"],
     "register": ["candidate", "examples"], "metrics": ["samples", "verdicts", "grades"],
     "gate": [
         "base-metrics", "base-outcomes", "candidate-metrics", "candidate-outcomes", "champion-metrics",
@@ -42,7 +43,8 @@ OUTPUTS = {
     "prepare": ["pilot-out", "training-out", "evaluation-out", "contamination-out"],
     "due": ["passed-out"], "sample": ["samples-out"],
     "judge": ["verdicts-out"], "grade": ["grades-out"],
-    "diagnose": ["diagnosis-out", "safety-context-out", "passed-out"], "curate": ["examples-out", "decision-out", "passed-out"],
+    "diagnose": ["diagnosis-out", "safety-context-out", "passed-out"],
+    "curate": ["examples-out", "decision-out", "passed-out"],
     "train": ["trained-out", "candidate-out", "decision-out", "passed-out"], "register": ["registration-out"],
     "metrics": ["metrics-out", "outcomes-out"], "gate": ["decision-out", "passed-out"],
     "promote": ["promotion-out", "passed-out"], "deploy": ["rollout-out"], "report": ["report-out"],

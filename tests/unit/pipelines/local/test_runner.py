@@ -67,6 +67,7 @@ class TestPromoted:
         diagnose = promoted[0].call("diagnose")
         assert lineage(diagnose["samples"]) == pilot
         assert lineage(diagnose["verdicts"]) == ["judge-pilot", pilot]
+        assert lineage(promoted[0].call("train")["safety-context"])[0] == "diagnose"
 
     def test_examples_come_from_the_training_samples_and_their_verdicts(self, promoted: Any) -> None:
         run, _ = promoted
