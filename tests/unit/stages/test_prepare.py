@@ -38,7 +38,8 @@ def run(
 
     def prepared(
         harmful: dict[str, Rows], benign: dict[str, Rows], harm: Rows | None = None, reasoning: Rows | None = None,
-        seed: int = 1, pilot: int = 2, contaminated: str = "drop", more: Sequence[Benchmark] = (), pilot_benign: int = 0,
+        seed: int = 1, pilot: int = 2, contaminated: str = "drop", more: Sequence[Benchmark] = (),
+        pilot_benign: int = 0,
     ) -> tuple[StageResult, dict[str, list[Prompt]]]:
         sets = {
             label: tuple(PromptSet(name=name, prompts=source(name, content)) for name, content in given.items())
