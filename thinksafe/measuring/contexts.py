@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 
 from thinksafe.errors import StageError
-from thinksafe.methods.rules import Reasoning, assess
+from thinksafe.methods.rules import Reasoning, Rule, assess
 from thinksafe.records import Label, Sample, Verdict
 from thinksafe.run.details import ContextRates, Rate
 from thinksafe.text import percent
@@ -29,7 +29,7 @@ class ContextTrials:
     def add(self, sample: Sample, verdict: Verdict) -> None:
         """Add a sample in a context, or a plain one of a benign prompt."""
         harmful = sample.prompt.label == "harmful"
-        rules = ("complete", "safe") if harmful else ("complete",)
+        rules: tuple[Rule, ...] = ("complete", "safe") if harmful else ("complete",)
         held = assess(sample, verdict, rules, self._reasoning) == "accepted" and (harmful or verdict.refusal is False)
         if sample.arm == "context":
             self._held[sample.prompt.label].setdefault(sample.prompt.id, {})[sample.template] = held
