@@ -187,7 +187,7 @@ class _Builder:
         lengths, sources = [], set()
         for part in task.parts:
             length_of = None if part.problem or by_teacher else self._measured.arms.get(part.arm)
-            if length_of is None and part.arm == "steered" and not by_teacher:
+            if length_of is None and part.arm in ("steered", "context") and not by_teacher:
                 length_of = self._measured.arms.get("plain")
             if part.arm in UNASKED:
                 lengths.append(NOTHING)

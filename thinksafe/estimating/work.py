@@ -57,7 +57,9 @@ class Sizes(NamedTuple):
     """Sets whose size is unknown; they count as empty."""
 
 
-def drawn(arms: Mapping[Label, Iterable[Arm]], prompts: Mapping[Label, int], n: int, limit: int = 0) -> list[Part]:
+def drawn(
+    arms: Mapping[Label, Iterable[Arm]], prompts: Mapping[Label, int], n: int, limit: int = 0, contexts: int = 0
+) -> list[Part]:
     """Return what is sampled of training prompts.
 
     Args:
@@ -65,9 +67,11 @@ def drawn(arms: Mapping[Label, Iterable[Arm]], prompts: Mapping[Label, int], n: 
         prompts: Prompts of each label.
         n: Samples of a prompt in each arm.
         limit: Most tokens of a response.
+        contexts: Safety contexts, in each of which a prompt is sampled once in the arm ``context``.
     """
+    times: dict[str, int] = dict.fromkeys(UNASKED, 1) | {"context": contexts}
     return [
-        Part(arm, prompts.get(label, 0) * (1 if arm in UNASKED else n), limit, label)
+        Part(arm, prompts.get(label, 0) * times.get(arm, n), limit, label)
         for label, each in arms.items() for arm in each if prompts.get(label, 0)
     ]
 
@@ -100,7 +104,10 @@ def realignment(config: RealignmentConfig, sizes: Sizes, *, champion: bool) -> l
         champion: There is a champion to compare with.
     """
     planned, method = sections_of(config), config.method
-    pilot: dict[Label, int] = {"harmful": min(config.diagnose.prompts, sizes.training["harmful"])}
+    pilot: dict[Label, int] = {
+        "harmful": min(planned.prepare.pilot, sizes.training["harmful"]),
+        "benign": min(planned.prepare.pilot_benign, sizes.training["benign"]),
+    }
     tasks = _pair("pilot", "pilot", planned.sample_pilot, planned.judge_pilot, pilot)
     tasks += _pair("training", "training", planned.sample_training, planned.judge_filter, sizes.training)
     objective = method.minimises()
@@ -157,7 +164,7 @@ def _pair(
 
 
 def _sampled(section: SampleSection, prompts: Mapping[Label, int], *, silent: bool = False) -> list[Part]:
-    parts = drawn(section.arms, prompts, section.n, section.settings.max_tokens)
+    parts = drawn(section.arms, prompts, section.n, section.settings.max_tokens, len(section.contexts))
     tries = 1 + (len(section.retries.templates) if section.retries is not None else 0)
     return [
         part._replace(most=float(tries)) if part.arm == "steered" else part

@@ -55,6 +55,17 @@ def test_without_a_run_tokens_are_limits_and_hours_are_unknown() -> None:
     assert of.prompts == 2200
 
 
+def test_a_pilot_that_searches_for_a_context_counts_every_one_of_them() -> None:
+    def pilot(*overrides: str) -> tuple[int, float, int]:
+        found = made(load_config("micro-self-distillation", list(overrides)))
+        sampled, judged = task(found, "sample-pilot"), task(found, "judge-pilot")
+        assert sampled.samples == judged.samples
+        return sampled.prompts, sampled.samples.point, round(task(found, "train").samples.point)
+
+    assert pilot() == (128, 64 * (2 + 13) + 64 * (1 + 13), 400)
+    assert pilot("method.context=prefix") == (64, 128, 400)
+
+
 def test_after_a_run_every_task_has_its_lengths_and_times(store: LocalStore) -> None:
     config = config_of()
     records = leave_run(store, config)

@@ -11,7 +11,15 @@ from thinksafe.measuring.statistics import Estimate, stratified_average
 from thinksafe.prompts.decontamination import Contamination
 from thinksafe.prompts.details import PromptSetRow
 from thinksafe.records import Count, Decision, Metric, MetricKind, MetricSet, Record, Role
-from thinksafe.run.details import ContextRates, EstimatedHours, FunnelRow, Prediction, Quantity, Rate, Recommendation
+from thinksafe.run.details import (
+    ContextRates,
+    EstimatedHours,
+    FunnelRow,
+    Prediction,
+    Quantity,
+    Rate,
+    Recommendation,
+)
 from thinksafe.training.details import CurvePoint
 from thinksafe.training.drift import Drift
 
