@@ -69,7 +69,7 @@ def drawn(
         limit: Most tokens of a response.
         contexts: Safety contexts, in each of which a prompt is sampled once in the arm ``context``.
     """
-    times: dict[str, int] = dict.fromkeys(UNASKED, 1) | {"context": contexts}
+    times: dict[Arm, int] = {"context": contexts, **dict.fromkeys(UNASKED, 1)}
     return [
         Part(arm, prompts.get(label, 0) * times.get(arm, n), limit, label)
         for label, each in arms.items() for arm in each if prompts.get(label, 0)
