@@ -7,6 +7,7 @@ started again with the same folder it goes on where it was.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.study import page
 from benchmarks.study.results import Study
-from benchmarks.study.settings import RECIPE, Settings
+from benchmarks.study.settings import Settings, compared
 from thinksafe.jsonl import read_record
 from thinksafe.report.comparison.model import ComparisonResult
 
@@ -39,9 +40,11 @@ def main() -> int:
     settings, started = Settings(given.students, given.seeds), time.monotonic()
     out: Path = given.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
+    recipe = out / "recipe.yaml"
+    recipe.write_text(json.dumps(compared()), "utf-8")
     with ThreadPoolExecutor(given.jobs) as pool:
         models = dict(enumerate(pool.map(lambda number: _student(out, number), range(1, settings.students + 1)), 1))
-        made = pool.map(lambda cell: _compared(out, models[cell[0]], *cell), settings.cells)
+        made = pool.map(lambda cell: _compared(out, recipe, models[cell[0]], *cell), settings.cells)
         cells = dict(zip(settings.cells, made, strict=True))
     measured = {cell: result for cell, result in cells.items() if result is not None}
     if len(measured) < len(cells):
@@ -65,11 +68,11 @@ def _student(out: Path, number: int) -> str:
     return str(folder)
 
 
-def _compared(out: Path, model: str, student: int, seed: int) -> ComparisonResult | None:
+def _compared(out: Path, recipe: Path, model: str, student: int, seed: int) -> ComparisonResult | None:
     """Return the result of a comparison, which is run or goes on; None if it failed."""
     folder = out / f"student-{student}-seed-{seed}"
     print(f"{folder.name}: started", flush=True)
-    command = [THINKSAFE, "compare", str(RECIPE), "--out", str(folder)]
+    command = [THINKSAFE, "compare", str(recipe), "--out", str(folder)]
     for change in (f"student.model={model}", f"seed={seed}", "sampling.parallelism=1", "evaluation.parallelism=1"):
         command += ["--set", change]
     with (out / f"{folder.name}.log").open("ab") as log:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.study.results import Estimate, Reading, Study, drift, estimate, measure, responses
+from benchmarks.study.settings import in_context
 
 Verdict = Literal["holds", "does not hold", "undecided", "not measured"]
 
@@ -35,13 +36,21 @@ READERS = {
     "NLL of harmful rows": drift("nll_student", "harmful"), "KL of benign rows": drift("kl", "benign"),
     "responses": responses,
 }
-PAPER = "arXiv:2601.23143"
+PAPER, OPSA = "arXiv:2601.23143", "arXiv:2605.15239"
 CLAIMS = (
     Claim("Steering beats rejection sampling.", PAPER, "harm", "rejection", "thinksafe"),
     Claim("Refusals without thoughts over-refuse.", PAPER, "over-refusal", "no-reasoning", "thinksafe"),
     Claim("A fixed refusal over-refuses.", PAPER, "over-refusal", "direct-refusal", "thinksafe"),
     Claim("A teacher's data are less likely to the student.", PAPER, "NLL of harmful rows", "teacher", "thinksafe"),
     Claim("A teacher's data move benign behaviour more.", PAPER, "KL of benign rows", "teacher", "thinksafe"),
+    Claim(
+        "Self-distillation repairs less in a context that turns fewer responses safe.", OPSA, "harm",
+        in_context("risk"), "self-distillation",
+    ),
+    Claim(
+        "Self-distillation repairs still less in one that turns fewest safe.", OPSA, "harm",
+        in_context("careful-assistant"), in_context("risk"),
+    ),
     Claim("GRPO takes a multiple of the samples.", PAPER, "responses", "grpo", "thinksafe", 2.0, factor=True),
     Claim(
         "On-policy distillation takes more samples.", PAPER, "responses", "on-policy-distillation", "thinksafe", 1.0,

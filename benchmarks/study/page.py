@@ -53,7 +53,7 @@ wide as the error of one student's prompts). Responses are those that a model wr
         ]
         yield f"| `{name}` | " + " | ".join(cells) + " |"
     yield from f"""
-## Claims of the paper
+## Claims of the papers
 
 Differences are paired: same student, same seed, same prompts. All intervals of this table hold together with
 {CONFIDENCE:.0%} (Bonferroni). A claim holds if its interval is above the margin, and does not hold if it is below.

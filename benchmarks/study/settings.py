@@ -4,10 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 RECIPE = Path(__file__).with_name("recipe.yaml")
+COMPARED = Path(__file__).parents[2] / "configs" / "micro-compare.yaml"
 CONFIDENCE = 0.9
 """Of each interval in the tables, two-sided; those of the claims hold together."""
+
+
+CONTEXTS = ("harmful-or-harmless", "risk", "careful-assistant")
+"""Safety contexts with which self-distillation is compared, besides the one that its search finds. With the student
+that ships they turn 81, 44 and 12 % of unsafe responses safe (docs/methods.md)."""
+
+
+def in_context(name: str) -> str:
+    """Return the name of self-distillation in a fixed context."""
+    return f"opsa-{name}"
+
+
+def compared() -> dict[str, Any]:
+    """Return the recipe with its methods: those of micro-compare, and self-distillation in each of ``CONTEXTS``."""
+    import yaml
+
+    document: dict[str, Any] = yaml.safe_load(RECIPE.read_text("utf-8"))
+    listed: list[dict[str, Any]] = yaml.safe_load(COMPARED.read_text("utf-8"))["compare"]
+    of = next(method for method in listed if method["name"] == "self-distillation")
+    fixed = [
+        {"name": in_context(name), "overrides": {"method": of["overrides"]["method"] | {"context": name}}}
+        for name in CONTEXTS
+    ]
+    return document | {"compare": listed + fixed}
 
 
 @dataclass(frozen=True)

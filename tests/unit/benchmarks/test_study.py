@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,7 +12,8 @@ import pytest
 from benchmarks.study import page
 from benchmarks.study.claims import CLAIMS, READERS, answers
 from benchmarks.study.results import Reading, Study, estimate, measure
-from benchmarks.study.settings import Settings
+from benchmarks.study.settings import CONTEXTS, Settings, compared
+from thinksafe.config.load import load_config
 from thinksafe.measuring.statistics import Estimate, proportion_of
 from thinksafe.report.comparison.model import ComparisonResult, MethodResult, Number, Work
 from thinksafe.training.drift import Drift
@@ -102,3 +104,12 @@ def test_the_page_has_every_method_and_claim_and_its_plot(study: Study, tmp_path
     picture = ElementTree.fromstring((tmp_path / page.PLOT).read_bytes())
     assert picture.tag.endswith("svg")
     assert page.plot(study) == page.plot(study)
+
+
+def test_the_recipe_is_one_and_has_what_the_claims_compare(tmp_path: Path) -> None:
+    document = tmp_path / "recipe.yaml"
+    document.write_text(json.dumps(compared()))
+    methods = {method.name: method for method in load_config(str(document)).compare}
+    assert {name for claim in CLAIMS for name in (claim.first, claim.second)} <= set(methods)
+    fixed = [methods[name].overrides["method"]["context"] for name in methods if name.startswith("opsa-")]
+    assert fixed == list(CONTEXTS)
