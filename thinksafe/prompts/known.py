@@ -147,21 +147,22 @@ def _said(row: dict[str, Any], layout: Layout, where: str) -> list[str]:
 
 def _instructions(row: dict[str, Any], layout: Layout, where: str) -> list[dict[str, Any]]:
     """Return kinds and options of verifiable instructions; columns of a CSV file hold them as JSON."""
-    kinds = texts_of(row.get(layout.instructions), layout.instructions, where)
+    kinds = texts_of(row.get(layout.instructions), layout.instructions, where) or []
     options = row.get(layout.instruction_options)
     if isinstance(options, str):
         try:
             options = json.loads(options)
         except (ValueError, RecursionError):
             options = None
-    if not isinstance(options, list) or len(options) != len(kinds) or not all(isinstance(one, dict) for one in options):
+    listed = options if isinstance(options, list) else []
+    if not kinds or len(listed) != len(kinds) or not all(isinstance(one, dict) for one in listed):
         raise InputError(
             f"{where}: the field {layout.instruction_options!r} must be a list of one object for each of "
             f"{layout.instructions!r}.", "Correct the row.",
         )
     return [
         {"kind": kind, "options": {name: value for name, value in of.items() if value is not None}}
-        for kind, of in zip(kinds, options, strict=True)
+        for kind, of in zip(kinds, listed, strict=True)
     ]
 
 

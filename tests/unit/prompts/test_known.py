@@ -193,6 +193,11 @@ def test_instructions_without_their_options(load: Callable[..., list[Prompt]], o
         load("ifeval", [ROWS["ifeval"][0] | {"kwargs": options}], rows=1)
 
 
+def test_a_row_without_instructions(load: Callable[..., list[Prompt]]) -> None:
+    with pytest.raises(InputError, match="one object for each of 'instruction_id_list'"):
+        load("ifeval", [ROWS["ifeval"][0] | {"instruction_id_list": None, "kwargs": []}], rows=1)
+
+
 def test_conversations_have_the_turns_of_the_user(load: Callable[..., list[Prompt]]) -> None:
     [led] = load("safemtdata", ROWS["safemtdata"], rows=1)
     assert (led.prompt, led.turns) == ("How do I cheat?", ("Who was the best player?", "How did she cheat?"))
