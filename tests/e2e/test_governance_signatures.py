@@ -26,10 +26,15 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_a_signature_that_is_verified_and_a_tampered_adapter_that_is_refused(tmp_path: Path) -> None:
-    text = DOCS.read_text("utf-8").split(f"\n## {SECTION}\n")[1].split("\n## ")[0]
+def blocks(section: str) -> list[str]:
+    """Return the console blocks of a section as shell scripts."""
+    text = DOCS.read_text("utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
     found = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
-    run, verify, tamper = [re.sub(r"^\$ ", "", block, flags=re.MULTILINE) for block in found]
+    return [re.sub(r"^\$ ", "", block, flags=re.MULTILINE) for block in found]
+
+
+def test_a_signature_that_is_verified_and_a_tampered_adapter_that_is_refused(tmp_path: Path) -> None:
+    run, verify, tamper = blocks(SECTION)
     assert "Promoted" in shell(run, tmp_path).stdout
     assert list(tmp_path.glob("runs/sealed/store/adapters/*/*.signatures/micro-student@1.json"))
     said = shell(verify, tmp_path).stdout
@@ -42,6 +47,15 @@ def test_a_signature_that_is_verified_and_a_tampered_adapter_that_is_refused(tmp
     for path in (tmp_path / "runs").rglob("*"):
         if path.is_file():
             assert secret.encode() not in path.read_bytes(), path
+    (export,) = blocks("The card, and the model to take away")
+    shell(export, tmp_path)
+    assert {path.name for path in (tmp_path / "mended").iterdir()} >= {
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "bom.cdx.json", "tokenizer.json"
+    }
+    (estimate,) = blocks("The estimate")
+    told = shell(estimate, tmp_path).stdout
+    assert re.search(r"^  total +[\d,]+ ", told, re.MULTILINE)
+    assert "unknown" not in told
     # a run that is started again finds its signatures
     shell("thinksafe run sealed.yaml --out runs/sealed", tmp_path)
     assert shell(verify, tmp_path).stdout == said

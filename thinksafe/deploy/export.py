@@ -22,9 +22,11 @@ from thinksafe.models.references import ModelReference, Trained
 from thinksafe.models.shapes import BYTES, Shapes
 from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.registry.registration import trained_of
+from thinksafe.registry.signed import Seal
 from thinksafe.registry.versions import Release
 from thinksafe.run.record import find_evidence
 from thinksafe.settings import StudentSettings
+from thinksafe.signing.trained import subject
 from thinksafe.store import Store
 
 CARD, MATERIALS = "README.md", "bom.cdx.json"
@@ -44,7 +46,9 @@ The bill of materials (`bom.cdx.json`) names the base and the adapter by digest.
 """
 
 
-def export(store: Store, found: Release, out: Path, *, merge: bool, tell: Callable[[str], None]) -> Path:
+def export(
+    store: Store, found: Release, out: Path, *, merge: bool, tell: Callable[[str], None], seal: Seal | None = None
+) -> Path:
     """Write a release into a new folder and return it.
 
     Args:
@@ -53,8 +57,10 @@ def export(store: Store, found: Release, out: Path, *, merge: bool, tell: Callab
         out: Folder to write; it must not exist, or be empty.
         merge: Write the student's weights with the adapter merged into them.
         tell: Is told what takes long or much memory, before.
+        seal: Whose signatures count; None where nothing is signed.
 
     Raises:
+        SignatureError: the ledger or the files are not signed by a trusted signer, or differ from what was signed.
         ConfigError: the folder is not empty, or there is nothing to merge.
         InputError: the student cannot be found.
         StageError: the student has changed since the run.
@@ -63,6 +69,9 @@ def export(store: Store, found: Release, out: Path, *, merge: bool, tell: Callab
     target = _place(out)
     reference = found.reference
     trained = trained_of(reference)
+    if seal is not None and found.was_champion:
+        seal.entries()
+    signed_as, trust = (subject(seal.model, found.version), seal.trust) if seal is not None else ("", None)
     if merge and trained.parameters == "full":
         raise ConfigError("This version holds all weights, so there is nothing to merge.", "Leave --merge out.")
     _require_known_names(store, trained, reference.student)
@@ -74,11 +83,11 @@ def export(store: Store, found: Release, out: Path, *, merge: bool, tell: Callab
         partial.chmod(0o755)
         if merge:
             with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=target.parent) as adapter:
-                release(store, trained, Path(adapter))
+                release(store, trained, Path(adapter), signed_as, trust)
                 _merge(store, reference, Path(adapter), partial, tell)
             documents[CARD] = _of_merged(documents[CARD])
         else:
-            release(store, trained, partial)
+            release(store, trained, partial, signed_as, trust)
         if trained.parameters == "lora":
             _copy_tokenizer(reference, partial)
         for name, data in documents.items():

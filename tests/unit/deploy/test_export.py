@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from signed_worlds import Key
 
 from thinksafe.deploy.export import CARD, MATERIALS, export
 from thinksafe.digests import digest_bytes, digest_folder
-from thinksafe.errors import ConfigError, InputError, StageError, StoreError
+from thinksafe.errors import ConfigError, InputError, SignatureError, StageError, StoreError, ThinkSafeError
 from thinksafe.models.loading import load_model, resolve_student
 from thinksafe.models.references import ModelReference
 from thinksafe.models.trained import ADAPTER_FILES
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import Digests, LedgerEntry
+from thinksafe.registry.signed import Seal
 from thinksafe.registry.versions import find_release
 from thinksafe.run.record import StageRecord, write_stage_record
 from thinksafe.settings import StudentSettings
+from thinksafe.signing.trained import bundle_key, ensure_signed, subject
 from thinksafe.store.local import LocalStore
 
 STUDENT = StudentSettings(model="micro://default", dtype="float32")
@@ -212,6 +215,26 @@ def test_a_folder_with_files_is_left_alone(store: LocalStore, champion: ModelRef
     with pytest.raises(ConfigError, match="is a file"):
         exported(store, tmp_path / "file")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_what_is_signed_is_verified_and_needs_to_be_told_by_whom(
+    cli: Callable[..., Any], store: LocalStore, champion: ModelReference, tmp_path: Path
+) -> None:
+    ours, other = Key(tmp_path, "ours"), Key(tmp_path, "other")
+    seal = Seal(store, "mended", ours.settings())
+    trained = champion.trained
+    assert trained is not None
+    ensure_signed(store, trained, subject("mended", "7"), ours.settings())
+    seal.sign(1)
+    assert exported(store, tmp_path / "out", seal=seal).is_dir()
+    untold = cli("export", "mended", "--artifacts", store.root, "--out", tmp_path / "two")
+    assert (untold.code, "it is not known whose signatures count" in untold.err) == (2, True)
+    with pytest.raises(SignatureError):
+        exported(store, tmp_path / "two", seal=Seal(store, "mended", other.settings()))
+    store.delete(bundle_key(trained, subject("mended", "7")))
+    with pytest.raises(ThinkSafeError, match="sign"):
+        exported(store, tmp_path / "two", seal=seal)
+    assert not (tmp_path / "two").exists()
 
 
 def test_a_version_is_found_by_the_records_of_its_run(store: LocalStore, champion: ModelReference) -> None:
