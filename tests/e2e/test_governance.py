@@ -1,4 +1,4 @@
-"""docs/governance.md as it is written: a run that waits, a person who approves."""
+"""docs/governance.md as it is written: a run that waits, a person who approves, and what they look at."""
 
 from __future__ import annotations
 
@@ -59,6 +59,15 @@ def test_a_run_that_waits_and_a_person_who_approves(tmp_path: Path) -> None:
     page = (run / "report.html").read_text("utf-8")
     assert "unverified" in page
     assert "read the report" in page
+
+    (look,) = blocks("The card, the page, the estimate")
+    shown = shell(look, tmp_path)
+    assert "# micro-student" in shown
+    assert "micro-student" in (tmp_path / "runs" / "fleet" / "index.html").read_text("utf-8")
+    assert {"README.md", "bom.cdx.json", "adapter_model.safetensors"} <= {
+        path.name for path in (tmp_path / "runs" / "exported").iterdir()
+    }
+    assert "tokens: run" in shown, "the estimate rests on the run"
 
 
 LATER = """
