@@ -21,11 +21,11 @@ OUT = {
     "transformers", "triton", "trl", "vllm",
 }
 ELSEWHERE = (
-    "thinksafe/deploy/verification.py", "thinksafe/judging/guards/", "thinksafe/micro/", "thinksafe/models/fetch.py",
-    "thinksafe/models/loading.py", "thinksafe/models/vllm.py", "thinksafe/sampling/engines/", "thinksafe/training/",
-    "pipelines/local/",
+    "thinksafe/deploy/export.py", "thinksafe/deploy/verification.py", "thinksafe/judging/guards/", "thinksafe/micro/",
+    "thinksafe/models/fetch.py", "thinksafe/models/loading.py", "thinksafe/models/vllm.py",
+    "thinksafe/sampling/engines/", "thinksafe/training/", "pipelines/local/",
 )
-"""What runs in the other images or on a laptop: sample, judge, train, deploy, run, mirror."""
+"""What runs in the other images or on a laptop: sample, judge, train, deploy, export, run, mirror."""
 TYPES_ONLY = {"mypy_boto3_s3"}
 
 

@@ -25,7 +25,9 @@ PACKAGE = json.dumps({
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
-    def compiled(name: str, text: str, overrides: list[str], path: Any, *, cluster: ClusterSettings) -> Any:
+    def compiled(
+        name: str, text: str, overrides: list[str], path: Any, *, cluster: ClusterSettings, author: str
+    ) -> Any:
         path.write_text(PACKAGE)
         return path
 

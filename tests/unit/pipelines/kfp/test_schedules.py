@@ -23,7 +23,9 @@ OPTIONAL = {"parameters": {name: {"isOptional": True} for name in ("if_changed",
 
 @pytest.fixture(autouse=True)
 def _compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    def compiled(name: str, text: str, overrides: list[str], path: Any, *, cluster: ClusterSettings) -> Any:
+    def compiled(
+        name: str, text: str, overrides: list[str], path: Any, *, cluster: ClusterSettings, author: str
+    ) -> Any:
         about = {"pipelineInfo": {"name": name}, "schemaVersion": "2.1.0", "sdkVersion": "kfp-2.17.0"}
         seen = hashlib.sha256(json.dumps([text, overrides]).encode()).hexdigest()
         root = {"inputDefinitions": OPTIONAL}
