@@ -38,8 +38,10 @@ def test_vllm_serves_an_exported_adapter(store: LocalStore, tmp_path: Path) -> N
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    # the server of `vllm serve`, whose command wants a distribution named vllm: the CPU build has another name
     command = [
-        str(Path(sys.executable).with_name("vllm")), "serve", student.model, "--enable-lora", "--max-lora-rank", "8",
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", student.model, "--enable-lora",
+        "--max-lora-rank", "8",
         "--lora-modules", f"mended={folder}", "--served-model-name", "base", "--dtype", "float32",
         "--max-model-len", "256", "--enforce-eager", "--port", str(port), "--host", "127.0.0.1",
     ]
