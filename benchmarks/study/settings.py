@@ -12,9 +12,9 @@ CONFIDENCE = 0.9
 """Of each interval in the tables, two-sided; those of the claims hold together."""
 
 
-CONTEXTS = ("harmful-or-harmless", "risk", "careful-assistant")
+CONTEXTS = ("risk", "careful-assistant")
 """Safety contexts with which self-distillation is compared, besides the one that its search finds. With the student
-that ships they turn 81, 44 and 12 % of unsafe responses safe (docs/methods.md)."""
+that ships they turn 44 and 12 % of unsafe responses safe, the one found 100 % (docs/methods.md)."""
 
 
 def in_context(name: str) -> str:
