@@ -29,7 +29,6 @@ PIPELINES = ("realign", "evaluate", "compare", "promote")
 COMPARE = "compare"
 """The pipeline whose shape follows from the configuration: it is made for the methods that this lists."""
 
-
 PROMOTE = "promote"
 """The pipeline that goes on with a run, by the run's records: it takes no configuration."""
 

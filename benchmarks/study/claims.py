@@ -44,11 +44,11 @@ CLAIMS = (
     Claim("A teacher's data are less likely to the student.", PAPER, "NLL of harmful rows", "teacher", "thinksafe"),
     Claim("A teacher's data move benign behaviour more.", PAPER, "KL of benign rows", "teacher", "thinksafe"),
     Claim(
-        "Self-distillation repairs less in a context that turns fewer responses safe.", OPSA, "harm",
+        "Self-distillation leaves more harm in a context with a lower teacher flip rate.", OPSA, "harm",
         in_context("risk"), "self-distillation",
     ),
     Claim(
-        "Self-distillation repairs still less in one that turns fewest safe.", OPSA, "harm",
+        "It leaves even more in the context with the lowest.", OPSA, "harm",
         in_context("careful-assistant"), in_context("risk"),
     ),
     Claim("GRPO takes a multiple of the samples.", PAPER, "responses", "grpo", "thinksafe", 2.0, factor=True),

@@ -7,25 +7,20 @@ who owns which field (server-side apply), and whether a Role grants what it shou
 from __future__ import annotations
 
 import json
-import shutil
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from kube_http import kube_api
 from rollout_world import RolloutWorld
-from s3_servers import bucket, moto_s3
-from served_model import served_model
 from typer.testing import CliRunner
 
 from thinksafe.cli.main import app
 from thinksafe.config import load_config, sections_of
 from thinksafe.config.load import find_document
-from thinksafe.deploy import readiness, rollout
+from thinksafe.deploy import rollout
 from thinksafe.errors import ConfigError, InputError, StageError, StoreError
 from thinksafe.kube.refusals import FieldConflictError
 from thinksafe.registry import ledger
@@ -33,21 +28,9 @@ from thinksafe.registry.mlflow_client import connect
 from thinksafe.run.record import StageRecord, list_records, write_stage_record
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[Any]:
-    with moto_s3() as server:
-        yield server
-
-
 @pytest.fixture
-def world(
-    s3_server: Any, mlflow_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[RolloutWorld]:
-    (tmp_path / "world").mkdir()
-    shutil.copy(mlflow_tables, tmp_path / "world" / "mlflow.db")
-    monkeypatch.setattr(readiness, "PAUSE_SECONDS", 0.01)
-    with bucket(s3_server, monkeypatch) as root, kube_api(tmp_path, monkeypatch) as api, served_model() as served:
-        yield RolloutWorld(tmp_path, f"{root}/{tmp_path.name}", api, served)
+def world(rollouts: RolloutWorld) -> RolloutWorld:
+    return rollouts
 
 
 def tags(world: RolloutWorld, version: str) -> dict[str, str]:

@@ -10,27 +10,14 @@ from typing import Any
 import pytest
 from approval_entries import entry
 from approved_runs import ApprovedRun, demand
-from ceph import S3Server
 from mlflow_servers import MlflowServer
 from registry_runs import World
-from s3_servers import bucket, moto_s3, real_s3
+from s3_servers import bucket
 
 from thinksafe.kube.identity import Identity
 from thinksafe.registry import approvals, ledger, sign_off
 from thinksafe.registry.mlflow_client import connect
 from thinksafe.store import open_store
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[S3Server]:
-    with moto_s3() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with real_s3(tmp_path_factory.mktemp("ceph")) as server:
-        yield server
 
 
 @pytest.fixture(params=["local", "moto", pytest.param("gateway", marks=pytest.mark.slow)])

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kube_http import kube_api
 from registry_runs import Run
 from rollout_world import RolloutWorld
-from s3_servers import bucket, moto_s3
-from served_model import served_model
 from signed_worlds import Key
 
-from thinksafe.deploy import readiness
 from thinksafe.errors import SignatureError
 from thinksafe.registry import ledger
 from thinksafe.registry.ledger import entry_key
@@ -24,23 +18,10 @@ from thinksafe.registry.signed import Seal, signature_key
 from thinksafe.signing.trained import bundle_key
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[Any]:
-    with moto_s3() as server:
-        yield server
-
-
 @pytest.fixture
-def world(
-    s3_server: Any, mlflow_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[RolloutWorld]:
-    (tmp_path / "world").mkdir()
-    shutil.copy(mlflow_tables, tmp_path / "world" / "mlflow.db")
-    monkeypatch.setattr(readiness, "PAUSE_SECONDS", 0.01)
-    with bucket(s3_server, monkeypatch) as root, kube_api(tmp_path, monkeypatch) as api, served_model() as served:
-        world = RolloutWorld(tmp_path, f"{root}/{tmp_path.name}", api, served)
-        world.world.sign = Key(tmp_path, "2026").settings()
-        yield world
+def world(rollouts: RolloutWorld, tmp_path: Path) -> RolloutWorld:
+    rollouts.world.sign = Key(tmp_path, "2026").settings()
+    return rollouts
 
 
 def seal(world: RolloutWorld) -> Seal:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ceph import S3Server
 from flaky_proxy import Fault, FlakyProxy
-from s3_servers import bucket, moto_s3, real_s3
+from s3_servers import bucket
 
 from thinksafe.errors import ConflictError, DamagedError, MissingError, StoreError
 from thinksafe.records import Grade
@@ -20,18 +20,6 @@ from thinksafe.store.s3 import PART, S3Store
 
 DATA = bytes(range(256)) * 8192
 ROWS = [Grade(sample_id="p/plain/0", correct=True, extracted="4", truncated=False)]
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[S3Server]:
-    with moto_s3() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with real_s3(tmp_path_factory.mktemp("ceph")) as server:
-        yield server
 
 
 @pytest.fixture(params=["moto", pytest.param("gateway", marks=pytest.mark.slow)])

@@ -132,17 +132,16 @@ def rollback(
     ] = "",
 ) -> None:
     """Append a ledger generation that points to an earlier one, and move the alias champion there."""
-    from thinksafe.cli.local import existing_root, run_tracking_uri
+    from thinksafe.cli.local import run_tracking_uri, store_of
     from thinksafe.cli.signatures import seal_for
     from thinksafe.errors import ConfigError
     from thinksafe.registry.rollback import rollback as append
     from thinksafe.registry.rollback import withdraw
-    from thinksafe.store import open_store
 
     if leave_none and to is not None:
         raise ConfigError("--to and --withdraw exclude each other.", "Use only one of them.")
 
-    store = open_store(artifacts or existing_root(out))
+    store = store_of(out, artifacts)
     seal = seal_for(store, model, config, private_key)
     uri = tracking_uri or (run_tracking_uri(out, store) if out is not None else "")
     if leave_none:

@@ -51,6 +51,11 @@ def existing_root(folder: Path | None) -> str:
     return root
 
 
+def store_of(folder: Path | None, artifacts: str) -> Store:
+    """Return the store with this root, or else that of a folder with a run. Raises ConfigError if there is none."""
+    return open_store(artifacts or existing_root(folder))
+
+
 def local_tracking_uri(folder: Path) -> str:
     """Return the MLflow tracking URI inside a run folder: a SQLite file."""
     return f"sqlite:///{(folder / 'mlflow.db').absolute()}"

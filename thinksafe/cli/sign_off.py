@@ -93,11 +93,10 @@ def _say(
     action: Literal["approve", "reject"], model: str, version: str, reason: str, decision: str, out: Path | None,
     artifacts: str, tracking_uri: str,
 ) -> Standing:
-    from thinksafe.cli.local import existing_root, run_tracking_uri
+    from thinksafe.cli.local import run_tracking_uri, store_of
     from thinksafe.registry.sign_off import state_opinion
-    from thinksafe.store import open_store
 
-    store = open_store(artifacts or existing_root(out))
+    store = store_of(out, artifacts)
     found = state_opinion(store, model, version, action, reason, decision)
     subject = found.subject
     typer.echo(f"{model} version {version}, decision {subject.decision[:12]}: {found.decision.summary}")

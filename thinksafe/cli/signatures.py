@@ -40,6 +40,7 @@ def verify(
 
     Exits with 0 if they are, 3 if anything differs or is not signed, 2 for bad input.
     """
+    from thinksafe.cli.local import store_of
     from thinksafe.errors import EXIT_STOPPED, SignatureError
 
     settings = _trusted(key or [], config)
@@ -47,7 +48,7 @@ def verify(
         if Path(what).is_dir():
             lines = _folder(Path(what), signature, signed_as, settings)
         else:
-            lines = _model(_store(out, artifacts), what, settings)
+            lines = _model(store_of(out, artifacts), what, settings)
     except SignatureError as error:
         typer.echo(f"refused: {error.problem}\n  {error.action}", err=True)
         sys.exit(EXIT_STOPPED)
@@ -69,12 +70,13 @@ def sign(
     ] = False,
 ) -> None:
     """Sign a model's ledger and the files of all its generations: for a new key, or when signing is turned on."""
+    from thinksafe.cli.local import store_of
     from thinksafe.errors import InputError
     from thinksafe.registry import ledger
     from thinksafe.registry.registration import trained_of
     from thinksafe.signing.trained import bundle_key, sign_trained, subject
 
-    store = _store(out, artifacts)
+    store = store_of(out, artifacts)
     seal = _seal(store, model, config, private_key)
     past = ledger.entries(store, model)
     if not past:
@@ -100,10 +102,11 @@ def seal_for(store: Store, model: str, config: str, private_key: str) -> Seal | 
     """
     from thinksafe.config import load_config
     from thinksafe.errors import ConfigError
+    from thinksafe.registry.signed import signature_keys
 
     if config and load_config(config).sign is not None:
         return _seal(store, model, config, private_key)
-    if private_key or any(store.keys(f"signatures/{model}/")):
+    if private_key or signature_keys(store, model):
         raise ConfigError(
             f"The ledger of {model!r} is signed, and it is not known whose signatures count.",
             "Give the configuration with the section sign (--config).",
@@ -152,13 +155,6 @@ def _trusted(keys: list[Path], config: str) -> SignSettings:
             f"{', '.join(map(str, keys))}: not an elliptic public key in PEM (P-256, P-384 or P-521).",
             "openssl ec -in private-key.pem -pubout -out public-key.pem",
         ) from None
-
-
-def _store(out: Path | None, artifacts: str) -> Store:
-    from thinksafe.cli.local import existing_root
-    from thinksafe.store import open_store
-
-    return open_store(artifacts or existing_root(out))
 
 
 def _folder(folder: Path, signature: Path | None, signed_as: str, settings: SignSettings) -> list[str]:

@@ -164,8 +164,7 @@ class Seal:
 
     def _signed(self, generations: int | None = None) -> list[int]:
         """Return the generations with a signature, in order; objects that are none are left out."""
-        prefix = signature_key(self.model, 1).rpartition("/")[0] + "/"
-        names = [key.removeprefix(prefix).removesuffix(".json") for key in self.store.keys(prefix)]
+        names = [key.rpartition("/")[2].removesuffix(".json") for key in signature_keys(self.store, self.model)]
         found = sorted(int(name) for name in names if name.isdecimal() and int(name))
         return found if generations is None else [number for number in found if number <= generations]
 
@@ -173,6 +172,11 @@ class Seal:
 def signature_key(model: str, generation: int) -> str:
     """Return the store key of the signature of a ledger up to a generation. Raises ConfigError for a bad name."""
     return f"signatures/{ledger.entry_key(model, generation).removeprefix('promotions/')}"
+
+
+def signature_keys(store: Store, model: str) -> list[str]:
+    """Return the store keys of all signatures of a ledger. Raises ConfigError for a bad name, StoreError."""
+    return list(store.keys(f"{signature_key(model, 1).rpartition('/')[0]}/"))
 
 
 def follows(past: Sequence[LedgerEntry], entry: LedgerEntry) -> bool:

@@ -34,11 +34,6 @@ class Trust:
     def kind(self) -> SignKind:
         return self.settings.kind
 
-    @property
-    def current(self) -> list[TrustedSigner]:
-        """The signers whose signatures are accepted on this day."""
-        return [signer for signer in self.settings.trusted if signer.on(self.day)]
-
 
 def trust_of(settings: SignSettings) -> Trust:
     """Return whose signatures count today."""
