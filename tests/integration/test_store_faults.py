@@ -65,12 +65,15 @@ def test_a_create_that_lost_while_its_answer_was_lost_too(proxy: FlakyProxy, sto
 
 
 def test_a_create_that_lands_after_all_does_not_replace_the_winner(proxy: FlakyProxy, root: str) -> None:
-    proxy.add(Fault("late", method="PUT", wait=1.5))
+    late = Fault("late", method="PUT", after=threading.Event())
+    proxy.add(late)
     with pytest.raises(StoreError, match="Could not write") as raised:
         S3Store(root, retry_seconds=0).create("x", b"late")
     assert not isinstance(raised.value, ConflictError)
     S3Store(root).create("x", b"winner")
-    time.sleep(2)
+    assert late.after is not None
+    late.after.set()
+    assert late.landed.wait(60)
     assert S3Store(root).get("x") == b"winner"
 
 

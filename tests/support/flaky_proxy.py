@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Literal, Self
@@ -69,6 +69,10 @@ class Fault:
     code: int = 503
     error: str = "ServiceUnavailable"
     wait: float = 0.0
+    after: threading.Event | None = None
+    """``late``: the server gets the request when this is set, instead of after ``wait`` seconds."""
+    landed: threading.Event = field(default_factory=threading.Event)
+    """``late``: set when the server has answered."""
     share: float = 0.5
     rate: int = BLOCK
 
@@ -234,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
                     upstream.getresponse().read()
                 self.server.closing.wait(fault.wait)
             elif kind == "late":
-                threading.Thread(target=self._later, args=(method, path, body, fault.wait), daemon=True).start()
+                threading.Thread(target=self._later, args=(method, path, body, fault), daemon=True).start()
             elif kind == "cut upload":
                 self._forward(method, path, body, int(len(body) * fault.share)).close()
             elif kind == "reset":
@@ -267,10 +271,13 @@ class _Handler(BaseHTTPRequestHandler):
         upstream.endheaders(body[:send])
         return upstream
 
-    def _later(self, method: str, path: str, body: bytes, wait: float) -> None:
-        if not self.server.closing.wait(wait):
+    def _later(self, method: str, path: str, body: bytes, fault: Fault) -> None:
+        if fault.after is not None:
+            fault.after.wait(TIMEOUT)
+        if not self.server.closing.wait(fault.wait):
             with suppress(OSError, http.client.HTTPException), self._forward(method, path, body) as upstream:
                 upstream.getresponse().read()
+        fault.landed.set()
 
     def _answer(self, method: str, path: str, body: bytes, fault: Fault | None) -> None:
         with self._forward(method, path, body) as upstream:
