@@ -206,7 +206,7 @@ def docker_daemon(folder: Path, path: str = os.environ["PATH"]) -> Iterator[Dock
         yield daemon
     finally:
         daemon.silent.clear()
-        for found in daemon.containers.values():
+        for found in list(daemon.containers.values()):  # requests that were held go on, and may delete some
             if found.running:
                 assert found.process is not None
                 found.process.kill()
