@@ -43,7 +43,7 @@ def make_pipeline(
         name: Name of the pipeline.
         images: Images of the tasks.
         cluster: Settings of the cluster.
-        config_document: Configuration whose methods are compared; only read for ``compare``.
+        config_document: Configuration; ``realign`` has its rounds, and ``compare`` its methods. None for one round.
         overrides: ``key=value`` texts for it.
 
     Raises:
@@ -55,6 +55,8 @@ def make_pipeline(
     setting = images or default_images()
     if cluster is not None:
         setting = import_module("thinksafe_pipelines.kfp.cluster").ClusterSetting(cluster)
+    if name == "realign":
+        return make(setting, _rounds(config_document, overrides))
     if name != COMPARE:
         return make(setting)
     from thinksafe.config.comparison import load_comparison, shared_work
@@ -62,6 +64,18 @@ def make_pipeline(
     if config_document is None:
         raise ConfigError("The pipeline compare is made for the methods of a config.", "Give the config.")
     return make(setting, shared_work(load_comparison(config_document, list(overrides))))
+
+
+def _rounds(config_document: str | None, overrides: Sequence[str]) -> int:
+    """Return the rounds of a configuration, of which nothing else is read. Raises ConfigError."""
+    from thinksafe.config.load import find_document, read_value, validated
+    from thinksafe.config.model import SampleSettings
+
+    if config_document is None:
+        return 1
+    document = find_document(config_document)
+    value, _ = read_value(document, list(overrides))
+    return validated(SampleSettings, document, value.get("sampling") or {}, {}).rounds
 
 
 def run_pipeline(

@@ -15,6 +15,7 @@ from kfp import dsl
 from thinksafe.config.compared import Shared
 from thinksafe_components.catalog import Setting, load_all
 from thinksafe_pipelines.evaluation import evaluated
+from thinksafe_pipelines.rounds import trained, training_samples
 from thinksafe_pipelines.sampling import JudgedSamples, judged_samples
 
 
@@ -54,16 +55,16 @@ def make(setting: Setting, shared: Sequence[Shared]) -> Any:
                 diagnosis = diagnosed[members[0].diagnosis]
                 passed = diagnosis["passed"]
                 with dsl.If(passed == True, name=f"samples-{leader}"):  # noqa: E712 - builds a condition
-                    training = judged_samples(
-                        stages, planned["base"], prompts["training"], sample="sample_training", judge="judge_filter",
-                        use="training", method=leader, **where,
+                    training = training_samples(
+                        stages, planned["base"], prompts["training"], number=1, rounds=members[0].rounds,
+                        method=leader, **where,
                     )
                     for one in members:
                         # the same flag again: what it makes is a group of the method's own
                         with dsl.If(passed == True, name=one.method):  # noqa: E712
                             _method(
                                 stages, planned, prompts, training, diagnosis["safety_context"], measured,
-                                {**where, "method": one.method},
+                                one.rounds, {**where, "method": one.method},
                             )
 
     return compare
@@ -101,17 +102,16 @@ def _measured(stages: SimpleNamespace, planned: Any, prompts: Any, where: dict[s
 
 def _method(
     stages: SimpleNamespace, planned: Any, prompts: Any, training: JudgedSamples, safety_context: Any,
-    measured: dict[str, Any], where: dict[str, Any],
+    measured: dict[str, Any], rounds: int, where: dict[str, Any],
 ) -> None:
     """Add what each method does by itself: from judged training samples to the decision on its candidate."""
-    curated = stages.curate(samples=training.samples, verdicts=training.verdicts, **where).outputs
-    with dsl.If(curated["passed"] == True, name="enough-examples"):  # noqa: E712
-        trained = stages.train(
-            base=planned["base"], examples=curated["examples"], safety_context=safety_context, **where
-        ).outputs
-        with dsl.If(trained["passed"] == True, name="changed"):  # noqa: E712
-            candidate = evaluated(stages, trained["candidate"], prompts["evaluation"], role="candidate", **where)
-            stages.gate(
-                candidate_metrics=candidate["metrics"], candidate_outcomes=candidate["outcomes"],
-                contamination=prompts["contamination"], registration=planned["registration"], **measured, **where,
-            )
+    def decided(candidate: Any, _examples: Any) -> None:
+        of = evaluated(stages, candidate, prompts["evaluation"], role="candidate", **where)
+        stages.gate(
+            candidate_metrics=of["metrics"], candidate_outcomes=of["outcomes"],
+            contamination=prompts["contamination"], registration=planned["registration"], **measured, **where,
+        )
+
+    trained(
+        stages, planned["base"], prompts["training"], training, safety_context, decided, rounds=rounds, where=where
+    )

@@ -1,6 +1,7 @@
 """The realignment pipeline: repair a model from its own samples, and promote the adapter if the gate passes.
 
-A deciding stage outputs a flag, and the stages after it are in a condition on that flag, one inside the other.
+The number of rounds is fixed when compiling. A deciding stage outputs a flag, and the stages after it are in a
+condition on that flag, one inside the other.
 """
 
 from types import SimpleNamespace
@@ -10,12 +11,19 @@ from kfp import dsl
 
 from thinksafe_components.catalog import Setting, load_all
 from thinksafe_pipelines.evaluation import evaluated
+from thinksafe_pipelines.rounds import trained, training_samples
 from thinksafe_pipelines.sampling import judged_samples
 
 
-def make(setting: Setting) -> Any:
-    """Return the pipeline for a place; its images are fixed from here on (KFP cannot take them as parameters)."""
+def make(setting: Setting, rounds: int = 1) -> Any:
+    """Return the pipeline for a place.
+
+    Args:
+        setting: Where it runs; its images are fixed from here on (KFP cannot take them as parameters).
+        rounds: How often it samples and trains (``sampling.rounds``).
+    """
     stages = load_all(setting)
+    compiled = {"rounds": rounds} if rounds > 1 else {}
 
     @dsl.pipeline(name="realign", description="Repair the safety of a reasoning model from its own samples.")
     def realign(
@@ -36,36 +44,35 @@ def make(setting: Setting) -> Any:
         with dsl.ExitHandler(report, name="realignment"):
             planned = stages.plan(
                 config=config, overrides=overrides, author=author, job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                artifacts=artifacts, run_id=run_id,
+                artifacts=artifacts, run_id=run_id, **compiled,
             ).outputs
             where = {"plan": planned["plan"], "artifacts": artifacts}
             prompts = stages.prepare(**where).outputs
             due = stages.due(contamination=prompts["contamination"], if_changed=if_changed, **where)
             with dsl.If(due.outputs["passed"] == True, name="is-due"):  # noqa: E712 - builds a condition
-                _repair(stages, planned, prompts, where)
+                _repair(stages, planned, prompts, rounds, where)
 
     return realign
 
 
-def _repair(stages: SimpleNamespace, planned: Any, prompts: Any, where: dict[str, Any]) -> None:
+def _repair(stages: SimpleNamespace, planned: Any, prompts: Any, rounds: int, where: dict[str, Any]) -> None:
     """Add what a run does that is due: the pilot, and more if the student can be steered."""
     pilot = judged_samples(
         stages, planned["base"], prompts["pilot"], sample="sample_pilot", judge="judge_pilot", use="pilot", **where
     )
     diagnosed = stages.diagnose(samples=pilot.samples, verdicts=pilot.verdicts, **where)
     with dsl.If(diagnosed.outputs["passed"] == True, name="steerable"):  # noqa: E712 - builds a condition
-        training = judged_samples(
-            stages, planned["base"], prompts["training"], sample="sample_training", judge="judge_filter",
-            use="training", **where,
+        training = training_samples(
+            stages, planned["base"], prompts["training"], number=1, rounds=rounds, **where
         )
-        curated = stages.curate(samples=training.samples, verdicts=training.verdicts, **where).outputs
-        with dsl.If(curated["passed"] == True, name="enough-examples"):  # noqa: E712 - builds a condition
-            examples = curated["examples"]
-            trained = stages.train(
-                base=planned["base"], examples=examples, safety_context=diagnosed.outputs["safety_context"], **where
-            ).outputs
-            with dsl.If(trained["passed"] == True, name="changed"):  # noqa: E712 - builds a condition
-                _measure_and_judge(stages, planned, prompts, examples, trained["candidate"], where)
+
+        def measured(candidate: Any, examples: Any) -> None:
+            _measure_and_judge(stages, planned, prompts, examples, candidate, where)
+
+        trained(
+            stages, planned["base"], prompts["training"], training, diagnosed.outputs["safety_context"], measured,
+            rounds=rounds, where=where,
+        )
 
 
 def _measure_and_judge(

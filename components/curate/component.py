@@ -18,6 +18,7 @@ def make(image: str):
         passed: dsl.OutputPath(bool),
         artifacts: str,
         method: str = "",
+        in_round: str = "",
     ):
         """Keep the samples that are complete and safe, and that refuse or comply as they should.
 
@@ -30,9 +31,10 @@ def make(image: str):
             passed: Whether every check passes.
             artifacts: Store root: a folder or s3://bucket/prefix.
             method: Method of a comparison; empty in a run of one method.
+            in_round: What the task's name ends in, in a round before the last one (``-round1``).
         """
         return stage_container(
-            image, "curate", task="curate", plan=plan.path, artifacts=artifacts, method=method,
+            image, "curate", task=f"curate{in_round}", plan=plan.path, artifacts=artifacts, method=method,
             samples=samples.path, verdicts=verdicts.path, examples_out=examples.path,
             decision_out=decision.path, passed_out=passed,
         )

@@ -19,6 +19,7 @@ def make(image: str):
         champion: dsl.Output[dsl.Artifact],
         artifacts: str,
         run_id: str,
+        rounds: int = 1,
     ):
         """Validate the configuration and make the plan of the run, with one section per stage.
 
@@ -32,10 +33,12 @@ def make(image: str):
             champion: Reference of the champion, marked absent if there is none.
             artifacts: Store root: a folder or s3://bucket/prefix.
             run_id: Run id; if empty, the job id.
+            rounds: Rounds that the pipeline was compiled for.
         """
         return stage_container(
             image, "plan", task="plan", run_id=run_id, artifacts=artifacts, config=config, overrides=overrides,
-            author=author, job_id=job_id, plan_out=plan.path, base_out=base.path, champion_out=champion.path,
+            author=author, job_id=job_id, rounds=rounds, plan_out=plan.path, base_out=base.path,
+            champion_out=champion.path,
         )
 
     return plan

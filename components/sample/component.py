@@ -27,7 +27,7 @@ def make(image: str):
             prompts: Prompts, as JSON Lines.
             samples: Manifest of the samples.
             section: Section of the plan.
-            use: What the samples are for: pilot, training, base, candidate, champion or rollout.
+            use: What the samples are for: pilot, training-round1, training, base, candidate, champion or rollout.
             artifacts: Store root: a folder or s3://bucket/prefix.
             method: Method of a comparison; empty in a run of one method.
         """

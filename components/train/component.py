@@ -20,6 +20,7 @@ def make(image: str):
         passed: dsl.OutputPath(bool),
         artifacts: str,
         method: str = "",
+        in_round: str = "",
     ):
         """Train a LoRA adapter of the base model, or all its weights, on the examples.
 
@@ -34,9 +35,10 @@ def make(image: str):
             passed: Whether it did.
             artifacts: Store root: a folder or s3://bucket/prefix.
             method: Method of a comparison; empty in a run of one method.
+            in_round: What the task's name ends in, in a round before the last one (``-round1``).
         """
         return stage_container(
-            image, "train", task="train", plan=plan.path, artifacts=artifacts, method=method,
+            image, "train", task=f"train{in_round}", plan=plan.path, artifacts=artifacts, method=method,
             base=base.path, examples=examples.path, safety_context=safety_context.path, trained_out=trained.path,
             candidate_out=candidate.path, decision_out=decision.path, passed_out=passed,
         )

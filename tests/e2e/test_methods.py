@@ -92,6 +92,34 @@ def test_retries_keep_prompts_that_one_try_loses(run_recipe: Callable[..., Run],
     assert run.records["judge-training"]["counts"]["chunks_reused"] > 0
 
 
+def test_a_second_round_samples_from_the_first_candidate_and_ends_the_same_after_a_kill(
+    run_recipe: Callable[..., Run], tmp_path: Path
+) -> None:
+    whole = run_recipe(tmp_path / "whole", "micro-rounds")
+    assert whole.code == 0, whole.text
+    first, last = (whole.records[task] for task in ("train-round1", "train"))
+    assert whole.records["sample-training"]["inputs"]["model"] == first["outputs"]["candidate"]
+    assert last["inputs"]["base"] == first["inputs"]["base"]
+    assert last["inputs"]["examples"] != first["inputs"]["examples"]
+    kept = [whole.records[task]["counts"]["accepted"] for task in ("curate-round1", "curate")]
+    assert kept[1] > kept[0], "the candidate refuses prompts at which the student could not be steered"
+    assert "the candidate of round 1" in (whole.folder / "report.html").read_text("utf-8")
+    folder = tmp_path / "killed"
+    with subprocess.Popen(
+        [COMMAND, "run", "micro-rounds", "--out", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        _until(process, lambda: any(folder.glob("store/runs/*/train-round1.json")))
+        time.sleep(5)
+        assert not any(folder.glob("store/runs/*/curate.json")), "the second round was over"
+        os.killpg(process.pid, signal.SIGKILL)
+    again = run_recipe(folder, "micro-rounds")
+    assert again.code == 0, again.text
+    for name in ("decision.json", "metrics.json"):
+        assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert again.records["train-round1"]["counts"]["reused"] == 1
+
+
 @pytest.mark.parametrize(
     ("recipe", "failed"),
     [

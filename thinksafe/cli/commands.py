@@ -137,6 +137,7 @@ def rollback(
     from thinksafe.errors import ConfigError
     from thinksafe.registry.rollback import rollback as append
     from thinksafe.registry.rollback import withdraw
+    from thinksafe.signing.signers import can_sign
 
     if leave_none and to is not None:
         raise ConfigError("--to and --withdraw exclude each other.", "Use only one of them.")
@@ -148,7 +149,7 @@ def rollback(
         entry = withdraw(store, model, reason=reason, tracking_uri=uri)
         typer.echo(f"{model}: version {entry.version} is withdrawn (generation {entry.generation}); no champion.")
     else:
-        signs = seal is not None and bool(seal.settings.private_key)
+        signs = seal is not None and can_sign(seal.settings)
         entry = append(store, model, to=to, reason=reason, who=None, tracking_uri=uri, seal=seal, signs=signs)
         typer.echo(f"{model}: generation {entry.generation} is version {entry.version} (alias champion).")
     if deploy:

@@ -68,6 +68,7 @@ def _cluster_findings(config: RealignmentConfig, inside: list[str] | None) -> It
     from thinksafe.doctor.objects import kubernetes_checks
     from thinksafe.doctor.rollout import rollout_checks
     from thinksafe.doctor.services import as_pods_see_it, service_checks
+    from thinksafe.doctor.signing import signing_checks
     from thinksafe.kube.client import KubernetesClient, connect
     from thinksafe.models.pins import require_pinned
 
@@ -77,7 +78,7 @@ def _cluster_findings(config: RealignmentConfig, inside: list[str] | None) -> It
     yield from findings([("pins", lambda: _nothing(require_pinned(config))), ("gpus", lambda: gpu_findings(config))])
     try:
         api = connect(config.cluster.namespace, section="cluster", retry_seconds=RETRY_SECONDS)
-        checks = kubernetes_checks(config.cluster, api)
+        checks = [*kubernetes_checks(config.cluster, api), *signing_checks(config.sign, api)]
         deploy = config.deploy
         serving = connect(deploy.namespace, deploy.context, section="deploy", retry_seconds=RETRY_SECONDS)
         checks += rollout_checks(deploy, config.cluster, serving)

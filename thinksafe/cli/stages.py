@@ -46,6 +46,7 @@ def plan(
     champion_out: Annotated[Path, typer.Option()],
     overrides: Annotated[str, typer.Option(help="JSON list of key=value texts.")] = "[]",
     author: Annotated[str, typer.Option(help="Who published, submitted or started the run.")] = "",
+    rounds: Annotated[int, typer.Option(help="Rounds that the pipeline was compiled for.")] = 1,
     job_id: JobId = "", artifacts: Artifacts = STORE, run_id: RunId = "", task: Task = "",
     executor_input: Executor = "",
 ) -> None:
@@ -56,7 +57,7 @@ def plan(
     context = stage_context("plan", artifacts, run_id or job_id or MANUAL, task)
     stage.run(
         context, config, changes, plan_out=plan_out, base_out=base_out, champion_out=champion_out,
-        job_id=job_id, author=author,
+        rounds=rounds, job_id=job_id, author=author,
     )
     finish(executor_input)
 

@@ -60,7 +60,9 @@ class Shared(Section):
     pilot: str
     diagnosis: str
     samples: str
-    """Training samples and their verdicts."""
+    """Training samples and their verdicts, those of the first round if there are several."""
+    rounds: int = Field(default=1, exclude_if=lambda rounds: rounds == 1)
+    """Rounds of the method (``sampling.rounds``)."""
 
 
 def scoped(name: str, method: str) -> str:

@@ -93,13 +93,16 @@ def shared_work(comparison: Comparison) -> tuple[Shared, ...]:
     sections = {name: sections_of(config).model_dump(mode="json") for name, config in comparison.methods.items()}
 
     def first(name: str, keys: tuple[str, ...]) -> str:
-        return next(other for other, of in sections.items() if all(of[key] == sections[name][key] for key in keys))
+        own = sections[name]
+        return next(other for other, of in sections.items() if all(of.get(key) == own.get(key) for key in keys))
 
     return tuple(
         Shared(
-            method=name, pilot=first(name, PILOT), diagnosis=first(name, DIAGNOSIS), samples=first(name, SAMPLES)
+            method=name, pilot=first(name, PILOT), diagnosis=first(name, DIAGNOSIS),
+            # the tasks of a first round have other names than those of an only one
+            samples=first(name, (*SAMPLES, "rounds")), rounds=config.sampling.rounds,
         )
-        for name in sections
+        for name, config in comparison.methods.items()
     )
 
 

@@ -24,6 +24,7 @@ from thinksafe.config.on_policy import check_on_policy, with_sampler
 from thinksafe.config.parallelism import with_jobs
 from thinksafe.config.promotion import PromotionSettings, check_waivers
 from thinksafe.config.registry import CardSettings, RegistrySettings, ReportSettings
+from thinksafe.config.rounds import MOST, check_rounds
 from thinksafe.config.shape import check_place, check_shape
 from thinksafe.config.sign import SignSettings
 from thinksafe.config.vllm import EngineOptions
@@ -78,6 +79,10 @@ class SampleSettings(Section):
     retries: Annotated[int, Field(ge=0, le=3, strict=True)] = 0
     """How often a harmful prompt is sampled again whose steered samples were all rejected: each time with a stronger
     refusal instruction (``prefix``, ``suffix``, ``both``), and judged before the next."""
+    rounds: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 1
+    """How often the student is sampled and trained. From the second round on, the candidate of the round before samples
+    all training prompts again, and the student is trained anew on what that wrote. Only the last candidate is
+    evaluated."""
     parallelism: Parallelism = 1
     """Pods (on a laptop processes) that sample and judge at once. Changes no sample and no verdict."""
     chunk_size: Count = 64
@@ -316,6 +321,7 @@ class RealignmentConfig(Section):
                 f"sampling.retries is {self.sampling.retries}, but method.kind {self.method.kind} steers no prompt as "
                 "it is set: there is nothing to strengthen; leave it at 0"
             )
+        check_rounds(self.method, self.sampling.rounds)
         check_on_policy(self.method, self.guard, self.training)
         teacher = self.method.other()
         if teacher is not None and teacher.reasoning != self.student.reasoning:

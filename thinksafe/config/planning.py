@@ -13,6 +13,7 @@ from thinksafe.config.guard import Use
 from thinksafe.config.model import CurateSettings, RealignmentConfig
 from thinksafe.config.on_policy import reward_guard
 from thinksafe.config.parallelism import parallelism_of
+from thinksafe.config.rounds import RoundsSection
 from thinksafe.config.sections import (
     AlarmSection,
     ContextsSection,
@@ -206,6 +207,7 @@ def sections_of(
         report=ReportSection(
             report=config.report, registry=config.registry, recipe=config.name, method=method.kind
         ),
+        rounds=RoundsSection(rounds=sampling.rounds) if sampling.rounds > 1 else None,
         parallelism=parallelism_of(dict(config)),
     )
 

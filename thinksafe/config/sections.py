@@ -26,6 +26,7 @@ from thinksafe.config.model import (
     TrainingSettings,
 )
 from thinksafe.config.promotion import PromotionSettings
+from thinksafe.config.rounds import RoundsSection
 from thinksafe.config.sign import SignSettings
 from thinksafe.methods.contexts import Context
 from thinksafe.methods.forms import Form
@@ -289,6 +290,8 @@ class Sections(Section):
     """Greedy responses of the candidate, with which those of the served model are compared."""
     deploy: DeploySection
     report: ReportSection
+    rounds: RoundsSection | None = Field(default=None, exclude_if=lambda rounds: rounds is None)
+    """None if there is one round."""
     parallelism: dict[str, int]
     """Pods that work at once, by section; one for a section that is not listed."""
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from thinksafe.config.compared import method_of
+from thinksafe.config.rounds import tasks_of_rounds, without_round
 from thinksafe.config.sections import JudgeSection
 from thinksafe.estimating.work import readers
 from thinksafe.prompts.details import PrepareDetails
@@ -149,7 +150,7 @@ def settings_of(config: Mapping[str, Any], stage: str, task: str) -> Any:
         return [engine.get("kind"), _part(config, "student").get("dtype"), written or None]
     if stage == "judge":
         guards = _part(config, "guard")
-        use = "filter" if task.partition(".")[0] in ("judge-pilot", "judge-training") else "evaluate"
+        use = "filter" if without_round(task.partition(".")[0]) in ("judge-pilot", "judge-training") else "evaluate"
         guard = _part(guards, use)
         return [[each.get(key) for key in ("kind", "model", "backend")] for each in (guard, *guard.get("members", ()))]
     if stage == "train":
@@ -215,13 +216,14 @@ def _part(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def siblings(task: str, names: Iterable[str]) -> list[str]:
-    """Return the tasks of the same stage that do the same for another model or method, the nearest first."""
+    """Return the tasks of the same stage that do the same for another model, method or round, the nearest first."""
     name = task.partition(".")[0]
     stage, _, role = name.partition("-")
     order = {
         "champion": ("candidate", "base", "evaluated"), "candidate": ("champion", "evaluated", "base"),
         "base": ("evaluated", "candidate", "champion"), "evaluated": ("champion", "candidate", "base"),
     }.get(role, ())
-    wanted = [name, *(f"{stage}-{other}" for other in order)]
+    rounds = tasks_of_rounds(without_round(name))
+    wanted = dict.fromkeys([name, *rounds, *(f"{stage}-{other}" for other in order)])
     known = list(names)
     return [one for first in wanted for one in known if one.partition(".")[0] == first and one != task]

@@ -9,6 +9,7 @@ from thinksafe.config.compared import scoped
 from thinksafe.config.comparison import Comparison, shared_work
 from thinksafe.config.model import RealignmentConfig
 from thinksafe.config.planning import sections_of, suite_sections
+from thinksafe.config.rounds import round_suffix
 from thinksafe.config.sections import JudgeSection, SampleSection
 from thinksafe.config.suite import SuiteConfig
 from thinksafe.methods.base import Method
@@ -37,7 +38,7 @@ class Task(NamedTuple):
     name: str
     stage: str
     use: str
-    """``pilot``, ``training``, ``evaluation`` or ``rollout``."""
+    """``pilot``, ``training``, ``again`` (of a later round), ``evaluation`` or ``rollout``."""
     prompts: int
     parts: tuple[Part, ...]
     """What it samples or, for other stages, what it reads."""
@@ -109,7 +110,6 @@ def realignment(config: RealignmentConfig, sizes: Sizes, *, champion: bool) -> l
         "benign": min(planned.prepare.pilot_benign, sizes.training["benign"]),
     }
     tasks = _pair("pilot", "pilot", planned.sample_pilot, planned.judge_pilot, pilot)
-    tasks += _pair("training", "training", planned.sample_training, planned.judge_filter, sizes.training)
     objective = method.minimises()
     labels = method.responses().labels
     used = {label: sizes.training[label] for label in labels}
@@ -117,10 +117,14 @@ def realignment(config: RealignmentConfig, sizes: Sizes, *, champion: bool) -> l
         trained = tuple(drawn_by(method, used))
     else:
         trained = tuple(part._replace(most=1.0) for part in _sampled(planned.sample_training, used, silent=True))
-    tasks.append(Task(
-        "train", "train", "training", sum(used.values()), trained, config.training.epochs,
-        steps_sample=isinstance(objective, OnPolicy),
-    ))
+    rounds = config.sampling.rounds
+    for number in range(1, rounds + 1):
+        ending, use = round_suffix(number, rounds), "training" if number == 1 else "again"
+        tasks += _pair(f"training{ending}", use, planned.sample_training, planned.judge_filter, sizes.training)
+        tasks.append(Task(
+            f"train{ending}", "train", use, sum(used.values()), trained, config.training.epochs,
+            steps_sample=isinstance(objective, OnPolicy),
+        ))
     for role in ("base", "candidate", *(["champion"] if champion else [])):
         tasks += _measured(role, config, planned.sample_evaluation, planned.judge_evaluate, sizes)
     if config.deploy.kind != "none":

@@ -101,7 +101,7 @@ def _require_signature(past: list[LedgerEntry], entry: LedgerEntry) -> None:
         raise ConfigError(
             f"This rollback of {entry.model!r} has to be signed: only a return from a promotion to the generation "
             "before it needs no signature.",
-            "Give the private key (--private-key).",
+            "Give the private key (--private-key), or for kind keyless an identity (docs/governance.md).",
         )
 
 

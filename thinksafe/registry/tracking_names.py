@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from thinksafe.config.rounds import MOST, round_suffix
 from thinksafe.credentials import scrubbed
 from thinksafe.digests import digest_bytes, digest_json
 from thinksafe.errors import ConfigError
@@ -46,8 +47,12 @@ MAX_VALUE = 500
 MAX_KEY = 240
 DATASET_DIGEST = 36
 """Characters of a data set's digest that MLflow takes; the whole digest is in its source."""
-DECIDING = ("gate", "monitor", "train", "curate", "diagnose")
-"""Stages that leave a decision, the final one first."""
+DECIDING = (
+    "gate", "monitor",
+    *(f"{stage}{round_suffix(number, MOST)}" for number in range(MOST, 0, -1) for stage in ("train", "curate")),
+    "diagnose",
+)
+"""Tasks that leave a decision, the final one first."""
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. /:]")
 
 

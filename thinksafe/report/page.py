@@ -62,7 +62,7 @@ def render_page(
         "contexts": pilot.contexts(summary), "pilot_numbers": pilot.numbers(summary),
         "predicted": pilot.predicted(summary), "costs": pilot.costs(summary),
         "pilot": tables.pilot(summary), "pilot_funnel": tables.funnel(ends),
-        "funnel": tables.funnel(summary.funnel), "steps": tables.steps(summary),
+        "funnel": tables.funnel(summary.funnel), "rounds": tables.rounds(summary), "steps": tables.steps(summary),
         "digests": tables.digests(summary)[:DIGESTS],
         "training": _scalars(summary.training), "registration": _scalars(summary.registration),
         "promotion": _scalars(summary.promotion), "code": _scalars(summary.provenance.code),

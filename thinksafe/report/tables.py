@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -213,6 +214,24 @@ def funnel(counted: Sequence[FunnelRow]) -> Funnel:
         ]
         rows.append((label, arm, cells, whole(total)))
     return Funnel([_capitalised(REASONS.get(reason, (reason,))[0]) for reason in reasons], rows)
+
+
+def rounds(summary: RunSummary) -> list[tuple[str, Cell, Cell, Cell]]:
+    """Return name, share of harmful and of benign samples that were accepted, and examples of each round."""
+    found = []
+    for number, rows in enumerate(summary.rounds, 1):
+        drawn, kept = Counter[str](), Counter[str]()
+        for row in rows:
+            drawn[row.label] += row.count
+            kept[row.label] += row.count * (row.reason == "accepted")
+        parts = [
+            Cell(percent(kept[label] / drawn[label]), repr(kept[label] / drawn[label]), f"of {count(drawn[label])}")
+            if drawn[label] else NONE
+            for label in ("harmful", "benign")
+        ]
+        writer = "the student" if number == 1 else f"the candidate of round {number - 1}"
+        found.append((f"Round {number}, sampled from {writer}", *parts, whole(sum(kept.values()))))
+    return found
 
 
 def pilot(summary: RunSummary) -> list[tuple[str, Cell, Cell, Cell]]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from thinksafe.benchmarks.definitions import known_definition
+from thinksafe.config.rounds import round_suffix
 from thinksafe.deciding.waivers import applied
 from thinksafe.report.summary import RunSummary
 from thinksafe.report.summary.model import (
     EVALUATION_ONLY,
     LATER_ONLY,
+    MAKING,
     REALIGNMENT_ONLY,
     ROLLOUT_ONLY,
     STEPS,
     RunOutcome,
+    place,
 )
 from thinksafe.text import plural
 
@@ -114,8 +117,9 @@ def next_steps(summary: RunSummary) -> str:
                 "is wrong and what to try."
             )
         case "stopped by curate":
+            started = "No candidate was registered" if summary.step("train-round1") else "No training was started"
             return (
-                "No training was started and the champion is unchanged. The funnel below says why samples were "
+                f"{started} and the champion is unchanged. The funnel below says why samples were "
                 "rejected; add prompts, take more samples per prompt, or choose another student."
             )
         case "stopped by train":
@@ -177,7 +181,9 @@ def missing_steps(summary: RunSummary) -> list[str]:
         foreign |= ROLLOUT_ONLY
     if done - {"plan", "prepare"}:
         foreign |= {"due"}  # later steps show that it passed; older runs had no such stage
-    return [name for name in STEPS if name not in done and name not in foreign]
+    rounds = summary.setting("sampling", "rounds", default=1)
+    wanted = [f"{name}{round_suffix(number, rounds)}" for number in range(1, rounds) for name in MAKING] + [*STEPS]
+    return [name for name in sorted(wanted, key=place) if name not in done and name not in foreign]
 
 
 def limits(summary: RunSummary, *, audited: bool = False) -> list[str]:

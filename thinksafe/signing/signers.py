@@ -120,6 +120,16 @@ def signer(settings: SignSettings) -> Iterator[signing.Config]:
         yield config
 
 
+def can_sign(settings: SignSettings) -> bool:
+    """Return whether there is something to sign with here: a private key is named or mounted, or there is an identity.
+
+    It asks a cloud's metadata service where kind is ``keyless`` and no token is mounted.
+    """
+    if settings.kind == "keyless":
+        return bool(_token())
+    return bool(settings.private_key or os.environ.get(SIGNING_VARIABLE))
+
+
 def _named(given: str, name: str, setting: str) -> Path:
     """Return a file of the signer: in the mounted Secret, or the one that the setting names. Raises ConfigError."""
     mounted = os.environ.get(SIGNING_VARIABLE, "")
@@ -168,20 +178,25 @@ def _trust_config(settings: SignSettings, path: Path) -> Path | None:
 
 
 def _identity() -> str:
-    """Return an OIDC token: of the mounted file, else of the place that the process runs in."""
+    token = _token()
+    if not token:  # the library would open a browser
+        raise StageError(
+            "There is no identity to sign with: neither a token file nor a place that Sigstore knows.",
+            f"Mount a token for the audience sigstore as {TOKEN_FILE} ({SIGNING_VARIABLE}), or use kind key.",
+        )
+    return token
+
+
+def _token() -> str:
+    """Return an OIDC token: of the mounted file, else of the place that the process runs in; empty if there is none."""
     mounted = os.environ.get(SIGNING_VARIABLE, "")
     path = Path(mounted) / TOKEN_FILE
     if mounted and path.is_file():
         return path.read_text("utf-8").strip()
     from sigstore.oidc import detect_credential
 
-    token = detect_credential()
-    if token is None:  # the library would open a browser
-        raise StageError(
-            "There is no identity to sign with: neither a token file nor a place that Sigstore knows.",
-            f"Mount a token for the audience sigstore as {TOKEN_FILE} ({SIGNING_VARIABLE}), or use kind key.",
-        )
-    return str(token)
+    with _reaching_sigstore():
+        return str(detect_credential() or "")
 
 
 @contextmanager

@@ -32,7 +32,7 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "mlflow", "kfp"
 
 def run(
     context: StageContext, config: str, overrides: list[str],
-    *, plan_out: Path, base_out: Path, champion_out: Path, job_id: str = "", author: str = "",
+    *, plan_out: Path, base_out: Path, champion_out: Path, rounds: int = 1, job_id: str = "", author: str = "",
 ) -> StageResult:
     """Validate the configuration and write the inputs of the other stages.
 
@@ -43,12 +43,13 @@ def run(
         plan_out: The plan (:class:`thinksafe.config.plan_document.PlanDocument`), JSON.
         base_out: Reference of the student.
         champion_out: Reference of the champion, marked absent where there is none.
+        rounds: Rounds of sampling and training that the pipeline which runs has tasks for.
         job_id: What KFP calls the run (:func:`kfp_run`).
         author: Who published, submitted or started the run.
 
     Raises:
-        ConfigError: the configuration is wrong, or for another cluster than the pipeline was compiled for, or it wants
-            approvals by others than its author and nobody says who that is.
+        ConfigError: the configuration is wrong, or for another cluster or other rounds than the pipeline was compiled
+            for, or it wants approvals by others than its author and nobody says who that is.
         InputError: the student cannot be found or used, or a guard's policy cannot be read.
     """
     with recorded(context, None) as result:
@@ -57,6 +58,11 @@ def run(
         loaded = load_config(config, overrides)
         require_compiled_cluster(loaded)
         require_place_for_nodes(loaded)
+        if loaded.sampling.rounds != rounds:
+            raise ConfigError(
+                f"sampling.rounds is {loaded.sampling.rounds}, and this pipeline was compiled for {rounds}.",
+                "Compile or publish the pipeline realign with this configuration.",
+            )
         wanted = loaded.promotion.approval
         if wanted.required and wanted.distinct_from_author and not author:
             raise ConfigError(

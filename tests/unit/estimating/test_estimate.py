@@ -266,6 +266,18 @@ def test_each_method_has_its_samples(recipe: str, samples: int | None, trained: 
     assert task(of, "train").samples.high == trained
 
 
+def test_each_round_samples_judges_and_trains() -> None:
+    of = made(config_of("micro-rounds"))
+    for name in ("sample-training", "judge-training", "train"):
+        first, last = task(of, f"{name}-round1"), task(of, name)
+        assert first.samples == last.samples
+    compared = made(load_comparison(
+        "extends: micro\ncompare: [{name: one}, {name: two, overrides: {sampling: {rounds: 2}}}]\n"
+    ))
+    names = [each.task for each in compared.tasks if each.stage == "sample" and "training" in each.task]
+    assert names == ["sample-training.one", "sample-training-round1.two", "sample-training.two"]
+
+
 def test_memory_is_from_the_models_files_or_unknown() -> None:
     of = made(config_of())
     sample, train = (next(each for each in of.memory if each.stage == stage) for stage in ("sample", "train"))

@@ -78,11 +78,11 @@ def test_without_a_configuration_the_parameter_is_required(tmp_path: Path) -> No
 
 def test_a_configuration_is_compiled_in_without_what_kubeflow_would_fill_in(tmp_path: Path) -> None:
     document = "extends: micro\nname: x\nregistry: {model: m, experiment: 'a {{$}} $(HOME)'}\n"
-    path = compile_pipeline("realign", document, ["name={{workflow.name}}"], tmp_path / "pipeline.yaml", IMAGES)
+    path = compile_pipeline("realign", document, ["name='{{workflow.name}}'"], tmp_path / "pipeline.yaml", IMAGES)
     parameters = load_component_from_file(str(path)).component_spec.inputs
     assert not holds_placeholder(parameters["config"].default + parameters["overrides"].default)
     assert load_config(parameters["config"].default) == load_config(document)
-    assert json.loads(parameters["overrides"].default) == ["name={{workflow.name}}"]
+    assert json.loads(parameters["overrides"].default) == ["name='{{workflow.name}}'"]
 
 
 def test_a_configuration_too_long_for_a_pod_is_refused_for_a_cluster_only(tmp_path: Path) -> None:
@@ -182,6 +182,52 @@ def test_each_condition_reads_the_flag_that_its_own_group_hands_in(tmp_path: Pat
                 assert condition.endswith(f"== {'false' if key == 'regressed' else 'true'}")
                 found[key] = channel.removeprefix("pipelinechannel--")
     assert found == CONDITIONS[name]
+
+
+@pytest.mark.parametrize("rounds", [2, 4])
+def test_each_round_samples_from_the_candidate_before_it_and_trains_the_student(tmp_path: Path, rounds: int) -> None:
+    path = compile_pipeline(
+        "realign", "extends: micro\n", [f"sampling.rounds={rounds}"], tmp_path / "realign.yaml", IMAGES
+    )
+    spec = yaml.safe_load(path.read_text("utf-8"))
+    found = list(tasks_of(spec))
+    planned, = (task for _, task in found if stage_of(spec, task) == "plan")
+    assert planned["inputs"]["parameters"]["rounds"] == {"runtimeValue": {"constant": float(rounds)}}
+    by_use = {
+        task["inputs"]["parameters"]["use"]["runtimeValue"]["constant"]: task
+        for _, task in found if stage_of(spec, task) == "sample"
+    }
+    wanted = [f"training-round{number}" for number in range(1, rounds)] + ["training"]
+    assert {use for use in by_use if use.startswith("training")} == set(wanted)
+    models = [json.dumps(by_use[use]["inputs"]["artifacts"]["model"]) for use in wanted]
+    assert "plan-base" in models[0]
+    assert all("candidate" in model for model in models[1:])
+    trained = [task for _, task in found if stage_of(spec, task) == "train"]
+    assert len(trained) == rounds
+    for task in trained:
+        assert "plan-base" in json.dumps(task["inputs"]["artifacts"]["base"])
+    endings = [
+        task["inputs"]["parameters"].get("in_round", {}).get("runtimeValue", {}).get("constant", "") for task in trained
+    ]
+    assert sorted(endings) == sorted(use.removeprefix("training") for use in wanted)
+    registered, = (task for _, task in found if stage_of(spec, task) == "register")
+    assert "in_round" not in registered["inputs"]["parameters"]
+
+
+def test_a_comparison_shares_a_first_round_with_methods_of_as_many(tmp_path: Path) -> None:
+    two = "{sampling: {rounds: 2}"
+    document = (
+        f"extends: micro\ncompare: [{{name: one}}, {{name: two, overrides: {two}}}}}, "
+        f"{{name: kl, overrides: {two}, method: {{kind: thinksafe, benign_loss: kl}}}}}}]\n"
+    )
+    path = compile_pipeline(COMPARE, document, [], tmp_path / "compare.yaml", IMAGES)
+    spec = yaml.safe_load(path.read_text("utf-8"))
+    uses = sorted(
+        (given["use"]["runtimeValue"]["constant"], given["method"]["runtimeValue"]["constant"])
+        for _, task in tasks_of(spec)
+        if stage_of(spec, task) == "sample" and "training" in json.dumps(given := task["inputs"]["parameters"])
+    )
+    assert uses == [("training", "kl"), ("training", "one"), ("training", "two"), ("training-round1", "two")]
 
 
 def test_the_report_is_the_exit_task_and_depends_on_nothing_else(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from thinksafe.report.comparison.page import render_comparison
 from thinksafe.report.comparison.terminal import comparison_table
 from thinksafe.report.page import without_timing
 from thinksafe.report.summary import summarise
+from thinksafe.report.summary.model import MAKING
 from thinksafe.report.terminal import Places
 from thinksafe.run.details import PipelineStatus, PlanDetails
 
@@ -44,6 +45,27 @@ def test_each_method_has_the_summary_of_its_own_run() -> None:
         assert of.decision == alone.decision
         assert of.funnel == alone.funnel
         assert of.provenance.method == METHODS[one.method][0]
+
+
+def test_methods_of_two_rounds_share_the_first_and_cost_both() -> None:
+    found = comparison()
+    plan, records = found.records["plan"], {}
+    for task, record in found.records.items():
+        name, _, method = task.partition(".")
+        if name in MAKING:
+            records[f"{name}-round1.{method}"] = record.model_copy(update={"task": f"{name}-round1.{method}"})
+    for name in ("sample-training", "judge-training"):  # the first round of both is that of thinksafe
+        del records[f"{name}-round1.thinksafe-kl"]
+    shared = [of | {"rounds": 2, "samples": "thinksafe"} if "thinksafe" in of["method"] else of
+              for of in plan.details["shared"]]
+    changed = plan.model_copy(update={"details": {**plan.details, "shared": shared}})
+    summary = summarise_comparison({**found.records, **records, "plan": changed}, found.read, run_id="run-1")
+    once = summarise_comparison(found.records, found.read, run_id="run-1")
+    for two, one in zip(summary.result.methods[:2], once.result.methods, strict=False):
+        assert two.passed
+        assert two.work.responses == 2 * one.work.responses > 0
+        assert two.work.tokens_trained == 2 * one.work.tokens_trained
+        assert summary.costs.methods[two.name].seconds > once.costs.methods[one.name].seconds
 
 
 def test_who_passes_and_what_became_of_the_others(summary: ComparisonSummary) -> None:

@@ -8,8 +8,11 @@ import report_runs as runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thinksafe.config.rounds import without_round
+from thinksafe.registry.tracking_names import headline_tags
 from thinksafe.report import render_page, without_timing
 from thinksafe.report.summary import of_kind, published, reasoning_average, summarise
+from thinksafe.report.summary.model import MAKING
 from thinksafe.report.tables import steps
 from thinksafe.report.words import VERDICTS, estimated, missing_steps, next_steps, why
 from thinksafe.run.attempts import Attempt
@@ -288,3 +291,62 @@ def test_an_estimate_is_held_against_what_was_spent() -> None:
     records["plan"] = plan.model_copy(update={"details": plan.details | {"estimate": {"point": "much"}}})
     broken = summarise(records)
     assert (broken.estimate, broken.problems) == (None, ("plan: estimate cannot be read (gpus, high, low, point)",))
+
+
+def in_rounds(records: dict[str, StageRecord]) -> dict[str, StageRecord]:
+    """Return the records of a run as those of one with two equal rounds."""
+    records["plan"].details["config"].setdefault("sampling", {})["rounds"] = 2
+    first = {
+        f"{task}-round1": record.model_copy(update={"task": f"{task}-round1"})
+        for task, record in records.items() if task in MAKING
+    }
+    return {**records, **first}
+
+
+def refused_in(stage: str, ending: str) -> dict[str, StageRecord]:
+    """Return the records of a run of two rounds that a stage ended in the round whose tasks end so."""
+    records = in_rounds(runs.promoted())
+    check = {"name": "x", "passed": False, "value": 0, "threshold": 1, "n": 8, "reason": "No."}
+    decision = {"passed": False, "stopped_by": stage, "checks": [check], "summary": "Stopped."}
+    task = f"{stage}{ending}"
+    before = ["plan", "prepare", "due", "sample-pilot", "judge-pilot", "diagnose"]
+    before += [f"{name}-round1" for name in MAKING] + [*MAKING]
+    kept = {name: records[name] for name in before[: before.index(task)] if name in records}
+    refused = records[task].model_copy(
+        update={"details": {**records[task].details, "decision": decision}, "verdict": "refused"}
+    )
+    return {**kept, task: refused}
+
+
+def test_rounds_are_shown_one_after_the_other() -> None:
+    summary = summarise(in_rounds(runs.promoted()))
+    assert summary.outcome == "promoted"
+    making = [step.name for step in summary.steps if without_round(step.name) in MAKING]
+    assert making == [*(f"{task}-round1" for task in MAKING), *MAKING]
+    assert len(summary.rounds) == 2
+    page = render_page(summary)
+    assert "Round 1, sampled from the student" in page
+    assert "Round 2, sampled from the candidate of round 1" in page
+    alone = summarise(runs.promoted())
+    assert alone.rounds == ()
+    assert "Round 1" not in render_page(alone)
+
+
+@pytest.mark.parametrize("ending", ["-round1", ""])
+@pytest.mark.parametrize("stage", ["curate", "train"])
+def test_the_round_that_refuses_gives_the_decision(stage: str, ending: str) -> None:
+    records = refused_in(stage, ending)
+    summary = summarise(records)
+    assert summary.outcome == f"stopped by {stage}"
+    assert summary.decision is not None
+    assert summary.decision.stopped_by == stage
+    assert headline_tags(records)["thinksafe.stopped_by"] == stage
+    first = stage == "curate" and ending == "-round1"
+    assert next_steps(summary).startswith("No training was started" if first else "No candidate was registered")
+
+
+def test_steps_of_a_first_round_are_missed_where_there_are_two() -> None:
+    records = runs.incomplete()
+    records["plan"].details["config"].setdefault("sampling", {})["rounds"] = 2
+    missing = missing_steps(summarise(records))
+    assert missing.index("train-round1") < missing.index("curate")

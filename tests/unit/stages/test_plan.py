@@ -35,11 +35,13 @@ def run(
     )
 
     def planned(
-        config: str = "micro", *overrides: str, author: str = "", **changes: Any
+        config: str = "micro", *overrides: str, author: str = "", rounds: int = 1, **changes: Any
     ) -> tuple[StageResult, dict[str, str]]:
         folder = tmp_path / "out"
         outputs = {f"{name}_out": folder / name for name in FILES}
-        result = plan.run(make_context("plan", **changes), config, list(overrides), author=author, **outputs)
+        result = plan.run(
+            make_context("plan", **changes), config, list(overrides), author=author, rounds=rounds, **outputs
+        )
         files = {path.name: path.read_text() for path in folder.iterdir()}
         return result, files | {
             name: json.dumps(section) for name, section in json.loads(files["plan"])["sections"].items()
@@ -56,10 +58,20 @@ def test_outputs(run: Callable[..., Any], tmp_path: Path) -> None:
     assert document.parallelism == {
         "sample_training": 3, "judge_filter": 3, "sample_evaluation": 2, "judge_evaluate": 2, "grade": 2
     }
-    sections = {name: of for name, of in sections_of(load_config("micro", overrides)) if name != "parallelism"}
+    sections = {
+        name: of for name, of in sections_of(load_config("micro", overrides)) if name not in ("parallelism", "rounds")
+    }
     assert set(document.sections) == set(sections)
     for name, section in sections.items():
         assert document.section(name, type(section), "plan") == section
+
+
+def test_the_rounds_are_those_of_the_pipeline(run: Callable[..., Any]) -> None:
+    _, files = run("micro", "sampling.rounds=2", rounds=2)
+    assert json.loads(files["rounds"]) == {"rounds": 2}
+    for configured, compiled in ((2, 1), (1, 2), (2, 3)):
+        with pytest.raises(ConfigError, match=f"rounds is {configured}, .* compiled for {compiled}"):
+            run("micro", f"sampling.rounds={configured}", rounds=compiled)
 
 
 def test_a_gate_threshold_changes_no_other_section(run: Callable[..., Any]) -> None:
@@ -192,7 +204,7 @@ def test_record(run: Callable[..., Any], store: LocalStore) -> None:
     assert details["config_digest"] == digest_json(details["config"])
     assert details["mlflow_run"] == "mlflow-run-1-micro"
     assert {"thinksafe", "python", "torch", "transformers", "pydantic"} <= set(details["code"])
-    assert set(details["sections"]) == {name for name in Sections.model_fields if name != "parallelism"}
+    assert set(details["sections"]) == set(Sections.model_fields) - {"parallelism", "rounds"}
     assert load_config(json.dumps(details["config"], indent=1)).seed == 7, "the record can be run again"
 
 

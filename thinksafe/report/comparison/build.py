@@ -7,9 +7,11 @@ summary that its own run would have. This builds on those.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from thinksafe.config.compared import Shared, method_of, scoped
+from thinksafe.config.rounds import round_suffix, without_round
 from thinksafe.measuring.comparison import LOWER_IS_BETTER, differences, dominators
 from thinksafe.measuring.evidence import Evidence, NoEvidence, metric_name
 from thinksafe.measuring.statistics import stratified_average
@@ -28,7 +30,7 @@ from thinksafe.report.comparison.model import (
 )
 from thinksafe.report.summary import RunSummary, summarise
 from thinksafe.report.summary.build import FAILED_STATES
-from thinksafe.report.summary.model import Failure, Step
+from thinksafe.report.summary.model import MAKING, Failure, Step
 from thinksafe.report.words import why
 from thinksafe.run.details import MetricsDetails, PipelineStatus, PlanDetails
 from thinksafe.run.record import START, StageRecord
@@ -36,8 +38,6 @@ from thinksafe.run.record import START, StageRecord
 PLAN = "plan_comparison"
 BASE = "base"
 """Name of the student as it is among the models that are compared."""
-MAKING = ("sample-training", "judge-training", "curate", "train")
-"""Tasks that make a candidate: their cost is the method's. Pilot and evaluation cost the same for all."""
 PASSED = "passed"
 
 Read = Callable[[str], Iterable[Outcome]]
@@ -57,7 +57,8 @@ def view(records: Mapping[str, StageRecord], shared: Shared) -> dict[str, StageR
     found = {task: record for task, record in records.items() if not method_of(task) and task != START}
     found["plan"] = plan.model_copy(update={"details": {**plan.details, "config": config}})
     owners = {"sample-pilot": shared.pilot, "judge-pilot": shared.pilot, "diagnose": shared.diagnosis}
-    owners |= {"sample-training": shared.samples, "judge-training": shared.samples}
+    first = round_suffix(1, shared.rounds)
+    owners |= {f"sample-training{first}": shared.samples, f"judge-training{first}": shared.samples}
     for task, record in records.items():
         name = task.partition(".")[0]
         if method_of(task) == owners.get(name, shared.method):
@@ -171,16 +172,17 @@ def _result(
 
 
 def _work(run: RunSummary) -> Work:
-    """Return what was sampled and trained on; training on responses of its own passes through those."""
-    sampled, trained = run.step("sample-training"), run.step("train")
-    before: Mapping[str, float] = sampled.counts if sampled is not None else {}
-    during: Mapping[str, float] = trained.counts if trained is not None else {}
+    """Return what was sampled and trained on, in all rounds; training on responses of its own passes through those."""
+    before, during = Counter[str](), Counter[str]()
+    for step in run.steps:
+        of = {"sample-training": before, "train": during}.get(without_round(step.name))
+        if of is not None:
+            of.update(step.counts)  # type: ignore[arg-type]
     epochs = run.setting("training", "epochs", default=1)
-    own = during.get("response_tokens", 0)
+    own = during["response_tokens"]
     return Work(
-        responses=int(before.get("responses", 0) + during.get("responses", 0)),
-        tokens_sampled=int(before.get("tokens", 0) + own),
-        tokens_trained=int(own or during.get("tokens", 0) * epochs),
+        responses=int(before["responses"] + during["responses"]), tokens_sampled=int(before["tokens"] + own),
+        tokens_trained=int(own or during["tokens"] * epochs),
     )
 
 
@@ -229,7 +231,8 @@ def _costs(
 
 
 def _cost(run: RunSummary, hour: float | None) -> MethodCost:
-    steps: list[Step] = [step for step in run.steps if step.name in MAKING]
+    # the cost of a method; pilot and evaluation cost the same for all
+    steps: list[Step] = [step for step in run.steps if without_round(step.name) in MAKING]
     gpus = math.fsum(step.gpu_seconds for step in steps)
     reused = any(
         step.counts.get(key) for step in steps for key in ("chunks_reused", "reused", "resumed")

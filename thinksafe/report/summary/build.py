@@ -7,17 +7,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
+from thinksafe.config.rounds import tasks_of_rounds
 from thinksafe.credentials import scrubbed
 from thinksafe.prompts.details import PrepareDetails
 from thinksafe.records import Decision, Role
 from thinksafe.report.summary.model import (
-    STEPS,
     Diagnosis,
     Failure,
     Provenance,
     RunOutcome,
     RunSummary,
     Step,
+    place,
 )
 from thinksafe.run.details import (
     CurateDetails,
@@ -56,10 +57,11 @@ def summarise(
     """
     found = {task: record for task, record in records.items() if record.stage != "report"}
     read = _Reader(found, list(problems))
-    plan, prepare, train = (
-        read.details("plan", PlanDetails), read.details("prepare", PrepareDetails), read.details("train", TrainDetails)
-    )
-    curate, monitor = read.details("curate", CurateDetails), read.details("monitor", MonitorDetails)
+    plan, prepare = read.details("plan", PlanDetails), read.details("prepare", PrepareDetails)
+    curated = [read.details(task, CurateDetails) for task in tasks_of_rounds("curate") if task in found]
+    curate = _last_or_refused(curated, CurateDetails())
+    trained = [read.details(task, TrainDetails) for task in tasks_of_rounds("train") if task in found]
+    train, monitor = _last_or_refused(trained, TrainDetails()), read.details("monitor", MonitorDetails)
     decision = monitor.decision if "monitor" in found else read.details("gate", DecisionDetails).decision
     diagnosis = _diagnosis(read)
     status = status or PipelineStatus()
@@ -75,7 +77,7 @@ def summarise(
         decision = curate.decision
     elif outcome == "stopped by train":
         decision = train.decision
-    steps = tuple(_step(found[task]) for task in sorted(found, key=_place))
+    steps = tuple(_step(found[task]) for task in sorted(found, key=place))
     registration = _blanked(read.details("register", RegisterDetails).registration)
     promote, due = read.details("promote", PromoteDetails), read.details("due", DueDetails)
     promotion, approval = _blanked(promote.entry), _blanked(promote.approval)
@@ -94,7 +96,8 @@ def summarise(
     return RunSummary(
         run_id=run_id, outcome=outcome, decision=decision, diagnosis=diagnosis, steps=steps,
         failures=failures, metrics={role: of for role, of in sets.items() if of and not of.absent},
-        funnel=curate.funnel, curve=tuple(point for point in train.curve if _finite(point.step, point.loss)),
+        funnel=curate.funnel, rounds=tuple(one.funnel for one in curated) if len(curated) > 1 else (),
+        curve=tuple(point for point in train.curve if _finite(point.step, point.loss)),
         training=train.model_dump(exclude={"curve", "drift", "decision"}, exclude_unset=True),
         drift=train.drift, prompt_sets=prepare.sets, contamination=prepare.contamination,
         previous=monitor.previous or {}, taken_back=_blanked(due.taken_back or {}), asked=_blanked(due.asked or {}),
@@ -119,6 +122,17 @@ class _Reader:
         return self._records.get(task)
 
 
+def _last_or_refused(rounds: Sequence[D], default: D) -> D:
+    """Return the details of the round that ended the run, or of the last one that there is.
+
+    Args:
+        rounds: Details with a decision, by round.
+        default: Returned if there is no round.
+    """
+    refused = (of for of in rounds if (said := getattr(of, "decision", None)) is not None and not said.passed)
+    return next(refused, rounds[-1] if rounds else default)
+
+
 def _diagnosis(read: _Reader) -> Diagnosis | None:
     record = read.record("diagnose")
     if record is None or record.status == "failed":
@@ -141,7 +155,7 @@ def _diagnosis(read: _Reader) -> Diagnosis | None:
 def _failures(records: Mapping[str, StageRecord], status: PipelineStatus) -> tuple[Failure, ...]:
     failed = [
         Failure(task=task, stage=record.stage, error=_blanked(record.error), action=_blanked(record.action))
-        for task, record in sorted(records.items(), key=lambda item: _place(item[0]))
+        for task, record in sorted(records.items(), key=lambda item: place(item[0]))
         if record.status == "failed"
     ]
     # the alarm fails on purpose, after writing its record
@@ -199,11 +213,6 @@ def _outcome(
     return "incomplete"
 
 
-def _place(task: str) -> tuple[int, str]:
-    """Sort key in reading order; the order in which tasks start differs between equal runs."""
-    return (STEPS.index(task) if task in STEPS else len(STEPS), task)
-
-
 def _step(record: StageRecord) -> Step:
     return Step(
         name=record.task, stage=record.stage, failed=not record.succeeded, verdict=record.verdict,
@@ -233,19 +242,19 @@ def _blanked(value: Any) -> Any:
 def _digests(records: Mapping[str, StageRecord]) -> dict[str, dict[str, dict[str, str]]]:
     return {
         task: {"inputs": records[task].inputs, "outputs": records[task].outputs}
-        for task in sorted(records, key=_place)
+        for task in sorted(records, key=place)
         if records[task].inputs or records[task].outputs
     }
 
 
 def _guards(records: Mapping[str, StageRecord]) -> dict[str, dict[str, Any]]:
     uses = {
-        "filter": ("judge-pilot", "judge-training"),
+        "filter": ("judge-pilot", *tasks_of_rounds("judge-training")),
         "evaluate": ("judge-base", "judge-candidate", "judge-evaluated"),
     }
     found = {}
     for use, steps in uses.items():
-        for task in sorted(records, key=_place):
+        for task in sorted(records, key=place):
             judge = records[task].read(JudgeDetails)
             if task in steps and judge.guard:
                 found[use] = {"name": judge.guard, "digest": judge.guard_digest}

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 from thinksafe.config.checks import Maker
+from thinksafe.config.rounds import round_of, without_round
 from thinksafe.measuring.statistics import Estimate, stratified_average
 from thinksafe.prompts.decontamination import Contamination
 from thinksafe.prompts.details import PromptSetRow
@@ -29,9 +30,10 @@ RunOutcome = Literal[
     "incomplete",
 ]
 
+MAKING = ("sample-training", "judge-training", "curate", "train")
+"""Steps that make a candidate, in each round."""
 STEPS = (
-    "plan", "prepare", "due", "sample-pilot", "judge-pilot", "diagnose",
-    "sample-training", "judge-training", "curate", "train", "register",
+    "plan", "prepare", "due", "sample-pilot", "judge-pilot", "diagnose", *MAKING, "register",
     *(
         f"{stage}-{role}" for role in get_args(Role) if role != "previous"
         for stage in ("sample", "judge", "grade", "metrics")
@@ -39,7 +41,15 @@ STEPS = (
     "gate", "plan-promotion", "promote", "sample-rollout", "deploy", "judge-previous", "grade-previous",
     "metrics-previous", "monitor", "alarm",
 )
-"""Every step of a realignment or evaluation in reading order."""
+"""Every step of a realignment of one round, or of an evaluation, in reading order."""
+
+
+def place(task: str) -> tuple[int, int, int, str]:
+    """Sort key in reading order, whatever the order in which tasks started: that differs between equal runs."""
+    name = without_round(task)
+    if name in MAKING:  # the steps of one round after the other
+        return (STEPS.index(MAKING[0]), round_of(task), MAKING.index(name), task)
+    return (STEPS.index(task) if task in STEPS else len(STEPS), 0, 0, task)
 
 
 _MEASURED = ("sample", "judge", "grade", "metrics")
@@ -192,7 +202,9 @@ class RunSummary(Record):
     approval: dict[str, Any] = {}
     """Where the candidate stood when the run ended, if it awaited approval or was rejected."""
     steps: tuple[Step, ...]
-    """In the order of ``STEPS``."""
+    """In the order of ``STEPS``, those of earlier rounds before the last round's."""
+    rounds: tuple[tuple[FunnelRow, ...], ...] = ()
+    """What became of the training samples of each round, if there are several."""
     failures: tuple[Failure, ...]
     problems: tuple[str, ...]
     """Parts of records that could not be read."""
