@@ -16,6 +16,9 @@ CONTEXTS = ("risk", "careful-assistant")
 """Safety contexts with which self-distillation is compared, besides the one that its search finds. With the student
 that ships they turn 44 and 12 % of unsafe responses safe, the one found 100 % (docs/methods.md)."""
 
+ROUNDS = {"name": "rounds", "overrides": {"sampling": {"rounds": 2}}}
+"""Thinksafe, with a second round of samples by the candidate of the first."""
+
 
 def in_context(name: str) -> str:
     """Return the name of self-distillation in a fixed context."""
@@ -23,7 +26,7 @@ def in_context(name: str) -> str:
 
 
 def compared() -> dict[str, Any]:
-    """Return the recipe with its methods: those of micro-compare, and self-distillation in each of ``CONTEXTS``."""
+    """Return the recipe with its methods: those of micro-compare, two rounds, and self-distillation in ``CONTEXTS``."""
     import yaml
 
     document: dict[str, Any] = yaml.safe_load(RECIPE.read_text("utf-8"))
@@ -33,7 +36,7 @@ def compared() -> dict[str, Any]:
         {"name": in_context(name), "overrides": {"method": of["overrides"]["method"] | {"context": name}}}
         for name in CONTEXTS
     ]
-    return document | {"compare": listed + fixed}
+    return document | {"compare": [*listed, ROUNDS, *fixed]}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from thinksafe.run.record import StageContext
 COMMON = {"plan", "section", "artifacts", "run_id", "task", "method", "executor_input"}
 """Options that make the function's context and section."""
 
-TEXTS = {"overrides": '["seed=7"]', "role": "base"}
+TEXTS = {"overrides": '["seed=7"]', "role": "base", "rounds": "3"}
 """Values of options that are no files; other texts get the option's name."""
 
 SECTIONS = {"sample": "sample_training", "judge": "judge_filter"}
@@ -113,7 +113,7 @@ def test_the_command_hands_each_input_on_under_its_own_name(
             hint = hints.get(name, str)
             text = "true" if hint is bool else TEXTS.get(name, name)
             if name in signature.parameters:
-                expected[name] = True if hint is bool else text
+                expected[name] = True if hint is bool else int(text) if hint is int else text
             arguments += [f"--{name.replace('_', '-')}", text]
     if "overrides" in expected:
         expected["overrides"] = ["seed=7"]
