@@ -260,6 +260,8 @@ def test_training_that_samples_runs_with_a_tiny_student(recipe: str, tmp_path: P
         values["guard"] = guards
     elif recipe.endswith("on-policy-distillation"):
         values["method.teacher"] = {"model": str(student), "dtype": "float32"}
+    else:  # this student refuses benign prompts in every context, so that a search would find none
+        values["method.context"] = "risk"
     overrides = [*small(tmp_path, student), *(f"{key}={json.dumps(value)}" for key, value in values.items())]
     run = execute(tmp_path / "run", recipe, *(word for override in overrides for word in ("--set", override)))
     assert run.code in (0, 3), run.text
