@@ -114,7 +114,7 @@ class Controller:
         if failed:
             with suppress(subprocess.TimeoutExpired):  # the others notice
                 for process in nodes:
-                    process.wait(timeout=10)
+                    process.wait(timeout=60)
         self._show(name, nodes)
         self.api.set_status(
             "trainjobs", name,

@@ -113,7 +113,7 @@ def test_a_node_that_dies_fails_the_stage_with_the_last_lines_of_the_pods(stage:
     started = stage.start(section(nodes=2, epochs=4000, checkpoint_steps=1))
     stage.until(stage.checkpointed, started)
     stage.controller.started[1].kill()
-    _, said = started.communicate(timeout=120)
+    _, said = started.communicate(timeout=240)
     assert started.returncode == 1, said
     record = list_records(stage.store, "first").found["train"]
     assert "failed (FailedJobs" in record.error
