@@ -224,13 +224,13 @@ def rounds(summary: RunSummary) -> list[tuple[str, Cell, Cell, Cell]]:
         for row in rows:
             drawn[row.label] += row.count
             kept[row.label] += row.count * (row.reason == "accepted")
-        parts = [
+        harmful, benign = (
             Cell(percent(kept[label] / drawn[label]), repr(kept[label] / drawn[label]), f"of {count(drawn[label])}")
             if drawn[label] else NONE
             for label in ("harmful", "benign")
-        ]
+        )
         writer = "the student" if number == 1 else f"the candidate of round {number - 1}"
-        found.append((f"Round {number}, sampled from {writer}", *parts, whole(sum(kept.values()))))
+        found.append((f"Round {number}, sampled from {writer}", harmful, benign, whole(sum(kept.values()))))
     return found
 
 

@@ -177,7 +177,7 @@ def _work(run: RunSummary) -> Work:
     for step in run.steps:
         of = {"sample-training": before, "train": during}.get(without_round(step.name))
         if of is not None:
-            of.update(step.counts)  # type: ignore[arg-type]
+            of.update(step.counts)
     epochs = run.setting("training", "epochs", default=1)
     own = during["response_tokens"]
     return Work(
