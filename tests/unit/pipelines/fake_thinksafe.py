@@ -53,7 +53,7 @@ OUTPUTS = {
     "monitor": ["decision-out", "passed-out"], "alarm": [],
 }
 VALUES = {
-    "plan": ["config", "overrides", "author", "job-id", "run-id"], "due": ["plan", "if-changed"],
+    "plan": ["config", "overrides", "author", "job-id", "run-id", "rounds"], "due": ["plan", "if-changed"],
     "sample": ["plan", "section", "method"], "judge": ["plan", "section", "method"],
     **{stage: ["plan", "method"] for stage in ("grade", "diagnose", "curate", "train", "gate")},
     "plan_comparison": ["config", "overrides", "shared", "job-id", "run-id"],

@@ -178,7 +178,7 @@ from rich.console import Console
 from thinksafe_pipelines.commands import run_realign
 out = Path(sys.argv[1])
 environment = {"FAKE_CALLS": str(out / "calls.jsonl"), "FAKE_HANG": sys.argv[3], "FAKE_PID": str(out / "pid")}
-run_realign("x", out, "run-1", [], Console(), environment=environment, path=Path(sys.argv[2]))
+run_realign("name: x", out, "run-1", [], Console(), environment=environment, path=Path(sys.argv[2]))
 """
 
 
