@@ -26,7 +26,7 @@ from thinksafe.training.fit import Training, _trainer, train_student
 
 GRPO = Grpo(rollouts=4, max_tokens=32, beta=0.04, epsilon=0.2, compliance=True, max_unknown=0.5)
 DISTILLATION = Distillation(max_tokens=32)
-SELF_DISTILLATION = SelfDistillation(max_tokens=32).minimises()
+SELF_DISTILLATION = SelfDistillation(max_tokens=32, context="risk").minimises()
 
 
 def micro(name: str) -> ModelReference:
