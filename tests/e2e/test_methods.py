@@ -105,14 +105,7 @@ def test_a_second_round_samples_from_the_first_candidate_and_ends_the_same_after
     assert kept[1] > kept[0], "the candidate refuses prompts at which the student could not be steered"
     assert "the candidate of round 1" in (whole.folder / "report.html").read_text("utf-8")
     folder = tmp_path / "killed"
-    with subprocess.Popen(
-        [COMMAND, "run", "micro-rounds", "--out", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        _until(process, lambda: any(folder.glob("store/runs/*/train-round1.json")))
-        time.sleep(5)
-        assert not any(folder.glob("store/runs/*/curate.json")), "the second round was over"
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_in_training(folder, "micro-rounds", 5)
     again = run_recipe(folder, "micro-rounds")
     assert again.code == 0, again.text
     for name in ("decision.json", "metrics.json"):
@@ -142,14 +135,7 @@ def test_grpo_repairs_and_ends_the_same_after_a_kill_in_its_training(
     whole = run_recipe(tmp_path / "whole", "micro-grpo")
     assert whole.code == 0, whole.text
     folder = tmp_path / "killed"
-    with subprocess.Popen(
-        [COMMAND, "run", "micro-grpo", "--out", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        _until(process, lambda: any(folder.glob("store/runs/*/curate.json")))
-        time.sleep(20)
-        assert not any(folder.glob("store/runs/*/train.json")), "the training was over"
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_in_training(folder, "micro-grpo", 20)
     again = run_recipe(folder, "micro-grpo")
     assert again.code == 0, again.text
     for name in ("decision.json", "metrics.json"):
@@ -158,6 +144,18 @@ def test_grpo_repairs_and_ends_the_same_after_a_kill_in_its_training(
     assert trained["details"]["adapter_digest"] == resumed["details"]["adapter_digest"]
     for name in ("responses", "response_tokens"):
         assert resumed["counts"][name] == trained["counts"][name] > 0, "what was sampled before the kill counts"
+
+
+def _kill_in_training(folder: Path, recipe: str, seconds: float) -> None:
+    """Run a recipe, and kill it so long after the training (of the last round) has begun."""
+    with subprocess.Popen(
+        [COMMAND, "run", recipe, "--out", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        _until(process, lambda: any(folder.glob("store/runs/*/curate.json")))
+        time.sleep(seconds)
+        assert not any(folder.glob("store/runs/*/train.json")), "the training was over"
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _until(process: subprocess.Popen[bytes], done: Callable[[], bool]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hostile_runs
 import pytest
 import report_runs as runs
 from comparison_runs import comparison
@@ -54,10 +55,10 @@ def written(name: str) -> str:
     if kind == "fleet":
         with tempfile.TemporaryDirectory() as folder:
             store = LocalStore(Path(folder) / "store")
-            return render_fleet(demonstration(store, runs.HOSTILE[hostile] if hostile else ""), links(folder))
+            return render_fleet(demonstration(store, hostile_runs.HOSTILE[hostile] if hostile else ""), links(folder))
     if name in runs.ALL:
         return render_page(summarise(runs.ALL[name]()), samples() if name == "promoted" else Browser())
-    return render_page(summarise(runs.hostile(runs.HOSTILE[name])), samples(runs.HOSTILE[name]))
+    return render_page(summarise(hostile_runs.hostile(hostile_runs.HOSTILE[name])), samples(hostile_runs.HOSTILE[name]))
 
 
 def samples(text: str = "") -> Browser:
@@ -87,8 +88,8 @@ def events() -> list[Event]:
             **common,
         ),
         Event(
-            version="1", generation=2, action="rollback", decision="passed", who=runs.HOSTILE["script"], until="",
-            champion=True, **common,
+            version="1", generation=2, action="rollback", decision="passed", who=hostile_runs.HOSTILE["script"],
+            until="", champion=True, **common,
         ),
     ]
 
@@ -168,7 +169,7 @@ def test_accessible_and_within_the_window(opened: Opener, name: str, size: str, 
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", runs.HOSTILE)
+@pytest.mark.parametrize("name", hostile_runs.HOSTILE)
 def test_hostile_text_does_no_harm(opened: Opener, name: str, size: str) -> None:
     page = opened(name, size)
     assert page.evaluate("window.pwned") is None
@@ -284,7 +285,7 @@ def test_print_is_black_on_white_in_the_dark_too(opened: Opener) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", runs.HOSTILE)
+@pytest.mark.parametrize("name", hostile_runs.HOSTILE)
 def test_hostile_names_in_a_fleet_do_no_harm(opened: Opener, name: str, size: str) -> None:
     page = opened(f"fleet/{name}", size)
     page.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = true))")

@@ -1,8 +1,8 @@
 """Rounds: the candidate of one round samples what the student is trained on in the next (``sampling.rounds``).
 
 Every round trains the first student anew, so the result is one adapter (or one set of weights) for it, and drift is
-measured against it. STaR (arXiv:2203.14465, section 3.1) starts each iteration from the original model for the same
-reason: continued training overfits.
+measured against it. STaR (arXiv:2203.14465, section 3.1) starts each iteration from the original model, too, to avoid
+overfitting.
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ from thinksafe.settings import Section
 
 MOST = 4
 """Rounds of a run: the pipeline has tasks for each."""
+LAST = 10
+"""Above the number in any task's name."""
 _EARLIER = re.compile(r"-round([1-9])(?=\.|$)")
 
 
 class RoundsSection(Section):
-    """How many rounds the run has. No stage reads it: the pipeline has tasks for each round."""
+    """How many rounds the run has. No stage reads it.
+
+    The pipeline has tasks for each round. The number stands in the plan so that another one counts as something new
+    (:mod:`thinksafe.stages.due`).
+    """
 
     rounds: int
 
@@ -37,9 +43,9 @@ def round_suffix(number: int, rounds: int) -> str:
 
 
 def round_of(task: str) -> int:
-    """Return the round that a task's name says, from 1; 10 for the last one, whose tasks name none."""
+    """Return the round that a task's name says, from 1; ``LAST`` for the last one, whose tasks name none."""
     found = _EARLIER.search(task)
-    return int(found[1]) if found is not None else 10
+    return int(found[1]) if found is not None else LAST
 
 
 def without_round(task: str) -> str:

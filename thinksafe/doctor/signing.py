@@ -48,6 +48,6 @@ def _signers(sign: SignSettings) -> Iterator[Finding]:
         yield ok(CHECK, f"Signatures count today by {', '.join(names)}.")
     else:
         yield failed(
-            CHECK, "No trusted signer counts today, so nothing can be registered, promoted or served.",
+            CHECK, "No trusted signer counts today, so no signature is accepted.",
             "Correct the days in sign.trusted, or add the key that signs now.",
         )

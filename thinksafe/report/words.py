@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from thinksafe.benchmarks.definitions import known_definition
-from thinksafe.config.rounds import round_suffix
+from thinksafe.config.rounds import MOST, round_suffix, without_round
 from thinksafe.deciding.waivers import applied
 from thinksafe.report.summary import RunSummary
 from thinksafe.report.summary.model import (
@@ -119,13 +119,14 @@ def next_steps(summary: RunSummary) -> str:
         case "stopped by curate":
             started = "No candidate was registered" if summary.step("train-round1") else "No training was started"
             return (
-                f"{started} and the champion is unchanged. The funnel below says why samples were "
-                "rejected; add prompts, take more samples per prompt, or choose another student."
+                f"{started} and the champion is unchanged. {_ended_by(summary, 'curate')}The funnel below says why "
+                "samples were rejected; add prompts, take more samples per prompt, or choose another student."
             )
         case "stopped by train":
             return (
-                "No candidate was registered and the champion is unchanged. Raise training.learning_rate or the number "
-                "of steps: more examples or epochs, or a smaller training.batch_size."
+                f"{_ended_by(summary, 'train')}No candidate was registered and the champion is unchanged. Raise "
+                "training.learning_rate or the number of steps: more examples or epochs, or a smaller "
+                "training.batch_size."
             )
         case "awaiting approval":
             return (
@@ -166,6 +167,19 @@ def next_steps(summary: RunSummary) -> str:
             return ""
 
 
+def _rounds(summary: RunSummary) -> int:
+    found = summary.setting("sampling", "rounds", default=1)
+    return found if found in range(1, MOST + 1) else 1  # a damaged record may say anything
+
+
+def _ended_by(summary: RunSummary, stage: str) -> str:
+    """Return in which round a stage ended the run, if there are several."""
+    if (rounds := _rounds(summary)) == 1:
+        return ""
+    number = sum(without_round(step.name) == stage for step in summary.steps)
+    return f"Round {number} of {rounds} ended the run. "
+
+
 def approve_command(summary: RunSummary) -> str:
     """Return the command that approves the candidate of a run."""
     name, version = (summary.registration.get(key) or key.upper() for key in ("name", "version"))
@@ -181,7 +195,7 @@ def missing_steps(summary: RunSummary) -> list[str]:
         foreign |= ROLLOUT_ONLY
     if done - {"plan", "prepare"}:
         foreign |= {"due"}  # later steps show that it passed; older runs had no such stage
-    rounds = summary.setting("sampling", "rounds", default=1)
+    rounds = _rounds(summary)
     wanted = [f"{name}{round_suffix(number, rounds)}" for number in range(1, rounds) for name in MAKING] + [*STEPS]
     return [name for name in sorted(wanted, key=place) if name not in done and name not in foreign]
 

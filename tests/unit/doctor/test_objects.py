@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from kube_contents import KubeContents
-from kube_http import kube_api
 
 from thinksafe.config.cluster import ClusterSettings
 from thinksafe.doctor.checks import Finding, findings
@@ -20,12 +17,6 @@ from thinksafe_pipelines.kfp.snapshot import CLUSTERS
 H100 = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
 DIGEST = "sha256:" + "ab" * 32
 GPU_TAINT = [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeContents]:
-    with kube_api(tmp_path, monkeypatch) as running:
-        yield running.contents
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kube_contents import KubeContents
-from kube_http import kube_api
 from signed_worlds import Key
 
 from thinksafe.config.sign import SignSettings
@@ -17,12 +15,6 @@ from thinksafe.doctor.signing import signing_checks
 from thinksafe.kube.client import connect
 
 NAMESPACE = "thinksafe"
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeContents]:
-    with kube_api(tmp_path, monkeypatch) as running:
-        yield running.contents
 
 
 @pytest.fixture

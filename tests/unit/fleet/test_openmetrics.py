@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import hostile_runs
 import pytest
-import report_runs as runs
 from fleets import DAY, NOW, WEEKLY, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,7 +70,7 @@ def test_the_older_format_reads_the_same(text: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(st.text(), st.sampled_from(list(runs.HOSTILE.values()))), max_size=4), st.text())
+@given(st.lists(st.one_of(st.text(), st.sampled_from(list(hostile_runs.HOSTILE.values()))), max_size=4), st.text())
 def test_any_names_give_text_that_parses(names: list[str], root: str) -> None:
     models = [ModelFacts(root, name) for name in names]
     rows = tuple(Row(model, tuple(attention.reasons(model, NOW))) for model in models)

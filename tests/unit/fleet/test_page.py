@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import hostile_runs
 import pytest
-import report_runs as runs
 from fleets import NOW, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +24,9 @@ from thinksafe.registry.ledger import Digests, LedgerEntry
 from thinksafe.settings import StudentSettings
 from thinksafe.store.local import LocalStore
 
-TEXTS = st.one_of(st.text(max_size=20), st.sampled_from([*runs.HOSTILE.values(), "</script>", "{{ 7 * 7 }}", "a&b"]))
+TEXTS = st.one_of(
+    st.text(max_size=20), st.sampled_from([*hostile_runs.HOSTILE.values(), "</script>", "{{ 7 * 7 }}", "a&b"])
+)
 NAMES = TEXTS.filter(bool)
 TIMES = st.one_of(st.floats(NOW - 1e8, NOW + 1e6), st.sampled_from([0.0, -1e18, 1e18, NOW]))
 SHARES = st.floats(0, 1)
@@ -160,7 +162,7 @@ def _places(data: str) -> list[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("hostile", runs.HOSTILE.values())
+@pytest.mark.parametrize("hostile", hostile_runs.HOSTILE.values())
 def test_hostile_names_are_text(tmp_path: Path, hostile: str) -> None:
     world = World(LocalStore(tmp_path / "store"))
     world.run("x", hostile, "refused by gate", 1)

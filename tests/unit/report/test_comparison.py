@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import comparison_runs
+import hostile_runs
 import pytest
 import report_runs as runs
 from comparison_runs import METHODS, comparison
@@ -184,7 +185,7 @@ def test_the_page_names_the_command_and_shows_no_text_of_models(summary: Compari
     assert len(page) < 1_000_000
 
 
-@pytest.mark.parametrize("text", runs.HOSTILE.values(), ids=runs.HOSTILE.keys())
+@pytest.mark.parametrize("text", hostile_runs.HOSTILE.values(), ids=hostile_runs.HOSTILE.keys())
 def test_hostile_texts_stay_texts(text: str) -> None:
     found = comparison()
     record = found.records["train.given"]

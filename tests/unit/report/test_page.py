@@ -8,6 +8,7 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
+import hostile_runs
 import pytest
 import report_measures as measures
 import report_runs as runs
@@ -269,12 +270,12 @@ def test_limits_depend_on_the_run() -> None:
     assert "The same guard" not in " ".join(limits(summarise(records)))
 
 
-@pytest.mark.parametrize("text", runs.HOSTILE.values(), ids=runs.HOSTILE.keys())
+@pytest.mark.parametrize("text", hostile_runs.HOSTILE.values(), ids=hostile_runs.HOSTILE.keys())
 @pytest.mark.slow
 def test_hostile_text_is_only_text(text: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns where a text breaks a picture
-        page = render_page(summarise(runs.hostile(text)))
+        page = render_page(summarise(hostile_runs.hostile(text)))
     parsed = Parsed(page)
     assert len(page) < 1_000_000
     tags = [tag for tag, _ in parsed.elements]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hostile_runs
 import pytest
 import report_runs as runs
 
@@ -130,7 +131,7 @@ def test_no_text_unless_it_is_revealed(store: LocalStore) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", runs.HOSTILE.values(), ids=runs.HOSTILE.keys())
+@pytest.mark.parametrize("text", hostile_runs.HOSTILE.values(), ids=hostile_runs.HOSTILE.keys())
 def test_hostile_samples_are_only_text_and_fit_the_page(store: LocalStore, text: str) -> None:
     records = evaluated(store, 200, text=lambda role, number: f"{text}{role}\u202e{number}")
     browser = browse(store, records, benchmarks=BENCHMARKS, reveal=True)

@@ -342,7 +342,16 @@ def test_the_round_that_refuses_gives_the_decision(stage: str, ending: str) -> N
     assert summary.decision.stopped_by == stage
     assert headline_tags(records)["thinksafe.stopped_by"] == stage
     first = stage == "curate" and ending == "-round1"
-    assert next_steps(summary).startswith("No training was started" if first else "No candidate was registered")
+    said = next_steps(summary)
+    assert ("No training was started" if first else "No candidate was registered") in said
+    assert f"Round {1 if ending else 2} of 2 ended the run." in said
+
+
+@pytest.mark.parametrize("value", ["x", 10**12, -1, None, [2], 2.5])
+def test_a_damaged_number_of_rounds_counts_as_one(value: object) -> None:
+    records = runs.incomplete()
+    records["plan"].details["config"].setdefault("sampling", {})["rounds"] = value
+    assert "train-round1" not in missing_steps(summarise(records))
 
 
 def test_steps_of_a_first_round_are_missed_where_there_are_two() -> None:

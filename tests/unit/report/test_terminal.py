@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import hostile_runs
 import pytest
 import report_runs as runs
 from rich.console import Console
@@ -50,6 +51,6 @@ def test_a_failed_run_says_what_to_do() -> None:
 
 
 def test_markup_and_controls_are_shown_not_obeyed() -> None:
-    text = shown(runs.hostile("[bold red]x[/] \x1b[31m"), width=400)
+    text = shown(hostile_runs.hostile("[bold red]x[/] \x1b[31m"), width=400)
     assert "[bold red]x[/]" in text
     assert "\x1b" not in text

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import hostile_runs
 import pytest
 import report_runs as runs
 from rich.console import Console
@@ -132,7 +133,7 @@ def test_table_and_page_say_the_same(lived: LocalStore) -> None:
 
 
 def test_hostile_names_are_text(lived: LocalStore) -> None:
-    hostile = runs.HOSTILE["script"]
+    hostile = hostile_runs.HOSTILE["script"]
     found = [event.model_copy(update={"who": hostile, "decision": hostile}) for event in timeline(lived, NAME)]
     assert "<script>window" not in render_history(NAME, found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from id import AmbientCredentialError
 from signed_worlds import Key
 
 from thinksafe.config.pods import SIGNING_VARIABLE
@@ -32,6 +33,14 @@ def test_a_key_is_named_or_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not can_sign(bare)
     monkeypatch.setenv(SIGNING_VARIABLE, str(tmp_path))
     assert can_sign(bare)
+
+
+def test_a_place_that_refuses_an_identity_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_audience: str) -> None:
+        raise AmbientCredentialError("no permission")
+
+    monkeypatch.setattr("id.detect_credential", refused)
+    assert not can_sign(KEYLESS), "a rollback that needs no signature goes on"
 
 
 def test_keyless_needs_an_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

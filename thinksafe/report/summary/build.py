@@ -39,6 +39,7 @@ from thinksafe.run.record import StageRecord
 from thinksafe.training.details import TrainDetails
 
 D = TypeVar("D", bound=Details)
+R = TypeVar("R", bound=DecisionDetails)
 
 FAILED_STATES = frozenset({"FAILED", "ERROR"})
 
@@ -122,14 +123,9 @@ class _Reader:
         return self._records.get(task)
 
 
-def _last_or_refused(rounds: Sequence[D], default: D) -> D:
-    """Return the details of the round that ended the run, or of the last one that there is.
-
-    Args:
-        rounds: Details with a decision, by round.
-        default: Returned if there is no round.
-    """
-    refused = (of for of in rounds if (said := getattr(of, "decision", None)) is not None and not said.passed)
+def _last_or_refused(rounds: Sequence[R], default: R) -> R:
+    """Return the details of the round that ended the run, or of the last one that there is; else the default."""
+    refused = (of for of in rounds if of.decision is not None and not of.decision.passed)
     return next(refused, rounds[-1] if rounds else default)
 
 

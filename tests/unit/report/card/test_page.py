@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import warnings
 
+import hostile_runs
 import pytest
 import report_runs as runs
 import yaml
@@ -104,11 +105,11 @@ def test_a_local_base_gets_no_hub_id() -> None:
     assert "not a model of the Hub" in card
 
 
-@pytest.mark.parametrize("name", list(runs.HOSTILE))
+@pytest.mark.parametrize("name", list(hostile_runs.HOSTILE))
 def test_hostile_text_is_only_text(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        card = model_card(summarise(runs.hostile(runs.HOSTILE[name])))
+        card = model_card(summarise(hostile_runs.hostile(hostile_runs.HOSTILE[name])))
     head, body = card.split("\n---\n", 1)
     assert yaml.safe_load(head.removeprefix("---\n"))["library_name"] == "peft"
     assert not re.search(r"(?<!\\)<(script|img|svg|/style)", re.sub(r"`[^`\n]*`", "", body))
