@@ -15,12 +15,13 @@ from thinksafe.config.pods import NAME_LABELS, STAGE_LABEL
 from thinksafe.config.stage_table import STAGES
 from thinksafe.doctor.services import as_pods_see_it
 from thinksafe.errors import ConfigError, StageError, ThinkSafeError
-from thinksafe.kube.client import KubernetesClient, Object
+from thinksafe.kube.client import Object
 from thinksafe.kube.client import connect as connect_kubernetes
 from thinksafe.kube.pods import unstarted
 from thinksafe.kube.refusals import ForbiddenError
 from thinksafe.run.record import START, StageRecord, write_stage_record
 from thinksafe.store import open_store
+from thinksafe.webhook import post
 from thinksafe_pipelines.commands import PIPELINES
 from thinksafe_pipelines.kfp.access import connect, speaking
 from thinksafe_pipelines.kfp.schedules import ENDED
@@ -46,21 +47,26 @@ class Stuck:
     """Why the pod did not start."""
     untold: str = ""
     """Why the reason could not be put into the store, for the report; empty if it was."""
+    webhook: str = ""
+    """Why the webhook was not told; empty if it was, or if there is none."""
 
     def __str__(self) -> str:
         told = f" The report will not say so: {self.untold}" if self.untold else ""
+        told += f" The webhook was not told: {self.webhook}." if self.webhook else ""
         return f"ended run {self.run_id}, stage {self.stage}: {self.error}{told}"
 
 
-def end_stuck(cluster: ClusterSettings, only: str = "") -> list[Stuck]:
+def end_stuck(cluster: ClusterSettings, only: str = "", webhook: str = "") -> list[Stuck]:
     """End the runs of the published pipelines that wait for a pod for longer than ``start_within`` of its stage.
 
     A stage record says why, so that the run's report shows it. The exit task is not waited for: its own deadline ends
-    it.
+    it. The webhook is called after the run was told to end.
 
     Args:
         cluster: Settings of the cluster.
         only: The only run to look at; empty for all.
+        webhook: Environment variable with the address that is told of each run ended (``alarm.webhook_env``). Its value
+            comes from here, or from the Secret that ``cluster.secrets`` names for it. Empty for none.
 
     Raises:
         ConfigError: there is no access to Kubernetes or to Kubeflow Pipelines.
@@ -77,15 +83,24 @@ def end_stuck(cluster: ClusterSettings, only: str = "") -> list[Stuck]:
             run = _run(client, run_id)
             if run is None or str(run.state) in ENDING or not _ours(client, cluster, run):
                 continue
-        untold = _tell(cluster, api, run, stage, error)
-        with speaking(cluster):
-            client.terminate_run(run_id)
-        found.append(Stuck(run_id, stage, error, untold))
+        given = (run.runtime_config.parameters if run.runtime_config else None) or {}
+        own_id, root = given.get("run_id") or run_id, given.get("artifacts") or cluster.store
+        with as_pods_see_it(cluster, api, webhook):
+            untold = _record(root, own_id, stage, error)
+            with speaking(cluster):
+                client.terminate_run(run_id)
+            answer = post(webhook, _message(root, own_id, run_id, stage, error))
+        found.append(Stuck(run_id, stage, error, untold, answer.words if answer.failed else ""))
     return found
 
 
-def follow(cluster: ClusterSettings, run_id: str) -> Iterator[str]:
+def follow(cluster: ClusterSettings, run_id: str, webhook: str = "") -> Iterator[str]:
     """Yield what becomes of a run, one line each, until it has ended; end it if a pod of it does not start.
+
+    Args:
+        cluster: Settings of the cluster.
+        run_id: Kubeflow's id.
+        webhook: See :func:`end_stuck`.
 
     Raises:
         ConfigError: see :func:`end_stuck`.
@@ -110,7 +125,7 @@ def follow(cluster: ClusterSettings, run_id: str) -> Iterator[str]:
         if state not in ENDING and not blind and time.monotonic() - looked >= PODS_EVERY_S:
             looked = time.monotonic()
             try:
-                yield from map(str, end_stuck(cluster, run_id))
+                yield from map(str, end_stuck(cluster, run_id, webhook))
             except ThinkSafeError as error:
                 blind = isinstance(error, ConfigError | ForbiddenError)
                 yield f"its pods were not looked at: {error.problem}"
@@ -157,16 +172,22 @@ def _ours(client: Any, cluster: ClusterSettings, run: Any) -> bool:
     return name in {name_of(cluster.kfp, pipeline) for pipeline in PIPELINES}
 
 
-def _tell(cluster: ClusterSettings, api: KubernetesClient, run: Any, stage: str, error: StageError) -> str:
+def _record(root: str, run_id: str, stage: str, error: StageError) -> str:
     """Write why a run was ended where its report finds it; return why that failed, or an empty string."""
-    given = (run.runtime_config.parameters if run.runtime_config else None) or {}
     record = StageRecord(
-        run_id=given.get("run_id") or run.run_id, stage=stage, task=START, status="failed", started=time.time(),
-        seconds=0.0, error=error.problem, action=error.action,
+        run_id=run_id, stage=stage, task=START, status="failed", started=time.time(), seconds=0.0, error=error.problem,
+        action=error.action,
     )
     try:
-        with as_pods_see_it(cluster, api):
-            write_stage_record(open_store(given.get("artifacts") or cluster.store), record)
+        write_stage_record(open_store(root), record)
     except ThinkSafeError as refused:
         return refused.problem
     return ""
+
+
+def _message(root: str, own_id: str, kubeflow_id: str, stage: str, error: StageError) -> dict[str, str]:
+    return {
+        "event": "thinksafe.run_ended", "run_id": own_id, "kubeflow_run_id": kubeflow_id, "stage": stage,
+        "summary": f"{error.problem} {error.action}".strip(),
+        "report": f"{root.rstrip('/')}/reports/{own_id}/report.html",
+    }

@@ -6,9 +6,6 @@ who owns which field (server-side apply), and whether a Role grants what it shou
 
 from __future__ import annotations
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 import yaml
 from rollout_world import RolloutWorld
 from typer.testing import CliRunner
+from webhook_receiver import webhook_receiver
 
 from thinksafe.cli.main import app
 from thinksafe.config import load_config, sections_of
@@ -245,27 +243,13 @@ def test_events_and_the_webhook_cannot_fail_a_rollout(world: RolloutWorld, monke
 
 
 def test_the_webhook_hears_the_outcome(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[Any] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     run = world.promoted("a")
     world.changed["webhook_env"] = "HOOK"
-    monkeypatch.setenv("HOOK", f"http://127.0.0.1:{server.server_address[1]}/")
-    _, ended = world.deploy(run)
-    server.shutdown()
-    server.server_close()
+    with webhook_receiver() as receiver:
+        monkeypatch.setenv("HOOK", receiver.address)
+        _, ended = world.deploy(run)
     assert ended.notes == ()
-    assert [(one["verdict"], one["model"], one["generation"], one["serving"]) for one in heard] == [
+    assert [(one["verdict"], one["model"], one["generation"], one["serving"]) for _, _, one in receiver.heard] == [
         ("verified", "m", 1, 1)
     ]
 

@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
+from webhook_receiver import Receiver, webhook_receiver
 
 from thinksafe import webhook
 from thinksafe.webhook import post
 
 
-class Receiver(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.statuses: list[int] = []
-        """Of the next answers; 204 after them."""
-        self.seconds = 0.0
-        self.heard: list[tuple[str, str, Any]] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/T0/sesame"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard.append((self.path, self.headers["Content-Type"], json.loads(body)))
-        time.sleep(self.server.seconds)
-        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 204)
-        self.send_header("Location", "/elsewhere")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_GET = do_POST  # noqa: N815 - name of the base class
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    server = Receiver()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    monkeypatch.setenv("HOOK", server.address)
     monkeypatch.setattr(webhook, "PAUSE", 0.01)
-    yield server
-    server.shutdown()
-    server.server_close()
+    with webhook_receiver() as running:
+        monkeypatch.setenv("HOOK", running.address)
+        yield running
 
 
 def test_it_is_told_once(receiver: Receiver) -> None:

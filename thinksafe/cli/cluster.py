@@ -15,6 +15,8 @@ from thinksafe.cli.sign_off import approved_run, author_of
 if TYPE_CHECKING:
     from thinksafe.config.cluster import ClusterSettings
     from thinksafe.config.cluster_services import PlaceSettings
+    from thinksafe.config.model import RealignmentConfig
+    from thinksafe.config.suite import SuiteConfig
 
 cluster = typer.Typer()
 
@@ -85,6 +87,7 @@ def submit(
     With --wait, exits with 1 if the run does not succeed.
     """
     from thinksafe.config import load_config, load_suite
+    from thinksafe.config.model import RealignmentConfig
     from thinksafe.config.placeholders import holds_placeholder
     from thinksafe.errors import ConfigError
 
@@ -99,9 +102,8 @@ def submit(
                 f"--{option} {text[:80]!r} contains a placeholder of Kubeflow.", "Write it without {{, $( and $$."
             )
     settings, document = _cluster_of(config, override or [], pipeline)
-    author, title = "", (load_suite if pipeline == "evaluate" else load_config)(config, override).name
-    if pipeline == "realign":
-        loaded = load_config(config, override)
+    author, loaded = "", (load_suite if pipeline == "evaluate" else load_config)(config, override)
+    if pipeline == "realign" and isinstance(loaded, RealignmentConfig):
         if promote:
             pipeline, given = "promote", {"run_id": approved_run(settings.store, loaded.registry.model, promote)}
         else:
@@ -109,11 +111,11 @@ def submit(
     for told in _estimates(config, override or [], [pipeline]).values():
         typer.echo(told)
     done, run = _kfp("publishing").submit(
-        settings, document, override or [], name or title, pipeline, given, author=author
+        settings, document, override or [], name or loaded.name, pipeline, given, author=author
     )
     typer.echo("\n".join([*done.changes, f"submitted run {run}, version {done.version}"]))
     if wait:
-        for line in _kfp("starting").follow(settings, run):
+        for line in _kfp("starting").follow(settings, run, loaded.alarm.webhook_env):
             typer.echo(line)
 
 
@@ -121,9 +123,11 @@ def submit(
 def end_stuck(config: ConfigArgument, override: Overrides = None) -> None:
     """End the config's runs that wait for a pod for longer than the start_within of its stage, and say why.
 
-    Nothing else does: Kubeflow shows such a run as RUNNING for ever. The chart starts this command regularly.
+    Nothing else does: Kubeflow shows such a run as RUNNING for ever. The chart starts this command regularly. The
+    webhook that alarm.webhook_env names is told of each.
     """
-    found = _kfp("starting").end_stuck(_section_of(config, override or [])[0])
+    cluster, loaded = _section_of(config, override or [])
+    found = _kfp("starting").end_stuck(cluster, webhook=loaded.alarm.webhook_env)
     typer.echo("\n".join(map(str, found)) or "no pod of a run has waited too long")
 
 
@@ -285,15 +289,17 @@ def _estimates(config: str, overrides: list[str], pipelines: list[str]) -> dict[
     return {name: told(one) for name, one in found.items()}
 
 
-def _section_of(config: str, overrides: list[str], pipeline: str = "") -> tuple[ClusterSettings, str]:
-    """Return the cluster section of a configuration or a suite, and its name. Raises ConfigError if it has none."""
+def _section_of(
+    config: str, overrides: list[str], pipeline: str = ""
+) -> tuple[ClusterSettings, RealignmentConfig | SuiteConfig]:
+    """Return the cluster section of a configuration or a suite, and all of it. Raises ConfigError if it has none."""
     from thinksafe.config.load import load_either, load_suite
     from thinksafe.errors import ConfigError
 
     loaded = (load_suite if pipeline == "evaluate" else load_either)(config, overrides)
     if loaded.cluster is None:
         raise ConfigError(f"The configuration {loaded.name} has no section cluster.", "Add one (docs/cluster.md).")
-    return loaded.cluster, loaded.name
+    return loaded.cluster, loaded
 
 
 def _place_of(config: str, overrides: list[str], pipeline: str) -> tuple[ClusterSettings | PlaceSettings, str]:
@@ -302,8 +308,8 @@ def _place_of(config: str, overrides: list[str], pipeline: str) -> tuple[Cluster
 
     if not config:
         return load_place(overrides), ""
-    cluster, name = _section_of(config, overrides, pipeline)
-    return cluster, _kfp("schedules").owner_of(cluster, name)
+    cluster, loaded = _section_of(config, overrides, pipeline)
+    return cluster, _kfp("schedules").owner_of(cluster, loaded.name)
 
 
 def _pipelines(pipeline: str) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def service_checks(cluster: ClusterSettings, registry: RegistrySettings | None) 
 
 
 @contextmanager
-def as_pods_see_it(cluster: ClusterSettings, api: KubernetesClient | None) -> Iterator[None]:
+def as_pods_see_it(cluster: ClusterSettings, api: KubernetesClient | None, webhook: str = "") -> Iterator[None]:
     """Set the environment that a planning pod has.
 
     Credentials that are already set stay; others come from Kubernetes. Addresses always come from the configuration.
@@ -50,6 +50,7 @@ def as_pods_see_it(cluster: ClusterSettings, api: KubernetesClient | None) -> It
     Args:
         cluster: The settings.
         api: Client to read secrets with, if the account may; None reads none.
+        webhook: Variable with the address of a webhook, wanted besides those of S3 and MLflow.
     """
     wanted = {name: value for name, value in environment(cluster, "plan").items() if not name.startswith("HF_")}
     wanted.pop("THINKSAFE_CACHE", None)
@@ -57,7 +58,8 @@ def as_pods_see_it(cluster: ClusterSettings, api: KubernetesClient | None) -> It
         if name in wanted and not os.path.isfile(wanted[name]):
             wanted.pop(name)  # mounted in pods only
     for secret, key, variable in secret_variables(cluster, "plan"):
-        if api is not None and variable not in os.environ and variable.startswith(("AWS_", "MLFLOW_")):
+        needed = variable == webhook or variable.startswith(("AWS_", "MLFLOW_"))
+        if api is not None and variable not in os.environ and needed:
             with suppress(StageError, ValueError):
                 value = ((api.get("Secret", secret) or {}).get("data") or {}).get(key)
                 if value:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from webhook_receiver import Receiver, webhook_receiver
 
 from thinksafe.config.alarm import AlarmSettings
 from thinksafe.config.sections import AlarmSection
@@ -24,36 +21,11 @@ from thinksafe.stages import alarm
 from thinksafe.store.local import LocalStore
 
 
-class Receiver(HTTPServer):
-    status = 200
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.messages: list[Any] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.messages.append((self.headers["Content-Type"], json.loads(body)))
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with webhook_receiver() as running:
+        monkeypatch.setenv("HOOK", running.address)
+        yield running
 
 
 @pytest.fixture
@@ -72,12 +44,9 @@ def run(tmp_path: Path, make_context: Callable[..., StageContext]) -> Callable[.
     return raised
 
 
-def test_the_webhook_hears_what_failed(
-    run: Callable[..., StageResult], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOOK", f"http://127.0.0.1:{receiver.server_port}/T0/secret")
-    assert run("HOOK").details == AlarmDetails(webhook="called: status 200")
-    ((kind, message),) = receiver.messages
+def test_the_webhook_hears_what_failed(run: Callable[..., StageResult], receiver: Receiver) -> None:
+    assert run("HOOK").details == AlarmDetails(webhook="called: status 204")
+    ((_, kind, message),) = receiver.heard
     assert kind == "application/json"
     assert (message["event"], message["suite"], message["run_id"]) == ("thinksafe.alarm", "micro", "run-1")
     assert message["failed"] == [{"check": "regression/harm/x", "value": 0.1, "threshold": 0.0, "n": 300}]
@@ -101,11 +70,8 @@ def test_a_webhook_that_fails_does_not_hide_the_alarm(
     assert "secret" not in list_records(store, "run-1").found["alarm"].model_dump_json()
 
 
-def test_a_status_is_told(
-    run: Callable[..., StageResult], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    receiver.status = 410
-    monkeypatch.setenv("HOOK", f"http://127.0.0.1:{receiver.server_port}/secret")
+def test_a_status_is_told(run: Callable[..., StageResult], receiver: Receiver) -> None:
+    receiver.statuses = [410]
     assert run("HOOK").details == AlarmDetails(webhook="failed: status 410")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from cluster_configs import cluster_document
 from kfp_server import KfpServer, kfp_server
 from kube_api import KubeApi
 from kube_http import kube_api
+from webhook_receiver import webhook_receiver
 
 from thinksafe.config import load_config
 from thinksafe.config.cluster import ClusterSettings
@@ -143,6 +145,36 @@ def test_a_run_is_ended_even_where_the_store_cannot_be_reached(
     (found,) = end_stuck(settings(kubeflow))
     assert kubeflow.changes == ["POST runs/r1:terminate"]
     assert "The report will not say so" in str(found)
+
+
+HOOK = "THINKSAFE_ALARM_WEBHOOK"
+SOURCE = [{"name": "alarm", "keys": {"address": HOOK}}]
+
+
+def test_the_webhook_is_told_at_the_address_in_its_secret(
+    kubernetes: KubeApi, kubeflow: KfpServer, store: LocalStore
+) -> None:
+    kubernetes.pods = [pod(run(kubeflow, "r1", run_id="named"))]
+    with webhook_receiver() as receiver:
+        kubernetes.contents.secret("alarm", address=receiver.address)
+        (found,) = end_stuck(settings(kubeflow, secrets=SOURCE), webhook=HOOK)
+    assert "webhook" not in str(found)
+    ((_, _, message),) = receiver.heard
+    assert (message["event"], message["run_id"], message["kubeflow_run_id"], message["stage"]) == (
+        "thinksafe.run_ended", "named", "r1", "judge"
+    )
+    assert 'secret "hub-token" not found' in message["summary"]
+    assert message["report"].endswith("/reports/named/report.html")
+    assert HOOK not in os.environ
+
+
+def test_a_webhook_that_cannot_be_told_ends_no_less(
+    kubernetes: KubeApi, kubeflow: KfpServer, store: LocalStore
+) -> None:
+    kubernetes.pods = [pod(run(kubeflow, "r1"))]
+    (found,) = end_stuck(settings(kubeflow, secrets=SOURCE), webhook=HOOK)  # there is no such Secret
+    assert kubeflow.changes == ["POST runs/r1:terminate"]
+    assert f"The webhook was not told: not called: {HOOK} holds no http address." in str(found)
 
 
 def test_a_run_is_followed_to_its_end(
