@@ -112,11 +112,11 @@ class Backend:
         known(self.platform, set(self.executors), "the executors of the platform")
         self._folder, self._namespace = folder, namespace
 
-    def run(self, run_id: str = "", control: Control | None = None, **parameters: Any) -> PipelineRun:
+    def run(self, run_id: str = "", control: Control | None = None, /, **parameters: Any) -> PipelineRun:
         """Run the pipeline with parameters; the defaults of the root hold for those not given.
 
         Args:
-            run_id: Id of the run; made up where it is empty.
+            run_id: Kubeflow's id of the run; made up where it is empty.
             control: Ends the run, or a pod of it, from outside.
             **parameters: By name.
         """

@@ -90,7 +90,7 @@ def evaluate(
 def compile_(
     config: ConfigArgument,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="IR YAML to write.")],
-    pipeline: Annotated[str, typer.Option(help="realign, evaluate or compare.")] = "realign",
+    pipeline: Annotated[str, typer.Option(help="realign, evaluate, compare or promote.")] = "realign",
     override: Overrides = None,
 ) -> None:
     """Compile a pipeline to Kubeflow's IR YAML, with the config as its default and its cluster's settings built in."""
