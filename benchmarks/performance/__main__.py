@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.performance.page import machine, table, write
 from benchmarks.performance.result import Result, SkippedError
 
-NAMES = ("engine", "judge", "sft", "kl", "storage", "rows", "report", "fleet", "orchestration", "makespan")
+NAMES = ("engine", "judge", "sft", "kl", "storage", "rows", "report", "fleet", "orchestration", "makespan", "estimate")
 MARK = "RESULT "
 SECONDS = 2400
 
