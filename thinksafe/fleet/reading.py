@@ -22,12 +22,11 @@ from thinksafe.registry.ledger import LedgerEntry
 from thinksafe.run.details import MetricsDetails
 from thinksafe.run.record import find_evidence, find_record
 from thinksafe.store import Store, check_reachable, open_store
+from thinksafe.store.several import WORKERS
 
 I = TypeVar("I")  # noqa: E741
 T = TypeVar("T")
 
-WORKERS = 10
-"""Objects that are read at a time: as many as boto3 keeps connections."""
 RESTORE = "Restore it from a backup."
 PASSED = {"passed": True, "regressed": False}
 """Verdicts of monitor, for evaluations that do not say themselves whether their checks held."""
@@ -75,7 +74,7 @@ class _Reader:
     def _ledgers(self, names: Iterable[str]) -> None:
         for name in names:
             self._models[name] = ModelFacts(self._store.root, name)
-        entries = self._each(lambda name: ledger.entries(self._store, name), list(self._models), self._of_name)
+        entries = self._each(lambda name: ledger.entries(self._store, name, 1), list(self._models), self._of_name)
         for name, of in entries.items():
             model = self._models[name]
             model.entries = of

@@ -151,7 +151,7 @@ def entries(store: Store, model: str, version: str) -> list[Entry]:
         ConfigError: the name is not valid for a registered model.
         StoreError: an entry is missing or malformed, or is the copy of one about another version; names its key.
     """
-    return _series(store, model, version).all()
+    return _series(store, model, version).all(workers=1)  # few; and callers read those of several versions at a time
 
 
 def versions(store: Store, model: str) -> list[str]:

@@ -28,6 +28,7 @@ from thinksafe.records import ApprovalUse, Record, Text, WaiverUse
 from thinksafe.registry.series import Series, model_folder
 from thinksafe.settings import StudentSettings
 from thinksafe.store import Store
+from thinksafe.store.several import WORKERS
 
 ACTOR_VARIABLE = "THINKSAFE_ACTOR"
 ROOT = "promotions"
@@ -98,13 +99,18 @@ def entry_key(model: str, generation: int) -> str:
     return f"{model_folder(ROOT, model)}{generation:06d}.json"
 
 
-def entries(store: Store, model: str) -> list[LedgerEntry]:
+def entries(store: Store, model: str, workers: int = WORKERS) -> list[LedgerEntry]:
     """Return all generations, oldest first.
+
+    Args:
+        store: Artifact store.
+        model: Registered model name.
+        workers: How many generations are read at a time.
 
     Raises:
         StoreError: a generation is missing or malformed; names its key.
     """
-    return _series(store, model).all()
+    return _series(store, model).all(workers)
 
 
 def newest(store: Store, model: str) -> LedgerEntry | None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from thinksafe.errors import ConfigError, ConflictError, StoreError
 from thinksafe.records import Record
 from thinksafe.store import Store
+from thinksafe.store.several import WORKERS, several
 
 R = TypeVar("R", bound=Record)
 
@@ -83,9 +84,12 @@ class Series(Generic[R]):
             raise StoreError(f"{self.store.uri(key)} is {stranger}.", BACKUP)
         return found
 
-    def all(self) -> list[R]:
-        """Return all objects, oldest first. Raises StoreError: see :meth:`count` and :meth:`read`."""
-        return [self.read(number) for number in range(1, self.count() + 1)]
+    def all(self, workers: int = WORKERS) -> list[R]:
+        """Return all objects, oldest first, reading some at a time (:func:`thinksafe.store.several.several`).
+
+        Raises StoreError: see :meth:`count` and :meth:`read`.
+        """
+        return several(self.read, range(1, self.count() + 1), workers)
 
     def append(self, number: int, record: R) -> None:
         """Write an object under the next number.

@@ -19,6 +19,7 @@ from thinksafe.report.summary import of_kind, reasoning_average
 from thinksafe.run.details import DecisionDetails, Details, MetricsDetails, PlanDetails, RegisterDetails
 from thinksafe.run.record import StageRecord, find_record
 from thinksafe.store import Store
+from thinksafe.store.several import several
 
 D = TypeVar("D", bound=Details)
 
@@ -72,18 +73,12 @@ def timeline(store: Store, model: str) -> list[Event]:
     """
     entries = ledger.entries(store, model)
     promoted = {entry.run_id for entry in entries}
-    found = [
-        _promoted(store, entry, entries[place + 1].created if place + 1 < len(entries) else "")
-        for place, entry in enumerate(entries)
-    ]
-    for key in sorted(store.keys("runs/")):
-        run_id, _, task = key.removeprefix("runs/").partition("/")
-        if task == "register.json" and run_id not in promoted and (record := _record(store, run_id, "register")):
-            registration = record.read(RegisterDetails).registration
-            if registration.get("name") == model:
-                found.append(_registered(store, record, registration))
-    for version in approvals.versions(store, model):
-        found += [_said(entry) for entry in approvals.entries(store, model, version)]
+    until = [entry.created for entry in entries[1:]] + [""]
+    found = several(lambda pair: _promoted(store, *pair), zip(entries, until, strict=False))
+    others = (run_id for run_id in sorted(store.folders("runs/")) if run_id not in promoted)
+    found += filter(None, several(lambda run_id: _registered(store, run_id, model), others))
+    said = several(lambda version: approvals.entries(store, model, version), approvals.versions(store, model))
+    found += [_said(entry) for of in said for entry in of]
     return sorted(found, key=lambda event: (event.created, event.generation or 0, event.version))
 
 
@@ -95,7 +90,12 @@ def _promoted(store: Store, entry: LedgerEntry, until: str) -> Event:
     )
 
 
-def _registered(store: Store, record: StageRecord, registration: dict[str, Any]) -> Event:
+def _registered(store: Store, run_id: str, model: str) -> Event | None:
+    """Return that a run registered a version of the model; None if it did not."""
+    record = _record(store, run_id, "register")
+    registration = record.read(RegisterDetails).registration if record is not None else {}
+    if record is None or registration.get("name") != model:
+        return None
     return Event(
         version=str(registration.get("version", "")), run_id=record.run_id, generation=None, action="registered",
         who="", created=_utc(record.started), until="",

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from thinksafe.run.record import StageRecord, find_record
 from thinksafe.store import Store
-
-WORKERS = 10
-"""Objects that are read at a time: as many as boto3 keeps connections."""
+from thinksafe.store.several import several
 
 
 def records_of(store: Store, task: str) -> Iterator[StageRecord]:
@@ -18,7 +15,6 @@ def records_of(store: Store, task: str) -> Iterator[StageRecord]:
     Raises:
         StoreError: the store failed.
     """
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for record in pool.map(lambda run: find_record(store, run, task), store.folders("runs/")):
-            if record is not None:
-                yield record
+    for record in several(lambda run: find_record(store, run, task), store.folders("runs/")):
+        if record is not None:
+            yield record

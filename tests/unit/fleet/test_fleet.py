@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from fleets import DAY, NOW, WEEKLY, World, metrics
 
-from thinksafe.fleet import reading
 from thinksafe.fleet.facts import numbers_of
 from thinksafe.fleet.kept import Kept, parse
 from thinksafe.fleet.survey import Fleet, Row, survey
@@ -291,12 +290,6 @@ def shown(fleet: Fleet) -> list[Any]:
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"schema_version": 2}', b'{"stores": {"x": {"notes": 1}}}', b"\xff"])
 def test_what_was_kept_may_be_anything(data: bytes) -> None:
     assert parse(data) == Kept()
-
-
-def test_as_many_objects_at_a_time_as_connections() -> None:
-    from botocore.config import Config
-
-    assert Config().max_pool_connections in (None, reading.WORKERS)
 
 
 def test_what_awaits_approval_says_who_approved_what_is_missing_and_until_when(world: World) -> None:
