@@ -90,7 +90,7 @@ def render_fleet(fleet: Fleet, link: Link) -> str:
     )
     return render(
         "fleet.html.jinja", f"{_title(len(waiting), len(views))}: fleet", "waiting",
-        heading=_title(len(waiting), len(views)), tone="bad" if any(view.tone == "bad" for view in waiting) else "good",
+        heading=_title(len(waiting), len(views)), tone=_tone(fleet, waiting),
         fleet_style=own(asset("fleet.css")), views=views, waiting=waiting, several=len(fleet.stores) > 1,
         counts=[(state, counts[state], TONES.get(state, "even")) for state in attention.STATES if counts[state]],
         stores=[(store.root, _store_words(store.problem, len(store.models), store.others)) for store in fleet.stores],
@@ -100,6 +100,14 @@ def render_fleet(fleet: Fleet, link: Link) -> str:
         made=utc(fleet.now), start=day(shown.start), end=day(shown.end), states=attention.STATES,
         old_days=attention.OLD_DAYS, measures=[KIND_NAMES[measure] for measure in MEASURES],
     )
+
+
+def _tone(fleet: Fleet, waiting: list[ModelView]) -> str:
+    """Return the tone of the page: that of the worst of what needs a person."""
+    found = {view.tone for view in waiting}
+    if "bad" in found or any(store.problem for store in fleet.stores):
+        return "bad"
+    return "even" if waiting else "good"
 
 
 def _title(waiting: int, models: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -53,7 +54,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         count=count, duration=duration, percent=percent, utc=utc, brief=lambda text: label(str(text), 80),
-        breakable=_breakable,
+        breakable=_breakable, code=_code,
     )
     environment.globals.update(plural=plural)
     return environment
@@ -69,6 +70,11 @@ def _finalize(value: Any) -> Any:
 def _breakable(name: str) -> Markup:
     """Let a name such as ``harm/<benchmark>`` break at its slashes."""
     return escape(clean(name)).replace("/", Markup("/<wbr>"))
+
+
+def _code(text: str) -> Markup:
+    """Show what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(clean(text)))))  # noqa: S704 - escaped before
 
 
 def _sha256(text: str) -> str:

@@ -94,7 +94,7 @@ def render_page(
 
 
 def without_timing(page: str) -> str:
-    """Return a page without its timing block: the part that equal runs share byte for byte."""
+    """Return a page without what is in timing marks: the part that equal runs share byte for byte."""
     return re.sub(f"{re.escape(TIMING_BEGIN)}.*?{re.escape(TIMING_END)}", "", page, flags=re.DOTALL)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import NamedTuple
 
 from thinksafe.benchmarks.definitions import known_definition
@@ -130,10 +131,9 @@ def next_steps(summary: RunSummary) -> str:
             )
         case "awaiting approval":
             return (
-                "Nothing was moved. People in promotion.approval.by decide on "
-                f"{str(summary.approval.get('decision', ''))[:12]} with `thinksafe approve` or `thinksafe reject`. "
-                "Then the same run promotes it: locally the same `thinksafe run` command, on a cluster "
-                "`thinksafe submit CONFIG --promote VERSION`."
+                "Nothing was moved. People in promotion.approval.by decide with `thinksafe approve` or `thinksafe "
+                "reject`. Then the run that waits promotes the candidate: on this machine by the same `thinksafe run` "
+                "command, on a cluster by `thinksafe submit CONFIG --promote VERSION`."
             )
         case "rejected":
             return "Nothing was moved. The rejection is final for this decision; a new run decides and asks again."
@@ -184,7 +184,7 @@ def approve_command(summary: RunSummary) -> str:
     """Return the command that approves the candidate of a run."""
     name, version = (summary.registration.get(key) or key.upper() for key in ("name", "version"))
     seen = str(summary.approval.get("decision", ""))[:12]
-    return f"thinksafe approve {name} --version {version} --decision {seen} --reason TEXT"
+    return f"thinksafe approve {shlex.quote(name)} --version {version} --decision {seen} --reason TEXT"
 
 
 def missing_steps(summary: RunSummary) -> list[str]:

@@ -173,6 +173,22 @@ def test_hostile_names_are_text(tmp_path: Path, hostile: str) -> None:
     assert seen.odd == []
 
 
+def test_the_heading_has_the_tone_of_the_worst(tmp_path: Path) -> None:
+    def tone(*roots: str) -> str:
+        found = re.search(r'<h1 class="(\w+)">', render_fleet(survey(list(roots), NOW, Kept())[0], link))
+        assert found is not None
+        return found[1]
+
+    world = World(LocalStore(tmp_path / "store"))
+    world.append("safe", "one", 5)
+    assert tone(world.store.root) == "good"
+    world.run("new", "other", "refused by gate", 1)
+    assert tone(world.store.root) == "even"
+    assert tone(world.store.root, str(tmp_path / "nowhere")) == "bad"
+    world.store.put("promotions/safe/000002.json", b"{}")
+    assert tone(world.store.root) == "bad"
+
+
 def test_the_page_says_what_cannot_be_read_and_shows_the_rest(tmp_path: Path) -> None:
     world = World(LocalStore(tmp_path / "store"))
     world.append("safe", "one", 5)

@@ -19,7 +19,10 @@ def test_a_run_that_waits_says_what_is_missing_and_how_to_approve() -> None:
     assert "thinksafe approve" in next_steps(summary)
     page = render_page(summary)
     command = f"thinksafe approve qwen3-safe --version {summary.registration['version']} --decision {'d' * 12}"
-    assert command in page
+    before, found, _ = page.partition(command)
+    assert found
+    assert '<section id="timing"' not in before, "it stands at the top"
+    assert "with <code>thinksafe approve</code> or <code>thinksafe reject</code>" in page
     assert command not in without_timing(page), "equal runs have other versions"
     assert "<strong>ann</strong>" in page
     assert "unverified" in page
