@@ -93,7 +93,8 @@ class Run:
             "train": [
                 "--plan", inputs.plan, "--section", self.train_section, "--base", inputs.base,
                 "--examples", files / "examples.jsonl", "--trained-out", files / "adapter",
-                "--candidate-out", files / "candidate.json",
+                "--candidate-out", files / "candidate.json", "--decision-out", files / "training.json",
+                "--passed-out", files / "changed",
             ],
         }
         return [stage, "--artifacts", self.root, "--run-id", self.run_id, *map(str, own[stage])]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from benchmarks.faults import page
 from benchmarks.faults.kills import Course, Log, draw, profile
@@ -18,6 +19,7 @@ from benchmarks.faults.records import Record, surviving
 from benchmarks.faults.registry import State
 from benchmarks.faults.runs import Inputs, Run, chunk_key, compare, corrupt_objects
 from benchmarks.faults.settings import FULL
+from thinksafe.cli.main import app
 from thinksafe.run.manifests import Manifest, write_chunk, write_manifest
 from thinksafe.store.local import LocalStore
 
@@ -38,6 +40,16 @@ def make_run(tmp_path: Path, make_sample: Callable[..., Any]) -> Callable[..., R
         return Run(tmp_path / name, store.root, Inputs(tmp_path), tmp_path, {})
 
     return make
+
+
+def test_stages_get_the_options_that_they_require(make_run: Callable[..., Run]) -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    run = make_run("run", "a", "b", "c", "d")
+    for stage in ("sample", "judge", "curate", "train"):
+        name, *given = run.command(stage)
+        options = {option: known for known in commands[name].params for option in known.opts}
+        assert set(given[::2]) <= set(options), stage
+        assert {known.opts[0] for known in options.values() if known.required} <= set(given[::2]), stage
 
 
 def test_compare_counts_each_kind_of_damage(make_run: Callable[..., Run]) -> None:

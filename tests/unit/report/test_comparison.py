@@ -111,6 +111,19 @@ def test_work_that_was_found_again_is_no_measure_of_cost() -> None:
     assert costs.basis == "tokens"
 
 
+def test_work_that_another_task_of_the_comparison_did_counts_with_its_time() -> None:
+    found = comparison()
+    made = found.records["train.thinksafe"].model_copy(update={"outputs": {"trained": "a" * 64}})
+    again = made.model_copy(update={"seconds": 0.1, "counts": {**made.counts, "reused": 1}})
+    maker = made.model_copy(update={"task": "train-round1.rounds"})
+    alone = summarise_comparison({**found.records, again.task: again}, found.read).costs
+    both = summarise_comparison({**found.records, maker.task: maker, again.task: again}, found.read)
+    once = summarise_comparison(found.records, found.read)
+    assert alone.basis == "tokens"
+    assert both.costs == once.costs
+    assert both.seconds == pytest.approx(once.seconds + 0.1), "in all it was done once"
+
+
 def test_work_is_counted_with_epochs_and_rejected_responses(summary: ComparisonSummary) -> None:
     work = summary.result.methods[0].work
     assert (work.responses, work.tokens_sampled, work.tokens_trained) == (9000, 9000 * 912, 3 * 6_900_000)

@@ -66,6 +66,31 @@ def view(records: Mapping[str, StageRecord], shared: Shared) -> dict[str, StageR
     return found
 
 
+def credited(records: Mapping[str, StageRecord]) -> dict[str, StageRecord]:
+    """Return the records, those that found their output with the work of the task of this comparison that made it.
+
+    Methods may come to the same samples or the same adapter under different names, as a first round does that is also
+    somebody's only one. Which of them finds the other's work is chance, and what a method takes should not depend on
+    it.
+    """
+    makers = {
+        (record.stage, *sorted(record.outputs.items())): record
+        for record in records.values() if record.succeeded and record.outputs and not _reused(record.counts)
+    }
+    found = dict(records)
+    for task, record in records.items():
+        maker = makers.get((record.stage, *sorted(record.outputs.items()))) if _reused(record.counts) else None
+        if maker is not None:
+            work = {name: getattr(maker, name) for name in ("seconds", "gpus", "attempts", "counts")}
+            found[task] = record.model_copy(update=work)
+    return found
+
+
+def _reused(counts: Mapping[str, int | float]) -> bool:
+    """Return whether a part of the work was found in the store."""
+    return any(counts.get(key) for key in ("chunks_reused", "reused", "resumed"))
+
+
 def summarise_comparison(
     records: Mapping[str, StageRecord], read: Read, *, run_id: str = "", status: PipelineStatus | None = None,
     problems: Sequence[str] = (),
@@ -79,7 +104,7 @@ def summarise_comparison(
         status: Final status of the pipeline; it tells a task that died without a record from a run that still goes on.
         problems: What the caller could not read.
     """
-    found = {task: record for task, record in records.items() if record.stage != "report"}
+    found = credited({task: record for task, record in records.items() if record.stage != "report"})
     unread = list(problems)
     plan = found["plan"].read(PlanDetails, unread)
     died = status is not None and status.state in FAILED_STATES
@@ -99,7 +124,7 @@ def summarise_comparison(
         outcome=_outcome(found, methods, died=died), base=_numbers(evidence.get(BASE), names), methods=methods,
         differences=compared,
     )
-    tasks = [_step(record) for record in found.values()]
+    tasks = [_step(records[task]) for task in found]
     return ComparisonSummary(
         run_id=run_id, result=result, costs=_costs(run_id, plan, runs, result), problems=tuple(unread),
         failures=_failures(found), config=plan.config, config_digest=plan.config_digest, base=plan.base,
@@ -234,12 +259,10 @@ def _cost(run: RunSummary, hour: float | None) -> MethodCost:
     # the cost of a method; pilot and evaluation cost the same for all
     steps: list[Step] = [step for step in run.steps if without_round(step.name) in MAKING]
     gpus = math.fsum(step.gpu_seconds for step in steps)
-    reused = any(
-        step.counts.get(key) for step in steps for key in ("chunks_reused", "reused", "resumed")
-    )
     return MethodCost(
         seconds=math.fsum(step.seconds for step in steps), gpu_seconds=gpus,
-        money=gpus / 3600 * hour if hour is not None and gpus else None, reused=bool(reused),
+        money=gpus / 3600 * hour if hour is not None and gpus else None,
+        reused=any(_reused(step.counts) for step in steps),
     )
 
 
