@@ -105,7 +105,8 @@ def test_the_cheapest_passing_method(summary: ComparisonSummary) -> None:
 def test_work_that_was_found_again_is_no_measure_of_cost() -> None:
     found = comparison()
     record = found.records["sample-training.thinksafe"]
-    found.records[record.task] = record.model_copy(update={"counts": {**record.counts, "chunks_reused": 3}})
+    changed = {"counts": {**record.counts, "chunks_reused": 3}, "outputs": {"samples": "a" * 64}}
+    found.records[record.task] = record.model_copy(update=changed)
     costs = summarise_comparison(found.records, found.read).costs
     assert costs.methods["thinksafe"].reused
     assert costs.basis == "tokens"
