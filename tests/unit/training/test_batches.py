@@ -70,17 +70,20 @@ def rows() -> list[Row]:
     ]
 
 
-def test_a_batch_pads_without_loss_and_says_which_rows_are_benign() -> None:
+def test_a_batch_pads_without_loss_and_has_what_the_objective_wants_to_know() -> None:
     from thinksafe.training.batches import Collator, dataset
 
-    batch = Collator(pad_token_id=0)(list(dataset(rows(), benign=True)))
+    def benign(every: list[Row]) -> dict[str, list[Any]]:
+        return {"benign": [row.label == "benign" for row in every]}
+
+    batch = Collator(pad_token_id=0)(list(dataset(rows(), benign)))
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8], [9, 10, 11, 0], [5, 6, 0, 0]]
     assert batch["labels"].tolist() == [
         [IGNORED, IGNORED, 7, 8], [IGNORED, 10, 11, IGNORED], [IGNORED] * 4,
     ]
     assert batch["attention_mask"].tolist() == [[1] * 4, [1, 1, 1, 0], [1, 1, 0, 0]]
     assert batch["benign"].tolist() == [True, False, False]
-    assert "benign" not in Collator(pad_token_id=0)(list(dataset(rows(), benign=False)))
+    assert "benign" not in Collator(pad_token_id=0)(list(dataset(rows(), lambda _: {})))
 
 
 def test_each_tokens_loss_in_a_padded_batch_is_that_of_its_row_alone(student_folder: Any) -> None:
@@ -100,7 +103,7 @@ def test_each_tokens_loss_in_a_padded_batch_is_that_of_its_row_alone(student_fol
         kind: Any = {"reduction": "none", "ignore_index": IGNORED}
         return torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, **kind)[targets != IGNORED]
 
-    collate, encoded = Collator(pad_token_id=0), list(dataset(data, benign=False))[:-1]
+    collate, encoded = Collator(pad_token_id=0), list(dataset(data, lambda _: {}))[:-1]
     grouped = [encoded[place] for place in order() if place < len(encoded)]
     for start in range(0, len(grouped), 4):
         together = grouped[start : start + 4]
