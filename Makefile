@@ -20,7 +20,7 @@ test: install  ## the fast suite
 	$(BIN)/python -m pytest -m "not slow and not accept" -n 2 --dist worksteal --durations=15 tests
 
 # three workers on two cores: many of these tests wait for servers, engines and time-outs; the longest files come first
-slow: install  ## everything that takes long, with Docker, vLLM and real servers where they are: before a release (two hours and more on two cores)
+slow: install  ## everything that takes long, with Docker, vLLM and real servers where they are: before a release (75 minutes on two cores)
 	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder --durations=15 tests
 
 e2e: install  ## whole runs: micro on this machine, and compiled, as Kubeflow's backend reads it; part of slow (about 8 minutes)
