@@ -55,6 +55,13 @@ def test_the_defaults_are_those_of_the_config():
     })
 
 
+def test_a_rollout_beside_the_runs_fetches_with_their_image(tmp_path):
+    deploy = {"kind": "deployment", "image": "registry.example.com/vllm:0.11.0", "namespace": NAMESPACE}
+    found = manifests(value_set("default"), values={"config": {"deploy": deploy}}, folder=tmp_path)
+    config = load_config(config_text(found))
+    assert config.deploy.fetch_image == config.cluster.images.cpu
+
+
 def test_the_bundled_server_is_the_one_that_runs_use():
     found = manifests(value_set("trial"))
     config = load_config(config_text(found))

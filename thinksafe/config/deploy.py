@@ -171,7 +171,8 @@ def with_defaults(data: dict[str, Any]) -> dict[str, Any]:
     if places[0] != places[1]:
         return data
     found = {name: cluster[name] for name in SHARED if name in cluster}
-    images = cluster.get("images")
-    if isinstance(images, dict) and "cpu" in images and not cluster.get("mirrors"):
+    images, mirrors = cluster.get("images"), cluster.get("mirrors")
+    mirrored = isinstance(mirrors, dict) and mirrors.get("images")  # a mirror's name is not the image's
+    if isinstance(images, dict) and "cpu" in images and not mirrored:
         found["fetch_image"] = images["cpu"]
     return {**data, "deploy": {**found, **deploy}}

@@ -77,6 +77,12 @@ def test_beside_the_runs_a_rollout_needs_only_what_differs() -> None:
     assert (config.deploy.s3, config.deploy.hub) == (config.cluster.s3, config.cluster.hub)
     assert config.deploy.fetch_image == config.cluster.images.cpu
     assert config.deploy.image_pull_secrets == ("pull",)
+    cluster["mirrors"] = {"images": "", "hub": ""}  # as a chart writes them
+    assert load_config(yaml.safe_dump(document)).deploy.fetch_image == config.cluster.images.cpu
+    cluster["mirrors"]["images"] = "registry.corp.example"
+    with pytest.raises(ConfigError, match="needs image and fetch_image"):
+        load_config(yaml.safe_dump(document))
+    del cluster["mirrors"]
     document["deploy"]["hub"] = {"secret": "ours"}
     assert load_config(yaml.safe_dump(document)).deploy.hub.secret == "ours"
     document["deploy"]["namespace"] = "serving"
