@@ -57,7 +57,10 @@ def why(summary: RunSummary) -> str:
         tail = " after the gate had decided" if decision is not None else "; there is no decision"
         return f"The run failed {where}{tail}."
     if summary.outcome == "rolled back":
-        return "The candidate passed the gate and was promoted, but failed a check once served and was rolled back."
+        step, ended = summary.step("deploy"), "rolled back"
+        if step is not None and step.verdict == "withdrawn":
+            ended = "withdrawn, as there is no earlier generation to return to"
+        return f"The candidate passed the gate and was promoted, but failed once it was served and was {ended}."
     if summary.outcome == "awaiting approval":
         return f"The gate passed the candidate, which awaits approval: {summary.approval.get('tally', '')}."
     if summary.outcome == "rejected":

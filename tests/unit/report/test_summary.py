@@ -53,7 +53,7 @@ def test_a_rollout_that_was_taken_back_is_no_success(verdict: str, outcome: str)
     assert summary.outcome == outcome
     taken_back = outcome == "rolled back"
     assert VERDICTS[summary.outcome].tone == ("bad" if taken_back else "good")
-    assert ("was rolled back" in why(summary)) is taken_back
+    assert (f"was {verdict}" in why(summary)) is taken_back
     assert ("record of deploy" in next_steps(summary)) is taken_back
 
 
