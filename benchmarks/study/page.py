@@ -65,8 +65,6 @@ Differences are paired: same student, same seed, same prompts. All intervals of 
 
 def _claim(answer: Answer) -> str:
     claim, found = answer.claim, answer.found
-    sign = "/" if claim.factor else "−"  # noqa: RUF001
-    measured = f"{claim.what}: `{claim.first}` {sign} `{claim.second}`"
     points = claim.what in ("harm", "over-refusal", "pass@1")
     scale, digits = (100, 1) if points else (1, 1 if claim.factor else 4)
     value = "" if found is None else (
@@ -75,7 +73,7 @@ def _claim(answer: Answer) -> str:
     unit = " points" if points else " times" if claim.factor else " nats a token"
     margin = f"{claim.margin * scale:g}"
     value += unit if value else ""
-    return f"| {claim.text} ({claim.source}) | {measured} | {value} | {margin} | {answer.verdict} |"
+    return f"| {claim.text} ({claim.source}) | {claim.measured} | {value} | {margin} | {answer.verdict} |"
 
 
 def _share(found: dict[int, Reading]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +38,11 @@ def drift(of: str, label: str) -> Read:
         return Reading(found[0].value, _error(found[0].interval)) if found else None
 
     return read
+
+
+def flip_rate(method: MethodResult) -> Reading | None:
+    """Return the flip rate that the pilot measured."""
+    return _reading(method.flip_rate)
 
 
 def responses(method: MethodResult) -> Reading | None:
@@ -111,6 +116,23 @@ class Study:
         return self._paired(
             first, second, read, lambda one, other: Reading(one.value / other.value, 0.0) if other.value else None
         )
+
+    def slope(self, names: Sequence[str], x: Read, y: Read) -> dict[int, Reading]:
+        """Return by student how much one number changes with another over some methods, by least squares.
+
+        The error is that of ``y`` alone.
+        """
+        found: dict[int, list[Reading]] = {}
+        for cell in self.cells:
+            methods = [method for name in names if (method := self.result(cell, name)) is not None]
+            pairs = [(at, of) for method in methods if (at := x(method)) is not None and (of := y(method)) is not None]
+            middle = math.fsum(at.value for at, _ in pairs) / max(len(pairs), 1)
+            square = math.fsum((at.value - middle) ** 2 for at, _ in pairs)
+            if square:
+                value = math.fsum((at.value - middle) * of.value for at, of in pairs) / square
+                error = math.sqrt(math.fsum(((at.value - middle) * of.error) ** 2 for at, of in pairs)) / square
+                found.setdefault(cell[0], []).append(Reading(value, error))
+        return {student: _mean(of) for student, of in found.items()}
 
     def _paired(
         self, first: str, second: str, read: Read, join: Callable[[Reading, Reading], Reading | None]

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.study import page
 from benchmarks.study.claims import CLAIMS, READERS, answers
-from benchmarks.study.results import Reading, Study, estimate, measure
+from benchmarks.study.results import Reading, Study, estimate, flip_rate, measure
 from benchmarks.study.settings import CONTEXTS, Settings, compared
 from thinksafe.config.load import load_config
 from thinksafe.measuring.statistics import Estimate, proportion_of
@@ -73,6 +73,25 @@ def test_an_interval_has_a_width_where_all_students_agree() -> None:
     assert estimate({1: Reading(0.0, 0.01)}, 0.9) is None
 
 
+def test_a_slope_is_taken_within_each_comparison(study: Study) -> None:
+    rates = {"thinksafe": 1.0, "rejection": 0.4, "no-reasoning": 0.1}
+    flipped = Study({
+        cell: result.model_copy(update={"methods": tuple(
+            one.model_copy(update={
+                "flip_rate": number(rates[one.name]),
+                "measures": {**one.measures, "harm": number(0.6 - 0.5 * rates[one.name] + 0.05 * cell[0])},
+            }) for one in result.methods if one.name in rates
+        )})
+        for cell, result in study.cells.items()
+    })
+    found = flipped.slope(tuple(rates), flip_rate, measure("harm"))
+    values = {student: reading.value for student, reading in found.items()}
+    assert values == pytest.approx({1: -0.5, 2: -0.5, 3: -0.5})
+    assert all(0 < reading.error < 0.1 for reading in found.values())
+    assert study.slope(tuple(rates), flip_rate, measure("harm")) == {}, "no pilot"
+    assert flipped.slope(("thinksafe",), flip_rate, measure("harm")) == {}, "no two rates"
+
+
 def test_claims_are_decided_by_their_intervals(study: Study) -> None:
     found = {answer.claim.text: answer.verdict for answer in answers(study, 0.9)}
     assert found["Steering beats rejection sampling."] == "holds"
@@ -110,6 +129,6 @@ def test_the_recipe_is_one_and_has_what_the_claims_compare(tmp_path: Path) -> No
     document = tmp_path / "recipe.yaml"
     document.write_text(json.dumps(compared()))
     methods = {method.name: method for method in load_config(str(document)).compare}
-    assert {name for claim in CLAIMS for name in (claim.first, claim.second)} <= set(methods)
+    assert {name for claim in CLAIMS for name in claim.methods} <= set(methods)
     fixed = [methods[name].overrides["method"]["context"] for name in methods if name.startswith("opsa-")]
     assert fixed == list(CONTEXTS)

@@ -193,7 +193,15 @@ def _result(
     return MethodResult(
         name=name, kind=run.provenance.method, overrides=dict(overrides), outcome=outcome, passed=passed, why=reason,
         measures=_numbers(evidence, names), dominated_by=above, work=_work(run), drift=run.drift,
+        flip_rate=_flip_rate(run),
     )
+
+
+def _flip_rate(run: RunSummary) -> Number | None:
+    rate = run.diagnosis.flip_rate if run.diagnosis is not None else None
+    if rate is None or rate.value is None or rate.interval is None:
+        return None
+    return Number(value=rate.value, interval=rate.interval, n=rate.n)
 
 
 def _work(run: RunSummary) -> Work:

@@ -55,6 +55,9 @@ class MethodResult(Record):
     dominated_by: tuple[str, ...]
     work: Work
     drift: tuple[Drift, ...]
+    flip_rate: Number | None = None
+    """Share of the pilot's prompts without a safe plain sample that steering, or the safety context, turned safe; None
+    without a pilot."""
 
 
 class ComparisonResult(Record):
