@@ -44,7 +44,7 @@ check: install check-locks  ## lint, types, generated files, locks
 bench: install  ## speed and cost against references, about 20 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks.performance --page docs/performance.md --json build/performance.json
 
-study: install  ## all methods on five micro students, three seeds: writes docs/study.md (goes on where it was)
+study: install  ## all methods on five micro students, three seeds: writes docs/study.md (about an hour on two cores; goes on where it was)
 	$(BIN)/python -m benchmarks.study --out runs/study --page docs/study.md
 
 helm: install  ## helm and kubectl, for the tests of the chart

@@ -19,8 +19,6 @@ from stand_in_cluster import StandIns, stand_in_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-LATER = "not (wide_run or pods_killed or two_runs or rollout)"
-"""Left out, as an expression of pytest: whole runs that nobody has tried on the stand-ins yet."""
 NOT_HERE = {
     "password wrong": "checks no signatures", "train job with two nodes": "no Kubeflow Trainer",
     "multi user with the rights of the chart alone": "single-user mode",
@@ -40,7 +38,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIns]:
 def cases(stand_ins: StandIns) -> dict[str, Any]:
     suite = Path(__file__).parents[1] / "acceptance"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", str(suite), "-m", "accept", "-k", LATER, "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", str(suite), "-m", "accept", "-q", "-p", "no:cacheprovider"],
         env=stand_ins.variables, capture_output=True, text=True, timeout=7200, check=False, cwd=suite.parents[1],
     )
     written = Path(stand_ins.variables["ACCEPT_OUT"]) / "acceptance.json"
@@ -53,7 +51,7 @@ def cases(stand_ins: StandIns) -> dict[str, Any]:
 def test_no_case_fails(cases: dict[str, Any], stand_ins: StandIns) -> None:
     failed = {name: case["reason"] for name, case in cases.items() if case["outcome"] == "failed"}
     assert failed == {}, stand_ins.backend.faults
-    assert len(cases) == 18
+    assert len(cases) == 23
 
 
 def test_what_is_not_possible_here_is_said_with_the_reason(cases: dict[str, Any]) -> None:
