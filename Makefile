@@ -20,7 +20,7 @@ test: install  ## the fast suite
 	$(BIN)/python -m pytest -m "not slow and not accept" -n 2 --dist worksteal --durations=15 tests
 
 # three workers on two cores: many of these tests wait for servers, engines and time-outs; the longest files come first
-slow: install  ## everything that takes long, with Docker, vLLM and real servers where they are: before a release (75 minutes on two cores)
+slow: install  ## everything that takes long, with Docker, vLLM and real servers where they are: before a release (about 80 minutes on two cores)
 	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder --durations=15 tests
 
 e2e: install  ## whole runs: micro on this machine, and compiled, as Kubeflow's backend reads it; part of slow (about 8 minutes)
@@ -44,7 +44,7 @@ check: install check-locks  ## lint, types, generated files, locks
 bench: install  ## speed and cost against references, about 20 minutes; writes docs/performance.md
 	$(BIN)/python -m benchmarks.performance --page docs/performance.md --json build/performance.json
 
-study: install  ## all methods on five micro students, three seeds: writes docs/study.md (about an hour on two cores; goes on where it was)
+study: install  ## all methods on five micro students, three seeds: writes docs/study.md (two hours beside other work on two cores; goes on where it was)
 	$(BIN)/python -m benchmarks.study --out runs/study --page docs/study.md
 
 helm: install  ## helm and kubectl, for the tests of the chart

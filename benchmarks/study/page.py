@@ -29,7 +29,7 @@ def lines(study: Study, settings: Settings) -> Iterator[str]:
 `make study` wrote this page: all methods on {settings.students} students of one configuration (they differ in the
 seed that built them), each with {settings.seeds} seeds of the recipe, in the micro world. It shows how methods differ
 in mechanics that were built into that world ([thinksafe/micro](../thinksafe/micro/README.md)); it says nothing about
-real models. Whatever came out is here.
+real models. Whatever came out is here. The pilot only warns: methods that it would stop are trained all the same.
 
 ![Harm, over-refusal and pass@1 of every method]({PLOT})
 
